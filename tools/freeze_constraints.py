@@ -2,8 +2,8 @@
 
     make constraints
 
-installs every extra into a fresh environment, at the newest versions, and runs this there. What was installed is what gets
-pinned; a release that needs a newer Python than the oldest one supported is pinned only where it can be installed.
+installs every extra into a fresh environment, at the newest versions, and runs this there. What was installed is what
+gets pinned; a release that needs a newer Python than the oldest one supported is pinned only where it can be installed.
 """
 
 import re
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
 NOT_OURS = {"pip", "setuptools", "wheel", "tgmm"}
 HEADER = """\
-# The versions that the tests were last run with, for every extra of pyproject.toml; `make constraints` rewrites this file.
+# The versions that the tests were last run with, for every extra of pyproject.toml; `make constraints` rewrites them.
 #
-# Every installation of the project itself goes through it (pip install -c constraints.txt ...). A user's need not: the
-# ranges in pyproject.toml hold. torch is pinned without a local version label, so that a CPU build of it serves wherever
-# pip can see one; an unpinned torch takes the newest release with all of its accelerator libraries, gigabytes of them.
+# Every installation of the project itself goes through this file (pip install -c constraints.txt ...). A user's need
+# not: the ranges in pyproject.toml hold. torch is pinned without a local version label, so a CPU build of it serves
+# wherever pip sees one; an unpinned torch takes the newest release with all its accelerator libraries: gigabytes.
 """
 
 
