@@ -1,0 +1,145 @@
+"""What several test modules need: the six structures, their shapes, and NumPy views of a fitted model."""
+
+import warnings
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+COVARIANCE_TYPES = ["full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical"]
+FULL_TYPES = ["full", "tied_full"]
+UNTIED_TYPES = ["full", "diag", "spherical"]
+TIED_TYPES = ["tied_full", "tied_diag", "tied_spherical"]
+SPHERICAL_TYPES = ["spherical", "tied_spherical"]
+STARTS = ["kmeans", "kpp", "k-means++", "random", "points", "maxdist"]
+
+
+def covariance_shape(covariance_type, n_components, n_features):
+    """Shape of `covariances_`, as the contract's table has it."""
+    k, d = n_components, n_features
+    return {
+        "full": (k, d, d),
+        "diag": (k, d),
+        "spherical": (k,),
+        "tied_full": (d, d),
+        "tied_diag": (d,),
+        "tied_spherical": (),
+    }[covariance_type]
+
+
+def n_parameters(covariance_type, n_components, n_features):
+    """Free parameters of the mixture: weights, means, covariances."""
+    k, d = n_components, n_features
+    covariances = {
+        "full": k * d * (d + 1) // 2,
+        "diag": k * d,
+        "spherical": k,
+        "tied_full": d * (d + 1) // 2,
+        "tied_diag": d,
+        "tied_spherical": 1,
+    }[covariance_type]
+    return (k - 1) + k * d + covariances
+
+
+def dense_covariances(covariances, covariance_type, n_components, n_features):
+    """The covariances of any structure as a (K, d, d) array."""
+    c = np.asarray(covariances, dtype=float)
+    eye = np.eye(n_features)
+    per_component = {
+        "full": lambda k: c[k],
+        "diag": lambda k: np.diag(c[k]),
+        "spherical": lambda k: c[k] * eye,
+        "tied_full": lambda k: c,
+        "tied_diag": lambda k: np.diag(c),
+        "tied_spherical": lambda k: c * eye,
+    }[covariance_type]
+    return np.stack([per_component(k) for k in range(n_components)])
+
+
+def structured_covariances(dense, weights, covariance_type):
+    """The maximum likelihood covariances of a structure, from each component's scatter over its mass, (K, d, d)."""
+    pooled = np.einsum("k,kij->ij", weights, dense)
+    variances = np.einsum("kii->ki", dense)
+    return {
+        "full": dense,
+        "diag": variances,
+        "spherical": variances.mean(axis=1),
+        "tied_full": pooled,
+        "tied_diag": np.diag(pooled),
+        "tied_spherical": np.diag(pooled).mean(),
+    }[covariance_type]
+
+
+def grouped_parameters(X, labels, n_components, covariance_type):
+    """Weights, means and maximum likelihood covariances of labelled rows."""
+    groups = [X[labels == k] for k in range(n_components)]
+    weights = np.array([len(g) / len(X) for g in groups])
+    means = np.stack([g.mean(axis=0) for g in groups])
+    scatters = np.stack([np.cov(g, rowvar=False, bias=True).reshape(X.shape[1], X.shape[1]) for g in groups])
+    return weights, means, structured_covariances(scatters, weights, covariance_type)
+
+
+def weighted_log_densities(X, weights, means, dense):
+    """log(weight_k) + log N(x | mean_k, covariance_k), (n, K), by scipy."""
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(np.asarray(weights, dtype=float))
+    columns = [
+        np.reshape(multivariate_normal(np.asarray(m, dtype=float), c).logpdf(X), -1)
+        for m, c in zip(means, dense, strict=True)
+    ]
+    return log_weights + np.stack(columns, axis=1)
+
+
+def reference_log_densities(gmm, X):
+    """`weighted_log_densities` at the fitted parameters of `gmm`."""
+    n_components, n_features = gmm.means_.shape
+    covariance_type = {"tied": "tied_full"}.get(gmm.covariance_type, gmm.covariance_type)
+    dense = dense_covariances(gmm.covariances_.cpu(), covariance_type, n_components, n_features)
+    return weighted_log_densities(X, gmm.weights_.cpu(), gmm.means_.cpu(), dense)
+
+
+def reference_score(gmm, X):
+    """Average log-likelihood of `X` by scipy."""
+    return logsumexp(reference_log_densities(gmm, X), axis=1).mean()
+
+
+def assert_valid(gmm, X):
+    """The model is finite and proper, and predicts for the rows of `X`."""
+    n_components, n_features = gmm.means_.shape
+    covariance_type = {"tied": "tied_full"}.get(gmm.covariance_type, gmm.covariance_type)
+    assert gmm.weights_.shape == (n_components,)
+    assert (gmm.weights_ >= 0).all()
+    assert abs(float(gmm.weights_.sum()) - 1) < 1e-6
+    assert torch.isfinite(gmm.means_).all()
+    assert gmm.covariances_.shape == covariance_shape(covariance_type, n_components, n_features)
+    dense = dense_covariances(gmm.covariances_.cpu(), covariance_type, n_components, n_features)
+    assert np.isfinite(dense).all()
+    assert (np.linalg.eigvalsh(dense) > 0).all()
+    assert np.isfinite(gmm.lower_bound_)
+    assert np.isfinite(gmm.objective_history_).all()
+    assert np.isfinite(gmm.score_samples(X)).all()
+    probabilities = gmm.predict_proba(X)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def assert_same_fit(a, b, rtol=0.0, atol=0.0):
+    """Two fitted models have the same parameters: bit for bit unless a tolerance is given."""
+    for name in ("weights_", "means_", "covariances_"):
+        left, right = getattr(a, name).cpu().numpy(), getattr(b, name).cpu().numpy()
+        assert left.dtype == right.dtype
+        np.testing.assert_allclose(left, right, rtol=rtol, atol=atol, err_msg=name)
+
+
+def warnings_of(function, *args, **kwargs):
+    """What `function` returns, and every warning it gave."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*args, **kwargs)
+    return result, caught
+
+
+def messages(caught):
+    """Warnings as text, for assertion messages."""
+    return [f"{w.category.__name__}: {w.message}" for w in caught]
