@@ -7,6 +7,23 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 
 import numpy as np
 import pytest
+import torch
+
+HAS_ACCELERATOR = torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs an accelerator where there is none."""
+    for item in items:
+        if "gpu" in item.keywords and not HAS_ACCELERATOR:
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
+
+
+@pytest.fixture(autouse=True)
+def cpu_unless_marked(request, monkeypatch):
+    """Arrays go to the accelerator by default; only tests marked `gpu` mean that, the others compare bits."""
+    if "gpu" not in request.keywords:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture

@@ -331,12 +331,11 @@ def test_a_covariance_prior_saves_a_component_on_one_row(covariance_type):
 
 
 def test_a_collapse_after_some_iterations_is_found_too():
-    rng = np.random.default_rng(0)
-    X = np.concatenate([rng.standard_normal((60, 1)), np.zeros((3, 1))])
-    soft = np.where(np.abs(X) < 0.05, 0.9, 0.02)
+    X = np.concatenate([np.random.default_rng(0).standard_normal((60, 1)), np.full((10, 1), 1.5)])
+    near = np.where(np.abs(X - 1.5) < 0.3, 0.9, 0.02)
     gmm = GaussianMixture(n_components=2, reg_covar=0, max_iter=5000, tol=1e-12)
     with pytest.raises(ValueError, match=r"(?i)component 1\b.*reg_covar"):
-        gmm.fit(X, init_responsibilities=np.hstack([1 - soft, soft]))
+        gmm.fit(X, init_responsibilities=np.hstack([1 - near, near]))
 
 
 # --- not converged ----------------------------------------------------------------------------------------------

@@ -593,9 +593,6 @@ def test_an_integer_seed_starts_over(blobs):
 # --- devices ----------------------------------------------------------------------------------------------------
 
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
 def test_cpu_tensors_stay_there(blobs):
     gmm = mixture().fit(torch.as_tensor(blobs))
     assert gmm.means_.device.type == "cpu"
@@ -609,7 +606,7 @@ def test_device_given(blobs, device):
     assert type(gmm.predict(blobs)) is np.ndarray
 
 
-@needs_cuda
+@pytest.mark.gpu
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_fit_on_cuda_agrees_with_the_cpu(blobs, covariance_type):
     labels = np.repeat([0, 1, 2], 50)
@@ -619,7 +616,7 @@ def test_fit_on_cuda_agrees_with_the_cpu(blobs, covariance_type):
     assert_same_fit(on_cuda, on_cpu, rtol=1e-6, atol=1e-8)
 
 
-@needs_cuda
+@pytest.mark.gpu
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_on_cuda(far_blobs, start):
     X = far_blobs[0]
@@ -632,7 +629,7 @@ def test_starts_on_cuda(far_blobs, start):
     assert torch.unique(fits[0].predict(rows)).numel() > 1
 
 
-@needs_cuda
+@pytest.mark.gpu
 def test_devices_of_results(blobs):
     rows = torch.tensor(blobs)
     gmm = mixture().fit(blobs)

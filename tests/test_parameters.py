@@ -699,7 +699,7 @@ def test_reg_covar_is_in_units_of_the_start_s_pooled_variance(blobs, covariance_
 @every_type
 def test_reg_covar_of_a_start_from_labels(blobs, covariance_type):
     gmm = mixture(covariance_type=covariance_type, reg_covar=0.05).fit(blobs, init_responsibilities=LABELS)
-    within = np.average([blobs[LABELS == k].var(axis=0) for k in range(3)], axis=0, weights=[50, 50, 50])
+    within = np.average([blobs[k == LABELS].var(axis=0) for k in range(3)], axis=0, weights=[50, 50, 50])
     expected = 0.05 * (within.mean() if covariance_type in SPHERICAL_TYPES else within)
     np.testing.assert_allclose(gmm.reg_covar_, expected, rtol=1e-10)
 
