@@ -1,0 +1,1 @@
+"""Data: where rows come from, and the frame in which they are computed with."""

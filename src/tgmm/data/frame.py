@@ -1,0 +1,124 @@
+"""The frame: an origin and a unit for each feature, in which all sums are safe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceStructure
+from tgmm.data.batches import Batches, chunks
+from tgmm.parameters import Parameters
+from tgmm.precision import widen
+
+SUMMARY_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Weighted moments and the range of each feature, in float64."""
+
+    n_rows: int
+    weight: Tensor  # () sum of the sample weights
+    mean: Tensor  # (d,)
+    scatter: Tensor  # (d,) weighted sum of squared deviations from the mean
+    minimum: Tensor  # (d,)
+    maximum: Tensor  # (d,)
+
+    def __add__(self, other: Summary) -> Summary:
+        """Merge two summaries (Chan, Golub & LeVeque 1983, The American Statistician 37)."""
+        weight = self.weight + other.weight
+        share = other.weight / weight
+        step = other.mean - self.mean
+        return Summary(
+            self.n_rows + other.n_rows,
+            weight,
+            self.mean + share * step,
+            self.scatter + other.scatter + self.weight * share * step.square(),
+            torch.minimum(self.minimum, other.minimum),
+            torch.maximum(self.maximum, other.maximum),
+        )
+
+    @property
+    def constant(self) -> Tensor:
+        """Which features have one value only, (d,)."""
+        return self.minimum == self.maximum
+
+    @property
+    def variance(self) -> Tensor:
+        """The variances, exactly 0 for constant features, (d,)."""
+        return torch.where(self.constant, 0.0, self.scatter / self.weight)
+
+
+def summarise(batches: Batches) -> Summary:
+    """Return the summary of all rows, in one pass."""
+    total = None
+    for rows, weights, _ in chunks(batches, SUMMARY_ROWS):
+        part = _summary(widen(rows), weights)
+        total = part if total is None else total + part
+    assert total is not None, "batches hold at least one row"
+    return total
+
+
+def _summary(rows: Tensor, weights: Tensor | None) -> Summary:
+    """Return the summary of one chunk, (c, d) float64."""
+    if weights is None:
+        weights = rows.new_ones(rows.shape[0])
+    weight = weights.sum()
+    mean = (weights @ rows) / weight
+    scatter = weights @ (rows - mean).square()
+    return Summary(rows.shape[0], weight, mean, scatter, rows.amin(0), rows.amax(0))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Rows x become z = (x - shift) / scale.
+
+    The frame makes fits invariant to the offset and the units of the data: E[z^2] - E[z]^2 is safe near the
+    origin, where E[x^2] - E[x]^2 is not.
+    """
+
+    shift: Tensor  # (d,)
+    scale: Tensor  # (d,), equal entries for isotropic structures
+
+    @classmethod
+    def of(cls, mean: Tensor, variance: Tensor, dtype: torch.dtype, *, isotropic: bool) -> Frame:
+        """Return the frame with this mean and these variances (d,).
+
+        The shift is rounded to the data's own float type, so that subtracting it there is exact nearby.
+        """
+        if isotropic:
+            variance = variance.mean().expand_as(variance)
+        scale = torch.where(variance > 0, variance, 1.0).sqrt()
+        return cls(mean.to(dtype).double(), scale)
+
+    @classmethod
+    def around(cls, parameters: Parameters, structure: CovarianceStructure, dtype: torch.dtype) -> Frame:
+        """Return the frame of the mixture's own mean and variances, for parameters in the user's units."""
+        weights, means = parameters.weights, parameters.means
+        variances = structure.variances(parameters.covariances, means.shape[1])  # (B, d)
+        mean = weights @ means
+        variance = weights @ ((means - mean).square() + variances)
+        return cls.of(mean, variance, dtype, isotropic=structure.isotropic)
+
+    @property
+    def log_volume(self) -> Tensor:
+        """The log-density in the user's units is that in the frame minus this."""
+        return self.scale.log().sum()
+
+    def parameters_in(self, parameters: Parameters, structure: CovarianceStructure) -> Parameters:
+        """Map parameters from the user's units into the frame."""
+        return Parameters(
+            parameters.weights,
+            (parameters.means - self.shift) / self.scale,
+            structure.rescale(parameters.covariances, 1 / self.scale),
+        )
+
+    def parameters_out(self, parameters: Parameters, structure: CovarianceStructure) -> Parameters:
+        """Map parameters from the frame into the user's units."""
+        return Parameters(
+            parameters.weights,
+            self.shift + parameters.means * self.scale,
+            structure.rescale(parameters.covariances, self.scale),
+        )

@@ -1,0 +1,1 @@
+"""Expectation-maximisation: a loop that knows no covariance structure."""

@@ -1,0 +1,74 @@
+"""The E-step over all data, by the fastest kernel that is precise enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tgmm.data.batches import Batches
+from tgmm.kernels.base import Assignment, Kernel
+from tgmm.kernels.guard import first_precise, is_precise, resolution
+from tgmm.mixture import Mixture
+from tgmm.statistics import Statistics
+
+class Expectation:
+    """Statistics of all rows under a mixture.
+
+    Parameters
+    ----------
+    batches : Batches
+    kernels : list of Kernel
+        Fastest first, most precise last; see `tgmm.kernels.choose`.
+    assignment : Assignment
+        Soft, hard or given responsibilities.
+    reduce : callable
+        Sums the statistics of all processes; the identity in one process.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        kernels: list[Kernel],
+        assignment: Assignment,
+        reduce: Callable[[Statistics], Statistics],
+    ) -> None:
+        self.batches, self.assignment, self.reduce = batches, assignment, reduce
+        self._kernels = list(kernels)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel in use."""
+        return self._kernels[0]
+
+    @property
+    def can_refine(self) -> bool:
+        """Whether there is a more precise kernel."""
+        return len(self._kernels) > 1
+
+    @property
+    def resolution(self) -> float:
+        """The smallest share of a second moment that sums give precisely as a variance."""
+        return resolution(self.kernel)
+
+    @property
+    def rounding(self) -> float:
+        """The change of the average objective that rounding can explain."""
+        return 1e-5 if self.kernel.dtype == torch.float32 else 1e-10
+
+    def __call__(self, mixture: Mixture, centre: Tensor | None = None) -> Statistics:
+        """Return the statistics, about centre where it is given and the kernel can."""
+        del self._kernels[: first_precise(self._kernels, mixture)]
+        return self.reduce(self.kernel.expectation(self.batches, mixture, self.assignment, centre))
+
+    def is_precise(self, mixture: Mixture, centre: Tensor) -> bool:
+        """Whether sums about centre give this mixture's variances precisely."""
+        return is_precise(self.kernel, mixture, centre, self._kernels[-1].dtype)
+
+    def refine(self, mixture: Mixture, means: Tensor) -> Statistics:
+        """Return the statistics once more, by a more precise kernel or else about these means (K, d)."""
+        if self.can_refine:
+            self._kernels.pop(0)
+            return self(mixture)
+        return self(mixture, means)

@@ -1,0 +1,59 @@
+"""`reg_covar`, resolved: what is added to every variance of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceStructure
+from tgmm.parameters import Parameters
+
+# Below this share of a feature's second moment a variance is the rounding of identical values.
+ROUNDING = 1e-28
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Regularisation in units of the variance within components, inside the frame.
+
+    Parameters
+    ----------
+    reg_covar : float
+    structure : CovarianceStructure
+    constant : Tensor of bool, (d,)
+        Features that have one value only; in the frame the variance of the others is 1, or for isotropic
+        structures 1 on average.
+    """
+
+    reg_covar: float
+    structure: CovarianceStructure
+    constant: Tensor
+
+    def within(self, parameters: Parameters) -> Tensor:
+        """Return the pooled within-component variance, sum over k of weight_k Sigma_k,jj, (d,) or ()."""
+        n_components, n_features = parameters.means.shape
+        variances = self.structure.variances(parameters.covariances, n_features).expand(n_components, -1)
+        pooled = parameters.weights @ variances  # (d,)
+        return pooled.mean() if self.structure.isotropic else pooled
+
+    def resolve(self, parameters: Parameters) -> Tensor:
+        """Return what to add to every variance, (d,) or (), for a run that starts from these parameters.
+
+        Where the within-component variance is 0 its place is taken by the feature's variance in the data, 1 in the
+        frame, and for a constant feature by 1 in the user's units, which is 1 in the frame too.
+        """
+        within = self.within(parameters)
+        second = 1 + parameters.weights @ parameters.means.square()  # (d,)
+        if self.structure.isotropic:
+            second = second.mean()
+        return self.reg_covar * torch.where(within > ROUNDING * second, within, 1.0)
+
+    def is_resolved(self, parameters: Parameters, centre: Tensor, rounding: float) -> bool:
+        """Whether sums about centre with this relative rounding give the within-component variance."""
+        distances = parameters.weights @ (parameters.means - centre).square()  # (d,)
+        within = self.within(parameters)
+        if self.structure.isotropic:
+            return bool(within > rounding * (within + distances.mean()))
+        return bool((self.constant | (within > rounding * (within + distances))).all())

@@ -1,0 +1,292 @@
+"""The estimator: it checks its input, delegates, and exposes the result."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tgmm import settings
+from tgmm.covariance import CovarianceStructure, structure_named
+from tgmm.estimation import estimate
+from tgmm.parameters import Parameters
+from tgmm.prediction import Predictor
+from tgmm.precision import working_type
+from tgmm.random_state import RandomState
+from tgmm.validation import Rows, check_rows, check_weights, working_rows
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """Mixture of K Gaussians, fitted by expectation-maximisation.
+
+    The maximum likelihood estimate, or with priors the exact mode of the joint posterior of weights, means and
+    covariances. Fits do not depend on the offset or the units of the data.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        K.
+    n_features : int, optional
+        d; taken from the data where None, checked against the data otherwise.
+    covariance_type : str, default="full"
+        "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical".
+    max_iter : int, default=200
+        Most EM iterations of one run.
+    tol : float, default=1e-4
+        A run has converged when its average objective changes by less, in nats per unit of sample weight.
+    reg_covar : float, default=1e-6
+        Added to every variance, in units of the feature's pooled within-component variance at the run's start.
+    n_init : int, default=1
+        Runs from different starts; the best objective wins.
+    init_means : str, array-like of shape (K, d) or callable, default="kmeans"
+        "kmeans", "kpp" or "k-means++", "random" or "points", "maxdist", or ``f(X, K, generator) -> (K, d)``.
+    init_weights : array-like of shape (K,), optional
+        Taken from the start's assignment where None.
+    init_covariances : array-like, optional
+        In the type's shape, broadcast over K; taken from the start's assignment where None.
+    random_state : int, numpy.random.RandomState or torch.Generator, optional
+        The global generators are never touched.
+    warm_start : bool, default=False
+        Start from the last solution.
+    cem : bool, default=False
+        Classification EM (Celeux & Govaert 1992).
+    weight_concentration_prior : float or array-like of shape (K,), optional
+        Concentration of a Dirichlet prior on the weights.
+    mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
+        m and kappa of mu_k ~ Normal(m, Sigma_k / kappa).
+    covariance_prior, degrees_of_freedom_prior : array-like in the type's shape, and float or (K,), optional
+        Psi and nu of the inverse-Wishart prior.
+    verbose, verbose_interval : bool, default=False; int, default=10
+        Progress every that many iterations.
+    device : str or torch.device, optional
+        None: the tensor's own, else CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    weights_, means_, covariances_ : Tensor
+        (K,), (K, d) and by type, in the float type of the fit.
+    converged_ : bool
+    n_iter_ : int
+        M-steps of the best run.
+    lower_bound_ : float
+        Average log-likelihood of exactly these parameters on the training data, in nats.
+    objective_history_ : list of float
+        Average log-likelihood (with priors: plus log prior per unit of weight), from the start to these parameters.
+    reg_covar_ : Tensor
+        What was added to the variances, (d,) or ().
+
+    Notes
+    -----
+    EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture
+    >>> X = np.concatenate([np.zeros((50, 1)), np.ones((50, 1))]) + np.linspace(-0.1, 0.1, 100)[:, None]
+    >>> gmm = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> np.bincount(gmm.predict(X)).tolist()
+    [50, 50]
+    """
+
+    _parameters: Parameters  # float64, in the user's units
+    _dtype: torch.dtype
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        n_features: int | None = None,
+        covariance_type: str = "full",
+        *,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        reg_covar: float = 1e-6,
+        n_init: int = 1,
+        init_means: str | Any | Callable = "kmeans",
+        init_weights: Any = None,
+        init_covariances: Any = None,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        cem: bool = False,
+        weight_concentration_prior: Any = None,
+        mean_prior: Any = None,
+        mean_precision_prior: Any = None,
+        covariance_prior: Any = None,
+        degrees_of_freedom_prior: Any = None,
+        verbose: bool = False,
+        verbose_interval: int = 10,
+        device: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.n_features = n_features
+        self.covariance_type = covariance_type
+        self.max_iter = max_iter
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.n_init = n_init
+        self.init_means = init_means
+        self.init_weights = init_weights
+        self.init_covariances = init_covariances
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.cem = cem
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_prior = mean_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.covariance_prior = covariance_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.device = device
+
+    def fit(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, init_responsibilities: Any = None
+    ) -> GaussianMixture:
+        """Fit the mixture to rows X.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+        y : ignored
+        sample_weight : array-like of shape (n,), optional
+            Not negative; a weight of 2 equals the row twice.
+        init_responsibilities : array-like of shape (n,) or (n, K), optional
+            Labels or responsibilities to begin with, in place of `init_means`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or settings, and when every run's covariances collapse.
+        """
+        rows = check_rows(self, X, reset=True)
+        device = settings.check_device(self.device, rows.tensor, from_tensor=rows.from_tensor)
+        data = working_rows(rows, device)
+        weights = check_weights(sample_weight, data.shape[0])
+        result = estimate(self, data, weights, init_responsibilities, device)
+        self._parameters, self._dtype = result.parameters, working_type(data.dtype)
+        self._structure_name = result.structure.name
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.lower_bound_ = result.log_likelihood
+        self.objective_history_ = result.history
+        self.reg_covar_ = result.regularisation.to(self._dtype)
+        self.fitted_ = True
+        if result.notes:
+            warnings.warn("; ".join(result.notes), UserWarning, stacklevel=2)
+        if not result.converged:
+            warnings.warn(
+                f"The fit has not converged in max_iter={self.max_iter} iterations: raise max_iter or tol, or try "
+                "another start.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit to X and return the most probable component of each row, (n,)."""
+        return self.fit(X, y, **fit_params).predict(X)
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable component of each row, (n,)."""
+        rows, predictor = self._prepare(X)
+        return rows.give_back(predictor.labels(rows.tensor))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the posterior probabilities of the components, (n, K)."""
+        rows, predictor = self._prepare(X)
+        return rows.give_back(predictor.responsibilities(rows.tensor))
+
+    def score_samples(self, X: Any) -> Any:
+        """Return the log-density of each row, (n,), in nats."""
+        rows, predictor = self._prepare(X)
+        return rows.give_back(predictor.log_density(rows.tensor))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the average log-likelihood of X, weighted where weights are given, in nats."""
+        total, weight = self._log_likelihood(X, sample_weight)
+        return total / weight
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return Akaike's information criterion, lower is better (Akaike 1974, IEEE TAC 19)."""
+        total, _ = self._log_likelihood(X, sample_weight)
+        return -2 * total + 2 * self._n_parameters()
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the Bayesian information criterion, lower is better (Schwarz 1978, Annals of Statistics 6)."""
+        total, weight = self._log_likelihood(X, sample_weight)
+        return -2 * total + self._n_parameters() * float(np.log(weight))
+
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the integrated classification likelihood, lower is better: BIC plus the price of ambiguous rows.
+
+        Source: Biernacki, Celeux & Govaert 2000 (IEEE PAMI 22), with the most probable labels as in mclust.
+        """
+        rows, predictor = self._prepare(X)
+        certainty, _ = _weighted_sum(predictor.log_posterior_of_labels(rows.tensor), sample_weight)
+        return self.bic(X, sample_weight) - 2 * certainty
+
+    @property
+    def weights_(self) -> Tensor:
+        """Weights of the components, (K,)."""
+        return self._fitted("weights_").weights.to(self._dtype)
+
+    @property
+    def means_(self) -> Tensor:
+        """Means, (K, d), in the units of the data."""
+        return self._fitted("means_").means.to(self._dtype)
+
+    @property
+    def covariances_(self) -> Tensor:
+        """Covariances in the type's shape, in squared units of the data."""
+        return self._structure.to_public(self._fitted("covariances_").covariances).to(self._dtype)
+
+    @property
+    def _structure(self) -> CovarianceStructure:
+        return structure_named(self._structure_name)
+
+    def _fitted(self, name: str) -> Parameters:
+        """Return the fitted parameters, or raise AttributeError as for any attribute that is not there."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r} before fit.")
+        return self._parameters
+
+    def _prepare(self, X: Any) -> tuple[Rows, Predictor]:
+        """Return checked rows and what evaluates the mixture on their device."""
+        check_is_fitted(self)
+        rows = check_rows(self, X, reset=False)
+        device = settings.check_device(self.device, rows.tensor, from_tensor=rows.from_tensor)
+        return rows, Predictor(self._parameters, self._structure, self._dtype, device)
+
+    def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the total log-likelihood and the total weight."""
+        rows, predictor = self._prepare(X)
+        return _weighted_sum(predictor.log_density(rows.tensor), sample_weight)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters: covariances, means and weights."""
+        n_components, n_features = self._parameters.means.shape
+        return self._structure.n_parameters(n_components, n_features) + n_components * (n_features + 1) - 1
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether fit has been called."""
+        return hasattr(self, "fitted_")
+
+
+def _weighted_sum(values: Tensor, sample_weight: Any) -> tuple[float, float]:
+    """Return the weighted sum of values (n,) and the sum of the weights, in float64."""
+    weights = check_weights(sample_weight, values.shape[0])
+    values = values.cpu().double()
+    if weights is None:
+        return float(values.sum()), float(values.shape[0])
+    return float(values[weights > 0] @ weights[weights > 0]), float(weights.sum())

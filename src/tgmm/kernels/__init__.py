@@ -1,0 +1,1 @@
+"""Kernels: one pass over the data under given parameters, in interchangeable forms."""

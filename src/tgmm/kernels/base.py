@@ -1,0 +1,64 @@
+"""What every kernel offers, and what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceStructure
+from tgmm.data.batches import Batches
+from tgmm.data.frame import Frame
+from tgmm.mixture import Mixture
+from tgmm.statistics import Statistics
+
+# Overwrites joint log-densities (K, c) of consecutive rows, the first of this index, by responsibilities and
+# returns the rows' log-densities and what EM climbs, (c,) each.
+Assignment = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+
+
+class Kernel(ABC):
+    """One pass over rows under a given mixture, inside a frame.
+
+    Parameters
+    ----------
+    structure : CovarianceStructure
+        Whose moments the statistics hold; the mixture of a pass may have another structure.
+    frame : Frame
+    n_components : int
+    dtype : torch.dtype
+        The float type of the arithmetic on rows; sums are float64 in any case.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        structure: CovarianceStructure,
+        frame: Frame,
+        n_components: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.structure, self.frame, self.n_components = structure, frame, n_components
+        self.dtype, self.device = dtype, device
+        self.n_features = frame.shift.shape[0]
+        self.n_moments = structure.moment.size(self.n_features)
+        self.shift = frame.shift.to(dtype).to(device)[:, None]  # (d, 1)
+        self.inverse_scale = (1 / frame.scale).to(dtype).to(device)[:, None]  # (d, 1)
+
+    @abstractmethod
+    def expectation(
+        self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
+    ) -> Statistics:
+        """Return the statistics of all rows, about the origin or where the kernel can about centre (K, d)."""
+
+    @abstractmethod
+    def log_joint(self, rows: Tensor, mixture: Mixture) -> Tensor:
+        """Return log(weight_k p_k(row)) in the frame, (K, c)."""
+
+    def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
+        """Write the rows (c, d) in the frame to out (d, c)."""
+        torch.sub(rows.to(self.device, self.dtype).T, self.shift, out=out)
+        return out.mul_(self.inverse_scale)

@@ -1,0 +1,82 @@
+"""Second-moment features: what a covariance structure needs to know of a row beyond the row itself.
+
+A Gaussian is an exponential family, so its log-density is linear in ``(1, z, moment(z))`` and its
+statistics are sums of the same features (Barndorff-Nielsen 1978; Bishop, PRML, 2.4). A structure picks
+one of three moments; the kernels only ever see this interface.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Moment(ABC):
+    """A quadratic feature map from rows (..., d) to (..., q)."""
+
+    @abstractmethod
+    def size(self, n_features: int) -> int:
+        """Return q, the number of features."""
+
+    @abstractmethod
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the moments (..., q) of rows (..., d)."""
+
+    @abstractmethod
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the moments of the columns of z (d, c) into out (q, c)."""
+
+
+class Outer(Moment):
+    """Products z_i z_j with i <= j, row by row of the upper triangle."""
+
+    def size(self, n_features: int) -> int:
+        """Return d (d + 1) / 2."""
+        return n_features * (n_features + 1) // 2
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the upper triangle of the outer products."""
+        i, j = torch.triu_indices(rows.shape[-1], rows.shape[-1], device=rows.device)
+        return rows[..., i] * rows[..., j]
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write one block of products a row of the triangle."""
+        n_features, first = z.shape[0], 0
+        for i in range(n_features):
+            last = first + n_features - i
+            torch.mul(z[i:], z[i], out=out[first:last])
+            first = last
+
+
+class Square(Moment):
+    """Squares z_i^2."""
+
+    def size(self, n_features: int) -> int:
+        """Return d."""
+        return n_features
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the squares."""
+        return rows.square()
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the squares."""
+        torch.mul(z, z, out=out)
+
+
+class Norm(Moment):
+    """The squared Euclidean norm |z|^2."""
+
+    def size(self, n_features: int) -> int:
+        """Return 1."""
+        return 1
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the squared norms, (..., 1)."""
+        return rows.square().sum(-1, keepdim=True)
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the squared norms."""
+        torch.linalg.vecdot(z, z, dim=0, out=out[0])

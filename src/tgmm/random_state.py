@@ -1,0 +1,40 @@
+"""Where random numbers come from: never torch's or numpy's global generators."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import torch
+
+RandomState = int | np.random.RandomState | torch.Generator | None
+
+
+def as_generator(random_state: RandomState) -> torch.Generator:
+    """Return a CPU generator for what a user calls a random state.
+
+    A CPU `torch.Generator` is used, and advanced, itself; one on another device and a
+    `numpy.random.RandomState` give a seed; None takes one from the operating system.
+    """
+    if isinstance(random_state, torch.Generator):
+        if random_state.device.type == "cpu":
+            return random_state
+        seed = torch.randint(2**62, (1,), generator=random_state, device=random_state.device)
+        return torch.Generator().manual_seed(int(seed))
+    if random_state is None:
+        generator = torch.Generator()
+        generator.seed()
+        return generator
+    if isinstance(random_state, np.random.RandomState):
+        return torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        return torch.Generator().manual_seed(int(random_state) % 2**63)
+    raise ValueError(
+        "random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; "
+        f"got {random_state!r}."
+    )
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """Return a seed for a library that takes integers."""
+    return int(torch.randint(2**31 - 1, (1,), generator=generator))

@@ -1,0 +1,44 @@
+"""The rows that starts look at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tgmm.data.batches import Batches
+from tgmm.data.frame import Frame
+from tgmm.precision import widen
+
+SAMPLE_ROWS = 32768
+SAMPLE_ROWS_PER_COMPONENT = 256
+
+
+def start_sample(
+    batches: Batches, frame: Frame, n_components: int, dtype: torch.dtype, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return rows in the frame (m, d) and their weights (m,): all rows, or a random sample of many.
+
+    A start is only a start: on more than 32768 rows (and 256 for each component) it looks at so many, drawn
+    without replacement.
+    """
+    n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
+    if batches.n_rows <= n_sample:
+        indices = torch.arange(batches.n_rows, device=batches.device)
+    else:
+        indices = _without_replacement(batches.n_rows, n_sample, generator).to(batches.device)
+    rows, weights, _ = batches.take(indices)
+    rows = ((widen(rows) - frame.shift) / frame.scale).to(dtype)
+    return rows, rows.new_ones(rows.shape[0]) if weights is None else weights.to(rows.device, dtype)
+
+
+def _without_replacement(n_rows: int, n_sample: int, generator: torch.Generator) -> Tensor:
+    """Return n_sample different indices below n_rows, sorted, in memory of the sample's size.
+
+    Drawing with replacement and topping up gives every set the same probability.
+    """
+    indices = torch.empty(0, dtype=torch.int64)
+    while indices.shape[0] < n_sample:
+        missing = n_sample - indices.shape[0]
+        more = torch.randint(n_rows, (missing,), generator=generator)
+        indices = torch.cat([indices, more]).unique()
+    return indices

@@ -1,0 +1,34 @@
+"""Sufficient statistics: the only thing that crosses chunks, devices and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Weighted sums over rows, in float64.
+
+    The sums are about ``centre``, which every part of one expectation shares, so adding is exact.
+    """
+
+    mass: Tensor  # (K,) sum of responsibilities
+    first: Tensor  # (K, d) responsibilities times (row - centre)
+    second: Tensor  # (K, q), or (1, q) where the sum over components is all that is needed
+    log_likelihood: Tensor  # () sum of log-densities
+    objective: Tensor  # () what EM climbs: the log-likelihood, or the classification log-likelihood
+    weight: Tensor  # () sum of the sample weights
+    centre: Tensor  # (1, d) or (K, d); not a sum
+
+    def __add__(self, other: Statistics) -> Statistics:
+        """Return the statistics of both sets of rows."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in SUMS})
+
+    def scale(self, gamma: float) -> Statistics:
+        """Return the statistics with every sample weight multiplied by gamma."""
+        return replace(self, **{name: getattr(self, name) * gamma for name in SUMS})
+
+
+SUMS = tuple(field.name for field in fields(Statistics) if field.name != "centre")

@@ -1,0 +1,172 @@
+"""What users hand in, checked and turned into tensors: rows, weights, responsibilities."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from tgmm.precision import working_type
+
+FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows, and how results are to be handed back."""
+
+    tensor: Tensor  # (n, d) on the user's device, in a float type
+    from_tensor: bool
+
+    def give_back(self, result: Tensor) -> Any:
+        """Return a result as the user's kind of array, on the user's device."""
+        return result.to(self.tensor.device) if self.from_tensor else result.cpu().numpy()
+
+
+def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
+    """Return X as rows, or raise an error that says what is wrong with it and where.
+
+    ``reset`` records the number and names of the features; otherwise they must be those of the fit.
+    """
+    from_tensor = isinstance(X, Tensor)
+    tensor = _check_tensor(estimator, X, reset=reset) if from_tensor else _check_array(estimator, X, reset=reset)
+    _check_finite(tensor, getattr(estimator, "feature_names_in_", None))
+    return Rows(tensor, from_tensor)
+
+
+def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
+    """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
+    if isinstance(X, np.ndarray) and X.dtype == np.float16:
+        X = X.astype(np.float32)
+    array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return as_tensor(array)
+
+
+def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor:
+    """Return a tensor of rows, detached, in a float type."""
+    if X.layout != torch.strided:
+        raise TypeError(f"X is a sparse tensor ({X.layout}), but dense rows are required: use X.to_dense().")
+    if X.is_complex():
+        raise ValueError("Complex data not supported: X is a complex tensor; pass its real and imaginary parts.")
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array of shape (n_samples, n_features), got {X.ndim}D tensor of shape {tuple(X.shape)} "
+            "instead. Reshape your data: X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one sample."
+        )
+    for size, unit, axis in ((X.shape[0], "sample", 0), (X.shape[1], "feature", 1)):
+        if size == 0:
+            raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")
+    if reset:
+        estimator.n_features_in_ = X.shape[1]  # pyright: ignore[reportAttributeAccessIssue]
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif X.shape[1] != estimator.n_features_in_:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."  # pyright: ignore[reportAttributeAccessIssue]
+        )
+    X = X.detach()
+    return X if X.is_floating_point() else X.to(torch.get_default_dtype())
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor that shares the array's memory; read-only arrays are only ever read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _check_finite(rows: Tensor, names: Any) -> None:
+    """Raise a ValueError that names the first NaN or infinity."""
+    for first in range(0, rows.shape[0], FINITE_ROWS):
+        part = rows[first : first + FINITE_ROWS]
+        # A sum is finite unless an entry is not, or it overflows.
+        if torch.isfinite(part.sum()) or torch.isfinite(part).all():
+            continue
+        row, column = (int(i) for i in torch.nonzero(~torch.isfinite(part))[0])
+        value = float(part[row, column])
+        kind = "NaN" if value != value else f"infinity ({value})"
+        name = "" if names is None else f" ({names[column]!r})"
+        raise ValueError(
+            f"Input X contains {kind} at row {first + row}, column {column}{name}. GaussianMixture does not accept "
+            "missing or infinite values: drop or impute such rows."
+        )
+
+
+def working_rows(rows: Rows, device: torch.device) -> Tensor:
+    """Return the rows on the device, in the float type of the computation or a narrower one."""
+    tensor = rows.tensor
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(working_type(tensor.dtype))
+    return tensor.to(device)
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
+    """Return sample weights as a float64 tensor (n,), or None where none were given."""
+    if sample_weight is None:
+        return None
+    weights = as_float64(sample_weight, "sample_weight")
+    if weights.ndim == 0:
+        weights = weights.expand(n_rows)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
+        )
+    bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(
+            f"sample_weight must be finite and not negative; got {float(weights[row])} at row {row}. "
+            "A weight of 0 leaves a row out."
+        )
+    if not weights.sum() > 0:
+        raise ValueError("sample_weight is zero for every row: at least one weight must be positive.")
+    return weights
+
+
+def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor:
+    """Return labels (n,) int64, or responsibilities (n, K) float64 whose rows sum to 1."""
+    name = "init_responsibilities"
+    values = given.detach() if isinstance(given, Tensor) else as_tensor(np.array(given))
+    if values.shape not in ((n_rows,), (n_rows, n_components)):
+        raise ValueError(
+            f"{name} must be labels of shape (n_samples,) = ({n_rows},) or responsibilities of shape "
+            f"(n_samples, n_components) = ({n_rows}, {n_components}); got shape {tuple(values.shape)}."
+        )
+    if values.ndim == 1:
+        labels = values.to(torch.int64)
+        bad = torch.nonzero((labels != values) | (labels < 0) | (labels >= n_components)).flatten()
+        if bad.numel():
+            row = int(bad[0])
+            raise ValueError(
+                f"{name} as labels must be integers from 0 to n_components - 1 = {n_components - 1}; "
+                f"got {values[row].item()} at row {row}."
+            )
+        return labels
+    values = as_float64(given, name)
+    sums = values.sum(1)
+    bad = torch.nonzero(~((values >= 0).all(1) & ((sums - 1).abs() < 1e-3))).flatten()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.")
+    return values / sums[:, None]
+
+
+def as_float64(value: Any, name: str) -> Tensor:
+    """Return an array-like parameter as a float64 tensor on the CPU, or raise a ValueError that names it."""
+    if isinstance(value, Tensor):
+        if value.is_complex():
+            raise ValueError(f"{name} must be real; got a complex tensor.")
+        return value.detach().cpu().double()
+    try:
+        return torch.from_numpy(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers; got {value!r}.") from error
