@@ -1,0 +1,332 @@
+"""Where the textbook formulas lose their digits: far from 0, tight and far apart, odd units, point masses, overflow.
+
+The truth is the naive EM on the stored values, in float64 and centred on each component, or exact arithmetic. Float32
+is held to the contract's 1e-4 standard deviations and 1e-4 relative variance, plus half a unit in the last place of
+the mean, because the means are handed out as float32 too.
+"""
+
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from cases import as_numpy, assert_same_parameters, mixture, parameters
+from naive_em import STRUCTURES, as_matrices, log_joint, naive_em
+from scipy.special import logsumexp
+
+from tgmm import GaussianMixture
+
+K, ITERATIONS = 3, 5
+
+every_structure = pytest.mark.parametrize("structure", STRUCTURES)
+every_float = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+def fit(X, structure, labels=None, *, n_components=K, **keywords):
+    """From labels (a fixed number of steps) or from the library's own start; warnings are other tests' business."""
+    if labels is not None:
+        keywords = {"max_iter": ITERATIONS, "tol": 0} | keywords
+    model = GaussianMixture(n_components, covariance_type=structure, random_state=0, **keywords)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, init_responsibilities=labels)
+
+
+def assert_right(model, naive, structure, tolerance=1e-4, order=None):
+    """Compare with the naive fit, its components in ``order``; half an ulp of the means is free in their own type."""
+    weights, means, covariances = parameters(model)
+    for values in (weights, means, covariances, as_numpy(model.reg_covar_)):
+        assert np.isfinite(values).all()
+    assert np.isfinite(model.lower_bound_)
+    if order is not None:
+        weights, means = weights[order], means[order]
+        covariances = covariances if structure.startswith("tied_") else covariances[order]
+    half_ulp = np.spacing(np.abs(naive.means).astype(model.means_.numpy().dtype)).astype(np.float64) / 2
+    expected = (naive.weights, naive.means, naive.covariances)
+    assert_same_parameters((weights, means, covariances), expected, structure, tolerance, mean_slack=half_ulp)
+
+
+def order_of(model, labels, X):
+    """The model's component that holds most rows of each label."""
+    predicted = model.predict(X)
+    order = [np.bincount(predicted[labels == k], minlength=K).argmax() for k in range(K)]
+    assert sorted(order) == list(range(K)), "two clusters share a component"
+    return order
+
+
+# Offsets and units
+
+
+@every_structure
+@every_float
+@pytest.mark.parametrize("deviations", [1e2, 1e4])
+def test_far_from_the_origin(structure, dtype, deviations):
+    X, labels = mixture(40, d=2, n_components=K)
+    X = (X + deviations * np.array([1, -1])).astype(dtype)
+    model = fit(X, structure, labels)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    assert_right(model, naive, structure)
+
+    # stored means are off by half a float32 ulp, 5e-4 deviations at 1e4 of them, times a few deviations of a row
+    joint = log_joint(X, naive.weights, naive.means, naive.covariances, structure)
+    density = logsumexp(joint, axis=1)
+    np.testing.assert_allclose(model.score_samples(X), density, rtol=0, atol=5e-3)
+    np.testing.assert_allclose(model.predict_proba(X), np.exp(joint - density[:, None]), rtol=0, atol=5e-3)
+    assert model.lower_bound_ == pytest.approx(density.mean(), abs=1e-4)
+    assert model.lower_bound_ == pytest.approx(model.score(X), abs=1e-4)
+
+
+@every_structure
+def test_far_from_the_origin_in_float64(structure):
+    """1e8 deviations off, where E[x^2] - E[x]^2 has no digit left in float64."""
+    X, labels = mixture(41, d=2, n_components=K)
+    X = X + np.array([1e8, -1e8])
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    assert_right(fit(X, structure, labels), naive, structure, tolerance=1e-7)
+
+
+@every_structure
+@every_float
+@pytest.mark.parametrize(
+    "units",
+    [[1e-12, 1, 1e12], [1e-8] * 3, [1e8] * 3],
+    ids=["1e-12_and_1_and_1e12", "1e-8", "1e8"],
+)
+def test_units(structure, dtype, units):
+    X, labels = mixture(42, d=3, n_components=K)
+    X = (X * units).astype(dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    model = fit(X, structure, labels)
+    assert_right(model, naive, structure)
+    joint = log_joint(X, naive.weights, naive.means, naive.covariances, structure)
+    np.testing.assert_allclose(model.score_samples(X), logsumexp(joint, axis=1), rtol=1e-3)
+
+
+@every_structure
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [("float64", 1e150), ("float64", 1e-150), ("float32", 1e18), ("float32", 1e-18)],
+    ids=["float64_1e150", "float64_1e-150", "float32_1e18", "float32_1e-18"],
+)
+def test_units_whose_squares_just_fit(structure, dtype, unit):
+    X, labels = mixture(43, d=2, n_components=K)
+    X = (X * unit).astype(dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    assert_right(fit(X, structure, labels), naive, structure)
+
+
+# Tight and far apart
+
+
+def tight_clusters(tightness, dtype):
+    """Three clusters about 1 apart whose deviations are about ``tightness``, as stored in ``dtype``."""
+    rng = np.random.default_rng(44)
+    labels = np.arange(120) % K
+    centres = np.array([[0.3, -0.4], [1.1, 0.2], [-0.2, 0.9]])
+    mixing = np.array([[1.0, 0.4], [-0.3, 0.8]])
+    X = centres[labels] + tightness * (1 + labels[:, None]) * rng.standard_normal((120, 2)) @ mixing
+    return X.astype(dtype), labels
+
+
+@every_structure
+@pytest.mark.parametrize(
+    ("dtype", "tightness"),
+    [("float32", 1e-3), ("float32", 1e-6), ("float64", 1e-6), ("float64", 1e-9)],
+    ids=["float32_1e-3", "float32_1e-6", "float64_1e-6", "float64_1e-9"],
+)
+@pytest.mark.parametrize("start", ["labels", "kmeans", "k-means++", "maxdist"])
+def test_tight_and_far_apart(structure, dtype, tightness, start):
+    X, labels = tight_clusters(tightness, dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    if start == "labels":
+        assert_right(fit(X, structure, labels), naive, structure)
+    else:
+        model = fit(X, structure, init_means=start)
+        assert_right(model, naive, structure, order=order_of(model, labels, X))
+
+
+@every_structure
+@every_float
+def test_a_tight_component_inside_a_broad_one(structure, dtype):
+    rng = np.random.default_rng(45)
+    labels = np.repeat([0, 1], [100, 60])
+    X = rng.standard_normal((160, 2)) @ np.array([[1.0, 0.3], [0.0, 0.7]])
+    X[labels == 1] = [1.0, 0.5] + 1e-5 * X[labels == 1]
+    X = X.astype(dtype)
+    naive = naive_em(X, structure, np.eye(2)[labels], ITERATIONS, reg_covar=1e-9)
+    model = fit(X, structure, labels, n_components=2, reg_covar=1e-9)
+    assert_right(model, naive, structure)
+
+
+@every_structure
+@every_float
+@pytest.mark.parametrize("power", [3, 6])
+def test_outliers_far_away(structure, dtype, power):
+    """One component holds a few rows 10^power deviations off; they stretch the data's own scale, not the other two."""
+    X, labels = mixture(46, d=2, n_components=K)
+    X = X.copy()
+    X[labels == 2] += 10.0**power
+    X = X.astype(dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    assert_right(fit(X, structure, labels), naive, structure)
+
+
+# Point masses and too few rows
+
+
+@every_structure
+@every_float
+@pytest.mark.parametrize("start", ["labels", "kmeans"])
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_point_masses(structure, dtype, start, offset):
+    """As many distinct rows as components: their places are the means, reg_covar alone is the variance."""
+    points = np.array([[0.25, -1.0], [3.5, 2.0], [-2.0, 4.75]]) + offset
+    labels = np.repeat([0, 1, 2], [20, 15, 25])
+    X = points[labels].astype(dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    if start == "labels":
+        model = fit(X, structure, labels)
+        assert_right(model, naive, structure)
+    else:
+        model = fit(X, structure)
+        assert_right(model, naive, structure, order=order_of(model, labels, X))
+    np.testing.assert_allclose(as_numpy(model.reg_covar_), naive.reg_covar, rtol=1e-5)
+    variance = X.astype(np.float64).var(axis=0)
+    variance = variance.mean() if structure.endswith("spherical") else variance
+    np.testing.assert_allclose(naive.reg_covar, 1e-6 * variance, rtol=1e-12)
+
+
+@every_structure
+@every_float
+def test_a_point_mass_beside_a_cluster(structure, dtype):
+    rng = np.random.default_rng(47)
+    labels = np.repeat([0, 1], [80, 40])
+    X = rng.standard_normal((120, 2))
+    X[labels == 1] = [6.0, -5.0]
+    X = X.astype(dtype)
+    naive = naive_em(X, structure, np.eye(2)[labels], ITERATIONS, reg_covar=1e-6)
+    model = fit(X, structure, labels, n_components=2)
+    assert_right(model, naive, structure)
+
+
+@pytest.mark.parametrize("structure", ["full", "tied_full", "diag", "tied_diag"])
+@every_float
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_fewer_rows_than_features(structure, dtype, n_components):
+    rng = np.random.default_rng(48)
+    labels = np.arange(8) % n_components
+    X = (rng.standard_normal((8, 12)) + 10 * labels[:, None]).astype(dtype)
+    naive = naive_em(X, structure, np.eye(n_components)[labels], ITERATIONS, reg_covar=1e-6)
+    model = fit(X, structure, labels, n_components=n_components)
+    assert_right(model, naive, structure)
+    assert np.isfinite(model.score_samples(X)).all()
+    np.testing.assert_array_equal(model.predict(X), labels)
+
+
+@every_structure
+@every_float
+def test_a_constant_feature(structure, dtype):
+    X, labels = mixture(49, d=3, n_components=K)
+    X[:, 1] = 7.5
+    X = X.astype(dtype)
+    naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+    model = fit(X, structure, labels)
+    assert_right(model, naive, structure)
+    np.testing.assert_allclose(as_numpy(model.means_)[:, 1], 7.5, rtol=1e-6)
+    if not structure.endswith("spherical"):
+        assert as_numpy(model.reg_covar_)[1] == pytest.approx(1e-6)  # nothing varies: the unit is 1
+
+
+# Beyond the float type
+
+
+@every_structure
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [("float64", 1e200), ("float64", 1e-200), ("float32", 1e25), ("float32", 1e-25)],
+    ids=["float64_1e200", "float64_1e-200", "float32_1e25", "float32_1e-25"],
+)
+@pytest.mark.parametrize("where", ["everywhere", "one_feature", "one_row"])
+@pytest.mark.parametrize("start", ["labels", "kmeans"])
+def test_squares_that_leave_the_float_type(structure, dtype, unit, where, start):
+    """An error or the right answer; never NaN, never a variance of 0 or infinity."""
+    X, labels = mixture(50, d=2, n_components=K)
+    if where == "everywhere":
+        X = X * unit
+    elif where == "one_feature":
+        X[:, 1] *= unit
+    else:
+        X[0] *= unit
+    X = X.astype(dtype)
+    try:
+        model = fit(X, structure, labels if start == "labels" else None)
+    except (ValueError, ArithmeticError):
+        return
+    weights, means, covariances = parameters(model)
+    variances = np.diagonal(as_matrices(covariances, structure, K, 2), axis1=1, axis2=2)
+    assert np.isfinite(means).all()
+    assert np.isfinite(covariances).all()
+    assert (variances > 0).all()
+    assert weights.sum() == pytest.approx(1)
+    assert np.isfinite(model.lower_bound_)
+    probabilities = model.predict_proba(X)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    if start == "labels" and unit < 1 and where == "one_row":  # nothing out of the ordinary in truth
+        naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
+        assert_right(model, naive, structure)
+
+
+def exact_winner(row, model, structure):
+    """The most probable component of a far row, by exact arithmetic on the stored parameters.
+
+    Far out the smallest Mahalanobis distance wins: what weights and determinants say is at most a few nats.
+    """
+    _, means, covariances = parameters(model)
+    x, y = (Fraction(float(value)) for value in row)
+    halves = []
+    for mean, matrix in zip(means, as_matrices(covariances, structure, *means.shape), strict=True):
+        u, v = x - Fraction(mean[0]), y - Fraction(mean[1])
+        a, b, c = Fraction(matrix[0, 0]), Fraction(matrix[0, 1]), Fraction(matrix[1, 1])
+        halves.append((c * u * u - 2 * b * u * v + a * v * v) / (a * c - b * b) / 2)
+    best, second = sorted(halves)[:2]
+    assert second - best > 1000
+    return halves.index(best)
+
+
+@every_structure
+@every_float
+@pytest.mark.parametrize("distance", [1e6, 1e12, 1e25, 1e200, 1e300])
+def test_rows_far_away_at_predict(structure, dtype, distance):
+    X, labels = mixture(51, d=2, n_components=K)
+    model = fit(X.astype(dtype), structure, labels)
+    directions = np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, 1], [0.3, -1], [-0.7, -0.2]])
+    rows = distance * directions  # float64, also to a float32 model: what it is asked must not depend on its type
+    if distance < 1e38:
+        rows = rows.astype(dtype)
+    winners = [exact_winner(row, model, structure) for row in rows]
+
+    density = model.score_samples(rows)
+    assert not np.isnan(density).any()
+    assert (density < -1000).all()
+    probabilities = model.predict_proba(rows)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), winners)
+    np.testing.assert_array_equal(model.predict(rows), winners)
+    # near rows in the same call keep their own values
+    both = np.concatenate([X, rows])
+    np.testing.assert_allclose(model.score_samples(both)[: len(X)], model.score_samples(X), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(both)[: len(X)], model.predict_proba(X), rtol=0, atol=1e-5)
+
+
+@every_structure
+def test_far_rows_beside_a_pruned_component(structure):
+    """A weight of 0 keeps its probability of 0 however far the row."""
+    X, labels = mixture(52, d=2, n_components=2)
+    responsibilities = np.column_stack([0.995 * np.eye(2)[labels], np.full(len(X), 0.005)])
+    model = fit(X, structure, responsibilities, weight_concentration_prior=[1, 1, 0.01])
+    probabilities = model.predict_proba(np.array([[1e200, 0], [0, -1e200], [1e8, 1e8]]))
+    assert as_numpy(model.weights_)[2] == 0
+    assert (probabilities[:, 2] == 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
