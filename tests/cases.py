@@ -21,10 +21,12 @@ def mixture(seed, n=150, d=3, n_components=3, separation=2.5):
 
 
 def soft_responsibilities(seed, labels, n_components):
-    """Responsibilities that lean towards ``labels``, exact in float32 so that both float types start equal."""
+    """Responsibilities that lean towards ``labels``: multiples of 1/1024, exact in any float type."""
     rng = np.random.default_rng(seed)
     leaning = np.eye(n_components)[labels] + rng.uniform(0.1, 1.0, (len(labels), n_components))
-    return round_to_float32(leaning / leaning.sum(axis=1, keepdims=True))
+    responsibilities = np.round(1024 * leaning / leaning.sum(axis=1, keepdims=True)) / 1024
+    responsibilities[:, -1] = 1 - responsibilities[:, :-1].sum(axis=1)
+    return responsibilities
 
 
 def round_to_float32(values):

@@ -32,7 +32,7 @@ every_float = pytest.mark.parametrize("dtype", ["float64", "float32"])
 def chunks(request, monkeypatch):
     """Rows per chunk: the library's own choice, or many small chunks with a short last one (150 = 21 * 7 + 3)."""
     if request.param is not None:
-        monkeypatch.setattr("tgmm.kernels.choose.rows_per_chunk", lambda *args, **kwargs: request.param)
+        monkeypatch.setattr("tgmm.kernels.chunking.rows_per_chunk", lambda *args, **kwargs: request.param)
 
 
 def stored(dtype, seed=0, **keywords):

@@ -118,7 +118,7 @@ def test_the_order_of_rows_and_the_chunks_do_not_matter(recipe, seed):
     order = np.random.default_rng(seed).permutation(len(problem["X"]))
     rows = {name: problem[name][order] for name in ("X", "responsibilities", "sample_weight")}
     shuffled = fitted(problem, **rows)
-    with mock.patch("tgmm.kernels.choose.rows_per_chunk", lambda *args, **kwargs: 1 + seed % 13):
+    with mock.patch("tgmm.kernels.chunking.rows_per_chunk", lambda *args, **kwargs: 1 + seed % 13):
         chunked = fitted(problem)
         predictions = chunked.predict_proba(problem["X"])
     for other in (shuffled, chunked):
