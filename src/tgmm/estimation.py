@@ -40,6 +40,12 @@ class Result:
     regularisation: Tensor  # (d,) or ()
     notes: list[str]
 
+    @classmethod
+    def of_parameters(cls, parameters: Parameters, structure: CovarianceStructure) -> Result:
+        """Return the result that consists of parameters alone."""
+        nothing = torch.zeros((), dtype=torch.float64)
+        return cls(parameters, structure, True, 0, float("nan"), [], nothing, [])
+
 
 @torch.no_grad()
 def estimate(
@@ -152,14 +158,16 @@ def _origin(
     n_features = rows.shape[1]
     if model.warm_start and responsibilities is None and model.__sklearn_is_fitted__():
         return _warm_origin(model, problem)
-    weights = settings.check_init_weights(model.init_weights, n_components)
+    weights = model.init_weights
+    if weights is not None:
+        weights = settings.check_mixing_weights(weights, n_components, "init_weights").to(frame.scale.device)
     covariances = model.init_covariances
     if covariances is not None:
         covariances = settings.check_covariances(
             covariances, structure, n_components, n_features, "init_covariances"
         ).to(frame.scale.device)
         covariances = structure.rescale(covariances, 1 / frame.scale)
-    origin = Origin(weights=None if weights is None else weights.to(frame.scale.device), covariances=covariances)
+    origin = Origin(weights=weights, covariances=covariances)
     if responsibilities is not None:
         return replace(origin, responsibilities=responsibilities)
     means = settings.check_init_means(model.init_means, n_components, n_features)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
-from tgmm.estimation import estimate
+from tgmm.estimation import Result, estimate
 from tgmm.parameters import Parameters
 from tgmm.prediction import Predictor
 from tgmm.precision import working_type
@@ -174,14 +174,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         data = working_rows(rows, device)
         weights = check_weights(sample_weight, data.shape[0])
         result = estimate(self, data, weights, init_responsibilities, device)
-        self._parameters, self._dtype = result.parameters, working_type(data.dtype)
-        self._structure_name = result.structure.name
-        self.converged_ = result.converged
-        self.n_iter_ = result.n_iter
-        self.lower_bound_ = result.log_likelihood
-        self.objective_history_ = result.history
-        self.reg_covar_ = result.regularisation.to(self._dtype)
-        self.fitted_ = True
+        self._adopt(result, working_type(data.dtype))
         if result.notes:
             warnings.warn("; ".join(result.notes), UserWarning, stacklevel=2)
         if not result.converged:
@@ -192,6 +185,29 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    @classmethod
+    def from_parameters(cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> GaussianMixture:
+        """Return a mixture with these parameters, as if fitted: what a fit reports about itself is empty.
+
+        Parameters
+        ----------
+        weights : array-like of shape (K,)
+        means : array-like of shape (K, d)
+        covariances : array-like in the shape of the type
+        covariance_type : str, default="full"
+
+        Examples
+        --------
+        >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+        >>> gmm.predict([[0.5], [3.0]])
+        array([0, 1])
+        """
+        parameters, dtype = settings.check_parameters(weights, means, covariances, covariance_type)
+        n_components, n_features = parameters.means.shape
+        model = cls(n_components, n_features, covariance_type)
+        model.n_features_in_ = n_features
+        return model._adopt(Result.of_parameters(parameters, structure_named(covariance_type)), dtype)
 
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit to X and return the most probable component of each row, (n,)."""
@@ -254,6 +270,18 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     @property
     def _structure(self) -> CovarianceStructure:
         return structure_named(self._structure_name)
+
+    def _adopt(self, result: Result, dtype: torch.dtype) -> GaussianMixture:
+        """Become the fitted model of a result, with parameters and predictions of this float type."""
+        self._parameters, self._dtype = result.parameters, dtype
+        self._structure_name = result.structure.name
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.lower_bound_ = result.log_likelihood
+        self.objective_history_ = result.history
+        self.reg_covar_ = result.regularisation.to(dtype)
+        self.fitted_ = True
+        return self
 
     def _fitted(self, name: str) -> Parameters:
         """Return the fitted parameters, or raise AttributeError as for any attribute that is not there."""

@@ -25,6 +25,10 @@ class Moment(ABC):
         """Return the moments (..., q) of rows (..., d)."""
 
     @abstractmethod
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the sum of weight times moment over rows (c, d) with weights (c,), (q,)."""
+
+    @abstractmethod
     def fill(self, z: Tensor, out: Tensor) -> None:
         """Write the moments of the columns of z (d, c) into out (q, c)."""
 
@@ -40,6 +44,11 @@ class Outer(Moment):
         """Return the upper triangle of the outer products."""
         i, j = torch.triu_indices(rows.shape[-1], rows.shape[-1], device=rows.device)
         return rows[..., i] * rows[..., j]
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the upper triangle of one matrix product."""
+        i, j = torch.triu_indices(rows.shape[-1], rows.shape[-1], device=rows.device)
+        return (rows.T @ (weights[:, None] * rows))[i, j]
 
     def fill(self, z: Tensor, out: Tensor) -> None:
         """Write one block of products a row of the triangle."""
@@ -61,6 +70,10 @@ class Square(Moment):
         """Return the squares."""
         return rows.square()
 
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sums of squares."""
+        return weights @ rows.square()
+
     def fill(self, z: Tensor, out: Tensor) -> None:
         """Write the squares."""
         torch.mul(z, z, out=out)
@@ -76,6 +89,10 @@ class Norm(Moment):
     def of(self, rows: Tensor) -> Tensor:
         """Return the squared norms, (..., 1)."""
         return rows.square().sum(-1, keepdim=True)
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sum of squared norms."""
+        return (weights @ rows.square()).sum(-1, keepdim=True)
 
     def fill(self, z: Tensor, out: Tensor) -> None:
         """Write the squared norms."""

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse, CovarianceStructure
+from tgmm.covariance import CovarianceCollapse, CovarianceStructure, structure_named
+from tgmm.parameters import Parameters
 from tgmm.priors import Priors
 from tgmm.start import STARTS
 from tgmm.validation import as_float64
@@ -70,18 +71,36 @@ def check_means(value: Any, n_components: int, n_features: int, name: str) -> Te
     return means
 
 
-def check_init_weights(value: Any, n_components: int) -> Tensor | None:
-    """Return weights (K,) that sum to 1, or None."""
-    if value is None:
-        return None
-    weights = as_float64(value, "init_weights")
+def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
+    """Return weights (K,) that sum to 1, or raise a ValueError that names the parameter."""
+    weights = as_float64(value, name)
     if weights.shape != (n_components,):
         raise ValueError(
-            f"init_weights must have shape (n_components,) = ({n_components},); got shape {tuple(weights.shape)}."
+            f"{name} must have shape (n_components,) = ({n_components},); got shape {tuple(weights.shape)}."
         )
     if not (torch.isfinite(weights).all() and (weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-3):
-        raise ValueError(f"init_weights must be >= 0 and sum to 1; got {weights.tolist()}.")
+        raise ValueError(f"{name} must be >= 0 and sum to 1; got {weights.tolist()}.")
     return weights / weights.sum()
+
+
+def check_parameters(weights: Any, means: Any, covariances: Any, covariance_type: str) -> tuple[Parameters, torch.dtype]:
+    """Return the parameters of a mixture in float64 and the float type they came in.
+
+    They stay on the device of the means.
+    """
+    structure = structure_named(covariance_type)
+    dtype = means.dtype if isinstance(means, Tensor) else np.asarray(means).dtype
+    device = means.device if isinstance(means, Tensor) else torch.device("cpu")
+    checked = as_float64(means, "means")
+    if checked.ndim != 2 or 0 in checked.shape:
+        raise ValueError(f"means must have shape (n_components, n_features); got shape {tuple(checked.shape)}.")
+    n_components, n_features = checked.shape
+    parameters = Parameters(
+        check_mixing_weights(weights, n_components, "weights").to(device),
+        check_means(means, n_components, n_features, "means").to(device),
+        check_covariances(covariances, structure, n_components, n_features, "covariances").to(device),
+    )
+    return parameters, torch.float32 if str(dtype).endswith(("float32", "float16")) else torch.float64
 
 
 def check_covariances(

@@ -22,7 +22,7 @@ class Centred(Kernel):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        n_columns = 3 * self.n_features + self.n_moments + 2 * self.n_components
+        n_columns = 4 * self.n_features + 2 * self.n_components
         self.rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
 
     def expectation(
@@ -47,7 +47,7 @@ class Centred(Kernel):
                 deviations = z - centres[k]  # (c, d)
                 mass[k] += widen(joint[k].sum())
                 first[k] += widen(joint[k] @ deviations)
-                second[k] += widen(joint[k] @ self.structure.moment.of(deviations))
+                second[k] += widen(self.structure.moment.weighted_sum(deviations, joint[k]))
             log_likelihood += widen(row_weights) @ widen(row_likelihood)
             objective += widen(row_weights) @ widen(row_objective)
             weight += widen(row_weights).sum()
