@@ -16,7 +16,7 @@ from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
 from tgmm.precision import widen
 
-# Scaled squared distances this close are equal: what separates them is lost in the rounding of the rows.
+# Quadratic parts of the exponent this close are equal: what separates them is rounding.
 TIE = 1e-12
 
 
@@ -90,22 +90,24 @@ class Predictor:
     def _far(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of rows whose squares overflow.
 
-        Distances are computed for rows divided by their largest entry. Where even the log-density leaves the float
-        type it is -inf, and the component with the shortest distance in its own covariance takes the row.
+        Distances are computed for rows divided by their size. Where even the log-density leaves the float type it
+        is -inf, and what grows fastest with the row decides: the quadratic part of the exponent, and among
+        components for which that is the same the linear part.
         """
         mixture, frame = self.mixture, self.frame
+        weights, means = mixture.parameters.weights, mixture.parameters.means
         rows = widen(rows)
         size = (rows.abs().amax(1) / frame.scale.amin()).clamp(min=1.0)  # (m,)
         scaled = (rows / size[:, None] - frame.shift / size[:, None]) / frame.scale  # (m, d)
-        deviations = scaled - mixture.parameters.means[:, None] / size[:, None]  # (K, m, d)
-        distances = mixture.factor.whiten(deviations).square().sum(-1)  # (K, m)
-        distances = torch.where(mixture.parameters.weights[:, None] > 0, distances, torch.inf)
-        joint = mixture.log_constants[:, None] - 0.5 * distances * size * size
-        nearest = distances <= distances.amin(0) * (1 + TIE)
-        ties = torch.where(nearest, mixture.parameters.weights.log()[:, None], -torch.inf)
-        if mixture.structure.pooled:  # equal distances at this size: the linear part decides
-            linear = (mixture.factor.times(mixture.parameters.means) @ scaled.T) * size
-            ties = (mixture.natural().eta[:, :1] + linear).nan_to_num()
-        log_density = joint.logsumexp(0)
-        posterior = torch.where(torch.isfinite(log_density), joint, ties).softmax(0)
-        return (log_density - frame.log_volume).to(self.device, self.dtype), posterior.to(self.device, self.dtype)
+        deviations = scaled - means[:, None] / size[:, None]  # (K, m, d)
+        distances = mixture.factor.whiten(deviations).square().sum(-1) * size * size  # (K, m)
+        joint = mixture.log_constants[:, None] - 0.5 * distances
+        log_density = joint.logsumexp(0) - frame.log_volume
+        quadratic = mixture.factor.whiten(scaled.expand_as(deviations)).square().sum(-1)  # (K, m)
+        quadratic = torch.where(weights[:, None] > 0, quadratic, torch.inf)
+        linear = mixture.factor.times(means)  # (K, d)
+        rest = mixture.log_constants - 0.5 * (means * linear).sum(-1)  # (K,)
+        rest = (rest[:, None] + (linear @ scaled.T) * size).clamp(min=torch.finfo(rows.dtype).min)
+        limit = torch.where(quadratic <= quadratic.amin(0) * (1 + TIE), rest, -torch.inf)
+        posterior = torch.where(torch.isfinite(log_density), joint, limit).softmax(0)
+        return log_density.to(self.device, self.dtype), posterior.to(self.device, self.dtype)
