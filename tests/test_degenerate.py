@@ -293,7 +293,8 @@ def test_the_run_that_collapses_is_lost_and_the_others_count(covariance_type):
     X = rows_with_an_outlier()
     collapsing = np.array([[4.0, -4.0], [50.0, 50.0]])
     sound = np.array([[0.0, 0.0], [9.0, -9.0]])
-    expected = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0, init_means=sound).fit(X)
+    expected = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0)
+    expected.set_params(init_means=lambda X, K, g: sound).fit(X)
     for order in ([collapsing, sound], [sound, collapsing], [collapsing, sound, collapsing]):
         remaining = iter(order)
         gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0, n_init=len(order))
@@ -345,7 +346,7 @@ def test_a_collapse_after_some_iterations_is_found_too():
 @every_type
 def test_not_converged(blobs, covariance_type, cem):
     gmm = GaussianMixture(n_components=3, covariance_type=covariance_type, max_iter=1, tol=1e-12, cem=cem)
-    gmm, caught = warnings_of(gmm.set_params(init_means="random", random_state=0).fit, blobs)
+    gmm, caught = warnings_of(gmm.fit, blobs, init_responsibilities=np.arange(150) % 3)
     assert len(caught) == 1, messages(caught)
     assert issubclass(caught[0].category, ConvergenceWarning)
     assert gmm.converged_ is False
