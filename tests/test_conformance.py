@@ -74,6 +74,21 @@ def test_same_as_the_naive_em(structure, priors, dtype, chunks):
 
 
 @every_structure
+@pytest.mark.parametrize("priors", ["none", "all"])
+@every_float
+@pytest.mark.parametrize("d", [1, 2, 17, 40])
+def test_same_as_the_naive_em_in_other_dimensions(structure, priors, dtype, d):
+    X, labels = mixture(14, n=400, d=d, n_components=4, separation=1.0)
+    X = X.astype(dtype)
+    responsibilities = soft_responsibilities(15, labels, 4)
+    prior = prior_keywords(priors, structure, 4, d)
+    model = GaussianMixture(4, covariance_type=structure, max_iter=3, tol=0, reg_covar=0, **prior)
+    fit_quietly(model, X, init_responsibilities=responsibilities)
+    naive = naive_em(X, structure, responsibilities, 3, **prior)
+    assert_same_fit(model, naive, structure, dtype, has_prior=bool(prior))
+
+
+@every_structure
 @every_prior
 @every_float
 def test_same_as_the_naive_classification_em(structure, priors, dtype):

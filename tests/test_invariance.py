@@ -167,13 +167,40 @@ def test_rows_of_weight_0_are_not_there(recipe, seed):
 
 
 @quickly
-@given(recipe=recipes, priors=st.sampled_from(["none", "weights", "means", "covariance", "all"]))
-def test_the_objective_never_falls(recipe, priors):
+@given(
+    recipe=recipes,
+    start=st.sampled_from(["kmeans", "k-means++", "random", "maxdist"]),
+    powers=st.lists(st.integers(-30, 30), min_size=3, max_size=3),
+)
+def test_the_librarys_own_starts_know_neither_offset_nor_units(recipe, start, powers):
+    structure, K, d = recipe["structure"], recipe["n_components"], recipe["d"]
+    X = cook(**recipe)["X"]
+    units = 2.0 ** np.array(powers[:d])
+    if structure.endswith("spherical"):
+        units[:] = units[0]
+    model = GaussianMixture(
+        K, covariance_type=structure, init_means=start, random_state=recipe["seed"], max_iter=5, tol=0, reg_covar=1e-3
+    )
+    weights, means, covariances = parameters(fit_quietly(model, X))
+    squares = {"full": np.outer(units, units), "diag": units**2, "spherical": units[0] ** 2}
+    squares = squares[structure.removeprefix("tied_")]
+    moved = parameters(fit_quietly(model, (X + 1024) * units))
+    expected = (weights, (means + 1024) * units, covariances * squares)
+    assert_same_parameters(moved, expected, structure, 1e-8)
+
+
+@quickly
+@given(
+    recipe=recipes,
+    priors=st.sampled_from(["none", "weights", "means", "covariance", "all"]),
+    reg_covar=st.sampled_from([0, 1e-6]),
+)
+def test_the_objective_never_falls(recipe, priors, reg_covar):
     problem = cook(**recipe)
     assume(not problem["cem"] or priors in ("none", "weights"))  # strong priors too may empty a component
     structure, d = problem["structure"], problem["X"].shape[1]
     prior = prior_keywords(priors, structure, problem["responsibilities"].shape[1], d)
-    model = fitted(problem, iterations=30, prior=prior)
+    model = fitted(problem, iterations=30, prior=prior, reg_covar=reg_covar)
     history = as_numpy(model.objective_history_)
     assert np.diff(history).min() > -1e-10
     assert len(history) == model.n_iter_ + 1
