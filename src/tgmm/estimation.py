@@ -11,7 +11,7 @@ from torch import Tensor
 from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.data.batches import TensorBatches
-from tgmm.data.frame import Frame, Summary, summarise
+from tgmm.data.frame import Summary, summarise
 from tgmm.em.loop import Run
 from tgmm.em.stopping import Stopping
 from tgmm.fitting import Origin, Problem, best_run, has_fewer_distinct_rows
@@ -20,7 +20,7 @@ from tgmm.precision import working_type
 from tgmm.priors import Priors
 from tgmm.progress import Reporter
 from tgmm.random_state import as_generator
-from tgmm.start import STARTS, Start
+from tgmm.start import STARTS
 from tgmm.validation import check_responsibilities
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def estimate(
     _check_range(summary, dtype)
     problem = Problem.of(batches, summary, structure, n_components, priors, reg_covar, dtype, device)
     generator = as_generator(model.random_state)
-    origin = _origin(model, problem, rows, responsibilities, generator)
-    with Reporter(bool(model.verbose), interval) as progress:
+    origin = _origin(model, problem, rows, responsibilities)
+    with Reporter(settings.check_flag(model.verbose, "verbose"), interval) as progress:
         run = best_run(
             problem,
             origin,
-            classification=bool(model.cem),
+            classification=settings.check_flag(model.cem, "cem"),
             n_init=n_init,
             stopping=stopping,
             generator=generator,
@@ -142,21 +142,20 @@ def _check_range(summary: Summary, dtype: torch.dtype) -> None:
         low, high = float(summary.minimum[column]), float(summary.maximum[column])
         raise ValueError(
             f"X has values from {low:g} to {high:g} in column {column}: their variance leaves the range of "
-            f"{str(dtype).removeprefix('torch.')}. Rescale that feature" + (", or pass float64." if dtype == torch.float32 else ".")
+            f"{str(dtype).removeprefix('torch.')}. Rescale that feature"
+            + (", or pass float64." if dtype == torch.float32 else ".")
         )
 
 
-def _origin(
-    model: GaussianMixture,
-    problem: Problem,
-    rows: Tensor,
-    responsibilities: Tensor | None,
-    generator: torch.Generator,
-) -> Origin:
+def _origin(model: GaussianMixture, problem: Problem, rows: Tensor, responsibilities: Tensor | None) -> Origin:
     """Return where runs start, from `init_means` and its companions, in the frame."""
     frame, structure, n_components = problem.frame, problem.structure, problem.n_components
     n_features = rows.shape[1]
-    if model.warm_start and responsibilities is None and model.__sklearn_is_fitted__():
+    if (
+        settings.check_flag(model.warm_start, "warm_start")
+        and responsibilities is None
+        and model.__sklearn_is_fitted__()
+    ):
         return _warm_origin(model, problem)
     weights = model.init_weights
     if weights is not None:
@@ -175,20 +174,14 @@ def _origin(
         return replace(origin, start=STARTS[means])
     if isinstance(means, Tensor):
         return replace(origin, means=(means.to(frame.shift.device) - frame.shift) / frame.scale)
-    return replace(origin, start=_called(means, problem, rows, n_components))
 
-
-def _called(function: Any, problem: Problem, rows: Tensor, n_components: int) -> Start:
-    """Return a start that calls the user's function on the user's rows."""
-    frame = problem.frame
-
-    def start(_: Tensor, __: Tensor, ___: int, generator: torch.Generator) -> Tensor:
-        means = settings.check_means(
-            function(rows, n_components, generator), n_components, rows.shape[1], "the result of init_means"
+    def called(generator: torch.Generator) -> Tensor:
+        found = settings.check_means(
+            means(rows, n_components, generator), n_components, n_features, "the result of init_means"
         )
-        return (means.to(frame.shift.device) - frame.shift) / frame.scale
+        return (found.to(frame.shift.device) - frame.shift) / frame.scale
 
-    return start
+    return replace(origin, means=called)
 
 
 def _warm_origin(model: GaussianMixture, problem: Problem) -> Origin:

@@ -21,6 +21,7 @@ from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
+from tgmm.precision import widen
 from tgmm.priors import Priors
 from tgmm.start import Start
 from tgmm.start.sample import start_sample
@@ -57,7 +58,7 @@ class Problem:
         device: torch.device,
     ) -> Problem:
         """Set up the frame of the data's summary, and the kernels."""
-        frame = Frame.of(summary.mean, summary.variance, dtype, isotropic=structure.isotropic)
+        frame = Frame.of(summary.origin, summary.variance, dtype, isotropic=structure.isotropic)
         return cls(
             batches=batches,
             structure=structure,
@@ -77,31 +78,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where runs start: parameters, responsibilities or centres, and what overrides them. All in the frame.
+    """Where runs start: responsibilities, or means, or a start that finds centres. All in the frame.
 
-    Given are ``responsibilities``, or ``means`` or else a ``start`` that finds centres; given ``weights`` and
-    ``covariances`` take the place of those that come from the start's assignment.
+    Given ``means``, ``weights`` and ``covariances`` take the place of those that come from the assignment of the
+    rows to the nearest centres. Means can be a function of the generator, called for each run.
     """
 
     start: Start | None = None
-    means: Tensor | None = None  # (K, d)
+    responsibilities: Tensor | None = None  # (n,) or (n, K)
+    means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)
     covariances: Tensor | None = None  # (B, ...)
-    responsibilities: Tensor | None = None  # (n,) or (n, K)
 
     @property
     def is_random(self) -> bool:
         """Whether two runs can differ."""
-        return self.start is not None
-
-    def complete(self, mode: Parameters) -> Parameters:
-        """Return the mode of the start's assignment with the given parameters in place."""
-        given = {
-            name: value
-            for name, value in (("weights", self.weights), ("means", self.means), ("covariances", self.covariances))
-            if value is not None
-        }
-        return replace(mode, **given)
+        return self.start is not None or callable(self.means)
 
 
 @dataclass
@@ -110,43 +102,52 @@ class Starter:
 
     problem: Problem
     origin: Origin
-    maximisation: Maximisation
     regularisation: Tensor = field(default_factory=lambda: torch.zeros(()))
+    notes: list[str] = field(default_factory=list)
 
     def __call__(self, generator: torch.Generator) -> Mixture:
         """Return the mixture a run starts from, and resolve the run's regularisation."""
         problem, origin = self.problem, self.origin
-        if origin.means is not None and origin.weights is not None and origin.covariances is not None:
-            parameters = Parameters(origin.weights, origin.means, origin.covariances)
+        given = {"weights": origin.weights, "means": origin.means, "covariances": origin.covariances}
+        if callable(origin.means):
+            given["means"] = origin.means(generator)
+        given = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+        if len(given) == 3:
+            parameters = Parameters(**given)
             self.regularisation = problem.regularisation.resolve(parameters)
             return Mixture.of(parameters, problem.structure)
+        assignment: Assignment = hard
         if origin.responsibilities is not None:
-            centres = torch.zeros(problem.n_components, problem.batches.n_features, dtype=torch.float64)
-            assignment: Assignment = Given(origin.responsibilities)
+            centres = problem.frame.shift.new_zeros(problem.n_components, problem.batches.n_features)
+            assignment = Given(origin.responsibilities)
         else:
-            centres, assignment = self._centres(generator), hard
-        nearest = _nearest(centres.to(problem.frame.shift.device))
+            centres = given["means"] if "means" in given else self._centres(generator)
+
+        def finish(mode: Parameters, centre: Tensor, resolution: float) -> tuple[Parameters, bool]:
+            """Put given parameters in, then resolve the regularisation and add it to covariances not given."""
+            parameters = replace(mode, **given)
+            self.regularisation = problem.regularisation.resolve(parameters)
+            if "covariances" not in given:
+                covariances = problem.structure.add_to_variances(parameters.covariances, self.regularisation)
+                parameters = replace(parameters, covariances=covariances)
+            return parameters, problem.regularisation.is_resolved(mode, centre, resolution)
+
+        nearest = _nearest(centres)
         expectation = problem.expectation(assignment)
-        mixture, _ = self.maximisation(expectation(nearest), nearest, expectation, self._finish)
+        maximisation = Maximisation(problem.structure, problem.priors)
+        mixture, _ = maximisation(expectation(nearest), nearest, expectation, finish)
+        if "means" not in given:  # a given mean stays where it is; the run will see whether it gets rows
+            self.notes = maximisation.notes
         return mixture
 
     def _centres(self, generator: torch.Generator) -> Tensor:
-        """Return the centres whose nearest rows make the components, (K, d)."""
-        problem = self.problem
-        if self.origin.means is not None:
-            return self.origin.means
+        """Return the centres that the start finds, (K, d); with fewer different rows than K they repeat."""
+        problem, n_components = self.problem, self.problem.n_components
         assert self.origin.start is not None
-        rows, weights = start_sample(problem.batches, problem.frame, problem.n_components, problem.dtype, generator)
-        return self.origin.start(rows, weights, problem.n_components, generator).double()
-
-    def _finish(self, mode: Parameters, centre: Tensor, resolution: float) -> tuple[Parameters, bool]:
-        """Put given parameters in, then resolve the regularisation and add it to covariances not given."""
-        parameters = self.origin.complete(mode)
-        self.regularisation = self.problem.regularisation.resolve(parameters)
-        if self.origin.covariances is None:
-            covariances = self.problem.structure.add_to_variances(parameters.covariances, self.regularisation)
-            parameters = replace(parameters, covariances=covariances)
-        return parameters, self.problem.regularisation.is_resolved(mode, centre, resolution)
+        rows, weights = start_sample(problem.batches, problem.frame, n_components, problem.dtype, generator)
+        if rows.shape[0] <= n_components:
+            return widen(rows)[torch.arange(n_components) % rows.shape[0]]
+        return widen(self.origin.start(rows, weights, n_components, generator)).to(problem.frame.shift.device)
 
 
 def _nearest(centres: Tensor) -> Mixture:
@@ -177,11 +178,11 @@ def best_run(
     best: Run | None = None
     collapse: CovarianceCollapse | None = None
     for _ in range(n_init if origin.is_random else 1):
-        maximisation = Maximisation(problem.structure, problem.priors)
-        starter = Starter(problem, origin, maximisation)
+        starter = Starter(problem, origin)
         expectation = problem.expectation(hard if classification else soft)
         try:
             mixture = starter(generator)
+            maximisation = Maximisation(problem.structure, problem.priors, notes=starter.notes)
             run = run_em(mixture, expectation, maximisation, starter.regularisation, stopping, progress)
         except CovarianceCollapse as lost:
             collapse = lost

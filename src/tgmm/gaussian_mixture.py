@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
 from tgmm.parameters import Parameters
-from tgmm.prediction import Predictor
 from tgmm.precision import working_type
+from tgmm.prediction import Predictor
 from tgmm.random_state import RandomState
 from tgmm.validation import Rows, check_rows, check_weights, working_rows
 
@@ -187,7 +187,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self
 
     @classmethod
-    def from_parameters(cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> GaussianMixture:
+    def from_parameters(
+        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
+    ) -> GaussianMixture:
         """Return a mixture with these parameters, as if fitted: what a fit reports about itself is empty.
 
         Parameters
@@ -249,7 +251,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Source: Biernacki, Celeux & Govaert 2000 (IEEE PAMI 22), with the most probable labels as in mclust.
         """
         rows, predictor = self._prepare(X)
-        certainty, _ = _weighted_sum(predictor.log_posterior_of_labels(rows.tensor), sample_weight)
+        certainty, _ = _weighted_sum(predictor.log_certainty(rows.tensor), sample_weight)
         return self.bic(X, sample_weight) - 2 * certainty
 
     @property

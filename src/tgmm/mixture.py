@@ -39,6 +39,11 @@ class Mixture:
         weights, n_features = self.parameters.weights, self.parameters.means.shape[1]
         return weights.log() - 0.5 * (n_features * math.log(2 * math.pi) + self.factor.log_det)
 
+    @property
+    def smallest_variance(self) -> float:
+        """The smallest variance of any feature in any component."""
+        return float(self.structure.variances(self.parameters.covariances, self.parameters.means.shape[1]).amin())
+
     def natural(self) -> Natural:
         """Return the natural parameters (Bishop, PRML, 2.4 and exercise 2.57)."""
         means = self.parameters.means

@@ -18,6 +18,8 @@ from tgmm.precision import widen
 
 # Quadratic parts of the exponent this close are equal: what separates them is rounding.
 TIE = 1e-12
+# Rows are far where the rounding of their joint log-densities exceeds this.
+FAR = 1e-3
 
 
 class Predictor:
@@ -47,57 +49,62 @@ class Predictor:
     def log_density(self, rows: Tensor) -> Tensor:
         """Return the log-densities of rows, (n,)."""
         out = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
-        for part, joint in self._joint(rows):
-            out[part] = (joint.logsumexp(0) - self.frame.log_volume.to(self.device)).to(self.dtype)
-            far = torch.nonzero(~torch.isfinite(out[part])).flatten()
+        for part, joint, common, far in self._joint(rows):
+            out[part] = (joint.logsumexp(0) + common - self.frame.log_volume.to(self.device)).to(self.dtype)
             if far.numel():
-                out[part.start + far] = self._far(rows[part.start + far.to(rows.device)])[0]
+                out[far] = self._far(rows, far)[0]
         return out
 
     def responsibilities(self, rows: Tensor) -> Tensor:
         """Return the posterior probabilities of the components, (n, K)."""
         out = torch.empty(rows.shape[0], self.n_components, dtype=self.dtype, device=self.device)
-        for part, joint in self._joint(rows):
+        for part, joint, _, far in self._joint(rows):
             out[part] = joint.softmax(0).T
-            far = torch.nonzero(~torch.isfinite(joint.amax(0))).flatten()
             if far.numel():
-                out[part.start + far] = self._far(rows[part.start + far.to(rows.device)])[1].T
+                out[far] = self._far(rows, far)[1].T
         return out
 
     def labels(self, rows: Tensor) -> Tensor:
         """Return the most probable components, (n,) int64."""
         out = torch.empty(rows.shape[0], dtype=torch.int64, device=self.device)
-        for part, joint in self._joint(rows):
-            largest, out[part] = joint.max(0)
-            far = torch.nonzero(~torch.isfinite(largest)).flatten()
+        for part, joint, _, far in self._joint(rows):
+            out[part] = joint.argmax(0)
             if far.numel():
-                out[part.start + far] = self._far(rows[part.start + far.to(rows.device)])[1].argmax(0)
+                out[far] = self._far(rows, far)[1].argmax(0)
         return out
 
-    def log_posterior_of_labels(self, rows: Tensor) -> Tensor:
+    def log_certainty(self, rows: Tensor) -> Tensor:
         """Return the log-probability of each row's most probable component, (n,)."""
         out = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
-        for part, joint in self._joint(rows):
-            out[part] = joint.log_softmax(0).amax(0).nan_to_num(0.0)
+        for part, joint, _, far in self._joint(rows):
+            out[part] = joint.log_softmax(0).amax(0)
+            if far.numel():
+                out[far] = self._far(rows, far)[1].amax(0).log()
         return out
 
-    def _joint(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices of rows and their joint log-densities in the frame, (K, c)."""
+    def _joint(self, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+        """Yield slices of rows, joint log-densities in the frame (K, c) and (c,), and the indices of far rows.
+
+        Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
+        """
+        limit = FAR / torch.finfo(self.kernel.dtype).eps
         for chunk in chunks(TensorBatches(rows), self.kernel.rows):
             part = slice(chunk.first, chunk.first + chunk.rows.shape[0])
-            yield part, self.kernel.log_joint(chunk.rows, self.mixture)
+            joint, common = self.kernel.log_joint(chunk.rows, self.mixture)
+            far = torch.nonzero(~(joint.amax(0).abs() + common.abs() < limit)).flatten()
+            yield part, joint, common, part.start + far
 
-    def _far(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-densities (m,) and responsibilities (K, m) of rows whose squares overflow.
+    def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,).
 
-        Distances are computed for rows divided by their size. Where even the log-density leaves the float type it
-        is -inf, and what grows fastest with the row decides: the quadratic part of the exponent, and among
-        components for which that is the same the linear part.
+        Distances are computed for rows divided by their size. Where the log-density's own rounding hides the
+        differences between components, or it leaves the float type and is -inf, what grows fastest with the row
+        decides: the quadratic part of the exponent, and among components for which that is the same the linear part.
         """
         mixture, frame = self.mixture, self.frame
         weights, means = mixture.parameters.weights, mixture.parameters.means
-        rows = widen(rows)
-        size = (rows.abs().amax(1) / frame.scale.amin()).clamp(min=1.0)  # (m,)
+        rows = widen(rows[far.to(rows.device)])
+        size = rows.abs().amax(1).clamp(min=1.0)  # (m,)
         scaled = (rows / size[:, None] - frame.shift / size[:, None]) / frame.scale  # (m, d)
         deviations = scaled - means[:, None] / size[:, None]  # (K, m, d)
         distances = mixture.factor.whiten(deviations).square().sum(-1) * size * size  # (K, m)
@@ -107,7 +114,9 @@ class Predictor:
         quadratic = torch.where(weights[:, None] > 0, quadratic, torch.inf)
         linear = mixture.factor.times(means)  # (K, d)
         rest = mixture.log_constants - 0.5 * (means * linear).sum(-1)  # (K,)
-        rest = (rest[:, None] + (linear @ scaled.T) * size).clamp(min=torch.finfo(rows.dtype).min)
-        limit = torch.where(quadratic <= quadratic.amin(0) * (1 + TIE), rest, -torch.inf)
-        posterior = torch.where(torch.isfinite(log_density), joint, limit).softmax(0)
+        rest = rest[:, None] / size + linear @ scaled.T  # (K, m)
+        rest = torch.where(quadratic <= quadratic.amin(0) * (1 + TIE), rest, -torch.inf)
+        limit = (rest - rest.amax(0)) * size
+        hidden = ~(log_density.abs() < FAR / torch.finfo(torch.float64).eps)
+        posterior = torch.where(hidden, limit, joint).softmax(0)
         return log_density.to(self.device, self.dtype), posterior.to(self.device, self.dtype)

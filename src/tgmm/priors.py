@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tgmm.covariance import CovarianceStructure
 from tgmm.data.frame import Frame
 from tgmm.mixture import Mixture
-from tgmm.covariance import CovarianceStructure
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Reporter:
             logger.info("iteration %d: average objective %.8f, change %.2e", iteration, objective, change)
 
 
-def _bar():  # noqa: ANN202 - tqdm is optional
+def _bar():
     """Return a tqdm bar, or None where tqdm is not installed."""
     try:
         from tqdm.auto import tqdm

@@ -30,11 +30,5 @@ def as_generator(random_state: RandomState) -> torch.Generator:
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
         return torch.Generator().manual_seed(int(random_state) % 2**63)
     raise ValueError(
-        "random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; "
-        f"got {random_state!r}."
+        f"random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; got {random_state!r}."
     )
-
-
-def draw_seed(generator: torch.Generator) -> int:
-    """Return a seed for a library that takes integers."""
-    return int(torch.randint(2**31 - 1, (1,), generator=generator))

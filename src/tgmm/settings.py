@@ -32,6 +32,13 @@ def check_number(value: Any, name: str, least: float = 0.0) -> float:
     return float(value)
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return a parameter that is True or False, or raise a ValueError that names it."""
+    if not isinstance(value, bool | np.bool_ | numbers.Integral) or value not in (0, 1):
+        raise ValueError(f"{name} must be True or False; got {value!r}.")
+    return bool(value)
+
+
 def check_device(device: Any, rows: Tensor, *, from_tensor: bool) -> torch.device:
     """Return the device to compute on: the one asked for, the tensor's own, else CUDA where there is one."""
     if device is None:
@@ -83,7 +90,9 @@ def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
     return weights / weights.sum()
 
 
-def check_parameters(weights: Any, means: Any, covariances: Any, covariance_type: str) -> tuple[Parameters, torch.dtype]:
+def check_parameters(
+    weights: Any, means: Any, covariances: Any, covariance_type: str
+) -> tuple[Parameters, torch.dtype]:
     """Return the parameters of a mixture in float64 and the float type they came in.
 
     They stay on the device of the means.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tgmm.precision import working_type
 
+KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time difference"}
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 
@@ -42,12 +43,25 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
 
 def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
-    if isinstance(X, np.ndarray) and X.dtype == np.float16:
-        X = X.astype(np.float32)
+    X = _narrowed(X)
     array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return as_tensor(array)
+
+
+def _narrowed(X: Any) -> Any:
+    """Return X with half floats as float32, and refuse arrays of text and dates."""
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ndarray):
+        if X.dtype.kind in "SUMm":
+            raise ValueError(f"X must hold numbers; got an array of {KINDS[X.dtype.kind]}s, dtype {X.dtype}.")
+        return X.astype(np.float32) if X.dtype == np.float16 else X
+    dtypes = getattr(X, "dtypes", None)  # of a data frame
+    if dtypes is not None and hasattr(X, "astype") and all(dtype == np.float16 for dtype in dtypes):
+        return X.astype(np.float32)
+    return X
 
 
 def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor:
@@ -135,7 +149,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
 def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor:
     """Return labels (n,) int64, or responsibilities (n, K) float64 whose rows sum to 1."""
     name = "init_responsibilities"
-    values = given.detach() if isinstance(given, Tensor) else as_tensor(np.array(given))
+    values = given.detach() if isinstance(given, Tensor) else as_float64(given, name)
     if values.shape not in ((n_rows,), (n_rows, n_components)):
         raise ValueError(
             f"{name} must be labels of shape (n_samples,) = ({n_rows},) or responsibilities of shape "
@@ -164,9 +178,12 @@ def as_float64(value: Any, name: str) -> Tensor:
     """Return an array-like parameter as a float64 tensor on the CPU, or raise a ValueError that names it."""
     if isinstance(value, Tensor):
         if value.is_complex():
-            raise ValueError(f"{name} must be real; got a complex tensor.")
+            raise ValueError(f"{name} must be an array of real numbers; got a complex tensor.")
         return value.detach().cpu().double()
     try:
+        kind = np.asarray(value).dtype.kind
+        if kind in KINDS:
+            raise TypeError(f"got {KINDS[kind]} values, {value!r}")
         return torch.from_numpy(np.array(value, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of numbers; got {value!r}.") from error
+        raise ValueError(f"{name} must be an array of real numbers: {error}.") from error

@@ -13,15 +13,17 @@ from tgmm.parameters import Parameters
 from tgmm.precision import widen
 
 SUMMARY_ROWS = 8192
+ORIGIN_ROWS = 4095
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Weighted moments and the range of each feature, in float64."""
+    """Weighted moments and the range of each feature about an origin, in float64."""
 
     n_rows: int
+    origin: Tensor  # (d,) where the bulk of the data is; a value of each feature
     weight: Tensor  # () sum of the sample weights
-    mean: Tensor  # (d,)
+    mean: Tensor  # (d,) of rows minus origin
     scatter: Tensor  # (d,) weighted sum of squared deviations from the mean
     minimum: Tensor  # (d,)
     maximum: Tensor  # (d,)
@@ -33,6 +35,7 @@ class Summary:
         step = other.mean - self.mean
         return Summary(
             self.n_rows + other.n_rows,
+            self.origin,
             weight,
             self.mean + share * step,
             self.scatter + other.scatter + self.weight * share * step.square(),
@@ -52,23 +55,27 @@ class Summary:
 
 
 def summarise(batches: Batches) -> Summary:
-    """Return the summary of all rows, in one pass."""
+    """Return the summary of all rows, in one pass, about the median of some."""
+    spread = torch.linspace(0, batches.n_rows - 1, min(batches.n_rows, ORIGIN_ROWS)).long()
+    origin = widen(batches.take(spread.to(batches.device)).rows).median(0).values  # (d,)
     total = None
     for rows, weights, _ in chunks(batches, SUMMARY_ROWS):
-        part = _summary(widen(rows), weights)
+        part = _summary(widen(rows), origin, weights)
         total = part if total is None else total + part
     assert total is not None, "batches hold at least one row"
     return total
 
 
-def _summary(rows: Tensor, weights: Tensor | None) -> Summary:
+def _summary(rows: Tensor, origin: Tensor, weights: Tensor | None) -> Summary:
     """Return the summary of one chunk, (c, d) float64."""
     if weights is None:
         weights = rows.new_ones(rows.shape[0])
     weight = weights.sum()
+    low, high = rows.amin(0), rows.amax(0)
+    rows = rows - origin
     mean = (weights @ rows) / weight
     scatter = weights @ (rows - mean).square()
-    return Summary(rows.shape[0], weight, mean, scatter, rows.amin(0), rows.amax(0))
+    return Summary(rows.shape[0], origin, weight, mean, scatter, low, high)
 
 
 @dataclass(frozen=True)
@@ -83,24 +90,26 @@ class Frame:
     scale: Tensor  # (d,), equal entries for isotropic structures
 
     @classmethod
-    def of(cls, mean: Tensor, variance: Tensor, dtype: torch.dtype, *, isotropic: bool) -> Frame:
-        """Return the frame with this mean and these variances (d,).
+    def of(cls, origin: Tensor, variance: Tensor, dtype: torch.dtype, *, isotropic: bool) -> Frame:
+        """Return the frame with this origin and these variances (d,).
 
-        The shift is rounded to the data's own float type, so that subtracting it there is exact nearby.
+        The origin is to be where most rows are: subtracting it loses the digits of rows much nearer to 0 than it,
+        so that a mean, which a few rows far away can move anywhere, will not do. It is rounded to the data's own
+        float type, so that subtracting it there is exact nearby.
         """
         if isotropic:
             variance = variance.mean().expand_as(variance)
         scale = torch.where(variance > 0, variance, 1.0).sqrt()
-        return cls(mean.to(dtype).double(), scale)
+        return cls(origin.to(dtype).double(), scale)
 
     @classmethod
     def around(cls, parameters: Parameters, structure: CovarianceStructure, dtype: torch.dtype) -> Frame:
-        """Return the frame of the mixture's own mean and variances, for parameters in the user's units."""
+        """Return the frame of the heaviest component's mean and the mixture's variances, in the user's units."""
         weights, means = parameters.weights, parameters.means
         variances = structure.variances(parameters.covariances, means.shape[1])  # (B, d)
         mean = weights @ means
         variance = weights @ ((means - mean).square() + variances)
-        return cls.of(mean, variance, dtype, isotropic=structure.isotropic)
+        return cls.of(means[weights.argmax()], variance, dtype, isotropic=structure.isotropic)
 
     @property
     def log_volume(self) -> Tensor:

@@ -13,6 +13,7 @@ from tgmm.kernels.guard import first_precise, is_precise, resolution
 from tgmm.mixture import Mixture
 from tgmm.statistics import Statistics
 
+
 class Expectation:
     """Statistics of all rows under a mixture.
 

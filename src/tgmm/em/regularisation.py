@@ -10,8 +10,9 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.parameters import Parameters
 
-# Below this share of a feature's second moment a variance is the rounding of identical values.
-ROUNDING = 1e-28
+# Below this share of the means' second moment a variance is the rounding of identical values: sums about a mean
+# that is right to 1e-16 leave 1e-16 of its square.
+ROUNDING = 1e-40
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Regularisation:
         frame, and for a constant feature by 1 in the user's units, which is 1 in the frame too.
         """
         within = self.within(parameters)
-        second = 1 + parameters.weights @ parameters.means.square()  # (d,)
+        second = parameters.weights @ parameters.means.square()  # (d,)
         if self.structure.isotropic:
             second = second.mean()
         return self.reg_covar * torch.where(within > ROUNDING * second, within, 1.0)

@@ -55,8 +55,8 @@ class Kernel(ABC):
         """Return the statistics of all rows, about the origin or where the kernel can about centre (K, d)."""
 
     @abstractmethod
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> Tensor:
-        """Return log(weight_k p_k(row)) in the frame, (K, c)."""
+    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+        """Return log(weight_k p_k(row)) in the frame as a sum: (K, c), and what all components share, (c,)."""
 
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""

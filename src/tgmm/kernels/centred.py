@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tgmm.data.batches import Batches, chunks
-from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels import chunking
+from tgmm.kernels.base import Assignment, Kernel
 from tgmm.mixture import Mixture
 from tgmm.precision import widen
 from tgmm.statistics import Statistics
@@ -54,9 +54,10 @@ class Centred(Kernel):
         shift = weight * self.frame.log_volume
         return Statistics(mass, first, second, log_likelihood - shift, objective - shift, weight, widen(centres))
 
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> Tensor:
-        """Return the joint log-densities, one component at a time."""
-        return self._log_joint(self._standardised(rows), mixture)
+    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+        """Return the joint log-densities, one component at a time; nothing is split off."""
+        joint = self._log_joint(self._standardised(rows), mixture)
+        return joint, joint.new_zeros(joint.shape[1])
 
     def _standardised(self, rows: Tensor) -> Tensor:
         z = torch.empty(self.n_features, rows.shape[0], dtype=self.dtype, device=self.device)

@@ -24,6 +24,8 @@ def is_precise(kernel: Kernel, mixture: Mixture, centre: Tensor, widest: torch.d
 
     In the widest float type, sums that no other centre would improve are as precise as can be.
     """
+    if mixture.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
+        return False  # squares underflow
     amplification = float(mixture.amplification(centre).amax())
     if resolution(kernel) * amplification <= 1:
         return True

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from tgmm.data.batches import Batches, Chunk, chunks
-from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels import chunking
+from tgmm.kernels.base import Assignment, Kernel
 from tgmm.mixture import Mixture
 from tgmm.precision import widen
 from tgmm.statistics import Statistics
@@ -76,15 +76,15 @@ class Products(Kernel):
             centre=torch.zeros_like(first[:1]),
         )
 
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> Tensor:
-        """Return the joint log-densities by one product, plus the shared part where there is one."""
+    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+        """Return the joint log-densities by one product, and the shared part by another."""
         natural = mixture.natural()
         eta = natural.eta.to(self.dtype).to(self.device)
         phi = self._features(rows, 1 + self.n_features + self.n_moments)
         joint = eta @ phi[: eta.shape[1]]
-        if natural.shared is not None:
-            joint += natural.shared.to(self.dtype).to(self.device) @ phi[1 + self.n_features :]
-        return joint
+        if natural.shared is None:
+            return joint, joint.new_zeros(joint.shape[1])
+        return joint, natural.shared.to(self.dtype).to(self.device) @ phi[1 + self.n_features :]
 
     def _features(self, rows: Tensor, n_built: int) -> Tensor:
         """Return the first n_built features of rows, (n_built or more, c), in the reused buffer."""

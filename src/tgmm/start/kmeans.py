@@ -9,18 +9,20 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from tgmm.random_state import draw_seed
 from tgmm.start.seeding import kmeans_plusplus
 
 MAX_ITER = 100
-TOLERANCE = 1e-4  # of the features' mean variance, as scikit-learn's default
+TOLERANCE = 1e-4  # of the summed squared shift of the centres, in units of the frame
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor:
     """Return the centres of k-means after greedy k-means++ seeding, (K, d): scikit-learn's on the CPU."""
+    seeds = kmeans_plusplus(rows, weights, n_components, generator)
     if rows.device.type != "cpu":
-        return lloyd(rows, weights, kmeans_plusplus(rows, weights, n_components, generator))
-    model = KMeans(n_components, n_init=1, max_iter=MAX_ITER, tol=TOLERANCE, random_state=draw_seed(generator))
+        return lloyd(rows, weights, seeds)
+    # scikit-learn's tolerance is in units of the rows' variance, whatever their weights; in the frame it is 1.
+    tolerance = TOLERANCE / max(float(rows.var(0, correction=0).mean()), TOLERANCE)
+    model = KMeans(n_components, init=seeds.numpy(), n_init=1, max_iter=MAX_ITER, tol=tolerance)
     with warnings.catch_warnings():
         # Fewer distinct rows than components is reported once, by the fit.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -33,7 +35,6 @@ def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
 
     Source: Lloyd 1982, IEEE Transactions on Information Theory 28. A centre that loses its rows stays.
     """
-    threshold = TOLERANCE * float(rows.var(0, correction=0).mean())
     for _ in range(MAX_ITER):
         labels = (rows @ centres.T - 0.5 * centres.square().sum(1)).argmax(1)  # (m,)
         mass = torch.zeros_like(centres[:, 0]).index_add_(0, labels, weights)  # (K,)
@@ -41,6 +42,6 @@ def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
         moved = torch.where(mass[:, None] > 0, sums / mass.clamp(min=1e-300)[:, None], centres)
         shift = float((moved - centres).square().sum())
         centres = moved
-        if shift <= threshold:
+        if shift <= TOLERANCE:
             break
     return centres

@@ -16,10 +16,11 @@ SAMPLE_ROWS_PER_COMPONENT = 256
 def start_sample(
     batches: Batches, frame: Frame, n_components: int, dtype: torch.dtype, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return rows in the frame (m, d) and their weights (m,): all rows, or a random sample of many.
+    """Return different rows in the frame (m, d) and their weights (m,): of all rows, or of a random sample of many.
 
     A start is only a start: on more than 32768 rows (and 256 for each component) it looks at so many, drawn
-    without replacement.
+    without replacement. Equal rows are merged and the order is the rows' own, so that a start depends neither on
+    the order of the data nor on whether a row is repeated or weighted.
     """
     n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
     if batches.n_rows <= n_sample:
@@ -28,7 +29,19 @@ def start_sample(
         indices = _without_replacement(batches.n_rows, n_sample, generator).to(batches.device)
     rows, weights, _ = batches.take(indices)
     rows = ((widen(rows) - frame.shift) / frame.scale).to(dtype)
-    return rows, rows.new_ones(rows.shape[0]) if weights is None else weights.to(rows.device, dtype)
+    weights = rows.new_ones(rows.shape[0]) if weights is None else weights.to(rows.device, dtype)
+    return _merged(rows, weights)
+
+
+def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the different rows, ordered by a projection of theirs, and the sums of their weights."""
+    direction = torch.arange(1, rows.shape[1] + 1, device=rows.device).double().sqrt()  # no row is special to it
+    order = (widen(rows) * direction).sum(1).argsort(stable=True)
+    rows, weights = rows[order], weights[order]
+    new = torch.ones_like(weights, dtype=torch.bool)
+    new[1:] = (rows[1:] != rows[:-1]).any(1)
+    group = new.cumsum(0) - 1  # (m,)
+    return rows[new], weights.new_zeros(int(group[-1]) + 1).index_add_(0, group, weights)
 
 
 def _without_replacement(n_rows: int, n_sample: int, generator: torch.Generator) -> Tensor:
