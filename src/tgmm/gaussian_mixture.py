@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tgmm import settings
+from tgmm import sampling, settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
 from tgmm.parameters import Parameters
@@ -253,6 +253,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rows, predictor = self._prepare(X)
         certainty, _ = _weighted_sum(predictor.log_certainty(rows.tensor), sample_weight)
         return self.bic(X, sample_weight) - 2 * certainty
+
+    sample = sampling.sample
 
     @property
     def weights_(self) -> Tensor:

@@ -17,10 +17,7 @@ def as_generator(random_state: RandomState) -> torch.Generator:
     `numpy.random.RandomState` give a seed; None takes one from the operating system.
     """
     if isinstance(random_state, torch.Generator):
-        if random_state.device.type == "cpu":
-            return random_state
-        seed = torch.randint(2**62, (1,), generator=random_state, device=random_state.device)
-        return torch.Generator().manual_seed(int(seed))
+        return on_device(random_state, torch.device("cpu"))
     if random_state is None:
         generator = torch.Generator()
         generator.seed()
@@ -32,3 +29,11 @@ def as_generator(random_state: RandomState) -> torch.Generator:
     raise ValueError(
         f"random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; got {random_state!r}."
     )
+
+
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a generator for draws on the device: this one, or one that it seeds."""
+    if device == generator.device:
+        return generator
+    seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return torch.Generator(device).manual_seed(int(seed))

@@ -30,6 +30,10 @@ class Factor(ABC):
         """Return rows (B or K, c, d) in units in which their covariance is the identity."""
 
     @abstractmethod
+    def colour(self, white: Tensor) -> Tensor:
+        """Return the rows (B, c, d) whose whitened rows these are: what makes a sample from standard normals."""
+
+    @abstractmethod
     def times(self, vectors: Tensor) -> Tensor:
         """Return precision times vector for (K, d) vectors."""
 

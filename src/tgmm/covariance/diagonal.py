@@ -21,6 +21,10 @@ class DiagonalFactor(Factor):
         """Return rows in standard deviations."""
         return rows * self.inverse_sd[:, None, :]
 
+    def colour(self, white: Tensor) -> Tensor:
+        """Return rows in standard deviations in the user's units."""
+        return white / self.inverse_sd[:, None, :]
+
     def times(self, vectors: Tensor) -> Tensor:
         """Return vectors divided by the variances."""
         return vectors * self.inverse_sd.square()

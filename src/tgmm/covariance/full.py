@@ -21,6 +21,10 @@ class FullFactor(Factor):
         """Return W times each row."""
         return rows @ self.inverse_root.mT
 
+    def colour(self, white: Tensor) -> Tensor:
+        """Solve W x = z for each row z."""
+        return torch.linalg.solve_triangular(self.inverse_root.mT, white, upper=True, left=False)
+
     def times(self, vectors: Tensor) -> Tensor:
         """Return W' W times each vector."""
         return (self.inverse_root.mT @ (self.inverse_root @ vectors[..., None]))[..., 0]
