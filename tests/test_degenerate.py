@@ -27,6 +27,8 @@ def fit_with_one_warning(gmm, X, **keywords):
     gmm, caught = warnings_of(gmm.fit, X, **keywords)
     assert len(caught) == 1, messages(caught)
     assert issubclass(caught[0].category, UserWarning)
+    reasons = str(caught[0].message).split("; ")
+    assert len(set(reasons)) == len(reasons), reasons
     assert_valid(gmm, X)
     return gmm
 
@@ -190,6 +192,14 @@ def test_several_components_lose_their_rows_with_one_warning(blobs):
     fit_with_one_warning(gmm, blobs)
     assert (gmm.weights_ > 0).all()
     assert len({tuple(m) for m in gmm.means_.tolist()}) == 3
+
+
+def test_one_row_outweighs_all_others(blobs):
+    weights = np.ones(150)
+    weights[0] = 1e20
+    gmm = GaussianMixture(n_components=2, random_state=0, max_iter=2000)
+    fit_with_one_warning(gmm, blobs, sample_weight=weights)
+    np.testing.assert_allclose(gmm.means_[gmm.weights_.argmax()], blobs[0], rtol=1e-9)
 
 
 def test_the_objective_falls_only_where_a_component_is_seeded_again(blobs):

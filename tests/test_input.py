@@ -228,6 +228,12 @@ def test_floats_keep_their_type(blobs, dtype, kind):
     assert_float_type(mixture().fit(X), X, {np.float32: torch.float32, np.float64: torch.float64}[dtype])
 
 
+@pytest.mark.parametrize("kind", [as_pandas, as_polars, list], ids=["pandas", "polars", "list of arrays"])
+def test_frames_and_lists_of_float32_keep_their_type(blobs, kind):
+    X = kind(blobs.astype(np.float32))
+    assert_float_type(mixture().fit(X), X, torch.float32)
+
+
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["fit in float32", "fit in float64"])
 def test_predictions_have_the_fit_s_type_whatever_the_rows_have(blobs, dtype, kind):
