@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +14,7 @@ from tgmm.covariance import CovarianceStructure, Factor
 from tgmm.parameters import Parameters
 
 
-@dataclass(frozen=True)
-class Natural:
+class Natural(NamedTuple):
     """Natural parameters: log(weight_k p_k(z)) = eta_k . (1, z, moment(z)) + shared . moment(z)."""
 
     eta: Tensor  # (K, 1 + d + q), or (K, 1 + d) where the quadratic part is shared
@@ -33,7 +34,7 @@ class Mixture:
         """Factor the covariances, or raise CovarianceCollapse."""
         return cls(parameters, structure, structure.factor(parameters.covariances, parameters.means.shape[1]))
 
-    @property
+    @cached_property
     def log_constants(self) -> Tensor:
         """Log weight plus the log-density at the mean, (K,)."""
         weights, n_features = self.parameters.weights, self.parameters.means.shape[1]
@@ -44,6 +45,7 @@ class Mixture:
         """The smallest variance of any feature in any component."""
         return float(self.structure.variances(self.parameters.covariances, self.parameters.means.shape[1]).amin())
 
+    @cached_property
     def natural(self) -> Natural:
         """Return the natural parameters (Bishop, PRML, 2.4 and exercise 2.57)."""
         means = self.parameters.means

@@ -79,13 +79,13 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
         if size == 0:
             raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")
     if reset:
-        estimator.n_features_in_ = X.shape[1]  # pyright: ignore[reportAttributeAccessIssue]
+        estimator.n_features_in_ = X.shape[1]
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
-    elif X.shape[1] != estimator.n_features_in_:  # pyright: ignore[reportAttributeAccessIssue]
+    elif X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input."  # pyright: ignore[reportAttributeAccessIssue]
+            f"{estimator.n_features_in_} features as input."
         )
     X = X.detach()
     return X if X.is_floating_point() else X.to(torch.get_default_dtype())

@@ -57,12 +57,11 @@ class Maximisation:
             parameters = keep_previous(parameters, gone, mixture.parameters)
             try:
                 candidate = Mixture.of(parameters, self.structure)
-                precise = precise and expectation.is_precise(candidate, statistics.centre)
             except CovarianceCollapse:
                 if recentred:
                     raise
-                precise = False
-            if precise or recentred:
+                candidate = None
+            if candidate and (recentred or (precise and expectation.is_precise(candidate, statistics.centre))):
                 self._note(fresh)
                 return candidate, bool(fresh.any())
             recentred = not expectation.can_refine

@@ -31,7 +31,14 @@ class Kernel(ABC):
     dtype : torch.dtype
         The float type of the arithmetic on rows; sums are float64 in any case.
     device : torch.device
+
+    Attributes
+    ----------
+    rows : int
+        How many rows it works on at a time.
     """
+
+    rows: int
 
     def __init__(
         self,

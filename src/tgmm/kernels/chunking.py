@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-CPU_BYTES = 4 << 20  # about what the caches of two cores hold
+CPU_BYTES = 8 << 20  # about what the caches of two cores hold
 ACCELERATOR_BYTES = 256 << 20
 ROWS_MIN, ROWS_MAX = 512, 16384
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Batches, Chunk, chunks
+from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
 from tgmm.kernels.base import Assignment, Kernel
 from tgmm.mixture import Mixture
@@ -33,61 +33,59 @@ class Products(Kernel):
         self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
     ) -> Statistics:
         """Return the statistics about the frame's origin; centre is not used."""
-        natural = mixture.natural()
-        eta = natural.eta.to(self.dtype).to(self.device)
+        eta = mixture.natural.eta.to(self.dtype).to(self.device)
         pooling = self.structure.pooled and self.pooled_second is None
         n_sums = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
-        n_built = 1 + self.n_features + (self.n_moments if pooling else 0)
         sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=widen(self.shift).device)
         second = sums.new_zeros(1, self.n_moments)
-        log_likelihood, objective, weight = sums.new_zeros(()), sums.new_zeros(()), sums.new_zeros(())
-        for chunk in chunks(batches, self.rows):
-            phi = self._features(chunk.rows, max(n_built, n_sums, eta.shape[1]))
+        totals = sums.new_zeros(3)  # log-likelihood, objective, weight
+        for rows, weights, first in chunks(batches, self.rows):
+            phi = self._features(rows, with_moments=pooling or n_sums > 1 + self.n_features)
             joint = torch.mm(eta, phi[: eta.shape[1]], out=self.joint[:, : phi.shape[1]])
-            row_likelihood, row_objective = assignment(joint, chunk.first)
-            weights = self._weights(chunk)
+            likelihood, objective = assignment(joint, first)
             if weights is not None:
+                weights = weights.to(self.device)
                 joint.mul_(weights.to(self.dtype))
             sums += widen(torch.mm(joint, phi[:n_sums].T))
             if pooling:
-                second += _total(phi[1 + self.n_features :], weights)
-            log_likelihood += _total(row_likelihood, weights)
-            objective += _total(row_objective, weights)
-            weight += phi.shape[1] if weights is None else widen(weights).sum()
+                second += weighted_total(phi[1 + self.n_features :], weights)
+            total = weighted_total(likelihood, weights)
+            totals[0] += total
+            totals[1] += total if objective is likelihood else weighted_total(objective, weights)
+            totals[2] += phi.shape[1] if weights is None else widen(weights).sum()
         if pooling:
             self.pooled_second = second
-        if self.structure.pooled:
-            second = self.pooled_second
-            assert second is not None
-            if natural.shared is not None and mixture.structure is self.structure:
-                shared = second[0] @ natural.shared
-                log_likelihood, objective = log_likelihood + shared, objective + shared
-        else:
-            second = sums[:, 1 + self.n_features :]
-        shift = weight * self.frame.log_volume
-        first = sums[:, 1 : 1 + self.n_features]
+        return self._statistics(sums, totals, mixture)
+
+    def _statistics(self, sums: Tensor, totals: Tensor, mixture: Mixture) -> Statistics:
+        """Return the statistics of sums (K, 1 + d [+ q]) and totals (3,), with what pooled structures left out."""
+        first, second = sums[:, 1 : 1 + self.n_features], sums[:, 1 + self.n_features :]
+        offset = -totals[2] * self.frame.log_volume
+        if self.structure.pooled and self.pooled_second is not None:
+            second, shared = self.pooled_second, mixture.natural.shared
+            if shared is not None and mixture.structure is self.structure:
+                offset = offset + second[0] @ shared
         return Statistics(
             mass=sums[:, 0],
             first=first,
             second=second,
-            log_likelihood=log_likelihood - shift,
-            objective=objective - shift,
-            weight=weight,
+            log_likelihood=totals[0] + offset,
+            objective=totals[1] + offset,
+            weight=totals[2],
             centre=torch.zeros_like(first[:1]),
         )
 
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
         """Return the joint log-densities by one product, and the shared part by another."""
-        natural = mixture.natural()
-        eta = natural.eta.to(self.dtype).to(self.device)
-        phi = self._features(rows, 1 + self.n_features + self.n_moments)
-        joint = eta @ phi[: eta.shape[1]]
-        if natural.shared is None:
+        eta, shared = mixture.natural
+        phi = self._features(rows, with_moments=True)
+        joint = eta.to(self.dtype).to(self.device) @ phi[: eta.shape[1]]
+        if shared is None:
             return joint, joint.new_zeros(joint.shape[1])
-        return joint, natural.shared.to(self.dtype).to(self.device) @ phi[1 + self.n_features :]
+        return joint, shared.to(self.dtype).to(self.device) @ phi[1 + self.n_features :]
 
-    def _features(self, rows: Tensor, n_built: int) -> Tensor:
-        """Return the first n_built features of rows, (n_built or more, c), in the reused buffer."""
+    def _features(self, rows: Tensor, *, with_moments: bool) -> Tensor:
+        """Return the features of rows, (1 + d + q, c), in the reused buffer; the moments only where asked."""
         n_rows = rows.shape[0]
         if self.features.shape[-1] < n_rows:
             self.features = self.features.new_empty(1 + self.n_features + self.n_moments, n_rows)
@@ -95,14 +93,11 @@ class Products(Kernel):
             self.joint = self.joint.new_empty(self.n_components, n_rows)
         phi = self.features[:, :n_rows]
         z = self.standardise(rows, phi[1 : 1 + self.n_features])
-        if n_built > 1 + self.n_features:
+        if with_moments:
             self.structure.moment.fill(z, phi[1 + self.n_features :])
         return phi
 
-    def _weights(self, chunk: Chunk) -> Tensor | None:
-        return None if chunk.weights is None else chunk.weights.to(self.device)
 
-
-def _total(values: Tensor, weights: Tensor | None) -> Tensor:
+def weighted_total(values: Tensor, weights: Tensor | None) -> Tensor:
     """Return the weighted sum over the last dimension, in float64."""
     return widen(values).sum(-1) if weights is None else widen(values) @ widen(weights)
