@@ -21,9 +21,6 @@ K, ITERATIONS = 3, 5
 
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
 every_float = pytest.mark.parametrize("dtype", ["float64", "float32"])
-beyond_the_frame = pytest.mark.xfail(
-    reason="the frame's origin is the mean, which such rows drag so far that the digits of all others are lost"
-)
 
 
 def fit(X, structure, labels=None, *, n_components=K, **keywords):
@@ -177,7 +174,7 @@ def test_outliers_far_away(structure, dtype, power):
 
 @every_structure
 @every_float
-@pytest.mark.parametrize("sentinel", [1e6, 1e12, *(pytest.param(far, marks=beyond_the_frame) for far in (1e15, 1e18))])
+@pytest.mark.parametrize("sentinel", [1e6, 1e12, 1e15, 1e18])
 def test_a_sentinel_value(structure, dtype, sentinel):
     """Four rows of a code for "missing", a component of their own: the others are right, or a word says not."""
     X, labels = mixture(53, d=2, n_components=K)

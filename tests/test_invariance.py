@@ -142,6 +142,30 @@ def test_a_weight_is_a_repetition(recipe, seed):
 
 
 @quickly
+@given(recipe=recipes, start=st.sampled_from(["kmeans", "k-means++", "random", "maxdist"]), seed=seeds)
+def test_the_librarys_own_starts_know_neither_repetition_nor_order(recipe, start, seed):
+    X, K = cook(**recipe)["X"], recipe["n_components"]
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 4, len(X))
+    order = rng.permutation(counts.sum())
+
+    def fit_with(rows, weights):
+        model = GaussianMixture(
+            K,
+            covariance_type=recipe["structure"],
+            init_means=start,
+            random_state=seed,
+            max_iter=5,
+            tol=0,
+            reg_covar=1e-3,
+        )
+        return parameters(fit_quietly(model, rows, sample_weight=weights))
+
+    weighted, repeated = fit_with(X, counts), fit_with(np.repeat(X, counts, axis=0)[order], None)
+    assert_same_parameters(repeated, weighted, recipe["structure"], 1e-8)
+
+
+@quickly
 @given(recipe=recipes, power=st.integers(-30, 30))
 def test_the_scale_of_the_weights_does_not_matter(recipe, power):
     problem = cook(**recipe)
