@@ -12,6 +12,15 @@ FULL_TYPES = ["full", "tied_full"]
 UNTIED_TYPES = ["full", "diag", "spherical"]
 TIED_TYPES = ["tied_full", "tied_diag", "tied_spherical"]
 SPHERICAL_TYPES = ["spherical", "tied_spherical"]
+# mclust's names: equal or varying volume, shape and orientation.
+STRUCTURE_OF_CODE = {
+    "VVV": "full",
+    "VVI": "diag",
+    "VII": "spherical",
+    "EEE": "tied_full",
+    "EEI": "tied_diag",
+    "EII": "tied_spherical",
+}
 STARTS = ["kmeans", "kpp", "k-means++", "random", "points", "maxdist"]
 
 

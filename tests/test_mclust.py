@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 from cases import assert_same_parameters, parameters
 from naive_em import as_matrices, naive_em
+from support import STRUCTURE_OF_CODE
 
 from tgmm import GaussianMixture
 
 DATA = Path(__file__).parent / "data"
-STRUCTURE_OF_CODE = {
-    "VVV": "full",
-    "VVI": "diag",
-    "VII": "spherical",
-    "EEE": "tied_full",
-    "EEI": "tied_diag",
-    "EII": "tied_spherical",
-}
 RECORDS = json.loads((DATA / "mclust_faithful.json").read_text())
 every_record = pytest.mark.parametrize(
     "record", RECORDS, ids=[f"{r['model']}-{r['K']}-{'prior' if r['prior'] else 'ml'}" for r in RECORDS]

@@ -1,7 +1,8 @@
 """Gaussian mixture models on PyTorch."""
 
 from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.selection import Cell, Selection, select
 
 __version__ = "0.5.0"
 
-__all__ = ["GaussianMixture", "__version__"]
+__all__ = ["GaussianMixture", "Cell", "Selection", "select", "__version__"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from types import TracebackType
+from typing import Any
 
 logger = logging.getLogger("tgmm")
 
@@ -20,7 +21,7 @@ class Reporter:
 
     def __init__(self, enabled: bool, interval: int) -> None:
         self.enabled, self.interval = enabled, interval
-        self.bar = None
+        self.bar = progress_bar(enabled=False)
 
     def __enter__(self) -> Reporter:
         """Make the messages visible, and open the bar."""
@@ -29,29 +30,48 @@ class Reporter:
                 logger.addHandler(logging.StreamHandler())
             if logger.getEffectiveLevel() > logging.INFO:
                 logger.setLevel(logging.INFO)
-            self.bar = _bar()
+            self.bar = progress_bar(desc="EM", unit="iteration")
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
     def __call__(self, iteration: int, objective: float, change: float) -> None:
         """Report an iteration: the average objective and its change, in nats per unit of weight."""
         if not self.enabled:
             return
-        if self.bar is not None:
-            self.bar.update()
-            self.bar.set_postfix(objective=f"{objective:.6f}", change=f"{change:.1e}", refresh=False)
+        self.bar.update()
+        self.bar.set_postfix(objective=f"{objective:.6f}", change=f"{change:.1e}", refresh=False)
         if iteration % self.interval == 0:
             logger.info("iteration %d: average objective %.8f, change %.2e", iteration, objective, change)
 
 
-def _bar():
-    """Return a tqdm bar, or None where tqdm is not installed."""
+class _NoBar:
+    """What stands in for a tqdm bar."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+    def update(self) -> None:
+        """Count nothing."""
+
+    def set_postfix(self, **values: object) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def progress_bar(*, enabled: bool = True, **settings: Any) -> Any:
+    """Return a tqdm bar, or one that shows nothing where it is not wanted or tqdm is not installed."""
+    if not enabled:
+        return _NoBar()
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        return None
-    return tqdm(desc="EM", unit="iteration")
+        return _NoBar()
+    return tqdm(**settings)

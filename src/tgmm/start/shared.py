@@ -1,0 +1,87 @@
+"""Starts that several fits to the same rows share, whatever their covariance structure."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from torch import Tensor
+
+from tgmm.data.batches import Batches
+from tgmm.data.frame import Frame, summarise
+from tgmm.start.kmeans import kmeans
+from tgmm.start.sample import start_sample
+
+WARD_ROWS = 2048  # Ward's clustering needs memory and time for the square of its rows
+
+
+class SharedStarts:
+    """Centres to start from, by Ward's hierarchical clustering and by k-means from several seeds.
+
+    The hierarchy is made once, for every number of components. Distances are those of standardised features, or of the
+    features as they are where ``isotropic``: a spherical component knows one unit for all of them. Ward's clustering is
+    to the tied spherical mixture what the model-based hierarchy of Fraley 1998 (SIAM J. Scientific Computing 20), the
+    start of mclust, is to the others.
+
+    Parameters
+    ----------
+    batches : Batches
+    isotropic : bool
+    n_kmeans : int
+        Starts by k-means for each number of components.
+    seed : int
+        Centres depend on it and on the number of components, not on what was asked for before.
+    """
+
+    def __init__(self, batches: Batches, *, isotropic: bool, n_kmeans: int, seed: int) -> None:
+        self.batches, self.n_kmeans, self.seed = batches, n_kmeans, seed
+        summary = summarise(batches)
+        self.frame = Frame.of(summary.mean, summary.variance, torch.float64, isotropic=isotropic)
+        self._centres: dict[int, list[Tensor]] = {}
+        self._hierarchy: tuple[Tensor, np.ndarray] | None = None
+
+    def centres(self, n_components: int) -> list[Tensor]:
+        """Return the different starts for K components, each (K, d) float64 in the user's units on the CPU."""
+        if n_components not in self._centres:
+            found = self._framed_centres(n_components)
+            self._centres[n_components] = [(self.frame.shift + z * self.frame.scale).cpu() for z in _different(found)]
+        return self._centres[n_components]
+
+    def _framed_centres(self, n_components: int) -> list[Tensor]:
+        """Return all centres (K, d) in the frame."""
+        generator = torch.Generator().manual_seed(self.seed)
+        rows, weights = start_sample(self.batches, self.frame, n_components, torch.float64, generator)
+        if n_components == 1:
+            return [(weights @ rows / weights.sum())[None]]
+        found = [kmeans(rows, weights, n_components, generator) for _ in range(self.n_kmeans)]
+        ward = self._ward(n_components)
+        return found if ward is None else [ward, *found]
+
+    def _ward(self, n_components: int) -> Tensor | None:
+        """Return the means of Ward's clusters, (K, d), or None where the hierarchy has no cut into so many."""
+        if self._hierarchy is None:
+            generator = torch.Generator().manual_seed(self.seed)
+            rows, weights = start_sample(self.batches, self.frame, 1, torch.float64, generator)
+            rows = rows[weights > 0]
+            if rows.shape[0] > WARD_ROWS:
+                rows = rows[torch.randperm(rows.shape[0], generator=generator)[:WARD_ROWS].to(rows.device)]
+            tree = linkage(rows.cpu().numpy(), "ward") if rows.shape[0] > 1 else np.empty((0, 4))
+            self._hierarchy = rows, tree
+        rows, tree = self._hierarchy
+        if n_components > rows.shape[0]:
+            return None
+        labels = torch.from_numpy(fcluster(tree, n_components, "maxclust").astype(np.int64) - 1).to(rows.device)  # (m,)
+        if int(labels.max()) + 1 < n_components:  # ties join several clusters at once
+            return None
+        counts = torch.bincount(labels, minlength=n_components)
+        return torch.zeros_like(rows[:n_components]).index_add_(0, labels, rows) / counts[:, None]
+
+
+def _different(starts: list[Tensor]) -> list[Tensor]:
+    """Leave out starts that are another one up to the order of their centres."""
+    kept: list[Tensor] = []
+    for centres in starts:
+        ordered = centres[torch.argsort(centres[:, 0])]
+        if not any(torch.allclose(ordered, other[torch.argsort(other[:, 0])], atol=1e-6) for other in kept):
+            kept.append(centres)
+    return kept

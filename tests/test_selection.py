@@ -1,0 +1,257 @@
+"""Choosing a model: the winner that mclust has, criteria by their definitions, and cells that fail alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import logsumexp
+from sklearn.model_selection import KFold
+from support import STRUCTURE_OF_CODE, n_parameters, reference_log_densities
+
+from tgmm import GaussianMixture, select
+from tgmm.random_state import as_generator, draw_seed
+from tgmm.selection import Cell, ranked
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def faithful():
+    return np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1)
+
+
+@pytest.fixture(scope="module")
+def selection(faithful):
+    return select(faithful, range(1, 6), random_state=0)
+
+
+def test_old_faithful_has_mclusts_winner(selection):
+    best = selection.best_cell
+    assert (best.covariance_type, best.n_components) == ("tied_full", 3)
+    assert best.bic == pytest.approx(2314.3, abs=0.05)
+    assert (selection.best_.covariance_type, selection.best_.n_components) == ("tied_full", 3)
+    assert best.status == "converged" and best.n_parameters == 11
+
+
+def test_no_likelihood_is_below_mclusts(selection):
+    found = {(cell.covariance_type, cell.n_components): cell.log_likelihood for cell in selection.cells}
+    records = [r for r in json.loads((DATA / "mclust_faithful.json").read_text()) if r["prior"] is None]
+    assert len(records) == 12
+    for record in records:
+        assert found[STRUCTURE_OF_CODE[record["model"]], record["K"]] >= record["loglik"] - 5e-3, record["model"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_winner_does_not_hang_on_the_seed(faithful, seed):
+    best = select(faithful, [2, 3, 4], ["full", "tied_full", "tied_diag"], random_state=seed).best_cell
+    assert (best.covariance_type, best.n_components) == ("tied_full", 3)
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
+def test_criteria_are_what_they_are_defined_to_be(faithful, criterion):
+    selection = select(faithful, [2, 3], ["diag", "tied_full"], criterion, random_state=0)
+    cell, model = selection.best_cell, selection.best_
+    joint = reference_log_densities(model, faithful)
+    total = logsumexp(joint, axis=1).sum()
+    count = n_parameters(cell.covariance_type, cell.n_components, 2)
+    bic = -2 * total + count * np.log(len(faithful))
+    certainty = (joint.max(axis=1) - logsumexp(joint, axis=1)).sum()
+    assert cell.log_likelihood == pytest.approx(total, rel=1e-9)
+    assert cell.n_parameters == count
+    assert cell.bic == pytest.approx(bic, rel=1e-9)
+    assert cell.aic == pytest.approx(-2 * total + 2 * count, rel=1e-9)
+    assert cell.icl == pytest.approx(bic - 2 * certainty, rel=1e-9)
+    assert getattr(cell, criterion) == min(getattr(other, criterion) for other in selection.cells)
+
+
+def test_held_out_is_the_average_over_rows_the_fits_did_not_see(blobs):
+    selection = select(blobs, [1], ["full"], "held_out", cv=3, random_state=4)
+    total = 0.0
+    for seen, rest in KFold(3, shuffle=True, random_state=draw_seed(as_generator(4))).split(blobs):
+        total += GaussianMixture(1).fit(blobs[seen]).score_samples(blobs[rest]).sum()
+    assert selection.best_cell.held_out == pytest.approx(total / len(blobs), rel=1e-9)
+
+
+def test_held_out_chooses_the_most(blobs):
+    selection = select(blobs, [1, 3, 12], "full", "held_out", random_state=0)
+    values = [cell.held_out for cell in selection.cells]
+    assert selection.best_.n_components == 3
+    assert max(values) == selection.best_cell.held_out
+
+
+def test_a_cell_that_fails_does_not_stop_the_search(far_blobs):
+    X = far_blobs[0][:6]
+    selection = select(X, [1, 2, 7], ["full", "tied_spherical"], random_state=0)
+    failed = [cell for cell in selection.cells if cell.status == "failed"]
+    assert [cell.n_components for cell in failed] == [7, 7]
+    assert all("n_components=7" in cell.reason and np.isnan(cell.bic) for cell in failed)
+    assert selection.best_.n_components in (1, 2)
+    assert repr(selection).count("failed") == 2
+
+
+def test_a_collapse_is_the_cells_own_failure():
+    X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
+    selection = select(X, [1, 2], ["full", "tied_full"], reg_covar=0, random_state=0)
+    by_cell = {(cell.n_components, cell.covariance_type): cell for cell in selection.cells}
+    assert by_cell[2, "full"].status == "failed"
+    assert "reg_covar" in by_cell[2, "full"].reason
+    assert selection.best_cell == by_cell[2, "tied_full"]
+
+
+def test_a_spike_on_equal_rows_does_not_win():
+    X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
+    selection = select(X, [1, 2], ["full", "spherical", "tied_full"], random_state=0)
+    by_cell = {(cell.n_components, cell.covariance_type): cell for cell in selection.cells}
+    for name in ("full", "spherical"):
+        spike = by_cell[2, name]
+        assert spike.status == "degenerate"
+        assert spike.bic < selection.best_cell.bic
+    assert selection.best_cell == by_cell[2, "tied_full"]
+    assert "?" in repr(selection).split("\n", 1)[1]
+
+
+def test_where_every_cell_is_degenerate_one_still_wins(blobs):
+    X = np.column_stack([blobs, np.ones(len(blobs))])
+    selection = select(X, [1, 3], "diag", random_state=0)
+    assert selection.best_.n_components == 3
+    assert selection.best_cell.status == "degenerate"
+    assert "constant" in selection.best_cell.reason
+
+
+def test_when_all_cells_fail_the_error_says_why(blobs):
+    with pytest.raises(ValueError, match="No cell could be fitted.*n_components=151"):
+        select(blobs, [151], "full")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_components": []}, "n_components is empty"),
+        ({"n_components": [0, 1]}, "n_components must be an integer >= 1; got 0"),
+        ({"covariance_types": []}, "covariance_types is empty"),
+        ({"covariance_types": ["round"]}, "covariance_type must be one of"),
+        ({"criterion": "gap"}, "criterion must be one of 'bic', 'aic', 'icl', 'held_out'; got 'gap'"),
+        ({"n_init": 0}, "n_init must be an integer >= 1; got 0"),
+        ({"cv": 1, "criterion": "held_out"}, "cv must be an integer >= 2; got 1"),
+        ({"cv": 151, "criterion": "held_out"}, "cv=151 folds need at least as many rows"),
+        ({"sample_weight": -np.ones(150)}, "sample_weight must be finite and not negative"),
+    ],
+)
+def test_bad_arguments_are_named(blobs, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        select(blobs, **arguments)
+
+
+def test_bad_data_and_unknown_settings_are_errors_at_once(blobs):
+    with pytest.raises(ValueError, match="NaN"):
+        select(np.where(blobs > 5, np.nan, blobs))
+    with pytest.raises(TypeError, match="reg_cover"):
+        select(blobs, reg_cover=1e-3)
+
+
+def test_a_weight_of_two_is_the_row_twice(blobs):
+    weights = np.where(np.arange(150) < 40, 2.0, 1.0)
+    twice = np.concatenate([blobs, blobs[:40]])
+    weighted = select(blobs, [1, 3], ["diag"], sample_weight=weights, random_state=0)
+    copied = select(twice, [1, 3], ["diag"], random_state=0)
+    for one, other in zip(weighted.cells, copied.cells, strict=True):
+        assert one.bic == pytest.approx(other.bic, rel=1e-6)
+        assert one.icl == pytest.approx(other.icl, rel=1e-6)
+
+
+def test_rows_of_weight_zero_are_no_data(blobs):
+    outlier = np.concatenate([blobs, np.full((3, 3), 1e4)])
+    weights = np.concatenate([np.ones(150), np.zeros(3)])
+    left_out = select(outlier, [3], "full", "held_out", cv=4, sample_weight=weights, random_state=0)
+    without = select(blobs, [3], "full", random_state=0)
+    assert left_out.best_cell.bic == pytest.approx(without.best_cell.bic, rel=1e-6)
+    assert np.isfinite(left_out.best_cell.held_out)
+
+
+def test_a_cell_does_not_depend_on_what_else_is_searched(blobs):
+    alone = select(blobs, [4], ["diag"], random_state=3).cells[0]
+    among = select(blobs, [2, 3, 4], ["full", "diag"], random_state=3).cells
+    assert alone == next(cell for cell in among if (cell.n_components, cell.covariance_type) == (4, "diag"))
+
+
+@pytest.mark.parametrize("structure", ["full", "diag", "tied_diag"])
+def test_units_change_nothing_but_the_volume(blobs, structure):
+    scale = np.array([1e3, 1.0, 1e-4])
+    plain = select(blobs, [3], structure, random_state=0).cells[0]
+    scaled = select(blobs * scale, [3], structure, random_state=0).cells[0]
+    volume = 2 * len(blobs) * np.log(scale).sum()
+    assert scaled.bic - volume == pytest.approx(plain.bic, rel=1e-8)
+
+
+def test_the_winner_can_be_fitted_again(blobs):
+    best = select(blobs, [3], "full", random_state=0).best_
+    again = GaussianMixture(**best.get_params()).fit(blobs)
+    assert torch.equal(again.means_, best.means_)
+
+
+def test_a_given_start_replaces_the_shared_ones(blobs):
+    seen = []
+
+    def start(X, n_components, generator):
+        seen.append(n_components)
+        return X[:n_components]
+
+    select(blobs, [2, 3], "full", n_init=2, init_means=start, random_state=0)
+    assert seen == [2, 2, 3, 3]
+
+
+def test_priors_and_devices_pass_through(blobs):
+    best = select(blobs, [3], "full", weight_concentration_prior=5.0, device="cpu", random_state=0).best_
+    assert best.weight_concentration_prior == 5.0
+    assert best.device == "cpu"
+
+
+def test_frames_and_tensors(blobs):
+    frame = pd.DataFrame(blobs, columns=["a", "b", "c"])
+    tensor = torch.from_numpy(blobs)
+    of_frame = select(frame, [3], "full", random_state=0)
+    of_tensor = select(tensor, [3], "full", random_state=0)
+    assert list(of_frame.best_.feature_names_in_) == ["a", "b", "c"]
+    assert of_frame.best_cell.bic == pytest.approx(of_tensor.best_cell.bic, rel=1e-12)
+    assert isinstance(of_tensor.best_.predict(tensor), torch.Tensor)
+
+
+def test_the_table_has_every_cell(selection):
+    table = selection.table()
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == 30
+    assert list(table.columns[:3]) == ["n_components", "covariance_type", "log_likelihood"]
+    assert table.loc[table["bic"].idxmin(), "covariance_type"] == "tied_full"
+
+
+def test_without_pandas_the_table_is_a_list_of_records(selection, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    table = selection.table()
+    assert len(table) == 30
+    assert table[0]["covariance_type"] == "full" and table[0]["n_components"] == 1
+
+
+def test_the_text_form_shows_every_value_and_marks_the_best(selection):
+    lines = repr(selection).splitlines()
+    assert lines[0].startswith("Selection by bic (lower is better")
+    for name in STRUCTURE_OF_CODE.values():
+        assert name in lines[1]
+    assert [line.split()[0] for line in lines[2:7]] == ["1", "2", "3", "4", "5"]
+    assert f"{selection.best_cell.bic:.2f}*" in lines[4]
+    assert lines[8].split()[:3] == ["tied_full,", "3", f"{selection.best_cell.bic:.2f}"]
+
+
+def test_ranking_puts_the_smaller_of_equals_first_and_failures_nowhere():
+    small, large = Cell(1, "full", bic=5.0, n_parameters=3), Cell(2, "full", bic=5.0, n_parameters=9)
+    failed, degenerate = Cell(3, "full"), Cell(4, "full", bic=-50.0, status="degenerate")
+    assert ranked([large, failed, degenerate, small], "bic") == [small, large, degenerate]
+
+
+def test_the_global_generators_are_untouched(blobs):
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    select(blobs, [2], "full", "held_out")
+    assert torch.equal(torch_state, torch.random.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])
