@@ -51,7 +51,9 @@ def test_many_rows_are_sampled():
         assert_same_centres(centres, [[0, 0], [0, 50], [50, 0]], 0.3)
 
 
-def test_ties_and_few_rows_leave_kmeans_alone():
-    X = np.array([[0.0], [1.0], [2.0], [3.0]])  # Ward joins two pairs at the same height: there are no three clusters
+def test_ties_and_few_rows_leave_ward_out():
+    X = np.array([[0.0], [1.0], [10.0], [11.0]])  # Ward joins two pairs at the same height: there are no three clusters
     assert all(centres.shape == (3, 1) for centres in starts(X).centres(3))
+    assert starts(X).centres(4)[0].flatten().tolist() == pytest.approx([0, 1, 10, 11])
+    assert starts(X).centres(5)[0].flatten().tolist() == pytest.approx([0, 1, 10, 11, 0])
     assert starts(np.array([[5.0, 6.0]])).centres(1)[0].tolist() == [[5.0, 6.0]]

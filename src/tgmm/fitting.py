@@ -24,7 +24,7 @@ from tgmm.parameters import Parameters
 from tgmm.precision import widen
 from tgmm.priors import Priors
 from tgmm.start import Start
-from tgmm.start.sample import start_sample
+from tgmm.start.sample import repeated, start_sample
 from tgmm.statistics import Statistics
 
 
@@ -146,7 +146,7 @@ class Starter:
         assert self.origin.start is not None
         rows, weights = start_sample(problem.batches, problem.frame, n_components, problem.dtype, generator)
         if rows.shape[0] <= n_components:
-            return widen(rows)[torch.arange(n_components) % rows.shape[0]]
+            return repeated(widen(rows), n_components)
         return widen(self.origin.start(rows, weights, n_components, generator)).to(problem.frame.shift.device)
 
 

@@ -18,7 +18,7 @@ from tgmm.covariance import STRUCTURES, CovarianceCollapse, structure_named
 from tgmm.data.batches import TensorBatches
 from tgmm.gaussian_mixture import GaussianMixture
 from tgmm.progress import progress_bar
-from tgmm.random_state import RandomState, as_generator, draw_seed
+from tgmm.random_state import RandomState, as_generator
 from tgmm.start.shared import SharedStarts
 from tgmm.validation import check_rows, check_weights, working_rows
 
@@ -241,7 +241,7 @@ def select(
     rows = check_rows(GaussianMixture(), X, reset=True)
     data = working_rows(rows, checks.check_device(device, rows.tensor, from_tensor=rows.from_tensor))
     weights = check_weights(sample_weight, data.shape[0])
-    seed = draw_seed(as_generator(random_state))
+    seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
     whole = _Fitter(X, data, weights, settings, n_init, seed)
     folds = _folds(data, weights, cv, settings, n_init, seed) if criterion == "held_out" else []
     grid = [(count, name) for count in counts for name in names]
@@ -287,12 +287,15 @@ class _Fitter:
         self.X, self.weights, self.settings = X, weights, settings
         self.n_init, self.seed = n_init, seed
         self.total_weight = float(rows.shape[0] if weights is None else weights.sum())
-        batches = TensorBatches(rows, None if weights is None else weights.to(rows.device))
+        if weights is not None:
+            weights = weights.to(rows.device)
+            rows, weights = rows[weights > 0], weights[weights > 0]
         self.n_rows = rows.shape[0]
-        self.starts = {
-            isotropic: SharedStarts(batches, isotropic=isotropic, n_kmeans=n_init, seed=seed)
-            for isotropic in (False, True)
-        }
+        batches = TensorBatches(rows, weights)
+        # The second kind depends on the units as only the spherical structures may.
+        self.starts = [
+            SharedStarts(batches, isotropic=isotropic, n_kmeans=n_init, seed=seed) for isotropic in (False, True)
+        ]
 
     def fit(self, n_components: int, covariance_type: str) -> GaussianMixture:
         """Return the fitted model of a cell."""
@@ -305,8 +308,8 @@ class _Fitter:
 
     def _best_start(self, settings: dict[str, Any]) -> Tensor:
         """Return the centres (K, d) from which a short run gets highest."""
-        isotropic = structure_named(settings["covariance_type"]).isotropic
-        starts = self.starts[isotropic].centres(settings["n_components"])
+        shared = self.starts if structure_named(settings["covariance_type"]).isotropic else self.starts[:1]
+        starts = [centres for source in shared for centres in source.centres(settings["n_components"])]
         if len(starts) == 1:
             return starts[0]
         short = {

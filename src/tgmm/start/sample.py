@@ -33,6 +33,11 @@ def start_sample(
     return _merged(rows, weights)
 
 
+def repeated(rows: Tensor, n_components: int) -> Tensor:
+    """Return all rows, over and over until they are K: the centres where there are no more different rows, (K, d)."""
+    return rows[torch.arange(n_components, device=rows.device) % rows.shape[0]]
+
+
 def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the different rows, ordered by a projection of theirs, and the sums of their weights."""
     direction = torch.arange(1, rows.shape[1] + 1, device=rows.device).double().sqrt()  # no row is special to it

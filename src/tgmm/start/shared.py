@@ -10,7 +10,7 @@ from torch import Tensor
 from tgmm.data.batches import Batches
 from tgmm.data.frame import Frame, summarise
 from tgmm.start.kmeans import kmeans
-from tgmm.start.sample import start_sample
+from tgmm.start.sample import repeated, start_sample
 
 WARD_ROWS = 2048  # Ward's clustering needs memory and time for the square of its rows
 
@@ -26,6 +26,7 @@ class SharedStarts:
     Parameters
     ----------
     batches : Batches
+        Without rows of weight 0.
     isotropic : bool
     n_kmeans : int
         Starts by k-means for each number of components.
@@ -36,7 +37,7 @@ class SharedStarts:
     def __init__(self, batches: Batches, *, isotropic: bool, n_kmeans: int, seed: int) -> None:
         self.batches, self.n_kmeans, self.seed = batches, n_kmeans, seed
         summary = summarise(batches)
-        self.frame = Frame.of(summary.mean, summary.variance, torch.float64, isotropic=isotropic)
+        self.frame = Frame.of(summary.origin, summary.variance, torch.float64, isotropic=isotropic)
         self._centres: dict[int, list[Tensor]] = {}
         self._hierarchy: tuple[Tensor, np.ndarray] | None = None
 
@@ -53,6 +54,8 @@ class SharedStarts:
         rows, weights = start_sample(self.batches, self.frame, n_components, torch.float64, generator)
         if n_components == 1:
             return [(weights @ rows / weights.sum())[None]]
+        if rows.shape[0] <= n_components:
+            return [repeated(rows, n_components)]
         found = [kmeans(rows, weights, n_components, generator) for _ in range(self.n_kmeans)]
         ward = self._ward(n_components)
         return found if ward is None else [ward, *found]
@@ -61,12 +64,10 @@ class SharedStarts:
         """Return the means of Ward's clusters, (K, d), or None where the hierarchy has no cut into so many."""
         if self._hierarchy is None:
             generator = torch.Generator().manual_seed(self.seed)
-            rows, weights = start_sample(self.batches, self.frame, 1, torch.float64, generator)
-            rows = rows[weights > 0]
+            rows, _ = start_sample(self.batches, self.frame, 1, torch.float64, generator)
             if rows.shape[0] > WARD_ROWS:
                 rows = rows[torch.randperm(rows.shape[0], generator=generator)[:WARD_ROWS].to(rows.device)]
-            tree = linkage(rows.cpu().numpy(), "ward") if rows.shape[0] > 1 else np.empty((0, 4))
-            self._hierarchy = rows, tree
+            self._hierarchy = rows, linkage(rows.cpu().numpy(), "ward")
         rows, tree = self._hierarchy
         if n_components > rows.shape[0]:
             return None
