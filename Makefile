@@ -14,7 +14,10 @@ DEV_STAMP := $(VENV)/.installed-to-develop
 REQUIREMENTS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet -c constraints.txt
 
-# The tests run in WORKERS processes; each keeps to one thread, as two thread pools on the same cores slow each other down.
+EXTRAS = $(shell sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z]*\) = \[.*/\1/p' pyproject.toml | paste -s -d , -)
+
+# The tests run in WORKERS processes; each keeps to one thread: thread pools that share
+# cores wait for one another, and the suite takes more than ten times as long.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -64,7 +67,7 @@ constraints:
 	rm -rf build/constraints-venv
 	$(PYTHON) -m venv build/constraints-venv
 	build/constraints-venv/bin/python -m pip --disable-pip-version-check install --quiet \
-		"$$(grep '^torch==' constraints.txt)" -e '.[plot,progress,data,safetensors,export,test,docs,bench,dev]'
+		"$$(grep '^torch==' constraints.txt)" -e '.[$(EXTRAS)]'
 	build/constraints-venv/bin/python tools/freeze_constraints.py
 
 clean:
