@@ -16,6 +16,7 @@ from torch import Tensor
 from tgmm import sampling, settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
+from tgmm.interop import module, sklearn_models, torch_distributions
 from tgmm.parameters import Parameters
 from tgmm.precision import working_type
 from tgmm.prediction import Predictor
@@ -255,6 +256,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self.bic(X, sample_weight) - 2 * certainty
 
     sample = sampling.sample
+    to_sklearn = sklearn_models.to_sklearn
+    from_sklearn = classmethod(sklearn_models.from_sklearn)
+    to_distribution = torch_distributions.to_distribution
+    to_module = module.to_module
+    log_prob = module.log_prob
 
     @property
     def weights_(self) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, CovarianceStructure, structure_named
+from tgmm.dlpack import imported
 from tgmm.parameters import Parameters
 from tgmm.priors import Priors
 from tgmm.start import STARTS
@@ -98,6 +99,7 @@ def check_parameters(
     They stay on the device of the means.
     """
     structure = structure_named(covariance_type)
+    means = imported(means, "means")
     dtype = means.dtype if isinstance(means, Tensor) else np.asarray(means).dtype
     device = means.device if isinstance(means, Tensor) else torch.device("cpu")
     checked = as_float64(means, "means")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from tgmm.dlpack import exporter, imported, is_foreign
 from tgmm.precision import working_type
 
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time difference"}
@@ -23,11 +25,12 @@ class Rows:
     """Checked rows, and how results are to be handed back."""
 
     tensor: Tensor  # (n, d) on the user's device, in a float type
-    from_tensor: bool
+    from_tensor: bool  # or from another array that has a device: results belong there
+    convert: Callable[[Tensor], Any]
 
     def give_back(self, result: Tensor) -> Any:
         """Return a result as the user's kind of array, on the user's device."""
-        return result.to(self.tensor.device) if self.from_tensor else result.cpu().numpy()
+        return self.convert(result.to(self.tensor.device))
 
 
 def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
@@ -35,10 +38,14 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
 
     ``reset`` records the number and names of the features; otherwise they must be those of the fit.
     """
-    from_tensor = isinstance(X, Tensor)
-    tensor = _check_tensor(estimator, X, reset=reset) if from_tensor else _check_array(estimator, X, reset=reset)
-    _check_finite(tensor, getattr(estimator, "feature_names_in_", None))
-    return Rows(tensor, from_tensor)
+    if isinstance(X, Tensor):
+        rows = Rows(_check_tensor(estimator, X, reset=reset), True, lambda result: result)
+    elif is_foreign(X):
+        rows = Rows(_check_foreign(estimator, X, reset=reset), True, exporter(X))
+    else:
+        rows = Rows(_check_array(estimator, X, reset=reset), False, Tensor.numpy)
+    _check_finite(rows.tensor, getattr(estimator, "feature_names_in_", None))
+    return rows
 
 
 def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
@@ -62,6 +69,13 @@ def _narrowed(X: Any) -> Any:
     if dtypes is not None and hasattr(X, "astype") and all(dtype == np.float16 for dtype in dtypes):
         return X.astype(np.float32)
     return X
+
+
+def _check_foreign(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
+    """Return an array of another library as a tensor of rows, integers in float64 as NumPy's."""
+    tensor = imported(X, "X")
+    inexact = tensor.is_floating_point() or tensor.is_complex()
+    return _check_tensor(estimator, tensor if inexact else tensor.double(), reset=reset)
 
 
 def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor:
@@ -176,6 +190,7 @@ def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor
 
 def as_float64(value: Any, name: str) -> Tensor:
     """Return an array-like parameter as a float64 tensor on the CPU, or raise a ValueError that names it."""
+    value = imported(value, name)
     if isinstance(value, Tensor):
         if value.is_complex():
             raise ValueError(f"{name} must be an array of real numbers; got a complex tensor.")
