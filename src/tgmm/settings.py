@@ -129,14 +129,14 @@ def check_covariances(
         )
     _require_finite(covariances, name)
     covariances = structure.from_public(covariances, n_components, n_features)
-    dense = structure.dense(covariances, n_features)
-    if not torch.allclose(dense, dense.mT, rtol=1e-6, atol=1e-8 * float(dense.abs().amax())):
+    symmetric = structure.unpack(structure.pack(covariances), n_features)
+    if not torch.allclose(covariances, symmetric, rtol=1e-6, atol=1e-8 * float(covariances.abs().amax())):
         raise ValueError(f"{name} must be symmetric.")
     try:
         structure.factor(covariances, n_features)
     except CovarianceCollapse as error:
         raise ValueError(f"{name} must be positive definite; that of component {error.component} is not.") from error
-    return structure.unpack(structure.pack(covariances), n_features)
+    return symmetric
 
 
 def check_priors(
