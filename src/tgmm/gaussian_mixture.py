@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tgmm import sampling, settings
+from tgmm import persistence, sampling, settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
 from tgmm.interop import module, sklearn_models, torch_distributions
@@ -211,6 +211,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         model = cls(n_components, n_features, covariance_type)
         model.n_features_in_ = n_features
         return model._adopt(Result.of_parameters(parameters, structure_named(covariance_type)), dtype)
+
+    save = persistence.save
+    load = classmethod(persistence.load)
+    save_state_dict = persistence.save_state_dict
+    load_state_dict = persistence.load_state_dict
 
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit to X and return the most probable component of each row, (n,)."""

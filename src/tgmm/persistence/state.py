@@ -1,0 +1,107 @@
+"""A fitted model as a flat dict, and back: settings, fit results, float type, version, checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm import settings
+from tgmm.estimation import Result
+from tgmm.parameters import Parameters
+from tgmm.validation import as_float64
+
+if TYPE_CHECKING:
+    from tgmm.gaussian_mixture import GaussianMixture
+
+FORMAT_VERSION = 1
+
+PLAIN = (str, float, int, bool, type(None))
+State = dict[str, Any]  # values are float64 tensors or of a PLAIN type
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a state dict says, checked."""
+
+    result: Result  # its parameters on the CPU
+    dtype: torch.dtype
+    n_features: int
+    feature_names: list[str] | None
+    settings: State
+
+
+def state_of(model: GaussianMixture, names: set[str]) -> tuple[State, list[str]]:
+    """Return a fitted model's state, and which of the settings ``names`` are not plain data and so not in it."""
+    state: State = {"format_version": FORMAT_VERSION}
+    left_out = []
+    for name in sorted(names):
+        try:
+            state[name] = _plain(getattr(model, name), name)
+        except ValueError:
+            left_out.append(name)
+    parameters, structure = model._parameters, model._structure
+    state |= {
+        "fitted_covariance_type": structure.name,
+        "float_type": str(model._dtype).removeprefix("torch."),
+        "weights_": _stored(parameters.weights),
+        "means_": _stored(parameters.means),
+        "covariances_": _stored(structure.to_public(parameters.covariances)),
+        "converged_": bool(model.converged_),
+        "n_iter_": int(model.n_iter_),
+        "lower_bound_": float(model.lower_bound_),
+        "objective_history_": torch.tensor(model.objective_history_, dtype=torch.float64),
+        "reg_covar_": _stored(model.reg_covar_),
+        "n_features_in_": int(model.n_features_in_),
+    }
+    if hasattr(model, "feature_names_in_"):
+        state["feature_names_in_"] = json.dumps([str(name) for name in model.feature_names_in_])
+    state["checksum"] = checksum(state)
+    return state, left_out
+
+
+def adopt(model: GaussianMixture, content: Content) -> GaussianMixture:
+    """Make a model that of a state, on the device that its own setting asks for."""
+    device = settings.check_device(model.device, torch.empty(0), from_tensor=False)
+    if device.type == "mps":  # which has no float64
+        device = torch.device("cpu")
+    given, regularisation = content.result.parameters, content.result.regularisation.to(device)
+    parameters = Parameters(given.weights.to(device), given.means.to(device), given.covariances.to(device))
+    model.set_params(**content.settings)
+    model.n_features_in_ = content.n_features
+    if content.feature_names is not None:
+        model.feature_names_in_ = np.array(content.feature_names, dtype=object)
+    elif hasattr(model, "feature_names_in_"):
+        del model.feature_names_in_
+    result = replace(content.result, parameters=parameters, regularisation=regularisation)
+    return model._adopt(result, content.dtype)
+
+
+def checksum(state: State) -> str:
+    """Return the SHA-256 of every name and value but the checksum itself, the same on every machine."""
+    digest = hashlib.sha256()
+    for name in sorted(state.keys() - {"checksum"}):
+        value = state[name]
+        if isinstance(value, Tensor):
+            array = value.cpu().numpy().astype("<f8", copy=False)
+            digest.update(json.dumps([name, list(array.shape)]).encode() + b"\n" + array.tobytes())
+        else:
+            digest.update(json.dumps([name, value, type(value).__name__]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return a setting as a plain value or a float64 tensor, or raise a ValueError where it is neither."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if type(value) in PLAIN else _stored(as_float64(value, name))
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """Return a copy as it is stored: float64, on the CPU, contiguous."""
+    return tensor.detach().cpu().double().clone(memory_format=torch.contiguous_format)
