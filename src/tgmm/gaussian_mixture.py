@@ -85,6 +85,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     Notes
     -----
+    Predictions for NumPy arrays, data frames and lists are NumPy arrays; for tensors, tensors on their device; for
+    arrays of other libraries that export themselves by DLPack (CuPy, JAX ...), which are read in place, arrays of
+    that library's array API namespace, or NumPy arrays where it has none.
+
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
 
     Examples
