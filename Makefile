@@ -1,4 +1,4 @@
-# make demo    fit Old Faithful, print a report, draw a picture (build/demo/)
+# make demo    fit Old Faithful, print a report, draw a picture, save the model and sample from it (build/demo/)
 # make test    run every test, doctest and README example
 #
 # Both need Python 3.10 or newer and make, nothing else: what they need is installed into .venv, once.
@@ -25,7 +25,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 .PHONY: help demo test env env-dev check lint format types imports wheel constraints clean
 
 help:
-	@echo "make demo         fit Old Faithful, print a report, draw build/demo/faithful.png"
+	@echo "make demo         fit Old Faithful, print a report, draw and save it in build/demo/, sample from the saved model"
 	@echo "make test         run every test, doctest and README example"
 	@echo "make check        lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"

@@ -1,11 +1,14 @@
-"""Fit a Gaussian mixture to the Old Faithful eruptions, report it, and draw it.
+"""Fit a Gaussian mixture to the Old Faithful eruptions, report it, draw it, save it, and sample from the saved one.
 
     python examples/demo.py [--components K] [--output FOLDER]
 
-The report goes to the terminal, the picture to FOLDER/faithful.png.
+The report goes to the terminal, the picture to FOLDER/faithful.png and the model to FOLDER/faithful.pth, which a
+second process (sample.py) loads and samples from.
 """
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -21,6 +24,7 @@ from matplotlib.patches import Ellipse
 from tgmm import GaussianMixture
 
 DATA = Path(__file__).parent / "data" / "faithful.csv"
+SAMPLER = Path(__file__).parent / "sample.py"
 FEATURES = ("eruption duration", "waiting time")
 UNIT = "min"
 # Okabe and Ito's colours, told apart by colour-blind readers too, and a marker of its own for each.
@@ -38,6 +42,10 @@ def main() -> None:
     picture = options.output / "faithful.png"
     draw(gmm, X, picture)
     print(f"\nPicture: {picture}")
+    model = options.output / "faithful.pth"
+    gmm.save(model)
+    print(f"Model:   {model}\n", flush=True)
+    subprocess.run([sys.executable, SAMPLER, model], check=True)
 
 
 def parse_arguments() -> argparse.Namespace:
