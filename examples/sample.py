@@ -17,7 +17,7 @@ def main() -> None:
     gmm = GaussianMixture.load(options.file)
     X, components = (tensor.cpu().numpy() for tensor in gmm.sample(options.rows, random_state=0))
     print(f"Process {os.getpid()} loaded {options.file} and drew {len(X)} rows from it:")
-    print(table(gmm, X, np.bincount(components, minlength=len(gmm.weights_))))
+    print(table(gmm, X, np.bincount(components, minlength=len(gmm.weights_)) / len(X)))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,12 +27,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def table(gmm: GaussianMixture, X: np.ndarray, counts: np.ndarray) -> str:
+def table(gmm: GaussianMixture, X: np.ndarray, shares: np.ndarray) -> str:
     """The draws beside what the mixture says of them: shares of the components, means of the features."""
     weights, means = gmm.weights_.cpu().numpy(), gmm.means_.cpu().numpy()
-    rows = {
-        f"share of component {k}": pair for k, pair in enumerate(zip(counts / len(X), weights, strict=True), start=1)
-    }
+    order = means[:, 0].argsort()  # as in the demo: a fit's own order is arbitrary
+    pairs = zip(shares[order], weights[order], strict=True)
+    rows = {f"share of component {k}": pair for k, pair in enumerate(pairs, start=1)}
     rows |= {
         f"mean of feature {j}": pair for j, pair in enumerate(zip(X.mean(0), weights @ means, strict=True), start=1)
     }
