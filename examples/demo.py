@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 
 matplotlib.use("Agg")
 
@@ -112,7 +113,7 @@ def component_summary(k: int, weight: float, mean: np.ndarray, covariance: np.nd
 
 def cluster_table(gmm: GaussianMixture, X: np.ndarray) -> str:
     """How many rows each component wins, and how sure the model is of them: 1 - their largest probability."""
-    probabilities = gmm.predict_proba(X)
+    probabilities = memberships(gmm, X)
     labels, uncertainty = probabilities.argmax(axis=1), 1 - probabilities.max(axis=1)
     lines = [f"{'Cluster':<10}{'rows':>6}{'mean uncertainty':>20}{'largest':>12}"]
     for k in range(gmm.n_components):
@@ -123,8 +124,21 @@ def cluster_table(gmm: GaussianMixture, X: np.ndarray) -> str:
     return "\n".join(lines)
 
 
+# ------------------------------------------------------------- the fit, components in the order of their first feature
+
+
 def parameters(gmm: GaussianMixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return gmm.weights_.cpu().numpy(), gmm.means_.cpu().numpy(), gmm.covariances_.cpu().numpy()
+    order = by_first_feature(gmm)
+    return gmm.weights_[order].cpu().numpy(), gmm.means_[order].cpu().numpy(), gmm.covariances_[order].cpu().numpy()
+
+
+def memberships(gmm: GaussianMixture, X: np.ndarray) -> np.ndarray:
+    return gmm.predict_proba(X)[:, by_first_feature(gmm).cpu()]
+
+
+def by_first_feature(gmm: GaussianMixture) -> torch.Tensor:
+    """The components' order in the report and the picture: a fit's own order is arbitrary."""
+    return gmm.means_[:, 0].argsort()
 
 
 # ------------------------------------------------------------------------------------------------------- the picture
@@ -160,7 +174,7 @@ def draw_density(axes: Axes, gmm: GaussianMixture, resolution: int = 300) -> Non
 
 
 def draw_points(axes: Axes, gmm: GaussianMixture, X: np.ndarray) -> None:
-    labels = gmm.predict(X)
+    labels = memberships(gmm, X).argmax(axis=1)
     for k in range(gmm.n_components):
         own = X[labels == k]
         style = {"c": COLOURS[k], "marker": MARKERS[k], "s": 18, "alpha": 0.65, "linewidths": 0}
