@@ -1,6 +1,7 @@
 """Use an installed wheel the way its first user will, with the core dependencies and nothing more."""
 
 import math
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,11 +52,27 @@ def check_predictions(model: tgmm.GaussianMixture, X: np.ndarray) -> None:
     assert isinstance(model.predict(torch.as_tensor(X)), torch.Tensor)
 
 
+def check_sampling(model: tgmm.GaussianMixture) -> None:
+    X, component = model.sample(2000, random_state=0)
+    assert X.shape == (2000, 2) and component.shape == (2000,)
+    np.testing.assert_allclose(X.mean(0).numpy(), (model.weights_ @ model.means_).numpy(), atol=0.5)
+
+
+def check_saving(model: tgmm.GaussianMixture, X: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pth"
+        model.save(path)
+        loaded = tgmm.GaussianMixture.load(path, device="cpu")
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
+
+
 def main() -> None:
     check_installation()
     X = two_clusters()
     model = check_numbers(X)
     check_predictions(model, X)
+    check_sampling(model)
+    check_saving(model, X)
     print(f"tgmm {tgmm.__version__} works with torch {torch.__version__}, numpy {np.__version__} and nothing optional")
 
 
