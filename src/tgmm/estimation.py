@@ -194,7 +194,7 @@ def _warm_origin(model: GaussianMixture, problem: Problem) -> Origin:
             "since; set warm_start=False or restore them."
         )
     framed = problem.frame.parameters_in(parameters, problem.structure)
-    return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances)
+    return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances, is_solution=True)
 
 
 def _degeneracies(problem: Problem, summary: Summary) -> list[str]:
@@ -232,5 +232,5 @@ def _result(run: Run, problem: Problem, notes: list[str]) -> Result:
         log_likelihood=run.log_likelihood,
         history=run.history,
         regularisation=run.regularisation * (scale[0] if structure.isotropic else scale),
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),  # a component can be lost at the start and in the run
     )

@@ -89,6 +89,12 @@ class Origin:
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)
     covariances: Tensor | None = None  # (B, ...)
+    is_solution: bool = False  # the parameters are those of an earlier fit
+
+    @property
+    def is_regularised(self) -> bool:
+        """Whether `reg_covar` is part of the covariances that runs start from."""
+        return self.covariances is None or self.is_solution
 
     @property
     def is_random(self) -> bool:
@@ -183,7 +189,15 @@ def best_run(
         try:
             mixture = starter(generator)
             maximisation = Maximisation(problem.structure, problem.priors, notes=starter.notes)
-            run = run_em(mixture, expectation, maximisation, starter.regularisation, stopping, progress)
+            run = run_em(
+                mixture,
+                expectation,
+                maximisation,
+                starter.regularisation,
+                stopping,
+                progress,
+                start_is_regularised=origin.is_regularised,
+            )
         except CovarianceCollapse as lost:
             collapse = lost
             continue

@@ -10,6 +10,8 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.data.batches import TensorBatches, chunks
 from tgmm.data.frame import Frame
+from tgmm.em.assignment import soft
+from tgmm.kernels.base import BITS
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.guard import first_precise
 from tgmm.mixture import Mixture
@@ -50,7 +52,8 @@ class Predictor:
         """Return the log-densities of rows, (n,)."""
         out = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
         for part, joint, common, far in self._joint(rows):
-            out[part] = (joint.logsumexp(0) + common - self.frame.log_volume.to(self.device)).to(self.dtype)
+            log_density, _ = soft(joint, part.start)
+            out[part] = log_density + common / BITS - self.frame.log_volume.to(self.device)
             if far.numel():
                 out[far] = self._far(rows, far)[0]
         return out
@@ -59,7 +62,8 @@ class Predictor:
         """Return the posterior probabilities of the components, (n, K)."""
         out = torch.empty(rows.shape[0], self.n_components, dtype=self.dtype, device=self.device)
         for part, joint, _, far in self._joint(rows):
-            out[part] = joint.softmax(0).T
+            soft(joint, part.start)
+            out[part] = joint.T
             if far.numel():
                 out[far] = self._far(rows, far)[1].T
         return out
@@ -77,13 +81,14 @@ class Predictor:
         """Return the log-probability of each row's most probable component, (n,)."""
         out = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
         for part, joint, _, far in self._joint(rows):
-            out[part] = joint.log_softmax(0).amax(0)
+            soft(joint, part.start)
+            out[part] = joint.amax(0).log_()
             if far.numel():
                 out[far] = self._far(rows, far)[1].amax(0).log()
         return out
 
     def _joint(self, rows: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-        """Yield slices of rows, joint log-densities in the frame (K, c) and (c,), and the indices of far rows.
+        """Yield slices of rows, joint log-densities in bits (K, c) and (c,), and the indices of far rows.
 
         Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
         """

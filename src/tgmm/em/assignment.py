@@ -1,33 +1,40 @@
-"""From joint log-densities to responsibilities: soft (EM), hard (Classification EM) or given."""
+"""From joint log-densities to responsibilities: soft (EM), hard (Classification EM) or given.
+
+Joint log-densities come in bits, see `tgmm.kernels.base`.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 
 def soft(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Overwrite joint (K, c) by the posterior probabilities; EM climbs the log-likelihood.
+    """Overwrite joint (K, c), in bits, by the posterior probabilities; EM climbs the log-likelihood.
 
-    A row infinitely far from every component gets responsibilities 0, not NaN.
+    A row infinitely far from every component gets probabilities 0, not NaN. Probabilities below the smallest normal
+    number become 0, and are never computed: denormal numbers cost many times as much.
     """
     limits = torch.finfo(joint.dtype)
     largest = joint.amax(0).clamp_(min=limits.min)  # (c,)
-    total = joint.sub_(largest).exp_().sum(0).clamp_(min=limits.tiny)  # (c,)
+    joint.sub_(largest).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
+    total = joint.sum(0).clamp_(min=limits.tiny)  # (c,)
     joint.div_(total)
-    log_likelihood = total.log_().add_(largest)
+    log_likelihood = total.log2_().add_(largest).mul_(math.log(2))
     return log_likelihood, log_likelihood
 
 
 def hard(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Overwrite joint (K, c) by 1 for the most probable component; CEM climbs the classification likelihood.
+    """Overwrite joint (K, c), in bits, by 1 for the most probable component; CEM climbs the classification likelihood.
 
     Source: Celeux & Govaert 1992, Computational Statistics & Data Analysis 14.
     """
-    log_likelihood = joint.logsumexp(0)  # (c,)
     largest, label = joint.max(0)  # (c,)
+    log_likelihood, _ = soft(joint, first)
     joint.zero_().scatter_(0, label[None], 1)
-    return log_likelihood, largest
+    return log_likelihood, largest * math.log(2)
 
 
 class Given:

@@ -53,10 +53,18 @@ class Expectation:
         """The smallest share of a second moment that sums give precisely as a variance."""
         return resolution(self.kernel)
 
-    @property
-    def rounding(self) -> float:
-        """The change of the average objective that rounding can explain."""
-        return 1e-5 if self.kernel.dtype == torch.float32 else 1e-10
+    def decides(self, change: float, tol: float) -> bool:
+        """Whether the kernel's arithmetic can tell a change of the objective from tol.
+
+        In float32 the average objective carries noise of some 1e-6, and steps drift by as much. A run is finished in
+        float64, so that it ends where it would have ended there from the beginning.
+        """
+        return self.kernel.dtype != torch.float32 or not self.can_refine or abs(change) > max(2 * tol, tol + 2e-5)
+
+    def widen(self, mixture: Mixture) -> Statistics:
+        """Return the statistics by the next kernel, which serves from now on."""
+        del self._kernels[0]
+        return self(mixture)
 
     def __call__(self, mixture: Mixture, centre: Tensor | None = None) -> Statistics:
         """Return the statistics, about centre where it is given and the kernel can."""
@@ -70,6 +78,5 @@ class Expectation:
     def refine(self, mixture: Mixture, means: Tensor) -> Statistics:
         """Return the statistics once more, by a more precise kernel or else about these means (K, d)."""
         if self.can_refine:
-            self._kernels.pop(0)
-            return self(mixture)
+            return self.widen(mixture)
         return self(mixture, means)

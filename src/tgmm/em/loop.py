@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -12,10 +13,10 @@ from tgmm.em.step import Maximisation
 from tgmm.em.stopping import Stopping
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
-from tgmm.priors import Priors
 from tgmm.statistics import Statistics
 
 Progress = Callable[[int, float, float], None]  # iteration, objective, change
+ROUNDING = 1e-10  # the fall of the average objective that rounding can explain
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,53 @@ class Run:
         return len(self.history) - 1
 
 
-def average_objective(statistics: Statistics, mixture: Mixture, priors: Priors, log_volume: Tensor) -> float:
-    """Return the log-posterior (or classification log-posterior) per unit of sample weight."""
-    return float((statistics.objective + priors.log_density(mixture, log_volume)) / statistics.weight)
+class State(NamedTuple):
+    """A mixture with its expectation."""
+
+    mixture: Mixture
+    statistics: Statistics
+    objective: float  # average
+
+
+@dataclass(frozen=True)
+class Climb:
+    """EM steps of one run: an M-step, then the expectation of what it gave."""
+
+    expectation: Expectation
+    maximisation: Maximisation
+    regularisation: Tensor
+
+    def evaluate(self, mixture: Mixture) -> State:
+        """Return the state at a mixture: its log-posterior (or classification log-posterior) per unit of weight."""
+        return self._state(mixture, self.expectation(mixture))
+
+    def widen(self, state: State) -> State:
+        """Return the state at the same mixture by the next kernel, which serves from now on."""
+        return self._state(state.mixture, self.expectation.widen(state.mixture))
+
+    def step(self, state: State, *, may_hold: bool) -> tuple[State, bool]:
+        """Return the next state, and whether a component came or went, so that the objective may have fallen.
+
+        `reg_covar` makes the M-step slightly more than the mode, so that a step can lower the objective where
+        variances are no larger than the regularisation. Such a step is taken again with the covariances held, which
+        climbs (Meng & Rubin 1993, Biometrika 80: a conditional M-step).
+        """
+        mixture, reseeded = self.maximisation(state.statistics, state.mixture, self.expectation, self._regularise)
+        alive, before = mixture.parameters.weights > 0, state.mixture.parameters.weights > 0
+        changed = reseeded or bool((alive != before).any())
+        following = self.evaluate(mixture)
+        if may_hold and not changed and following.objective < state.objective - ROUNDING:
+            held = replace(mixture.parameters, covariances=state.mixture.parameters.covariances)
+            following = self.evaluate(Mixture.of(held, mixture.structure))
+        return following, changed
+
+    def _regularise(self, mode: Parameters, *_: object) -> tuple[Parameters, bool]:
+        covariances = self.maximisation.structure.add_to_variances(mode.covariances, self.regularisation)
+        return replace(mode, covariances=covariances), True
+
+    def _state(self, mixture: Mixture, statistics: Statistics) -> State:
+        log_prior = self.maximisation.priors.log_density(mixture, self.expectation.kernel.frame.log_volume)
+        return State(mixture, statistics, float((statistics.objective + log_prior) / statistics.weight))
 
 
 def run_em(
@@ -47,45 +92,32 @@ def run_em(
     regularisation: Tensor,
     stopping: Stopping,
     progress: Progress,
+    *,
+    start_is_regularised: bool,
 ) -> Run:
     """Alternate expectation and maximisation; the last step is an expectation.
 
-    `reg_covar` makes the M-step slightly more than the mode, so that a step can lower the objective where
-    variances are no larger than the regularisation. Such a step is taken again with the covariances held, which
-    climbs (Meng & Rubin 1993, Biometrika 80: a conditional M-step).
+    A start with covariances that the user gave lacks the regularisation, so that the first step from it may fall.
     """
-    log_volume = expectation.kernel.frame.log_volume
-    priors = maximisation.priors
-
-    def regularise(mode: Parameters, *_: object) -> tuple[Parameters, bool]:
-        covariances = maximisation.structure.add_to_variances(mode.covariances, regularisation)
-        return replace(mode, covariances=covariances), True
-
-    def evaluate(candidate: Mixture) -> tuple[Statistics, float]:
-        statistics = expectation(candidate)
-        return statistics, average_objective(statistics, candidate, priors, log_volume)
-
-    statistics, objective = evaluate(mixture)
-    history, converged = [objective], False
+    climb = Climb(expectation, maximisation, regularisation)
+    state = climb.evaluate(mixture)
+    history, converged = [state.objective], False
     while not converged and len(history) <= stopping.max_iter:
-        candidate, reseeded = maximisation(statistics, mixture, expectation, regularise)
-        changed = reseeded or bool((candidate.parameters.weights > 0).ne(mixture.parameters.weights > 0).any())
-        following, objective = evaluate(candidate)
-        fell = objective < history[-1] - expectation.rounding and len(history) > 1 and not changed
-        if fell and bool((regularisation > 0).any()):
-            held = replace(candidate.parameters, covariances=mixture.parameters.covariances)
-            candidate = Mixture.of(held, maximisation.structure)
-            following, objective = evaluate(candidate)
-        mixture, statistics = candidate, following
-        change = objective - history[-1]
-        history.append(objective)
+        following, changed = climb.step(state, may_hold=start_is_regularised or len(history) > 1)
+        change = following.objective - state.objective
+        if not expectation.decides(change, stopping.tol):
+            state = climb.widen(state)
+            history[-1] = state.objective
+            continue
+        state = following
+        history.append(state.objective)
         converged = not changed and stopping.converged(change)
-        progress(len(history) - 1, objective, change)
+        progress(len(history) - 1, state.objective, change)
     return Run(
-        mixture.parameters,
+        state.mixture.parameters,
         converged,
         history,
-        float(statistics.log_likelihood / statistics.weight),
+        float(state.statistics.log_likelihood / state.statistics.weight),
         regularisation,
         maximisation.notes,
     )

@@ -10,9 +10,9 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.parameters import Parameters
 
-# Below this share of the means' second moment a variance is the rounding of identical values: sums about a mean
-# that is right to 1e-16 leave 1e-16 of its square.
-ROUNDING = 1e-40
+# Below this share of a squared mean a variance is the rounding of identical values: sums about a mean that is
+# right to 1e-16 leave 1e-16 of the square of that.
+ROUNDING = 1e-46
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Regularisation:
         """Return the pooled within-component variance, sum over k of weight_k Sigma_k,jj, (d,) or ()."""
         n_components, n_features = parameters.means.shape
         variances = self.structure.variances(parameters.covariances, n_features).expand(n_components, -1)
-        pooled = parameters.weights @ variances  # (d,)
+        squares = parameters.means.square()  # (K, d)
+        if self.structure.pooled:
+            squares = (parameters.weights @ squares).expand(n_components, -1)
+        pooled = parameters.weights @ torch.where(variances > ROUNDING * squares, variances, 0.0)  # (d,)
         return pooled.mean() if self.structure.isotropic else pooled
 
     def resolve(self, parameters: Parameters) -> Tensor:
@@ -46,10 +49,7 @@ class Regularisation:
         frame, and for a constant feature by 1 in the user's units, which is 1 in the frame too.
         """
         within = self.within(parameters)
-        second = parameters.weights @ parameters.means.square()  # (d,)
-        if self.structure.isotropic:
-            second = second.mean()
-        return self.reg_covar * torch.where(within > ROUNDING * second, within, 1.0)
+        return self.reg_covar * torch.where(within > 0, within, 1.0)
 
     def is_resolved(self, parameters: Parameters, centre: Tensor, rounding: float) -> bool:
         """Whether sums about centre with this relative rounding give the within-component variance."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.batches import chunks
+from tgmm.em.assignment import soft
 from tgmm.em.expectation import Expectation
 from tgmm.kernels.centred import Centred
 from tgmm.mixture import Mixture
@@ -54,7 +55,7 @@ def worst_explained(mixture: Mixture, expectation: Expectation, count: int) -> T
     kernel = Centred(mixture.structure, fast.frame, fast.n_components, torch.float64, fast.device)
     rows, densities = [], []
     for chunk in chunks(expectation.batches, kernel.rows):
-        density = kernel.log_joint(chunk.rows, mixture)[0].logsumexp(0)  # (c,)
+        density, _ = soft(kernel.log_joint(chunk.rows, mixture)[0], chunk.first)  # (c,)
         lowest = density.topk(min(count, density.shape[0]), largest=False)
         densities.append(lowest.values)
         rows.append(chunk.rows[lowest.indices.to(chunk.rows.device)])

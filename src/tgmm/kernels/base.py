@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -14,9 +15,12 @@ from tgmm.data.frame import Frame
 from tgmm.mixture import Mixture
 from tgmm.statistics import Statistics
 
-# Overwrites joint log-densities (K, c) of consecutive rows, the first of this index, by responsibilities and
-# returns the rows' log-densities and what EM climbs, (c,) each.
+# Overwrites joint log-densities (K, c), in bits, of consecutive rows, the first of this index, by responsibilities
+# and returns the rows' log-densities and what EM climbs, (c,) each, in nats.
 Assignment = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+
+
+BITS = 1 / math.log(2)  # in a nat
 
 
 class Kernel(ABC):
@@ -63,7 +67,10 @@ class Kernel(ABC):
 
     @abstractmethod
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-        """Return log(weight_k p_k(row)) in the frame as a sum: (K, c), and what all components share, (c,)."""
+        """Return log2(weight_k p_k(row)) in the frame as a sum: (K, c), and what all components share, (c,).
+
+        In bits because powers of 2 are several times cheaper than powers of e.
+        """
 
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
-from tgmm.kernels.base import Assignment, Kernel
+from tgmm.kernels.base import BITS, Assignment, Kernel
 from tgmm.mixture import Mixture
 from tgmm.precision import widen
 from tgmm.statistics import Statistics
@@ -64,7 +64,7 @@ class Centred(Kernel):
         return self.standardise(rows, z).T.contiguous()
 
     def _log_joint(self, z: Tensor, mixture: Mixture) -> Tensor:
-        """Return log(weight_k p_k(z)), (K, c)."""
+        """Return log2(weight_k p_k(z)), (K, c)."""
         means = mixture.parameters.means.to(self.dtype).to(self.device)
         constants = mixture.log_constants.to(self.dtype).to(self.device)
         joint = z.new_empty(self.n_components, z.shape[0])
@@ -72,4 +72,4 @@ class Centred(Kernel):
             factor = mixture.factor.select(0 if mixture.structure.pooled else k)
             white = factor.whiten((z - means[k])[None].to(factor.log_det.device, factor.log_det.dtype))[0]
             joint[k] = constants[k] - 0.5 * white.square().sum(-1).to(self.device, self.dtype)
-        return joint
+        return joint.mul_(BITS)

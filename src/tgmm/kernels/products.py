@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
-from tgmm.kernels.base import Assignment, Kernel
+from tgmm.kernels.base import BITS, Assignment, Kernel
 from tgmm.mixture import Mixture
 from tgmm.precision import widen
 from tgmm.statistics import Statistics
@@ -33,7 +33,7 @@ class Products(Kernel):
         self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
     ) -> Statistics:
         """Return the statistics about the frame's origin; centre is not used."""
-        eta = mixture.natural.eta.to(self.dtype).to(self.device)
+        eta = self._bits(mixture.natural.eta)
         pooling = self.structure.pooled and self.pooled_second is None
         n_sums = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
         sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=widen(self.shift).device)
@@ -79,10 +79,14 @@ class Products(Kernel):
         """Return the joint log-densities by one product, and the shared part by another."""
         eta, shared = mixture.natural
         phi = self._features(rows, with_moments=True)
-        joint = eta.to(self.dtype).to(self.device) @ phi[: eta.shape[1]]
+        joint = self._bits(eta) @ phi[: eta.shape[1]]
         if shared is None:
             return joint, joint.new_zeros(joint.shape[1])
-        return joint, shared.to(self.dtype).to(self.device) @ phi[1 + self.n_features :]
+        return joint, self._bits(shared) @ phi[1 + self.n_features :]
+
+    def _bits(self, coefficients: Tensor) -> Tensor:
+        """Return natural parameters in bits, in the kernel's float type."""
+        return (coefficients * BITS).to(self.dtype).to(self.device)
 
     def _features(self, rows: Tensor, *, with_moments: bool) -> Tensor:
         """Return the features of rows, (1 + d + q, c), in the reused buffer; the moments only where asked."""
