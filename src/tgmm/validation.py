@@ -50,25 +50,22 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
 
 def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
-    X = _narrowed(X)
-    array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ndarray) and X.dtype.kind in "SUMm":
+        raise ValueError(f"X must hold numbers; got an array of {KINDS[X.dtype.kind]}s, dtype {X.dtype}.")
+    types = [np.float32, np.float64] if _is_narrow(X) else [np.float64, np.float32]
+    array = validate_data(estimator, X, reset=reset, dtype=types, ensure_all_finite=False)
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return as_tensor(array)
 
 
-def _narrowed(X: Any) -> Any:
-    """Return X with half floats as float32, and refuse arrays of text and dates."""
-    if isinstance(X, list | tuple):
-        X = np.asarray(X)
-    if isinstance(X, np.ndarray):
-        if X.dtype.kind in "SUMm":
-            raise ValueError(f"X must hold numbers; got an array of {KINDS[X.dtype.kind]}s, dtype {X.dtype}.")
-        return X.astype(np.float32) if X.dtype == np.float16 else X
-    dtypes = getattr(X, "dtypes", None)  # of a data frame
-    if dtypes is not None and hasattr(X, "astype") and all(dtype == np.float16 for dtype in dtypes):
-        return X.astype(np.float32)
-    return X
+def _is_narrow(X: Any) -> bool:
+    """Whether an array, or every column of a data frame, is float32 or half: computed in float32."""
+    dtypes = [X.dtype] if isinstance(X, np.ndarray) else getattr(X, "dtypes", ())
+    names = {str(dtype).lower() for dtype in dtypes}
+    return bool(names) and names <= {"float32", "float16"}
 
 
 def _check_foreign(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
