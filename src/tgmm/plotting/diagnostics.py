@@ -1,0 +1,177 @@
+"""Pictures of how a model came about: selections, the course of a fit, the probabilities of a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tgmm.plotting import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tgmm.gaussian_mixture import GaussianMixture
+    from tgmm.selection import Cell, Selection
+
+DECISIVE = 10  # a difference that counts as very strong (Kass & Raftery 1995, JASA 90)
+
+
+def plot_selection(selection: Selection, *, criterion: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw a criterion against the number of components, one curve a covariance structure.
+
+    The best cell has a ring; degenerate cells are hollow, and cells that failed are missing. BIC, AIC and ICL are
+    shown as differences from the best, on a scale that is linear up to 10, which is decisive, and logarithmic beyond.
+
+    Parameters
+    ----------
+    selection : Selection
+        What `tgmm.select` returned.
+    criterion : {"bic", "aic", "icl", "held_out"}, optional
+        None: the one that was chosen by.
+    ax : matplotlib Axes, optional
+        A new figure's where None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import select
+    >>> from tgmm.plotting import plot_selection
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> ax = plot_selection(select(X, [1, 2], ["diag", "spherical"], random_state=0))
+    >>> ax.get_ylabel()
+    'BIC above its best, ... (lower is better)'
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    from tgmm.selection import CRITERIA, ranked
+
+    criterion = criterion or selection.criterion
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {list(CRITERIA)}; got {criterion!r}.")
+    order = ranked(selection.cells, criterion)
+    if not order:
+        raise ValueError(f"criterion={criterion!r} was not computed: pass it to select.")
+    ax = style.axes_or_new(ax)
+    best, name = order[0], "held-out log-likelihood" if criterion == "held_out" else criterion.upper()
+    top = getattr(best, criterion)
+    base = 0.0 if CRITERIA[criterion] else top
+    for i, structure in enumerate(dict.fromkeys(cell.covariance_type for cell in selection.cells)):
+        _draw_curve(ax, [c for c in selection.cells if c.covariance_type == structure], criterion, base, i)
+    ring = {"facecolors": "none", "edgecolors": "black", "s": 150, "linewidths": 1.5, "zorder": 3, "clip_on": False}
+    ax.scatter(best.n_components, top - base, label=f"best: {best.covariance_type}, {best.n_components}", **ring)
+    ax.set_xlabel("number of components")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if CRITERIA[criterion]:
+        ax.set_ylabel(f"{name} (higher is better)")
+    else:
+        ax.set_ylabel(f"{name} above its best, {top:.2f} (lower is better)")
+        ax.set_yscale("symlog", linthresh=DECISIVE, linscale=1.0)
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_ylim(bottom=min(-1.0, ax.get_ylim()[0]))
+    style.legend_outside(ax)
+    return ax
+
+
+def _draw_curve(ax: Axes, cells: list[Cell], criterion: str, base: float, i: int) -> None:
+    """Draw the cells of one structure, the i-th, relative to base."""
+    cells = sorted(cells, key=lambda cell: cell.n_components)
+    counts, values = [c.n_components for c in cells], [getattr(c, criterion) - base for c in cells]
+    faces = ["white" if c.status == "degenerate" else style.colour(i) for c in cells]
+    points = {"edgecolors": style.colour(i), "marker": style.marker(i), "s": 26, "zorder": 2}
+    ax.plot(counts, values, color=style.colour(i), linewidth=1.2, zorder=1)
+    ax.scatter(counts, values, c=faces, label=cells[0].covariance_type, **points)
+
+
+def plot_history(model: GaussianMixture, *, ax: Axes | None = None) -> Axes:
+    """Draw the average objective after each iteration of the fit.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        Fitted to data.
+    ax : matplotlib Axes, optional
+        A new figure's where None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.plotting import plot_history
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> gmm = GaussianMixture(2, random_state=0).fit(X)
+    >>> ax = plot_history(gmm)
+    >>> len(ax.lines[0].get_xdata()) == gmm.n_iter_ + 1
+    True
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    style.n_features(model)
+    history = np.asarray(model.objective_history_)
+    if not history.size:
+        raise ValueError("The model has no history: its parameters were given, not fitted.")
+    ax = style.axes_or_new(ax)
+    end = "converged" if model.converged_ else "stopped before it converged"
+    ax.plot(history, color=style.COLOURS[0], marker="." if history.size <= 50 else None)
+    ax.annotate(
+        f"{end}: {history[-1]:.4f}",
+        (history.size - 1, history[-1]),
+        xytext=(0, -14),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+    )
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("average objective (nats)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def plot_responsibilities(model: GaussianMixture, row: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the posterior probabilities of the components for one row.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        Fitted.
+    row : array-like or Tensor of shape (d,) or (1, d)
+    ax : matplotlib Axes, optional
+        A new figure's where None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.plotting import plot_responsibilities
+    >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> [round(float(bar.get_width()), 3) for bar in plot_responsibilities(gmm, [2.0]).patches]
+    [0.5, 0.5]
+    """
+    style.n_features(model)
+    if np.ndim(row) == 1:
+        row = torch.as_tensor(np.asarray(row, dtype=np.float64))[None]
+    probabilities = style.probabilities_of(model, row)
+    if len(probabilities) != 1:
+        raise ValueError(f"row must be one row; got {len(probabilities)}.")
+    weights = model.weights_.cpu().numpy()
+    ax = style.axes_or_new(ax, height=1.2 + 0.35 * len(weights))
+    names = [style.component_name(weights, k) for k in range(len(weights))]
+    bars = ax.barh(names, probabilities[0], color=[style.colour(k) for k in range(len(weights))])
+    ax.bar_label(bars, labels=[f"{p:.3g}" for p in probabilities[0]], padding=3)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    ax.set_xlabel("posterior probability")
+    return ax

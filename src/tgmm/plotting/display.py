@@ -1,0 +1,86 @@
+"""The pictures of a mixture as a display object, as scikit-learn has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tgmm.plotting.grid import plot_pairs
+from tgmm.plotting.one_feature import plot_histogram
+from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
+
+if TYPE_CHECKING:
+    from tgmm.gaussian_mixture import GaussianMixture
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "components": plot_components,
+    "uncertainty": plot_uncertainty,
+    "density": plot_density,
+    "histogram": plot_histogram,
+    "pairs": plot_pairs,
+}
+
+
+class MixtureDisplay:
+    """A picture of a fitted mixture, that can be drawn again.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+        Fitted.
+    X : array-like or Tensor of shape (n, d), or None
+        Rows to draw.
+    kind : {"components", "uncertainty", "density", "histogram", "pairs"}
+        The function ``plot_<kind>`` draws the picture.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes, or ndarray of them for "pairs"
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.plotting import MixtureDisplay
+    >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0, 0.0], [4.0, 4.0]], [1.0, 1.0], "spherical")
+    >>> display = MixtureDisplay.from_estimator(gmm, [[0.0, 1.0], [4.0, 3.0]])
+    >>> display.ax_.get_xlabel()
+    'feature 0'
+    """
+
+    def __init__(self, estimator: GaussianMixture, X: Any, *, kind: str) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {kind!r}.")
+        self.estimator, self.X, self.kind = estimator, X, kind
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: GaussianMixture, X: Any = None, *, kind: str | None = None, ax: Any = None, **settings: Any
+    ) -> MixtureDisplay:
+        """Draw a fitted mixture, and rows where they are given.
+
+        Parameters
+        ----------
+        estimator : GaussianMixture
+        X : array-like or Tensor of shape (n, d), optional
+        kind : str, optional
+            None: "histogram" for one feature, else "components".
+        ax : matplotlib Axes, optional
+        **settings
+            Of the function that draws: `features`, `levels`, ...
+
+        Returns
+        -------
+        MixtureDisplay
+        """
+        if kind is None:
+            kind = "histogram" if estimator.means_.shape[1] == 1 else "components"
+        return cls(estimator, X, kind=kind).plot(ax=ax, **settings)
+
+    def plot(self, *, ax: Any = None, **settings: Any) -> MixtureDisplay:
+        """Draw the picture, on new axes where none are given; return self."""
+        self.ax_ = KINDS[self.kind](self.estimator, self.X, ax=ax, **settings)
+        self.figure_ = np.ravel(self.ax_)[0].figure
+        return self

@@ -1,0 +1,103 @@
+"""Mixtures in more dimensions: every pair of features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tgmm.plotting import style
+from tgmm.plotting.one_feature import draw_histogram
+from tgmm.plotting.two_features import LEVELS, draw_components, draw_density
+from tgmm.plotting.view import View, feature_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tgmm.gaussian_mixture import GaussianMixture
+
+MOST_FEATURES = 12
+
+
+def plot_pairs(
+    model: GaussianMixture, X: Any = None, *, features: Sequence[int | str] | None = None, ax: Any = None
+) -> np.ndarray:
+    """Draw every pair of features: components and rows below the diagonal, density above, single features on it.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        Fitted.
+    X : array-like or Tensor of shape (n, d), optional
+        Rows to draw, in the colour of their most probable component.
+    features : sequence of int or str, optional
+        Which features, by number or name; all where None.
+    ax : ndarray of matplotlib Axes of shape (m, m), optional
+        A new figure's where None.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes of shape (m, m)
+
+    Raises
+    ------
+    ValueError
+        For more than 12 features, and axes of another shape.
+
+    Examples
+    --------
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.plotting import plot_pairs
+    >>> means = [[0.0, 0.0, 0.0], [4.0, 4.0, 0.0]]
+    >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], means, [1.0, 1.0], "spherical")
+    >>> plot_pairs(gmm).shape
+    (3, 3)
+    """
+    chosen = feature_indices(model, range(style.n_features(model)) if features is None else features)
+    size = len(chosen)
+    if not 1 <= size <= MOST_FEATURES:
+        raise ValueError(f"plot_pairs draws 1 to {MOST_FEATURES} features; got {size}: choose some with features=.")
+    grid = _grid(ax, size)
+    labels = None if X is None else style.labels_of(model, X)
+    for (i, j), cell in np.ndenumerate(grid):
+        view = View.of(model, [chosen[j]] if i == j else [chosen[j], chosen[i]])
+        rows = None if X is None else view.rows(model, X)
+        cell.spines[["top", "right"]].set_visible(False)
+        if i == j:
+            draw_histogram(cell, view, None if rows is None else rows[:, 0])
+            cell.set_yticks([])
+        elif i > j:
+            draw_components(cell, view, rows, labels, LEVELS)
+        else:
+            draw_density(cell, view, rows, "shading")
+    _tidy(grid, [style.feature_names(model)[j] for j in chosen])
+    handles, texts = grid[0, 0].get_legend_handles_labels()
+    grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)
+    return grid
+
+
+def _grid(ax: Any, size: int) -> np.ndarray:
+    """Return the axes to draw on."""
+    plt = style.pyplot()
+    if ax is None:
+        side = 1.6 + 1.7 * size
+        _, ax = plt.subplots(size, size, figsize=(side + 1.4, side), squeeze=False, layout="constrained")
+    grid = np.asarray(ax, dtype=object)
+    if grid.shape != (size, size):
+        raise ValueError(f"ax must be axes of shape ({size}, {size}), one for each pair; got shape {grid.shape}.")
+    return grid
+
+
+def _tidy(grid: np.ndarray, names: list[str]) -> None:
+    """Give each column one range, and names and ticks to the outer axes alone."""
+    size = len(names)
+    for j in range(size):
+        limits = np.array([grid[i, j].get_xlim() for i in range(size)])
+        for i in range(size):
+            grid[i, j].set_xlim(limits[:, 0].min(), limits[:, 1].max())
+            if i != j:
+                grid[j, i].set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    for (i, j), cell in np.ndenumerate(grid):
+        cell.tick_params(labelbottom=i == size - 1, labelleft=j == 0)
+        cell.set_xlabel(names[j] if i == size - 1 else "")
+        cell.set_ylabel(names[i] if j == 0 else "")

@@ -1,0 +1,74 @@
+"""Mixtures on the line: a histogram, the components and their sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import norm
+
+from tgmm.plotting import style
+from tgmm.plotting.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tgmm.gaussian_mixture import GaussianMixture
+
+POINTS_PER_COMPONENT = 101
+
+
+def plot_histogram(model: GaussianMixture, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
+    """Draw the density of one feature: a histogram of the rows, the weighted components, and their sum.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        Fitted.
+    X : array-like or Tensor of shape (n, d), optional
+        Rows for the histogram, whose area is 1.
+    feature : int or str, default=0
+        Which feature; of several, its marginal distribution is drawn.
+    ax : matplotlib Axes, optional
+        A new figure's where None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.plotting import plot_histogram
+    >>> gmm = GaussianMixture.from_parameters([0.3, 0.7], [[0.0], [4.0]], [1.0, 2.0], "spherical")
+    >>> ax = plot_histogram(gmm)
+    >>> [line.get_label() for line in ax.lines]
+    ['component 0 (30%)', 'component 1 (70%)', 'mixture']
+    """
+    view = View.of(model, [feature])
+    ax = style.axes_or_new(ax)
+    draw_histogram(ax, view, None if X is None else view.rows(model, X)[:, 0])
+    ax.set_xlabel(view.names[0])
+    ax.set_ylabel("density")
+    style.legend_outside(ax)
+    return ax
+
+
+def draw_histogram(ax: Axes, view: View, values: np.ndarray | None) -> None:
+    """Draw values (n,) and the densities of a view of one dimension."""
+    if values is not None:
+        ax.hist(values, bins="auto", density=True, color="0.85", edgecolor="white", linewidth=0.5, label="data")
+    means, deviations = view.means[:, 0], view.deviations()[:, 0]
+    x = _abscissae(means, deviations, view.weights, values)
+    densities = view.weights * norm.pdf(x[:, None], means, deviations)  # (points, K)
+    for k in range(len(means)):
+        ax.plot(x, densities[:, k], color=style.colour(k), label=style.component_name(view.weights, k))
+    ax.plot(x, densities.sum(1), color="black", linewidth=1.8, label="mixture")
+    ax.set_ylim(bottom=0)
+
+
+def _abscissae(means: np.ndarray, deviations: np.ndarray, weights: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+    """Return points at which to draw curves, dense wherever some component is narrow."""
+    steps = np.linspace(-4, 4, POINTS_PER_COMPONENT)
+    x = (means + steps[:, None] * deviations)[:, weights > 0].ravel()
+    return np.unique(x if values is None else np.concatenate([x, [values.min(), values.max()]]))

@@ -1,0 +1,141 @@
+"""A mixture seen in two dimensions, or in one: linear maps of it are mixtures again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+
+from tgmm.plotting import style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tgmm.gaussian_mixture import GaussianMixture
+
+
+@dataclass(frozen=True)
+class View:
+    """The mixture of A'x, where x is a row of the model's data.
+
+    Parameters
+    ----------
+    directions : ndarray of shape (d, m)
+        A.
+    names : tuple of str
+        Of the m coordinates.
+    weights, means, covariances : ndarrays of shape (K,), (K, m) and (K, m, m)
+        Those of A'x: the weights, A'mu_k and A'Sigma_k A.
+    """
+
+    directions: np.ndarray
+    names: tuple[str, ...]
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @classmethod
+    def of(cls, model: GaussianMixture, features: Sequence[int | str] | None) -> View:
+        """Return the view of some features, or, where None, of two features or the first two discriminants."""
+        if features is None and style.n_features(model) > 2:
+            return cls._along(model, discriminants(model), ("discriminant 0", "discriminant 1"))
+        chosen = range(style.n_features(model)) if features is None else feature_indices(model, features)
+        names = style.feature_names(model)
+        return cls._along(model, np.eye(len(names))[:, chosen], tuple(names[j] for j in chosen))
+
+    @classmethod
+    def _along(cls, model: GaussianMixture, directions: np.ndarray, names: tuple[str, ...]) -> View:
+        weights, means, covariances = dense_parameters(model)
+        return cls(directions, names, weights, means @ directions, directions.T @ covariances @ directions)
+
+    def rows(self, model: GaussianMixture, X: Any) -> np.ndarray:
+        """Return the coordinates of rows, (n, m)."""
+        return style.rows_of(model, X) @ self.directions
+
+    def mixture(self) -> GaussianMixture:
+        """Return the view as a mixture of its own."""
+        from tgmm.gaussian_mixture import GaussianMixture
+
+        return GaussianMixture.from_parameters(self.weights, self.means, self.covariances, "full")
+
+    def deviations(self) -> np.ndarray:
+        """Return the standard deviations of the components, (K, m)."""
+        return np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))
+
+
+def dense_parameters(model: GaussianMixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weights (K,), means (K, d) and covariance matrices (K, d, d) of any structure, in float64."""
+    parameters, d = model._parameters, style.n_features(model)
+    covariances = model._structure.dense(parameters.covariances, d).expand(parameters.weights.shape[0], d, d)
+    weights, means, covariances = (t.cpu().numpy() for t in (parameters.weights, parameters.means, covariances))
+    return weights, means, covariances
+
+
+def discriminants(model: GaussianMixture) -> np.ndarray:
+    """Return the two directions (d, 2) that separate the components best.
+
+    The largest ratios of the variance between the components' means to the pooled variance within, in which directions
+    are scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is positive.
+    """
+    weights, means, covariances = dense_parameters(model)
+    centred = means - weights @ means
+    between = (weights[:, None] * centred).T @ centred
+    within = np.einsum("k,kij->ij", weights, covariances)
+    _, directions = eigh(between, within)
+    directions = directions[:, :-3:-1]
+    return directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])
+
+
+def feature_indices(model: GaussianMixture, features: Sequence[int | str]) -> list[int]:
+    """Return the numbers of features given by number or name, or raise a ValueError that lists them."""
+    names = style.feature_names(model)
+    indices = []
+    for feature in features:
+        if isinstance(feature, str) and feature in names:
+            indices.append(names.index(feature))
+        elif not isinstance(feature, str) and 0 <= feature < len(names):
+            indices.append(int(feature))
+        else:
+            raise ValueError(f"features must be numbers from 0 to {len(names) - 1} or among {names}; got {feature!r}.")
+    return indices
+
+
+def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, float]:
+    """Return width, height and angle in degrees of the ellipse that holds a share of a Gaussian, from its (2, 2).
+
+    In two dimensions the squared Mahalanobis distance is exponential with mean 2, so that the radius is
+    sqrt(-2 log(1 - probability)).
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    radius = math.sqrt(-2 * math.log1p(-probability))
+    width, height = 2 * radius * np.sqrt(variances[::-1])
+    return float(width), float(height), math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
+
+
+class Regions:
+    """The regions of highest density of a mixture, by the densities at draws from it.
+
+    Source: Hyndman 1996, The American Statistician 50.
+    """
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        self.mixture = mixture
+        draws = mixture.sample(20_000, random_state=0)[0].numpy()
+        densities = mixture.score_samples(draws)
+        order = np.argsort(densities)
+        self.draws, self.densities = draws[order], densities[order]  # the densest last
+
+    def shares(self, rows: np.ndarray) -> np.ndarray:
+        """Return the probability (n,) of the region of which each row lies on the boundary."""
+        return 1 - np.searchsorted(self.densities, self.mixture.score_samples(rows)) / len(self.densities)
+
+    def box(self, probability: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the corners (m,) of a box around the region of this probability."""
+        inside = self.draws[int((1 - probability) * len(self.draws)) :]
+        low, high = inside.min(0), inside.max(0)
+        margin = 0.05 * (high - low)
+        return low - margin, high + margin

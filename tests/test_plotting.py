@@ -1,0 +1,331 @@
+"""Pictures, by what is on them: artists, extents, colours, labels."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.patches import Ellipse
+from scipy.stats import multivariate_normal, norm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from support import COVARIANCE_TYPES, dense_covariances
+
+from tgmm import GaussianMixture, select
+from tgmm.plotting import (
+    MixtureDisplay,
+    plot_components,
+    plot_density,
+    plot_histogram,
+    plot_history,
+    plot_pairs,
+    plot_responsibilities,
+    plot_selection,
+    plot_uncertainty,
+    style,
+)
+from tgmm.plotting.view import Regions, View, discriminants, ellipse
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """Two components in the plane, and rows of theirs."""
+    rng = np.random.default_rng(3)
+    covariances = np.array([[[1.0, 0.6], [0.6, 2.0]], [[0.5, 0.0], [0.0, 0.5]]])
+    model = GaussianMixture.from_parameters([0.25, 0.75], [[0.0, 0.0], [6.0, 5.0]], covariances)
+    X = np.concatenate([rng.multivariate_normal(m, c, 40) for m, c in zip([[0, 0], [6, 5]], covariances, strict=True)])
+    return model, X
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(5)
+    centres = np.array([[0.0, 0.0, 0.0, 0.0], [5.0, 1.0, 0.0, 0.0], [0.0, 6.0, 0.0, 1.0]])
+    X = np.repeat(centres, 40, axis=0) + rng.standard_normal((120, 4))
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    return GaussianMixture(3, random_state=0).fit(frame), frame
+
+
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def ellipses(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Ellipse)]
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.95])
+def test_an_ellipse_holds_its_share_of_the_component(probability):
+    covariance = np.array([[2.0, -1.2], [-1.2, 1.0]])
+    patch = Ellipse((1.0, 2.0), *ellipse(covariance, probability)[:2], angle=ellipse(covariance, probability)[2])
+    draws = np.random.default_rng(0).multivariate_normal([1.0, 2.0], covariance, 40_000)
+    outline = patch.get_patch_transform().transform_path(patch.get_path())
+    assert outline.contains_points(draws).mean() == pytest.approx(probability, abs=0.01)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_components_have_the_models_own_ellipses(blobs, covariance_type):
+    X = blobs[:, :2]
+    model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
+    ax = plot_components(model, X, levels=[0.5])
+    dense = dense_covariances(model.covariances_, covariance_type, 3, 2)
+    assert len(ellipses(ax)) == 3
+    for k, patch in enumerate(ellipses(ax)):
+        outline = patch.get_patch_transform().transform(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+        centred = outline - model.means_[k].numpy()
+        distances = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(dense[k]), centred)
+        np.testing.assert_allclose(distances, 2 * np.log(2), rtol=1e-6)  # the median of chi-square with 2 degrees
+
+
+def test_rows_have_the_colour_and_marker_of_their_component(flat):
+    model, X = flat
+    ax = plot_components(model, X)
+    labels = model.predict(X)
+    assert len(ax.collections) == 2
+    for k, points in enumerate(ax.collections):
+        np.testing.assert_array_equal(points.get_offsets(), X[labels == k])
+        np.testing.assert_allclose(points.get_facecolor()[0, :3], plt.matplotlib.colors.to_rgb(style.COLOURS[k]))
+    assert legend_texts(ax) == ["component 0 (25%)", "component 1 (75%)", "holds 50%", "holds 95%"]
+
+
+def test_the_legend_is_outside_the_data(flat):
+    model, X = flat
+    for ax in (plot_components(model, X), plot_uncertainty(model, X), plot_histogram(model, X)):
+        ax.figure.canvas.draw()
+        assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_everything_is_inside_the_axes_and_drawn_where_asked(flat):
+    model, X = flat
+    _, (left, right) = plt.subplots(1, 2)
+    assert plot_components(model, X, ax=right) is right
+    assert not left.has_data()
+    (x0, x1), (y0, y1) = right.get_xlim(), right.get_ylim()
+    assert x0 < X[:, 0].min() and X[:, 0].max() < x1
+    for patch in ellipses(right):
+        box = patch.get_extents().transformed(right.transData.inverted())
+        assert x0 <= box.x0 and box.x1 <= x1 and y0 <= box.y0 and box.y1 <= y1
+
+
+def test_labels_are_the_names_of_features(fitted):
+    model, frame = fitted
+    ax = plot_components(model, frame, features=["d", 1])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("d", "b")
+    offsets = np.concatenate([points.get_offsets() for points in ax.collections])
+    assert sorted(offsets[:, 0]) == sorted(frame["d"]) and sorted(offsets[:, 1]) == sorted(frame["b"])
+
+
+def test_more_features_are_seen_along_the_discriminants(fitted):
+    model, frame = fitted
+    ax = plot_components(model, frame)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("discriminant 0", "discriminant 1")
+    assert len(ellipses(ax)) == 6
+
+
+def test_discriminants_are_those_of_discriminant_analysis(fitted):
+    model, frame = fitted
+    labels = model.predict(frame)
+    reference = LinearDiscriminantAnalysis(solver="eigen").fit(frame.to_numpy(), labels).scalings_[:, :2]
+    ours = discriminants(model)
+    cosines = (ours * reference).sum(0) / np.linalg.norm(ours, axis=0) / np.linalg.norm(reference, axis=0)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-3)
+    within = np.einsum("k,kij->ij", model.weights_, model.covariances_)
+    np.testing.assert_allclose(ours.T @ within @ ours, np.eye(2), atol=1e-9)
+
+
+def test_a_view_is_the_marginal_mixture(fitted):
+    model, _ = fitted
+    view = View.of(model, [3, 1])
+    x = np.array([[0.3, -0.2]])
+    expected = sum(
+        float(w) * multivariate_normal(m[[3, 1]], c[np.ix_([3, 1], [3, 1])]).pdf(x)
+        for w, m, c in zip(model.weights_, model.means_.numpy(), model.covariances_.numpy(), strict=True)
+    )
+    assert np.exp(view.mixture().score_samples(x))[0] == pytest.approx(expected)
+
+
+def test_uncertain_rows_are_large(flat):
+    model, _ = flat
+    line = np.linspace(0, 1, 60)[:, None] * [[6.0, 5.0]]
+    ax = plot_uncertainty(model, line)
+    uncertainty = 1 - model.predict_proba(line).max(1)
+    points = ax.collections[:2]
+    drawn = {tuple(at): size for c in points for at, size in zip(c.get_offsets(), c.get_sizes(), strict=True)}
+    sizes = np.array([drawn[tuple(row)] for row in line])
+    np.testing.assert_allclose(np.argsort(sizes, kind="stable"), np.argsort(uncertainty, kind="stable"))
+    assert sizes.max() > 10 * sizes.min()
+    assert "uncertainty 0.5" in legend_texts(ax)
+
+
+def test_shares_are_those_of_one_gaussian():
+    model = GaussianMixture.from_parameters([1.0], [[0.0, 0.0]], [1.0], "spherical")
+    radii = np.array([0.5, 1.0, 2.0, 3.0])
+    rows = np.column_stack([radii, np.zeros(4)])
+    np.testing.assert_allclose(Regions(model).shares(rows), 1 - np.exp(-(radii**2) / 2), atol=0.01)
+
+
+def test_contours_hold_their_share(flat):
+    model, _ = flat
+    contour = plot_density(model, kind="shading").collections[1]  # no labels interrupt these lines
+    draws, _ = model.sample(20_000, random_state=1)
+    for level, path in zip(contour.levels, contour.get_paths(), strict=True):
+        inside = np.zeros(len(draws), dtype=bool)
+        path.should_simplify = False
+        for polygon in path.to_polygons():
+            inside ^= plt.matplotlib.path.Path(polygon).contains_points(draws)
+        assert inside.mean() == pytest.approx(level, abs=0.015)
+
+
+def test_shading_has_a_scale_and_rows_on_top(flat):
+    model, X = flat
+    ax = plot_density(model, X, kind="shading")
+    scale = ax.figure.axes[1]
+    assert [text.get_text() for text in scale.get_yticklabels()] == ["10%", "25%", "50%", "75%", "90%", "95%", "99%"]
+    np.testing.assert_array_equal(ax.collections[-1].get_offsets(), X)
+
+
+def test_a_histogram_has_area_one_under_the_components_and_their_sum(flat):
+    model, X = flat
+    ax = plot_histogram(model, X, feature=1)
+    bars = [patch for patch in ax.patches if patch.get_width() > 0]
+    assert sum(bar.get_width() * bar.get_height() for bar in bars) == pytest.approx(1)
+    first, second, total = ax.lines
+    x = total.get_xdata()
+    np.testing.assert_allclose(first.get_ydata(), 0.25 * norm.pdf(x, 0, np.sqrt(2)))
+    np.testing.assert_allclose(total.get_ydata(), first.get_ydata() + second.get_ydata())
+    assert np.trapezoid(total.get_ydata(), x) == pytest.approx(1, abs=1e-3)
+    assert ax.get_xlabel() == "feature 1"
+    assert legend_texts(ax) == ["data", "component 0 (25%)", "component 1 (75%)", "mixture"]
+
+
+def test_a_narrow_component_is_not_missed():
+    model = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [3.0]], [1.0, 1e-8], "spherical")
+    total = plot_histogram(model).lines[-1].get_ydata()
+    assert total.max() == pytest.approx(0.5 * norm.pdf(0, 0, 1e-4), rel=1e-3)
+
+
+def test_pairs_share_ranges_and_name_the_outer_axes(fitted):
+    model, frame = fitted
+    grid = plot_pairs(model, frame, features=["a", "c", "b"])
+    assert grid.shape == (3, 3)
+    assert [ax.get_xlabel() for ax in grid[-1]] == ["a", "c", "b"]
+    assert [ax.get_ylabel() for ax in grid[:, 0]] == ["a", "c", "b"]
+    for j in range(3):
+        assert len({ax.get_xlim() for ax in grid[:, j]}) == 1
+    assert grid[0, 1].get_ylim() == grid[0, 0].get_xlim()
+    assert len(ellipses(grid[2, 0])) == 6 and not ellipses(grid[0, 2])
+    x, y = grid[2, 0].collections[0].get_offsets().T
+    assert set(x) <= set(frame["a"]) and set(y) <= set(frame["b"])
+
+
+def test_pairs_on_given_axes(fitted):
+    model, frame = fitted
+    _, axes = plt.subplots(2, 2)
+    assert plot_pairs(model, frame, features=[0, 1], ax=axes)[1, 1] is axes[1, 1]
+    with pytest.raises(ValueError, match=r"ax must be axes of shape \(3, 3\)"):
+        plot_pairs(model, features=[0, 1, 2], ax=axes)
+
+
+def test_selection_curves_show_every_value_and_ring_the_best(blobs):
+    selection = select(blobs, [1, 2, 3], ["full", "tied_diag"], random_state=0)
+    ax = plot_selection(selection)
+    best = selection.best_cell
+    for line, name in zip(ax.lines, ["full", "tied_diag"], strict=True):
+        expected = [cell.bic - best.bic for cell in selection.cells if cell.covariance_type == name]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert ax.collections[-1].get_offsets().tolist() == [[best.n_components, 0.0]]
+    assert legend_texts(ax) == ["full", "tied_diag", f"best: {best.covariance_type}, {best.n_components}"]
+    assert f"{best.bic:.2f}" in ax.get_ylabel()
+
+
+def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
+    X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
+    selection = select(X, [1, 2, 66], ["full"], random_state=0)
+    ax = plot_selection(selection)
+    values = ax.lines[0].get_ydata()
+    assert np.isnan(values[2]) and values[1] < 0 and values[0] == 0
+    hollow = ax.collections[0].get_facecolors()
+    assert hollow[1].tolist() == [1, 1, 1, 1]
+    assert ax.get_ylim()[0] < values[1]
+
+
+def test_selection_by_held_out_shows_the_values_themselves(blobs):
+    selection = select(blobs, [1, 3], "diag", "held_out", cv=3, random_state=0)
+    ax = plot_selection(selection)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [cell.held_out for cell in selection.cells])
+    assert ax.get_ylabel() == "held-out log-likelihood (higher is better)"
+    assert plot_selection(selection, criterion="aic").get_ylabel().startswith("AIC")
+
+
+def test_history_and_responsibilities(fitted):
+    model, frame = fitted
+    ax = plot_history(model)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), model.objective_history_)
+    assert ax.texts[0].get_text().startswith("converged")
+    for row in (frame.iloc[7], frame.iloc[[7]], frame.iloc[7].tolist(), torch.tensor(frame.iloc[7].to_numpy())):
+        bars = plot_responsibilities(model, row).patches
+        np.testing.assert_allclose([bar.get_width() for bar in bars], model.predict_proba(frame.iloc[[7]])[0])
+
+
+@pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs"])
+def test_a_display_draws_every_kind_and_draws_it_again(flat, kind):
+    model, X = flat
+    display = MixtureDisplay.from_estimator(model, torch.from_numpy(X), kind=kind)
+    first = display.figure_
+    assert display.plot() is display
+    assert display.figure_ is not first
+    assert display.figure_.axes
+
+
+def test_a_display_chooses_by_the_number_of_features(flat):
+    line = GaussianMixture.from_parameters([1.0], [[0.0]], [1.0], "spherical")
+    assert MixtureDisplay.from_estimator(line).kind == "histogram"
+    assert MixtureDisplay.from_estimator(flat[0]).kind == "components"
+
+
+def test_components_without_weight_have_no_ellipse():
+    model = GaussianMixture.from_parameters([1.0, 0.0], [[0.0, 0.0], [50.0, 50.0]], [1.0, 1.0], "spherical")
+    ax = plot_components(model)
+    assert len(ellipses(ax)) == 2
+    assert ax.get_xlim()[1] < 10
+    assert "component 1 (0.0%)" in legend_texts(ax)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda model, X: plot_components(model, X, features=[0]), "needs two features"),
+        (lambda model, X: plot_components(model, X, features=[0, "x"]), "features must be numbers from 0 to 1"),
+        (lambda model, X: plot_histogram(model, X, feature=2), "got 2"),
+        (lambda model, X: plot_density(model, X, kind="surface"), "kind must be 'contour' or 'shading'; got 'surface'"),
+        (lambda model, X: plot_history(model), "no history"),
+        (lambda model, X: plot_responsibilities(model, X[:2]), "row must be one row; got 2"),
+        (lambda model, X: plot_components(model, X[:, :1]), "features"),
+        (lambda model, X: MixtureDisplay.from_estimator(model, X, kind="pie"), "kind must be one of"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_clear_error(flat, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(*flat)
+
+
+def test_one_feature_has_no_plane_and_many_have_no_pairs():
+    line = GaussianMixture.from_parameters([1.0], [[0.0]], [1.0], "spherical")
+    with pytest.raises(ValueError, match="use plot_histogram"):
+        plot_components(line)
+    wide = GaussianMixture.from_parameters([1.0], [[0.0] * 13], [1.0], "spherical")
+    with pytest.raises(ValueError, match="choose some with features="):
+        plot_pairs(wide)
+
+
+def test_without_matplotlib_the_error_names_the_extra(flat, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install tgmm\[plot\]"):
+        plot_components(flat[0])
