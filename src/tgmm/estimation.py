@@ -12,9 +12,9 @@ from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.data.batches import TensorBatches
 from tgmm.data.frame import Summary, summarise
-from tgmm.em.loop import Run
+from tgmm.em.run import Run
 from tgmm.em.stopping import Stopping
-from tgmm.fitting import Origin, Problem, best_run, has_fewer_distinct_rows
+from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
 from tgmm.parameters import Parameters
 from tgmm.precision import working_type
 from tgmm.priors import Priors
@@ -75,9 +75,10 @@ def estimate(
     generator = as_generator(model.random_state)
     origin = _origin(model, problem, rows, responsibilities)
     with Reporter(settings.check_flag(model.verbose, "verbose"), interval) as progress:
-        run = best_run(
+        run = fit(
             problem,
             origin,
+            accelerate=settings.check_accelerate(model.accelerate),
             classification=settings.check_flag(model.cem, "cem"),
             n_init=n_init,
             stopping=stopping,

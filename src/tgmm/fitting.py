@@ -11,10 +11,13 @@ from torch import Tensor
 from tgmm.covariance import CovarianceCollapse, CovarianceStructure, structure_named
 from tgmm.data.batches import Batches, chunks
 from tgmm.data.frame import Frame, Summary
+from tgmm.em.acceleration import Squarem
 from tgmm.em.assignment import Given, hard, soft
+from tgmm.em.climb import Climb
 from tgmm.em.expectation import Expectation
-from tgmm.em.loop import Progress, Run, run_em
 from tgmm.em.regularisation import Regularisation
+from tgmm.em.restarts import best_run
+from tgmm.em.run import Progress, Run
 from tgmm.em.step import Maximisation
 from tgmm.em.stopping import Stopping
 from tgmm.kernels.base import Assignment, Kernel
@@ -164,49 +167,38 @@ def _nearest(centres: Tensor) -> Mixture:
     return Mixture.of(parameters, structure_named("tied_spherical"))
 
 
-def best_run(
+def fit(
     problem: Problem,
     origin: Origin,
     *,
     classification: bool,
+    accelerate: bool,
     n_init: int,
     stopping: Stopping,
     generator: torch.Generator,
     progress: Progress,
 ) -> Run:
-    """Return the run with the highest objective of n_init; a run whose covariance collapses is lost.
+    """Return the best of n_init runs.
 
     Raises
     ------
     ValueError
-        If every run is lost.
+        If the covariances of every run collapse.
     """
-    best: Run | None = None
-    collapse: CovarianceCollapse | None = None
-    for _ in range(n_init if origin.is_random else 1):
+
+    def start() -> Run:
         starter = Starter(problem, origin)
+        mixture = starter(generator)
         expectation = problem.expectation(hard if classification else soft)
-        try:
-            mixture = starter(generator)
-            maximisation = Maximisation(problem.structure, problem.priors, notes=starter.notes)
-            run = run_em(
-                mixture,
-                expectation,
-                maximisation,
-                starter.regularisation,
-                stopping,
-                progress,
-                start_is_regularised=origin.is_regularised,
-            )
-        except CovarianceCollapse as lost:
-            collapse = lost
-            continue
-        if best is None or run.history[-1] > best.history[-1]:
-            best = run
-    if best is None:
-        assert collapse is not None
+        maximisation = Maximisation(problem.structure, problem.priors, notes=starter.notes)
+        climb = Climb(expectation, maximisation, starter.regularisation)
+        climber = Squarem(climb) if accelerate else climb
+        return Run(mixture, climber, start_is_regularised=origin.is_regularised)
+
+    try:
+        return best_run([start] * (n_init if origin.is_random else 1), stopping, progress)
+    except CovarianceCollapse as collapse:
         raise ValueError(_explain(collapse, problem)) from collapse
-    return best
 
 
 def _explain(collapse: CovarianceCollapse, problem: Problem) -> str:

@@ -56,6 +56,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         The global generators are never touched.
     warm_start : bool, default=False
         Start from the last solution.
+    accelerate : {None, "squarem"}, default=None
+        Extrapolate between EM steps (Varadhan & Roland 2008): as monotone, fewer steps where they converge slowly.
     cem : bool, default=False
         Classification EM (Celeux & Govaert 1992).
     weight_concentration_prior : float or array-like of shape (K,), optional
@@ -119,6 +121,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         init_covariances: Any = None,
         random_state: RandomState = None,
         warm_start: bool = False,
+        accelerate: str | None = None,
         cem: bool = False,
         weight_concentration_prior: Any = None,
         mean_prior: Any = None,
@@ -141,6 +144,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.init_covariances = init_covariances
         self.random_state = random_state
         self.warm_start = warm_start
+        self.accelerate = accelerate
         self.cem = cem
         self.weight_concentration_prior = weight_concentration_prior
         self.mean_prior = mean_prior

@@ -40,6 +40,13 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def check_accelerate(value: Any) -> bool:
+    """Return whether EM is to be accelerated, or raise a ValueError that names the choices."""
+    if value is not None and value != "squarem":
+        raise ValueError(f"accelerate must be None or 'squarem'; got {value!r}.")
+    return value is not None
+
+
 def check_device(device: Any, rows: Tensor, *, from_tensor: bool) -> torch.device:
     """Return the device to compute on: the one asked for, the tensor's own, else CUDA where there is one."""
     if device is None:

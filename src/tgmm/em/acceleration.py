@@ -1,0 +1,120 @@
+"""SQUAREM: fewer EM steps by extrapolating along the path of the statistics.
+
+Varadhan & Roland 2008 (Scandinavian Journal of Statistics 35) extrapolate the parameters of a slowly converging
+EM. Here the statistics are extrapolated, of which the parameters are a closed form: a linear combination of
+statistics whose coefficients sum to 1 keeps the total weight, every structure and prior is served by the
+M-step that it has, and what crosses processes stays the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceCollapse
+from tgmm.em.climb import Climb, State, Step
+from tgmm.em.expectation import Expectation
+from tgmm.em.maximisation import maximise
+from tgmm.mixture import Mixture
+from tgmm.statistics import Statistics
+
+LONGEST = 4.0  # the first bound on the step length, and the factor by which it grows
+
+
+class Squarem:
+    """Two EM steps, then a jump; a jump that does not climb is taken back.
+
+    Parameters
+    ----------
+    climb : Climb
+        The plain EM steps.
+    """
+
+    def __init__(self, climb: Climb) -> None:
+        self.climb = climb
+        self.path: list[State] = []  # up to three states that follow one another by EM steps
+        self.longest = LONGEST
+
+    @property
+    def expectation(self) -> Expectation:
+        """The E-step."""
+        return self.climb.expectation
+
+    @property
+    def regularisation(self) -> Tensor:
+        """What is added to every variance."""
+        return self.climb.regularisation
+
+    @property
+    def notes(self) -> list[str]:
+        """What befell the run that the user should know."""
+        return self.climb.notes
+
+    def evaluate(self, mixture: Mixture) -> State:
+        """Return the state at a mixture."""
+        return self.climb.evaluate(mixture)
+
+    def widen(self, state: State) -> State:
+        """Return the state at the same mixture by the next kernel."""
+        return self.climb.widen(state)
+
+    def step(self, state: State, *, may_hold: bool) -> Step:
+        """Return the next state: by a jump after two EM steps, else by an EM step."""
+        if not self.path or self.path[-1] is not state:
+            self.path = [state]
+        if len(self.path) == 3:
+            jumped = self._jump(*self.path)
+            self.path = []
+            return Step(jumped, is_em=False)
+        step = self.climb.step(state, may_hold=may_hold)
+        self.path = [*self.path, step.state] if step.is_em else []
+        return step
+
+    def _jump(self, first: State, second: State, third: State) -> State:
+        """Return the state at the extrapolated statistics, or the third where they lead nowhere higher."""
+        length = self._length(first.statistics, second.statistics, third.statistics)
+        if length <= 1:
+            return third
+        candidate = self._mixture(_extrapolated(first, second, third, length), third)
+        state = None if candidate is None else self.climb.evaluate(candidate)
+        if state is None or not state.objective >= third.objective:
+            self.longest = max(LONGEST, self.longest / LONGEST)
+            return third
+        if length == self.longest:
+            self.longest *= LONGEST
+        return state
+
+    def _length(self, first: Statistics, second: Statistics, third: Statistics) -> float:
+        """Return the step length |r| / |v| of the first and second differences; 1 is two plain EM steps."""
+        if not first.centre.shape == second.centre.shape == third.centre.shape == (1, first.first.shape[1]):
+            return 1.0  # sums about centres that move with the means cannot be combined
+        a, b, c = (_vector(statistics) for statistics in (first, second, third))
+        step, curvature = torch.linalg.vector_norm(b - a), torch.linalg.vector_norm(c - 2 * b + a)
+        return min(float(step / curvature), self.longest) if curvature > 0 else 1.0
+
+    def _mixture(self, statistics: Statistics, third: State) -> Mixture | None:
+        """Return the mixture of extrapolated statistics, or None where they are those of no mixture."""
+        climb, before = self.climb, third.mixture.parameters
+        if not bool((statistics.mass > 0).all() & (before.weights > 0).all()):
+            return None
+        mode = maximise(statistics, climb.maximisation.structure, climb.maximisation.priors)
+        try:
+            mixture = Mixture.of(climb.regularise(mode)[0], climb.maximisation.structure)
+        except CovarianceCollapse:
+            return None
+        return mixture if climb.expectation.is_precise(mixture, statistics.centre) else None
+
+
+def _extrapolated(first: State, second: State, third: State, length: float) -> Statistics:
+    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s."""
+    return (
+        first.statistics.scale((1 - length) ** 2)
+        + second.statistics.scale(2 * length * (1 - length))
+        + third.statistics.scale(length**2)
+    )
+
+
+def _vector(statistics: Statistics) -> Tensor:
+    """Return what the parameters depend on per unit of weight, as one vector."""
+    parts = (statistics.mass, statistics.first, statistics.second)
+    return torch.cat([part.flatten() for part in parts]) / statistics.weight

@@ -1,0 +1,84 @@
+"""One run of EM: from a starting mixture until it has converged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from tgmm.em.climb import Climber
+from tgmm.em.stopping import Stopping
+from tgmm.mixture import Mixture
+from tgmm.parameters import Parameters
+
+Progress = Callable[[int, float, float], None]  # iteration, objective, change
+
+
+class Run:
+    """A run of EM, which can be advanced in parts.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The start.
+    climb : Climber
+    start_is_regularised : bool
+        Whether `reg_covar` is part of the start's covariances; otherwise the first step may fall.
+
+    Attributes
+    ----------
+    history : list of float
+        The average objective, from the start to the state that was reached.
+    converged : bool
+    """
+
+    def __init__(self, mixture: Mixture, climb: Climber, *, start_is_regularised: bool) -> None:
+        self.climb = climb
+        self.start_is_regularised = start_is_regularised
+        self.state = climb.evaluate(mixture)
+        self.history = [self.state.objective]
+        self.converged = False
+
+    def advance(self, stopping: Stopping, progress: Progress) -> None:
+        """Alternate maximisation and expectation until the run stops; the last step is an expectation."""
+        while not self.converged and self.n_iter < stopping.max_iter:
+            following, is_em = self.climb.step(self.state, may_hold=self.start_is_regularised or self.n_iter > 0)
+            change = following.objective - self.state.objective
+            if is_em and not self.climb.expectation.decides(change, stopping.tol):
+                self.state = self.climb.widen(self.state)
+                self.history[-1] = self.state.objective
+                continue
+            self.state = following
+            self.history.append(following.objective)
+            self.converged = is_em and stopping.converged(change)
+            progress(self.n_iter, following.objective, change)
+
+    @property
+    def n_iter(self) -> int:
+        """The number of M-steps."""
+        return len(self.history) - 1
+
+    @property
+    def objective(self) -> float:
+        """The average objective of the state that was reached."""
+        return self.history[-1]
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters that were reached, in the frame."""
+        return self.state.mixture.parameters
+
+    @property
+    def log_likelihood(self) -> float:
+        """The average log-likelihood of exactly these parameters."""
+        return float(self.state.statistics.log_likelihood / self.state.statistics.weight)
+
+    @property
+    def regularisation(self) -> Tensor:
+        """What was added to every variance, (d,) or (), in the frame."""
+        return self.climb.regularisation
+
+    @property
+    def notes(self) -> list[str]:
+        """What befell the run that the user should know."""
+        return self.climb.notes

@@ -1,0 +1,92 @@
+"""Accelerated EM and short runs: the same limits, never a fall, less work."""
+
+import numpy as np
+import pytest
+from cases import mixture
+
+from tgmm import GaussianMixture
+from tgmm.covariance import STRUCTURES
+from tgmm.em.run import Run
+
+PRIORS = {
+    "ml": {},
+    "map": {"weight_concentration_prior": 2.0, "mean_prior": np.zeros(2), "mean_precision_prior": 0.1},
+}
+
+
+def fit(X, labels, structure, accelerate, **kwargs):
+    settings = {"tol": 1e-11, "max_iter": 20000, "reg_covar": 0} | kwargs
+    return GaussianMixture(3, covariance_type=structure, accelerate=accelerate, **settings).fit(
+        X, init_responsibilities=labels
+    )
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("priors", PRIORS)
+def test_the_limit_is_that_of_plain_em(structure, priors):
+    X, labels = mixture(3, n=400, d=2, n_components=3, separation=1.5)
+    plain = fit(X, labels, structure, None, **PRIORS[priors])
+    fast = fit(X, labels, structure, "squarem", **PRIORS[priors])
+    assert fast.converged_
+    assert fast.objective_history_[-1] == pytest.approx(plain.objective_history_[-1], abs=1e-7)
+    assert (np.diff(fast.objective_history_) >= -1e-10).all()
+    assert len(fast.objective_history_) == fast.n_iter_ + 1
+    assert fast.lower_bound_ == pytest.approx(fast.score(X), abs=1e-12)
+
+
+def overlapping(seed, d):
+    """Three unit balls close together, and the components that the rows came from."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=1000)
+    return rng.standard_normal((3, d))[labels] * 1.2 + rng.standard_normal((1000, d)), labels
+
+
+def steps_to_the_limit(X, labels):
+    """EM steps of plain and accelerated runs until 1e-7 below the higher of their limits."""
+    models = [fit(X, labels, "tied_full", accelerate) for accelerate in (None, "squarem")]
+    limit = max(model.objective_history_[-1] for model in models) - 1e-7
+    return [int((np.array(model.objective_history_) < limit).sum()) for model in models]
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_overlapping_components_need_half_the_steps_or_fewer(d):
+    plain, fast = np.sum([steps_to_the_limit(*overlapping(seed, d)) for seed in range(4)], axis=0)
+    assert plain > 200
+    assert fast <= plain / 2
+
+
+@pytest.mark.parametrize("settings", [{"cem": True}, {"reg_covar": 0.1}, {"weight_concentration_prior": 0.5}])
+def test_it_never_falls_with(settings):
+    X, labels = mixture(5, n=300, d=2, n_components=3, separation=1.0)
+    model = fit(X, labels, "full", "squarem", **settings)
+    assert (np.diff(model.objective_history_) >= -1e-10).all()
+
+
+def test_float32_ends_where_float64_does():
+    X, labels = mixture(6, n=1000, d=2, n_components=3, separation=1.5)
+    X = X.astype(np.float32)
+    narrow, wide = fit(X, labels, "diag", "squarem"), fit(X.astype(float), labels, "diag", "squarem")
+    assert narrow.lower_bound_ == pytest.approx(wide.lower_bound_, abs=1e-6)
+
+
+def test_short_runs_choose_a_run_that_is_as_good_as_the_best():
+    X, _ = mixture(8, n=600, d=2, n_components=6, separation=3.0)
+    settings = {"init_means": "random", "tol": 1e-8, "max_iter": 2000}
+    best = max(GaussianMixture(6, random_state=seed, **settings).fit(X).lower_bound_ for seed in range(12))
+    model = GaussianMixture(6, n_init=12, random_state=0, **settings).fit(X)
+    assert model.lower_bound_ >= best - 0.01
+
+
+def test_only_the_best_of_the_short_runs_are_finished(monkeypatch):
+    X, _ = mixture(8, n=300, d=2, n_components=4, separation=1.0)
+    limits = []
+    advance = Run.advance
+
+    def counting(self, stopping, progress):
+        limits.append(stopping.max_iter)
+        advance(self, stopping, progress)
+
+    monkeypatch.setattr(Run, "advance", counting)
+    GaussianMixture(4, n_init=10, init_means="random", random_state=0, tol=1e-9, max_iter=3000).fit(X)
+    assert limits.count(10) == 10
+    assert limits.count(3000) == 4
