@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 from support import COVARIANCE_TYPES, assert_same_fit
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, MixtureOutlierDetector
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -33,6 +33,8 @@ CHECKED = [
         covariance_prior=0.5,
         degrees_of_freedom_prior=3.0,
     ),
+    MixtureOutlierDetector(),
+    MixtureOutlierDetector(n_components=2, covariance_type="diag"),
 ]
 
 

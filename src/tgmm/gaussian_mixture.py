@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tgmm import persistence, sampling, settings
+from tgmm import conditional, distances, information, marginal, mixture_moments, persistence, sampling, settings
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
 from tgmm.interop import module, sklearn_models, torch_distributions
@@ -269,6 +269,15 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self.bic(X, sample_weight) - 2 * certainty
 
     sample = sampling.sample
+    marginal = marginal.marginal
+    condition = conditional.condition
+    regress = conditional.regress
+    mean = mixture_moments.mean
+    covariance = mixture_moments.covariance
+    entropy = information.entropy
+    kl_divergence = information.kl_divergence
+    kl_upper_bound = information.kl_upper_bound
+    mahalanobis = distances.mahalanobis
     to_sklearn = sklearn_models.to_sklearn
     from_sklearn = classmethod(sklearn_models.from_sklearn)
     to_distribution = torch_distributions.to_distribution

@@ -56,6 +56,10 @@ class Mixture:
             return Natural(torch.cat([constant[:, None], linear], 1), quadratic[0])
         return Natural(torch.cat([constant[:, None], linear, quadratic], 1), None)
 
+    def log_joint(self, deviations: Tensor) -> Tensor:
+        """Return log(weight_k p_k) of rows with these deviations (K, c, d) from the means, (K, c)."""
+        return self.log_constants[:, None] - 0.5 * self.factor.whiten(deviations).square().sum(-1)
+
     def amplification(self, centre: Tensor) -> Tensor:
         """Return by how much rounding in sums about centre is amplified in the variances, (K,).
 

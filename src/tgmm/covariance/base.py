@@ -142,6 +142,14 @@ class CovarianceStructure(ABC):
     def restrict(self, covariances: Tensor, dims: Tensor) -> Tensor:
         """Return the covariances of the features dims."""
 
+    def regression(self, covariances: Tensor, observed: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slopes (B, r, o) of the features rest on those observed, and the covariances (B, ...) left.
+
+        Here for features that are independent within a component; indices are (r,) and (o,).
+        """
+        slopes = covariances.new_zeros(covariances.shape[0], rest.shape[0], observed.shape[0])
+        return slopes, self.restrict(covariances, rest)
+
     @abstractmethod
     def dense(self, covariances: Tensor, n_features: int) -> Tensor:
         """Return covariance matrices (B, d, d)."""

@@ -118,6 +118,20 @@ class Full(CovarianceStructure):
         """Return the submatrices of the features dims."""
         return covariances[:, dims[:, None], dims]
 
+    def regression(self, covariances: Tensor, observed: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Return slopes and Schur complements, positive definite by construction.
+
+        With the observed features first, the inverse root W has blocks [[W_oo, 0], [W_ro, W_rr]]: the precision of the
+        rest given the observed is W_rr' W_rr, and the slopes are -W_rr^-1 W_ro.
+        """
+        order = torch.cat([observed, rest])
+        n_observed = observed.shape[0]
+        inverse_root = self.factor(self.restrict(covariances, order), order.shape[0]).inverse_root
+        block = inverse_root[:, n_observed:, n_observed:]
+        identity = torch.eye(rest.shape[0], dtype=block.dtype, device=block.device).expand_as(block)
+        root = torch.linalg.solve_triangular(block, identity, upper=False)  # (B, r, r)
+        return -root @ inverse_root[:, n_observed:, :n_observed], root @ root.mT
+
     def dense(self, covariances: Tensor, n_features: int) -> Tensor:
         """Return the matrices themselves."""
         return covariances

@@ -1,0 +1,111 @@
+"""The outlier detector: what it finds, its share, weights, and scikit-learn's interface."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone, is_outlier_detector
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.exceptions import NotFittedError
+
+from tgmm import GaussianMixture, MixtureOutlierDetector
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture
+def contaminated(blobs):
+    """Three clusters, and ten rows far from all of them at the end."""
+    directions = np.random.default_rng(0).standard_normal((10, 3))
+    return np.concatenate([blobs, 40 * directions / np.linalg.norm(directions, axis=1, keepdims=True)])
+
+
+def test_it_finds_the_rows_that_belong_to_no_cluster(contaminated):
+    labels = MixtureOutlierDetector(10 / 160, n_components=3, random_state=0).fit_predict(contaminated)
+    assert labels.tolist() == [1] * 150 + [-1] * 10
+    assert labels.dtype.kind == "i"
+
+
+@pytest.mark.parametrize("contamination", [1e-4, 0.01, 0.05, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("n", [10, 150])
+def test_the_share_of_outliers_in_the_training_data(blobs, n, contamination):
+    detector = MixtureOutlierDetector(contamination, covariance_type="diag").fit(blobs[:n])
+    assert (detector.predict(blobs[:n]) == -1).sum() == int(contamination * n + 1e-9)
+
+
+def test_one_gaussian_ranks_by_mahalanobis_distance(blobs):
+    detector = MixtureOutlierDetector(0.1, reg_covar=0).fit(blobs)
+    farthest_last = EmpiricalCovariance().fit(blobs).mahalanobis(blobs).argsort()
+    np.testing.assert_array_equal(detector.score_samples(blobs).argsort(), farthest_last[::-1])
+    assert set(np.flatnonzero(detector.predict(blobs) == -1)) == set(farthest_last[-15:])
+
+
+def test_decision_is_score_minus_offset(blobs):
+    detector = MixtureOutlierDetector(n_components=2, random_state=0).fit(blobs)
+    mixture = GaussianMixture(n_components=2, random_state=0).fit(blobs)
+    np.testing.assert_array_equal(detector.score_samples(blobs), mixture.score_samples(blobs))
+    decision = detector.decision_function(blobs)
+    np.testing.assert_array_equal(decision, detector.score_samples(blobs) - detector.offset_)
+    np.testing.assert_array_equal(detector.predict(blobs), np.where(decision < 0, -1, 1))
+
+
+def test_a_weight_of_two_is_the_row_twice_and_of_zero_not_there(blobs):
+    weights = np.random.default_rng(0).integers(0, 4, len(blobs))
+    weighted = MixtureOutlierDetector(0.1).fit(blobs, sample_weight=weights)
+    repeated = MixtureOutlierDetector(0.1).fit(np.repeat(blobs, weights, axis=0))
+    assert weighted.offset_ == pytest.approx(repeated.offset_, rel=1e-9)
+    share = weights[weighted.predict(blobs) == -1].sum() / weights.sum()
+    assert 0.1 - weights.max() / weights.sum() < share <= 0.1
+
+
+def test_tensors_in_tensors_out(blobs):
+    X = torch.from_numpy(blobs).float()
+    detector = MixtureOutlierDetector(random_state=0).fit(X)
+    assert detector.decision_function(X).dtype == torch.float32
+    labels = detector.predict(X)
+    assert isinstance(labels, torch.Tensor)
+    assert set(labels.tolist()) == {1, -1}
+
+
+def test_parameters_are_the_mixture_s_and_contamination():
+    parameters = MixtureOutlierDetector().get_params()
+    assert parameters == {"contamination": 0.05, **GaussianMixture().get_params()}
+    names = list(inspect.signature(MixtureOutlierDetector).parameters)
+    assert names == ["contamination", *inspect.signature(GaussianMixture).parameters]
+    assert repr(MixtureOutlierDetector(n_components=3)) == "MixtureOutlierDetector(n_components=3)"
+    with pytest.raises(TypeError, match="n_component"):
+        MixtureOutlierDetector(n_component=3)
+
+
+def test_it_is_scikit_learn_s(blobs):
+    detector = MixtureOutlierDetector(n_components=2, random_state=0)
+    assert is_outlier_detector(detector)
+    fitted = clone(detector).set_params(contamination=0.2, n_components=3).fit(pd.DataFrame(blobs, columns=list("abc")))
+    assert fitted.mixture_.n_components == 3
+    assert fitted.n_features_in_ == 3
+    assert fitted.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert fitted.n_iter_ == fitted.mixture_.n_iter_
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.offset_ == fitted.offset_
+    assert not hasattr(detector, "n_features_in_")
+
+
+def test_warm_start_goes_on_from_the_last_mixture(blobs):
+    detector = MixtureOutlierDetector(n_components=3, random_state=0, max_iter=2, warm_start=True).fit(blobs)
+    first = detector.mixture_.lower_bound_
+    history = detector.fit(blobs).mixture_.objective_history_
+    assert history[0] == pytest.approx(first, abs=1e-9)
+
+
+@pytest.mark.parametrize("contamination", [0, -0.1, 0.6, float("nan"), "auto", None, True])
+def test_a_contamination_that_is_no_share_is_named(blobs, contamination):
+    with pytest.raises(ValueError, match="contamination"):
+        MixtureOutlierDetector(contamination).fit(blobs)
+
+
+def test_an_unfitted_detector_says_so(blobs):
+    with pytest.raises(NotFittedError):
+        MixtureOutlierDetector().predict(blobs)
