@@ -172,6 +172,15 @@ def test_an_observation_far_away_gives_finite_weights_and_means(covariance_type)
     assert torch.isfinite(conditional.mean()).all()
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e8, 1e16, 1e160])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_weights_are_the_posterior_probabilities_of_the_marginal(covariance_type, scale):
+    gmm = mixture(covariance_type, 3)
+    X = scale * np.random.default_rng(5).standard_normal((20, 2))
+    expected = gmm.marginal([0, 2]).predict_proba(X)
+    np.testing.assert_allclose(gmm.condition(X, [0, 2]).weights_, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_a_correlation_near_one_keeps_the_conditional_positive_definite():
     correlation = 1 - 1e-12
     gmm = GaussianMixture.from_parameters([1.0], [[0.0, 0.0]], [[[1.0, correlation], [correlation, 1.0]]])
