@@ -22,20 +22,28 @@ class Reporter:
     def __init__(self, enabled: bool, interval: int) -> None:
         self.enabled, self.interval = enabled, interval
         self.bar = progress_bar(enabled=False)
+        self.handler: logging.Handler | None = None
+        self.level = logging.NOTSET
 
     def __enter__(self) -> Reporter:
         """Make the messages visible, and open the bar."""
         if self.enabled:
+            self.level = logger.level
             if not logger.hasHandlers():
-                logger.addHandler(logging.StreamHandler())
+                self.handler = logging.StreamHandler()
+                logger.addHandler(self.handler)
             if logger.getEffectiveLevel() > logging.INFO:
                 logger.setLevel(logging.INFO)
             self.bar = progress_bar(desc="EM", unit="iteration")
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the bar."""
+        """Close the bar, and leave logging as it was."""
         self.bar.close()
+        if self.enabled:
+            logger.setLevel(self.level)
+            if self.handler is not None:
+                logger.removeHandler(self.handler)
 
     def __call__(self, iteration: int, objective: float, change: float) -> None:
         """Report an iteration: the average objective and its change, in nats per unit of weight."""

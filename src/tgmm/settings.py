@@ -53,7 +53,7 @@ def check_device(device: Any, rows: Tensor, *, from_tensor: bool) -> torch.devic
         return rows.device if from_tensor else default_device()
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).item()  # a device that only describes tensors has no values
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
     return chosen

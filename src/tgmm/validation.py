@@ -99,6 +99,8 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
             f"{estimator.n_features_in_} features as input."
         )
     X = X.detach()
+    if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
+        return X.float()
     return X if X.is_floating_point() else X.to(torch.get_default_dtype())
 
 
