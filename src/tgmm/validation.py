@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from torch import Tensor
 from tgmm.dlpack import exporter, imported, is_foreign
 from tgmm.precision import working_type
 
-KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time difference"}
+KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
+NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 
@@ -52,13 +54,27 @@ def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if isinstance(X, list | tuple):
         X = np.asarray(X)
-    if isinstance(X, np.ndarray) and X.dtype.kind in "SUMm":
-        raise ValueError(f"X must hold numbers; got an array of {KINDS[X.dtype.kind]}s, dtype {X.dtype}.")
+    _refuse_text(X)
     types = [np.float32, np.float64] if _is_narrow(X) else [np.float64, np.float32]
     array = validate_data(estimator, X, reset=reset, dtype=types, ensure_all_finite=False)
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return as_tensor(array)
+
+
+def _refuse_text(X: Any) -> None:
+    """Raise a ValueError for arrays and data frames that hold strings or dates, even such as read as numbers."""
+    dtypes = [X.dtype] if isinstance(X, np.ndarray) else getattr(X, "dtypes", ())
+    if all(NUMERIC.match(str(dtype).lower()) for dtype in dtypes):
+        return
+    values = np.asarray(X)
+    if values.dtype.kind in KINDS:
+        raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
+    if values.dtype == object and values.ndim == 2:
+        text = next((i for i, value in enumerate(values.flat) if isinstance(value, str | bytes)), None)
+        if text is not None:
+            row, column = divmod(text, values.shape[1])
+            raise ValueError(f"X must hold numbers; got {values.flat[text]!r} at row {row}, column {column}.")
 
 
 def _is_narrow(X: Any) -> bool:
