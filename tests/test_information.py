@@ -119,6 +119,12 @@ def test_components_of_weight_0_do_not_matter():
     assert Q.kl_upper_bound(padded) == pytest.approx(Q.kl_upper_bound(P), rel=1e-9)
 
 
+def test_a_divergence_beyond_the_float_type_is_infinite():
+    far = GaussianMixture.from_parameters([1.0], [[1e200]], [1.0], "spherical")
+    assert P.kl_upper_bound(far) == np.inf
+    assert P.kl_divergence(far, 10, random_state=0).value == np.inf
+
+
 def test_the_float_type_of_the_model_does_not_limit_the_estimate():
     single = GaussianMixture.from_parameters([1.0], torch.tensor([[1e4]]), [1e-4], "spherical")
     value, error = single.entropy(20_000, random_state=0)

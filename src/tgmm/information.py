@@ -14,7 +14,7 @@ from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
 from tgmm.prediction import Predictor
 from tgmm.random_state import RandomState, as_generator
-from tgmm.sampling import draw_components, draw_deviations
+from tgmm.sampling import draw_components, draw_rows
 
 if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
@@ -147,7 +147,7 @@ def kl_upper_bound(model: GaussianMixture, other: GaussianMixture) -> float:
     for _ in range(SWEEPS):
         log_phi = log_ours + (log_psi - divergences).log_softmax(1)
         value = float((log_phi.exp() * (log_phi - log_psi + divergences)).sum())
-        if not bound - value > SETTLED * abs(value):
+        if not bound - value > SETTLED * abs(value):  # so too where every divergence is infinite, and the value NaN
             break
         bound = value
         log_psi = log_theirs + log_phi.log_softmax(0)
@@ -168,10 +168,8 @@ def _draw(model: GaussianMixture, n_samples: int, random_state: RandomState) -> 
     n_rows = settings.check_integer(n_samples, "n_samples", 2)
     generator = as_generator(random_state)
     parameters = model._parameters
-    means = parameters.means
-    components = draw_components(parameters.weights, n_rows, generator).to(means.device)
-    factor = Mixture.of(parameters, model._structure).factor
-    return means[components] + draw_deviations(factor, means.shape[1], components, generator)
+    components = draw_components(parameters.weights, n_rows, generator).to(parameters.means.device)
+    return draw_rows(Mixture.of(parameters, model._structure), components, generator)
 
 
 def _log_density(model: GaussianMixture, rows: Tensor) -> Tensor:

@@ -88,9 +88,8 @@ def sample(
         components = torch.full((n_rows,), _check_component(component, n_components))
     components = components.to(parameters.means.device)
     radii = None if interval is None else draw_radii(n_rows, n_features, interval, generator)
-    factor = Mixture.of(parameters, model._structure).factor
-    deviations = draw_deviations(factor, n_features, components, generator, radii)
-    return (parameters.means[components] + deviations).to(model._dtype), components
+    mixture = Mixture.of(parameters, model._structure)
+    return draw_rows(mixture, components, generator, radii).to(model._dtype), components
 
 
 def draw_components(weights: Tensor, n_rows: int, generator: torch.Generator) -> Tensor:
@@ -102,6 +101,12 @@ def draw_radii(n_rows: int, n_features: int, interval: Interval, generator: torc
     """Return Mahalanobis distances drawn from the chi law truncated to the interval, (n_rows,), on the CPU."""
     uniform = torch.rand(n_rows, dtype=torch.float64, generator=generator)
     return torch.from_numpy(truncated_chi_quantiles(uniform.numpy(), n_features, *interval))
+
+
+def draw_rows(mixture: Mixture, components: Tensor, generator: torch.Generator, radii: Tensor | None = None) -> Tensor:
+    """Return a draw from each of components (n,), (n, d) in float64, with Mahalanobis distances radii (n,) if given."""
+    means = mixture.parameters.means
+    return means[components] + draw_deviations(mixture.factor, means.shape[1], components, generator, radii)
 
 
 def draw_deviations(
