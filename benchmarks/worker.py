@@ -1,0 +1,105 @@
+"""One library in its own process: reads requests, one JSON object a line, and answers each with one.
+
+Started by `processes.Worker`; nothing else writes to the pipe it answers on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from libraries import LIBRARIES
+from problems import Parameters
+
+MATRIX = 2048  # order of the matrices whose product is the machine's rate
+
+
+class Session:
+    """A library, the problem it has loaded and the last model it fitted."""
+
+    def __init__(self, name: str) -> None:
+        self.library = LIBRARIES[name]()
+
+    def about(self) -> dict[str, Any]:
+        """Return what the library can do."""
+        library = self.library
+        return {"version": library.version, "structures": library.structures, "dtypes": library.dtypes}
+
+    def load(self, rows: str, start: str, structure: str, n_components: int, n_rows: int | None) -> dict[str, Any]:
+        """Read the first rows, or all, and a start from files; nothing of the problem before is kept."""
+        self.rows = self.model = None
+        self.rows = self.library.convert(np.load(rows)[:n_rows].copy() if n_rows else np.load(rows))
+        with np.load(start) as parts:
+            self.start = Parameters(parts["weights"], parts["means"], parts["covariances"])
+        self.structure, self.n_components = structure, n_components
+        return {}
+
+    def fit(self, iterations: int, from_start: bool, tol: float = 0.0) -> dict[str, Any]:
+        """Fit; return the wall and processor seconds and the bytes added to the process at its largest."""
+        self.model = None
+        before = _trimmed_resident()
+        start = self.start if from_start else None
+        processor, wall = time.process_time(), time.perf_counter()
+        model = self.library.fit(self.rows, self.structure, self.n_components, iterations, start, tol)
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        self.model = model
+        return {"seconds": wall, "processor": processor, "bytes": _status("VmHWM") - before}
+
+    def save(self, path: str) -> dict[str, Any]:
+        """Write the parameters of the last fit to a file."""
+        np.savez(path, **self.library.parameters(self.model, self.structure)._asdict())
+        return {}
+
+    def matrix_rate(self, dtype: str, repeats: int) -> dict[str, Any]:
+        """Return the operations a second of torch's product of two square matrices, the best of several."""
+        import torch
+
+        a = torch.rand(MATRIX, MATRIX, dtype=getattr(torch, dtype))
+        b, out = torch.rand_like(a), torch.empty_like(a)
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            torch.mm(a, b, out=out)
+            seconds.append(time.perf_counter() - start)
+        return {"rate": 2 * MATRIX**3 / min(seconds)}
+
+
+def _trimmed_resident() -> int:
+    """Give back what is free, forget the largest size so far, and return the size of the process in bytes."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints goes to the terminal
+    warnings.simplefilter("ignore")  # fits that are cut short say so
+    session = Session(sys.argv[1])
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(session, request.pop("do"))(**request)
+        except Exception as error:  # an answer too: the library cannot do this
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()
