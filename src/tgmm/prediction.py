@@ -22,6 +22,7 @@ from tgmm.precision import widen
 TIE = 1e-12
 # Rows are far where the rounding of their joint log-densities exceeds this.
 FAR = 1e-3
+FAR_NUMBERS = 1 << 22  # entries of the (K, m, d) deviations of far rows held at a time
 
 
 class Predictor:
@@ -100,7 +101,14 @@ class Predictor:
             yield part, joint, common, part.start + far
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,).
+        """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""
+        means = self.mixture.parameters.means
+        parts = [self._far_part(rows[part.to(rows.device)]) for part in far.split(max(1, FAR_NUMBERS // means.numel()))]
+        densities, posteriors = zip(*parts, strict=True)
+        return torch.cat(densities), torch.cat(posteriors, 1)
+
+    def _far_part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-densities (m,) and responsibilities (K, m) of far rows.
 
         Distances are computed for rows divided by their size. Where the log-density's own rounding hides the
         differences between components, or it leaves the float type and is -inf, what grows fastest with the row
@@ -108,7 +116,7 @@ class Predictor:
         """
         mixture, frame = self.mixture, self.frame
         weights, means = mixture.parameters.weights, mixture.parameters.means
-        rows = widen(rows[far.to(rows.device)])
+        rows = widen(rows)
         size = rows.abs().amax(1).clamp(min=1.0)  # (m,)
         scaled = (rows / size[:, None] - frame.shift / size[:, None]) / frame.scale  # (m, d)
         deviations = scaled - means[:, None] / size[:, None]  # (K, m, d)
