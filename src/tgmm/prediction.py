@@ -46,6 +46,7 @@ class Predictor:
         self.mixture = Mixture.of(self.frame.parameters_in(parameters, structure), structure)
         kernels = kernels_for(structure, self.frame, parameters.weights.shape[0], dtype, device)
         self.kernel = kernels[first_precise(kernels, self.mixture)]
+        self.log_volume = float(self.frame.log_volume)
         self.dtype, self.device = dtype, device
         self.n_components = parameters.weights.shape[0]
 
@@ -54,7 +55,7 @@ class Predictor:
         out = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
         for part, joint, common, far in self._joint(rows):
             log_density, _ = soft(joint, part.start)
-            out[part] = log_density + common / BITS - self.frame.log_volume.to(self.device)
+            out[part] = log_density + common / BITS - self.log_volume
             if far.numel():
                 out[far] = self._far(rows, far)[0]
         return out
@@ -122,7 +123,7 @@ class Predictor:
         deviations = scaled - means[:, None] / size[:, None]  # (K, m, d)
         distances = mixture.factor.whiten(deviations).square().sum(-1) * size * size  # (K, m)
         joint = mixture.log_constants[:, None] - 0.5 * distances
-        log_density = joint.logsumexp(0) - frame.log_volume
+        log_density = joint.logsumexp(0) - self.log_volume
         quadratic = mixture.factor.whiten(scaled.expand_as(deviations)).square().sum(-1)  # (K, m)
         quadratic = torch.where(weights[:, None] > 0, quadratic, torch.inf)
         linear = mixture.factor.times(means)  # (K, d)
