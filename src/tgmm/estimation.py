@@ -10,18 +10,18 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
-from tgmm.data.batches import TensorBatches
 from tgmm.data.frame import Summary, summarise
 from tgmm.em.run import Run
 from tgmm.em.stopping import Stopping
 from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
+from tgmm.inputs import Training
 from tgmm.parameters import Parameters
 from tgmm.precision import working_type
 from tgmm.priors import Priors
 from tgmm.progress import Reporter
 from tgmm.random_state import as_generator
 from tgmm.start import STARTS
-from tgmm.validation import check_responsibilities
+from tgmm.start.sample import rows_in_memory
 
 if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
@@ -48,32 +48,13 @@ class Result:
 
 
 @torch.no_grad()
-def estimate(
-    model: GaussianMixture, rows: Tensor, weights: Tensor | None, init_responsibilities: Any, device: torch.device
-) -> Result:
-    """Fit a model's mixture to rows (n, d) with weights (n,), from the settings of its constructor."""
-    n_rows, n_features = rows.shape
-    n_components = _check_sizes(model, n_rows, n_features)
-    structure = structure_named(model.covariance_type)
+def estimate(model: GaussianMixture, data: Training, init_responsibilities: Any) -> Result:
+    """Fit a model's mixture to rows, from the settings of its constructor."""
     stopping = Stopping(settings.check_number(model.tol, "tol"), settings.check_integer(model.max_iter, "max_iter", 1))
     n_init = settings.check_integer(model.n_init, "n_init", 1)
     interval = settings.check_integer(model.verbose_interval, "verbose_interval", 1)
-    reg_covar = settings.check_number(model.reg_covar, "reg_covar")
-    priors = _priors(model, structure, n_components, n_features)
-    responsibilities = init_responsibilities
-    if responsibilities is not None:
-        responsibilities = check_responsibilities(responsibilities, n_rows, n_components)
-    rows, weights, responsibilities = _without_zero_weights(rows, weights, responsibilities, n_components)
-    if weights is not None:
-        # Without priors a common factor of the weights changes nothing, so that they can be made safe to multiply.
-        weights = (weights if priors != Priors() else weights / weights.mean()).to(rows.device)
-    batches = TensorBatches(rows, weights)
-    dtype = working_type(rows.dtype)
-    summary = summarise(batches)
-    _check_range(summary, dtype)
-    problem = Problem.of(batches, summary, structure, n_components, priors, reg_covar, dtype, device)
-    generator = as_generator(model.random_state)
-    origin = _origin(model, problem, rows, responsibilities)
+    problem, notes = pose(model, data)
+    origin = starting_point(model, problem, data.responsibilities(init_responsibilities, problem.n_components))
     with Reporter(settings.check_flag(model.verbose, "verbose"), interval) as progress:
         run = fit(
             problem,
@@ -82,23 +63,46 @@ def estimate(
             classification=settings.check_flag(model.cem, "cem"),
             n_init=n_init,
             stopping=stopping,
-            generator=generator,
+            generator=as_generator(model.random_state),
             progress=progress,
         )
-    return _result(run, problem, _degeneracies(problem, summary) + run.notes)
+    return _result(run, problem, notes + run.notes)
 
 
-def _check_sizes(model: GaussianMixture, n_rows: int, n_features: int) -> int:
+def pose(model: GaussianMixture, data: Training) -> tuple[Problem, list[str]]:
+    """Return the problem that data and settings pose, and what in the data is degenerate."""
+    batches = data.batches
+    n_components = _check_sizes(model, data)
+    structure = structure_named(model.covariance_type)
+    reg_covar = settings.check_number(model.reg_covar, "reg_covar")
+    priors = _priors(model, structure, n_components, batches.n_features)
+    if priors == Priors():
+        # A common factor of the weights changes nothing, so that they can be made safe to multiply.
+        batches = batches.in_unit(batches.weight / batches.n_rows)
+    dtype = working_type(batches.dtype)
+    summary = summarise(batches)
+    _check_range(summary, dtype)
+    problem = Problem.of(batches, summary, structure, n_components, priors, reg_covar, dtype, data.device)
+    return problem, _degeneracies(problem, summary)
+
+
+def _check_sizes(model: GaussianMixture, data: Training) -> int:
     """Return K, or raise a ValueError where it or d does not fit the data."""
     n_components = settings.check_integer(model.n_components, "n_components", 1)
+    n_features = data.batches.n_features
     if model.n_features is not None:
         wanted = settings.check_integer(model.n_features, "n_features", 1)
         if wanted != n_features:
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
-    if n_components > n_rows:
+    if n_components > data.n_given:
         raise ValueError(
-            f"n_components={n_components} needs at least as many rows, but X has n_samples={n_rows}: lower "
+            f"n_components={n_components} needs at least as many rows, but X has n_samples={data.n_given}: lower "
             "n_components."
+        )
+    if n_components > data.batches.n_rows:
+        raise ValueError(
+            f"n_components={n_components} needs at least as many rows of positive sample_weight; there are "
+            f"{data.batches.n_rows}."
         )
     return n_components
 
@@ -116,23 +120,6 @@ def _priors(model: GaussianMixture, structure: CovarianceStructure, n_components
     )
 
 
-def _without_zero_weights(
-    rows: Tensor, weights: Tensor | None, responsibilities: Tensor | None, n_components: int
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Leave out rows of weight 0: they are no data."""
-    if weights is None or bool((weights > 0).all()):
-        return rows, weights, responsibilities
-    kept = weights > 0
-    if int(kept.sum()) < n_components:
-        raise ValueError(
-            f"n_components={n_components} needs at least as many rows of positive sample_weight; there are "
-            f"{int(kept.sum())}."
-        )
-    if responsibilities is not None:
-        responsibilities = responsibilities[kept.to(responsibilities.device)]
-    return rows[kept.to(rows.device)], weights[kept], responsibilities
-
-
 def _check_range(summary: Summary, dtype: torch.dtype) -> None:
     """Raise a ValueError where variances leave the float type."""
     variance, limits = summary.variance, torch.finfo(dtype)
@@ -148,10 +135,10 @@ def _check_range(summary: Summary, dtype: torch.dtype) -> None:
         )
 
 
-def _origin(model: GaussianMixture, problem: Problem, rows: Tensor, responsibilities: Tensor | None) -> Origin:
+def starting_point(model: GaussianMixture, problem: Problem, responsibilities: Tensor | None) -> Origin:
     """Return where runs start, from `init_means` and its companions, in the frame."""
     frame, structure, n_components = problem.frame, problem.structure, problem.n_components
-    n_features = rows.shape[1]
+    n_features = problem.batches.n_features
     if (
         settings.check_flag(model.warm_start, "warm_start")
         and responsibilities is None
@@ -177,6 +164,7 @@ def _origin(model: GaussianMixture, problem: Problem, rows: Tensor, responsibili
         return replace(origin, means=(means.to(frame.shift.device) - frame.shift) / frame.scale)
 
     def called(generator: torch.Generator) -> Tensor:
+        rows = rows_in_memory(problem.batches, n_components, generator)
         found = settings.check_means(
             means(rows, n_components, generator), n_components, n_features, "the result of init_means"
         )

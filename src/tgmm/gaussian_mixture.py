@@ -6,22 +6,29 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tgmm import conditional, distances, information, marginal, mixture_moments, persistence, sampling, settings
+from tgmm import (
+    conditional,
+    distances,
+    evaluation,
+    information,
+    marginal,
+    mixture_moments,
+    persistence,
+    sampling,
+    settings,
+)
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.estimation import Result, estimate
+from tgmm.inputs import Training
 from tgmm.interop import module, sklearn_models, torch_distributions
 from tgmm.parameters import Parameters
 from tgmm.precision import working_type
-from tgmm.prediction import Predictor
 from tgmm.random_state import RandomState
-from tgmm.validation import Rows, check_rows, check_weights, working_rows
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -162,7 +169,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (n, d)
+        X : array-like, Tensor or source of shape (n, d)
+            A source is read in batches, once an iteration, and never held in memory: the path of a .npy, .zarr,
+            Parquet or Arrow file or of a folder of Parquet files, a memory map, a Zarr array, an Arrow table or
+            dataset, a polars lazy frame, a `torch.utils.data.DataLoader`, a list or another re-iterable of arrays,
+            tensors or pairs (rows, weights), or a `tgmm.data.Source`.
         y : ignored
         sample_weight : array-like of shape (n,), optional
             Not negative; a weight of 2 equals the row twice.
@@ -178,12 +189,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ValueError
             For unusable data or settings, and when every run's covariances collapse.
         """
-        rows = check_rows(self, X, reset=True)
-        device = settings.check_device(self.device, rows.tensor, from_tensor=rows.from_tensor)
-        data = working_rows(rows, device)
-        weights = check_weights(sample_weight, data.shape[0])
-        result = estimate(self, data, weights, init_responsibilities, device)
-        self._adopt(result, working_type(data.dtype))
+        data = Training.of(self, X, sample_weight, reset=True)
+        result = estimate(self, data, init_responsibilities)
+        self._adopt(result, working_type(data.batches.dtype))
         if result.notes:
             warnings.warn("; ".join(result.notes), UserWarning, stacklevel=2)
         if not result.converged:
@@ -229,45 +237,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit to X and return the most probable component of each row, (n,)."""
         return self.fit(X, y, **fit_params).predict(X)
 
-    def predict(self, X: Any) -> Any:
-        """Return the most probable component of each row, (n,)."""
-        rows, predictor = self._prepare(X)
-        return rows.give_back(predictor.labels(rows.tensor))
-
-    def predict_proba(self, X: Any) -> Any:
-        """Return the posterior probabilities of the components, (n, K)."""
-        rows, predictor = self._prepare(X)
-        return rows.give_back(predictor.responsibilities(rows.tensor))
-
-    def score_samples(self, X: Any) -> Any:
-        """Return the log-density of each row, (n,), in nats."""
-        rows, predictor = self._prepare(X)
-        return rows.give_back(predictor.log_density(rows.tensor))
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the average log-likelihood of X, weighted where weights are given, in nats."""
-        total, weight = self._log_likelihood(X, sample_weight)
-        return total / weight
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return Akaike's information criterion, lower is better (Akaike 1974, IEEE TAC 19)."""
-        total, _ = self._log_likelihood(X, sample_weight)
-        return -2 * total + 2 * self._n_parameters()
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion, lower is better (Schwarz 1978, Annals of Statistics 6)."""
-        total, weight = self._log_likelihood(X, sample_weight)
-        return -2 * total + self._n_parameters() * float(np.log(weight))
-
-    def icl(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the integrated classification likelihood, lower is better: BIC plus the price of ambiguous rows.
-
-        Source: Biernacki, Celeux & Govaert 2000 (IEEE PAMI 22), with the most probable labels as in mclust.
-        """
-        rows, predictor = self._prepare(X)
-        certainty, _ = _weighted_sum(predictor.log_certainty(rows.tensor), sample_weight)
-        return self.bic(X, sample_weight) - 2 * certainty
-
+    predict = evaluation.predict
+    predict_proba = evaluation.predict_proba
+    score_samples = evaluation.score_samples
+    score = evaluation.score
+    aic = evaluation.aic
+    bic = evaluation.bic
+    icl = evaluation.icl
     sample = sampling.sample
     marginal = marginal.marginal
     condition = conditional.condition
@@ -321,32 +297,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r} before fit.")
         return self._parameters
 
-    def _prepare(self, X: Any) -> tuple[Rows, Predictor]:
-        """Return checked rows and what evaluates the mixture on their device."""
-        check_is_fitted(self)
-        rows = check_rows(self, X, reset=False)
-        device = settings.check_device(self.device, rows.tensor, from_tensor=rows.from_tensor)
-        return rows, Predictor(self._parameters, self._structure, self._dtype, device)
-
-    def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the total log-likelihood and the total weight."""
-        rows, predictor = self._prepare(X)
-        return _weighted_sum(predictor.log_density(rows.tensor), sample_weight)
-
-    def _n_parameters(self) -> int:
-        """Return the number of free parameters: covariances, means and weights."""
-        n_components, n_features = self._parameters.means.shape
-        return self._structure.n_parameters(n_components, n_features) + n_components * (n_features + 1) - 1
-
     def __sklearn_is_fitted__(self) -> bool:
         """Whether fit has been called."""
         return hasattr(self, "fitted_")
-
-
-def _weighted_sum(values: Tensor, sample_weight: Any) -> tuple[float, float]:
-    """Return the weighted sum of values (n,) and the sum of the weights, in float64."""
-    weights = check_weights(sample_weight, values.shape[0])
-    values = values.cpu().double()
-    if weights is None:
-        return float(values.sum()), float(values.shape[0])
-    return float(values[weights > 0] @ weights[weights > 0]), float(weights.sum())

@@ -64,7 +64,7 @@ class _NoBar:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         pass
 
-    def update(self) -> None:
+    def update(self, n: int = 1) -> None:
         """Count nothing."""
 
     def set_postfix(self, **values: object) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tgmm import settings as checks
 from tgmm.covariance import STRUCTURES, CovarianceCollapse, structure_named
 from tgmm.data.batches import TensorBatches
+from tgmm.evaluation import n_parameters
 from tgmm.gaussian_mixture import GaussianMixture
 from tgmm.progress import progress_bar
 from tgmm.random_state import RandomState, as_generator
@@ -409,7 +410,7 @@ def _evaluate(count: int, name: str, whole: _Fitter, folds: list[_Fold]) -> tupl
         count,
         name,
         log_likelihood=model.score(whole.X, sample_weight=whole.weights) * whole.total_weight,
-        n_parameters=model._n_parameters(),
+        n_parameters=n_parameters(model),
         bic=model.bic(whole.X, whole.weights),
         aic=model.aic(whole.X, whole.weights),
         icl=model.icl(whole.X, whole.weights),

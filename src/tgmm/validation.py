@@ -19,6 +19,7 @@ from tgmm.precision import working_type
 
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
 NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
+NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 
@@ -46,7 +47,7 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
         rows = Rows(_check_foreign(estimator, X, reset=reset), True, exporter(X))
     else:
         rows = Rows(_check_array(estimator, X, reset=reset), False, Tensor.numpy)
-    _check_finite(rows.tensor, getattr(estimator, "feature_names_in_", None))
+    check_finite(rows.tensor, getattr(estimator, "feature_names_in_", None))
     return rows
 
 
@@ -127,8 +128,8 @@ def as_tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _check_finite(rows: Tensor, names: Any) -> None:
-    """Raise a ValueError that names the first NaN or infinity."""
+def check_finite(rows: Tensor, names: Any, first_row: int = 0) -> None:
+    """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index."""
     for first in range(0, rows.shape[0], FINITE_ROWS):
         part = rows[first : first + FINITE_ROWS]
         # A sum is finite unless an entry is not, or it overflows.
@@ -139,8 +140,8 @@ def _check_finite(rows: Tensor, names: Any) -> None:
         kind = "NaN" if value != value else f"infinity ({value})"
         name = "" if names is None else f" ({names[column]!r})"
         raise ValueError(
-            f"Input X contains {kind} at row {first + row}, column {column}{name}. GaussianMixture does not accept "
-            "missing or infinite values: drop or impute such rows."
+            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
+            "not accept missing or infinite values: drop or impute such rows."
         )
 
 
@@ -163,16 +164,21 @@ def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
         raise ValueError(
             f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
         )
+    check_weight_values(weights)
+    if not weights.sum() > 0:
+        raise ValueError(NO_WEIGHT)
+    return weights
+
+
+def check_weight_values(weights: Tensor, first_row: int = 0) -> None:
+    """Raise a ValueError that names the first weight that is none; the first of them has this row."""
     bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
     if bad.numel():
         row = int(bad[0])
         raise ValueError(
-            f"sample_weight must be finite and not negative; got {float(weights[row])} at row {row}. "
+            f"sample_weight must be finite and not negative; got {float(weights[row])} at row {first_row + row}. "
             "A weight of 0 leaves a row out."
         )
-    if not weights.sum() > 0:
-        raise ValueError("sample_weight is zero for every row: at least one weight must be positive.")
-    return weights
 
 
 def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -22,32 +23,57 @@ class Batches(Protocol):
 
     n_features: int
     n_rows: int
+    unit: float  # of the weights that chunks have
     device: torch.device
     dtype: torch.dtype
+
+    @property
+    def weight(self) -> float:
+        """The sum of the weights as they were given."""
+        ...
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the rows in order, as often as asked."""
         ...
 
     def take(self, indices: Tensor) -> Chunk:
-        """Return the rows with these indices."""
+        """Return the rows with these indices, which are sorted."""
+        ...
+
+    def in_unit(self, unit: float) -> Batches:
+        """Return the same rows with weights divided by unit."""
+        ...
+
+    def kept(self) -> Tensor | None:
+        """Return which of the rows that were given have a positive weight, or None where all have."""
         ...
 
 
+@dataclass
 class TensorBatches:
-    """Rows that are in memory: one batch.
+    """Rows that are in memory: one batch."""
 
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-    weights : Tensor of shape (n,), float64, or None
-    """
+    rows: Tensor  # (n, d)
+    weights: Tensor | None = None  # (n,) float64, in units of unit
+    unit: float = 1.0
+    mask: Tensor | None = None  # which rows were kept of those given
 
-    def __init__(self, rows: Tensor, weights: Tensor | None = None) -> None:
-        self.rows = rows
-        self.weights = weights
-        self.n_rows, self.n_features = rows.shape
-        self.device, self.dtype = rows.device, rows.dtype
+    @classmethod
+    def of(cls, rows: Tensor, weights: Tensor | None) -> TensorBatches:
+        """Leave out rows of weight 0."""
+        if weights is None or bool((weights > 0).all()):
+            return cls(rows, None if weights is None else weights.to(rows.device))
+        kept = (weights > 0).to(rows.device)
+        return cls(rows[kept], weights.to(rows.device)[kept], mask=kept)
+
+    def __post_init__(self) -> None:
+        self.n_rows, self.n_features = self.rows.shape
+        self.device, self.dtype = self.rows.device, self.rows.dtype
+
+    @property
+    def weight(self) -> float:
+        """The sum of the weights as they were given."""
+        return float(self.n_rows if self.weights is None else self.weights.sum() * self.unit)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield all rows at once."""
@@ -57,6 +83,15 @@ class TensorBatches:
         """Return the rows with these indices."""
         weights = None if self.weights is None else self.weights[indices]
         return Chunk(self.rows[indices], weights, 0)
+
+    def in_unit(self, unit: float) -> TensorBatches:
+        """Return the same rows with weights divided by unit."""
+        weights = None if self.weights is None else self.weights * (self.unit / unit)
+        return replace(self, weights=weights, unit=unit)
+
+    def kept(self) -> Tensor | None:
+        """Return which of the rows that were given have a positive weight, or None where all have."""
+        return self.mask
 
 
 def chunks(batches: Batches, n_rows: int) -> Iterator[Chunk]:

@@ -28,10 +28,16 @@ class Summary:
     minimum: Tensor  # (d,)
     maximum: Tensor  # (d,)
 
+    @classmethod
+    def empty(cls, origin: Tensor) -> Summary:
+        """Return the summary of no rows."""
+        zero = torch.zeros_like(origin)
+        return cls(0, origin, zero.sum(), zero, zero, zero + torch.inf, zero - torch.inf)
+
     def __add__(self, other: Summary) -> Summary:
         """Merge two summaries (Chan, Golub & LeVeque 1983, The American Statistician 37)."""
         weight = self.weight + other.weight
-        share = other.weight / weight
+        share = torch.where(weight > 0, other.weight / weight, 0.0)
         step = other.mean - self.mean
         return Summary(
             self.n_rows + other.n_rows,
@@ -54,15 +60,21 @@ class Summary:
         return torch.where(self.constant, 0.0, self.scatter / self.weight)
 
 
-def summarise(batches: Batches) -> Summary:
-    """Return the summary of all rows, in one pass, about the median of some."""
+def bulk(batches: Batches) -> Tensor:
+    """Return where the bulk of the rows is: the median of some that are evenly spread, (d,)."""
     spread = torch.linspace(0, batches.n_rows - 1, min(batches.n_rows, ORIGIN_ROWS)).long()
-    origin = widen(batches.take(spread.to(batches.device)).rows).median(0).values  # (d,)
-    total = None
+    return widen(batches.take(spread.to(batches.device)).rows).median(0).values
+
+
+def summarise(batches: Batches, origin: Tensor | None = None) -> Summary:
+    """Return the summary of all rows about an origin, or their bulk, in one pass.
+
+    Summaries about the same origin add, those of no rows included.
+    """
+    origin = bulk(batches) if origin is None else origin
+    total = Summary.empty(origin)
     for rows, weights, _ in chunks(batches, SUMMARY_ROWS):
-        part = _summary(widen(rows), origin, weights)
-        total = part if total is None else total + part
-    assert total is not None, "batches hold at least one row"
+        total = total + _summary(widen(rows), origin, weights)
     return total
 
 

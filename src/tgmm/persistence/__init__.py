@@ -14,7 +14,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from tgmm import settings
-from tgmm.persistence.atomic import write_atomically
+from tgmm.atomic import replacing
 from tgmm.persistence.formats import format_of
 from tgmm.persistence.state import State, adopt, state_of
 from tgmm.persistence.validation import check_state
@@ -68,7 +68,9 @@ def save(model: GaussianMixture, path: str | os.PathLike[str]) -> None:
     """
     check_is_fitted(model)
     encoding = format_of(path)
-    write_atomically(Path(path), encoding.encode(_checked_state(model)))
+    content = encoding.encode(_checked_state(model))
+    with replacing(Path(path)) as file:
+        file.write(content)
 
 
 def load(

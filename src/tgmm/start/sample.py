@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Batches
+from tgmm.data.batches import Batches, Chunk, TensorBatches
 from tgmm.data.frame import Frame
 from tgmm.precision import widen
 
@@ -22,15 +22,25 @@ def start_sample(
     without replacement. Equal rows are merged and the order is the rows' own, so that a start depends neither on
     the order of the data nor on whether a row is repeated or weighted.
     """
-    n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
-    if batches.n_rows <= n_sample:
-        indices = torch.arange(batches.n_rows, device=batches.device)
-    else:
-        indices = _without_replacement(batches.n_rows, n_sample, generator).to(batches.device)
-    rows, weights, _ = batches.take(indices)
+    rows, weights, _ = _sample(batches, n_components, generator)
     rows = ((widen(rows) - frame.shift) / frame.scale).to(dtype)
     weights = rows.new_ones(rows.shape[0]) if weights is None else weights.to(rows.device, dtype)
     return _merged(rows, weights)
+
+
+def rows_in_memory(batches: Batches, n_components: int, generator: torch.Generator) -> Tensor:
+    """Return all rows where they are in memory, else those that starts look at, (m, d) in the user's units."""
+    if isinstance(batches, TensorBatches):
+        return batches.rows
+    return _sample(batches, n_components, generator).rows
+
+
+def _sample(batches: Batches, n_components: int, generator: torch.Generator) -> Chunk:
+    """Return all rows, or so many of them that a start has enough."""
+    n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
+    if batches.n_rows <= n_sample:
+        return batches.take(torch.arange(batches.n_rows, device=batches.device))
+    return batches.take(_without_replacement(batches.n_rows, n_sample, generator).to(batches.device))
 
 
 def repeated(rows: Tensor, n_components: int) -> Tensor:

@@ -1,0 +1,131 @@
+"""Parquet and Arrow files, folders of them, and Arrow tables, through `pyarrow.dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from tgmm.data.columns import feature_columns
+from tgmm.data.source import Source, rows_per_read
+
+
+class ArrowSource(Source):
+    """Columns of an Arrow table or dataset.
+
+    Parameters
+    ----------
+    data : pyarrow.Table, pyarrow.RecordBatch or pyarrow.dataset.Dataset
+    columns : sequence of str, optional
+        The features, in this order; all columns but the weights where None.
+    weight_column : str, optional
+        The column of the sample weights.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    ValueError
+        If a column is missing or not numeric.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.data import ArrowSource
+    >>> table = pyarrow.table({"x": [0.0, 1.0, 5.0], "count": [1, 1, 2]})
+    >>> GaussianMixture().fit(ArrowSource(table, weight_column="count")).means_
+    tensor([[2.75]], dtype=torch.float64)
+    """
+
+    def __init__(self, data: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:
+        dataset = _pyarrow_dataset()
+        self.dataset = data if isinstance(data, dataset.Dataset) else dataset.dataset(data)
+        schema = self.dataset.schema
+        self.columns = feature_columns(schema.names, columns, weight_column)
+        self.feature_names = self.columns
+        self.weight_column = weight_column
+        self.n_rows = self.dataset.count_rows()
+        self.type = _common_type([schema.field(name) for name in self.columns])
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield rows, or pairs of rows and weights; missing values are NaN."""
+        weights = [] if self.weight_column is None else [self.weight_column]
+        n_read = rows_per_read(len(self.columns), self.type.bit_width // 8)
+        read = self.dataset.to_batches(
+            columns=list(dict.fromkeys([*self.columns, *weights])),
+            batch_size=n_read,
+            batch_readahead=1,
+            fragment_readahead=1,
+        )
+        for batch in read:
+            rows = np.empty((batch.num_rows, len(self.columns)), self.type.to_pandas_dtype())
+            for column, name in enumerate(self.columns):
+                rows[:, column] = _values(batch[name], self.type)
+            yield (rows, _values(batch[self.weight_column], None)) if weights else rows
+
+
+class ParquetSource(ArrowSource):
+    """Columns of Parquet files.
+
+    Parameters
+    ----------
+    path : path-like, or list of path-like
+        A file, a folder of files, or several files.
+    columns : sequence of str, optional
+        The features, in this order; all columns but the weights where None.
+    weight_column : str, optional
+        The column of the sample weights.
+    format : str, default="parquet"
+        What `pyarrow.dataset` calls the format: "arrow" and "feather" are Arrow's own files.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing or not numeric.
+    """
+
+    def __init__(
+        self,
+        path: Any,
+        columns: Sequence[str] | None = None,
+        weight_column: str | None = None,
+        *,
+        format: str = "parquet",
+    ) -> None:
+        paths = fspath(path) if isinstance(path, str | PathLike) else [fspath(part) for part in path]
+        super().__init__(_pyarrow_dataset().dataset(paths, format=format), columns, weight_column)
+
+
+def _pyarrow_dataset() -> Any:
+    try:
+        import pyarrow.dataset
+    except ImportError as error:
+        raise ImportError("Reading Parquet and Arrow data needs pyarrow: pip install tgmm[data]") from error
+    return pyarrow.dataset
+
+
+def _common_type(fields: Sequence[Any]) -> Any:
+    """Return float32 where all fields are float32 or half, else float64, or raise a ValueError for other types."""
+    import pyarrow
+
+    types = pyarrow.types
+    for field in fields:
+        kind = field.type
+        if not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
+            raise ValueError(f"Column {field.name!r} is of type {kind}, not a number: name numeric columns only.")
+    narrow = all(types.is_float16(field.type) or types.is_float32(field.type) for field in fields)
+    return pyarrow.float32() if narrow else pyarrow.float64()
+
+
+def _values(column: Any, kind: Any) -> np.ndarray:
+    """Return the values of an Arrow array as this type, or float64."""
+    import pyarrow
+
+    return column.cast(pyarrow.float64() if kind is None else kind).to_numpy(zero_copy_only=False)

@@ -1,0 +1,44 @@
+"""Loaders: any object that yields batches again each time it is iterated over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tgmm.data.source import Source
+
+
+class LoaderSource(Source):
+    """Batches of a `torch.utils.data.DataLoader`, a list of arrays, or any other re-iterable.
+
+    Parameters
+    ----------
+    loader : iterable
+        Of arrays or tensors (c, d), or of pairs (rows, weights): a second member of a batch is always weights.
+        It must yield the same rows each time; their order may change.
+
+    Raises
+    ------
+    ValueError
+        For a generator or another iterator, which could be read only once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture
+    >>> batches = [np.array([[0.0], [1.0]]), np.array([[5.0]])]
+    >>> GaussianMixture().fit(batches).means_
+    tensor([[2.]], dtype=torch.float64)
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        if isinstance(loader, Iterator):
+            raise ValueError(
+                f"X is a {type(loader).__name__}, which can be read only once, but every iteration of EM reads all "
+                "rows: pass a list of batches, a DataLoader, or an object whose __iter__ starts over."
+            )
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the loader's batches from the first one on."""
+        return iter(self.loader)

@@ -1,0 +1,106 @@
+"""Sources: rows that are read batch by batch, as often as asked, and never all at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.precision import working_type
+from tgmm.validation import KINDS, as_float64, as_tensor
+
+READ_BYTES = 8 << 20  # about what is read at a time
+
+
+class Source(ABC):
+    """Rows that are read batch by batch; EM reads them once an iteration.
+
+    Subclass it for a store that tgmm does not know: ``__iter__`` begins at the first row each time.
+
+    Attributes
+    ----------
+    n_rows : int or None
+        The number of rows, where it is known before they are read.
+    feature_names : sequence of str or None
+        The names of the features, where they have some.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.data import Source
+    >>> class Halves(Source):
+    ...     def __iter__(self):
+    ...         yield np.array([[0.0], [1.0], [2.0]])
+    ...         yield np.array([[3.0], [4.0]])
+    >>> GaussianMixture().fit(Halves()).means_
+    tensor([[2.]], dtype=torch.float64)
+    """
+
+    n_rows: int | None = None
+    feature_names: Sequence[str] | None = None
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]:
+        """Yield arrays or tensors (c, d), or pairs of such rows and their weights (c,)."""
+
+
+class Batch(NamedTuple):
+    """One batch of a source as tensors, in a float type."""
+
+    rows: Tensor  # (c, d)
+    weights: Tensor | None  # (c,) float64
+
+
+def as_batch(item: Any, number: int) -> Batch:
+    """Return what a source yields as tensors, or raise a ValueError that names the batch."""
+    rows, weights = item, None
+    if isinstance(item, tuple | list):
+        if len(item) not in (1, 2):
+            raise ValueError(
+                f"Batch {number} is a {type(item).__name__} of {len(item)}; a batch is an array or a tensor of rows, "
+                "or a pair (rows, weights)."
+            )
+        rows, weights = item if len(item) == 2 else (item[0], None)
+    rows = _as_rows(rows, number)
+    if rows.ndim != 2:
+        raise ValueError(
+            f"Batch {number} has shape {tuple(rows.shape)}; batches of rows have shape (rows, features). A loader "
+            "that yields single rows needs a batch size."
+        )
+    if weights is None:
+        return Batch(rows, None)
+    weights = as_float64(weights, f"the weights of batch {number}")
+    if weights.shape != rows.shape[:1]:
+        raise ValueError(
+            f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has {rows.shape[0]} row(s): "
+            "one weight a row is needed."
+        )
+    return Batch(rows, weights)
+
+
+def _as_rows(rows: Any, number: int) -> Tensor:
+    """Return rows in the float type that they are computed in, or a narrower one."""
+    if isinstance(rows, Tensor):
+        if rows.is_complex() or rows.layout != torch.strided:
+            raise ValueError(f"Batch {number} must be a dense tensor of real numbers; got {rows.dtype}, {rows.layout}.")
+        rows = rows.detach()
+        rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
+        return rows.to(working_type(rows.dtype))
+    try:
+        array = np.asarray(rows)
+        if array.dtype.kind in KINDS:
+            raise ValueError(f"it holds {KINDS[array.dtype.kind]} values")
+        dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
+        return as_tensor(np.ascontiguousarray(array, dtype=dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Batch {number}, a {type(rows).__name__}, is no array of real numbers: {error}.") from error
+
+
+def rows_per_read(n_features: int, itemsize: int) -> int:
+    """Return how many rows are read at a time."""
+    return max(READ_BYTES // (n_features * itemsize), 1)
