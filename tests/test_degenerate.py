@@ -361,3 +361,12 @@ def test_not_converged(blobs, covariance_type, cem):
     assert issubclass(caught[0].category, ConvergenceWarning)
     assert gmm.converged_ is False
     assert_valid(gmm, blobs)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied_full"])
+def test_a_covariance_prior_carries_more_features_than_rows_without_a_word(covariance_type):
+    X = np.random.default_rng(4).standard_normal((3, 5))
+    gmm = GaussianMixture(covariance_type=covariance_type, covariance_prior=np.eye(5), degrees_of_freedom_prior=7)
+    fitted, caught = warnings_of(gmm.fit, X)
+    assert not caught, messages(caught)
+    assert torch.isfinite(fitted.covariances_).all()

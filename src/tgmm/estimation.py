@@ -197,7 +197,7 @@ def _degeneracies(problem: Problem, summary: Summary) -> list[str]:
         notes.append(f"feature(s) {constant} are constant")
     if not notes and has_fewer_distinct_rows(problem.batches, problem.n_components):
         notes.append(f"there are fewer different rows than n_components={problem.n_components}")
-    singular = problem.structure.moment.size(2) == 3 and n_rows <= n_features and not problem.priors.scatter
+    singular = problem.structure.moment.size(2) == 3 and n_rows <= n_features and problem.priors.scatter is None
     if singular and not notes:
         notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
     return [note + ": variances rest on reg_covar" for note in notes]
