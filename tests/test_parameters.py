@@ -792,3 +792,12 @@ def test_verbose_changes_no_result(blobs, caplog):
     loud = mixture(verbose=True, verbose_interval=1, n_init=2)
     progress(loud, blobs, caplog)
     assert_same_fit(loud, mixture(n_init=2).fit(blobs))
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_a_fit_that_fails_leaves_the_model_as_it_was(blobs, kind):
+    gmm = mixture().fit(KINDS[kind](blobs))
+    before = gmm.predict(blobs)
+    with pytest.raises(ValueError, match="NaN"):
+        gmm.fit(KINDS[kind](np.full((20, 2), np.nan)))
+    np.testing.assert_array_equal(gmm.predict(blobs), before)

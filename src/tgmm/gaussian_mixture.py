@@ -189,8 +189,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ValueError
             For unusable data or settings, and when every run's covariances collapse.
         """
-        data = Training.of(self, X, sample_weight, reset=True)
-        result = estimate(self, data, init_responsibilities)
+        before = dict(self.__dict__)
+        try:
+            data = Training.of(self, X, sample_weight, reset=True)
+            result = estimate(self, data, init_responsibilities)
+        except BaseException:
+            self.__dict__ = before  # a fit that fails leaves the model as it was
+            raise
         self._adopt(result, working_type(data.batches.dtype))
         if result.notes:
             warnings.warn("; ".join(result.notes), UserWarning, stacklevel=2)
