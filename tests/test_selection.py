@@ -12,6 +12,7 @@ from support import STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
 from tgmm.selection import Cell, ranked
+from tgmm.selection.fitter import FoldSource, checked_batches
 
 DATA = Path(__file__).parent / "data"
 
@@ -214,6 +215,32 @@ def test_frames_and_tensors(blobs):
     assert list(of_frame.best_.feature_names_in_) == ["a", "b", "c"]
     assert of_frame.best_cell.bic == pytest.approx(of_tensor.best_cell.bic, rel=1e-12)
     assert isinstance(of_tensor.best_.predict(tensor), torch.Tensor)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sources_are_read_in_batches(blobs, weighted):
+    weights = np.where(np.arange(150) % 3 == 0, 2.0, 1.0)
+    batches = [(blobs[i : i + 40], weights[i : i + 40]) if weighted else blobs[i : i + 40] for i in range(0, 150, 40)]
+    sample_weight = weights if weighted else None
+    of_source = select(batches, [1, 3], ["full", "tied_diag"], random_state=0)
+    of_array = select(blobs, [1, 3], ["full", "tied_diag"], sample_weight=sample_weight, random_state=0)
+    for one, other in zip(of_source.cells, of_array.cells, strict=True):
+        assert one.bic == pytest.approx(other.bic, rel=1e-9)
+        assert one.icl == pytest.approx(other.icl, rel=1e-9)
+    held_out = [
+        select(X, [1], "full", "held_out", sample_weight=w, random_state=0).best_cell.held_out
+        for X, w in ((batches, None), (blobs, sample_weight))
+    ]
+    assert held_out[0] == pytest.approx(held_out[1], abs=0.05)  # other folds
+
+
+def test_every_row_of_a_source_is_held_out_once(blobs):
+    batches = checked_batches([blobs[:60], blobs[60:]], None, {"device": None})
+    parts = [FoldSource(batches, 3, number, 7, held_out=True) for number in range(3)]
+    rows = np.concatenate([np.concatenate(list(part)) for part in parts])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, blobs))
+    seen = np.concatenate(list(FoldSource(batches, 3, 0, 7, held_out=False)))
+    assert sorted(map(tuple, seen)) == sorted(map(tuple, np.concatenate([np.concatenate(list(p)) for p in parts[1:]])))
 
 
 def test_the_table_has_every_cell(selection):

@@ -1,0 +1,199 @@
+"""The search: every number of components with every covariance structure."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from tgmm import settings as checks
+from tgmm.covariance import STRUCTURES, CovarianceCollapse, structure_named
+from tgmm.evaluation import n_parameters
+from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.progress import progress_bar
+from tgmm.random_state import RandomState, as_generator
+from tgmm.selection.fitter import Fitter, Fold, folds_of
+from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
+
+
+def select(
+    X: Any,
+    n_components: Any = range(1, 10),
+    covariance_types: Any = None,
+    criterion: str = "bic",
+    *,
+    sample_weight: Any = None,
+    n_init: int = 5,
+    cv: int = 5,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    random_state: RandomState = None,
+    device: Any = None,
+    verbose: bool = False,
+    **settings: Any,
+) -> Selection:
+    """Choose the number of components and the covariance structure.
+
+    Every combination is fitted. A combination ("cell") that cannot be fitted is reported as such and does not stop
+    the search.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d)
+        What `GaussianMixture.fit` accepts.
+    n_components : int or iterable of int, default=range(1, 10)
+        The numbers of components to try.
+    covariance_types : str or iterable of str, optional
+        The structures to try; all six where None.
+    criterion : {"bic", "aic", "icl", "held_out"}, default="bic"
+        What to choose by. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike 1974, IEEE TAC 19) and "icl"
+        (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous rows, for clusters that are
+        apart) are lower the better. "held_out" is the average log-likelihood of held-out rows in nats, by
+        cross-validation (Smyth 2000, Statistics and Computing 10), higher the better; it fits each cell `cv` times
+        more.
+    sample_weight : array-like of shape (n,), optional
+        Not negative; a weight of 2 equals the row twice.
+    n_init : int, default=5
+        Starts by k-means for each number of components, next to one by Ward's hierarchical clustering. The starts
+        are shared between the structures; short runs of EM from each decide which one is followed to the end
+        (Biernacki, Celeux & Govaert 2003, Computational Statistics & Data Analysis 41). With `init_means` among the
+        settings, that start is used instead, `n_init` times where it is random.
+    cv : int, default=5
+        Folds of "held_out", at random, the same for all cells.
+    tol, max_iter : float, default=1e-6; int, default=1000
+        As for `GaussianMixture`, but closer to the limit: BIC compares likelihoods across cells.
+    random_state : int, numpy.random.RandomState or torch.Generator, optional
+        The global generators are never touched.
+    device : str or torch.device, optional
+        As for `GaussianMixture`.
+    verbose : bool, default=False
+        A progress bar over the cells, where tqdm is installed.
+    **settings
+        Further parameters of `GaussianMixture`: priors, `reg_covar`, ...
+
+    Returns
+    -------
+    Selection
+        ``best_`` is the fitted winner, ``table()`` has every cell, and its repr is the table of the criterion.
+
+    Raises
+    ------
+    ValueError
+        For unusable data or arguments, and when no cell could be fitted.
+
+    Notes
+    -----
+    Where a component sits on rows that lie on a point, a line or a plane, its variance is what `reg_covar` adds and
+    the likelihood can be made as large as one likes. Such a cell is called degenerate, and wins only where all are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import select
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) + 6 * rng.integers(0, 2, size=(300, 1))
+    >>> selection = select(X, n_components=range(1, 4), covariance_types=["full", "spherical", "tied_spherical"])
+    >>> selection.best_.n_components, selection.best_.covariance_type
+    (2, 'tied_spherical')
+    >>> selection.best_.predict([[0.0, 0.0], [6.0, 6.0]]).shape
+    (2,)
+    """
+    counts, names = _check_counts(n_components), _check_structures(covariance_types)
+    if criterion not in CRITERIA:
+        choices = ", ".join(repr(choice) for choice in CRITERIA)
+        raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")
+    n_init = checks.check_integer(n_init, "n_init", 1)
+    settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
+    GaussianMixture(**settings)  # an unknown setting is the caller's error, not a cell's
+    seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
+    whole = Fitter(X, sample_weight, settings, n_init, seed)
+    folds = folds_of(whole, cv) if criterion == "held_out" else []
+    grid = [(count, name) for count in counts for name in names]
+    return _search(grid, criterion, whole, folds, verbose=verbose)
+
+
+def _check_counts(n_components: Any) -> list[int]:
+    """Return the different numbers of components, or raise a ValueError that names the argument."""
+    counts = [n_components] if isinstance(n_components, numbers.Integral) else list(n_components)
+    if not counts:
+        raise ValueError("n_components is empty: give at least one number of components.")
+    return list(dict.fromkeys(checks.check_integer(count, "n_components", 1) for count in counts))
+
+
+def _check_structures(covariance_types: Any) -> list[str]:
+    """Return the names of the different structures, or raise a ValueError that names the argument."""
+    if covariance_types is None:
+        return list(STRUCTURES)
+    names = [covariance_types] if isinstance(covariance_types, str) else list(covariance_types)
+    if not names:
+        raise ValueError("covariance_types is empty: give at least one, or None for all.")
+    return list(dict.fromkeys(structure_named(name).name for name in names))
+
+
+def _search(
+    grid: list[tuple[int, str]], criterion: str, whole: Fitter, folds: list[Fold], *, verbose: bool
+) -> Selection:
+    """Fit all cells and keep the best model."""
+    best: tuple[GaussianMixture, Cell] | None = None
+    cells: list[Cell] = []
+    with progress_bar(enabled=verbose, desc="select", unit="model", total=len(grid)) as bar:
+        for count, name in grid:
+            cell, model = _evaluate(count, name, whole, folds)
+            cells.append(cell)
+            bar.update()
+            rivals = [cell] if best is None else [best[1], cell]
+            if model is not None and ranked(rivals, criterion)[:1] == [cell]:
+                best = model, cell
+    if best is None:
+        first = cells[0]
+        raise ValueError(
+            f"No cell could be fitted. For n_components={first.n_components}, covariance_type="
+            f"{first.covariance_type!r}: {first.reason}"
+        )
+    return Selection(best[0], best[1], tuple(cells), criterion)
+
+
+def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[Cell, GaussianMixture | None]:
+    """Return a cell and its model; whatever goes wrong is the cell's alone."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model = whole.fit(count, name)
+            held_out = sum(fold.log_likelihood(count, name) for fold in folds) / whole.batches.weight if folds else NAN
+        except Exception as error:
+            return Cell(count, name, reason=f"{type(error).__name__}: {error}"), None
+    notes = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
+    status = "degenerate" if _is_degenerate(model) else "converged" if model.converged_ else "not converged"
+    cell = Cell(
+        count,
+        name,
+        log_likelihood=model.score(whole.X, sample_weight=whole.weights) * whole.batches.weight,
+        n_parameters=n_parameters(model),
+        bic=model.bic(whole.X, whole.weights),
+        aic=model.aic(whole.X, whole.weights),
+        icl=model.icl(whole.X, whole.weights),
+        held_out=held_out,
+        n_iter=model.n_iter_,
+        status=status,
+        reason="; ".join(notes),
+    )
+    return cell, model
+
+
+def _is_degenerate(model: GaussianMixture) -> bool:
+    """Whether some component has a direction whose variance is more than half `reg_covar_`."""
+    n_features = model.means_.shape[1]
+    regularisation = model.reg_covar_.double().expand(n_features)
+    if not (regularisation > 0).all():
+        return False
+    structure, covariances = model._structure, model._parameters.covariances
+    scaled = structure.rescale(covariances, regularisation.rsqrt())
+    least = scaled.new_full((() if structure.isotropic else (n_features,)), 2.0)
+    try:
+        structure.factor(structure.add_to_variances(scaled, -least), n_features)
+    except CovarianceCollapse:
+        return True
+    return False
