@@ -171,7 +171,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ----------
         X : array-like, Tensor or source of shape (n, d)
             A source is read in batches, once an iteration, and never held in memory: the path of a .npy, .zarr,
-            Parquet or Arrow file or of a folder of Parquet files, a memory map, a Zarr array, an Arrow table or
+            Parquet, Arrow or CSV file or of a folder of Parquet files, a memory map, a Zarr array, an Arrow table or
             dataset, a polars lazy frame, a `torch.utils.data.DataLoader`, a list or another re-iterable of arrays,
             tensors or pairs (rows, weights), or a `tgmm.data.Source`.
         y : ignored

@@ -5,5 +5,6 @@ from tgmm.data.arrow import ArrowSource, ParquetSource
 from tgmm.data.frames import FrameSource
 from tgmm.data.loaders import LoaderSource
 from tgmm.data.source import Source
+from tgmm.data.text import TextSource
 
-__all__ = ["ArraySource", "ArrowSource", "FrameSource", "LoaderSource", "ParquetSource", "Source"]
+__all__ = ["ArraySource", "ArrowSource", "FrameSource", "LoaderSource", "ParquetSource", "Source", "TextSource"]

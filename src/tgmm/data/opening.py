@@ -15,6 +15,7 @@ from tgmm.data.arrow import ArrowSource, ParquetSource
 from tgmm.data.frames import FrameSource
 from tgmm.data.loaders import LoaderSource
 from tgmm.data.source import Source
+from tgmm.data.text import TEXT_SUFFIXES, TextSource
 
 ARROW_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "feather"}
 IN_MEMORY = ("__array__", "__dlpack__", "__arrow_c_stream__", "shape", "dtypes")  # marks of arrays and data frames
@@ -61,9 +62,11 @@ def open_path(path: Path) -> Source:
         return open_zarr(path)
     if suffix in ARROW_FORMATS or path.is_dir():
         return ParquetSource(path, format=ARROW_FORMATS.get(suffix, "parquet"))
+    if suffix in TEXT_SUFFIXES:
+        return TextSource(path)
     raise ValueError(
         f"X names {str(path)!r}, which is of no kind that can be read; those are .npy, .zarr, "
-        f"{', '.join(ARROW_FORMATS)} and folders of Parquet files."
+        f"{', '.join([*ARROW_FORMATS, *TEXT_SUFFIXES])} and folders of Parquet files."
     )
 
 

@@ -8,12 +8,14 @@ from tgmm.plotting.diagnostics import plot_history, plot_responsibilities, plot_
 from tgmm.plotting.display import MixtureDisplay
 from tgmm.plotting.grid import plot_pairs
 from tgmm.plotting.one_feature import plot_histogram
+from tgmm.plotting.summary import plot_fit
 from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
 
 __all__ = [
     "MixtureDisplay",
     "plot_components",
     "plot_density",
+    "plot_fit",
     "plot_histogram",
     "plot_history",
     "plot_pairs",

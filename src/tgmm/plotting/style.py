@@ -41,6 +41,14 @@ def pyplot() -> Any:
     return plt
 
 
+def picture_formats() -> list[str]:
+    """Return the suffixes of files that a picture can be saved to."""
+    pyplot()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return sorted(f".{name}" for name in FigureCanvasBase.get_supported_filetypes())
+
+
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axes:
     """Return the axes to draw on: those given, or those of a new figure."""
     drawn = pyplot().figure(figsize=(width, height), layout="constrained").add_subplot() if ax is None else ax

@@ -1,0 +1,65 @@
+"""The command line: ``tgmm``, or ``python -m tgmm``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from tgmm.cli.arguments import parser
+
+FAILED, INTERRUPTED = 1, 130  # and 2 for arguments, by argparse
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 1 for bad data or files, 2 for bad arguments.
+
+    Results go to the standard output; progress, warnings and errors, each in one line, to the standard error.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process where None.
+
+    Examples
+    --------
+    >>> from tgmm.cli import main
+    >>> main(["info", "no-such-model.pth"])
+    1
+    """
+    options = parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        try:
+            options.run(options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has seen enough; what is left in the buffer has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
+            _say("error", _explanation(error))
+            return FAILED
+    return 0
+
+
+def _say(kind: str, message: str) -> None:
+    """Write one line to the standard error."""
+    print(f"tgmm: {kind}: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say("warning", str(message))
+
+
+def _explanation(error: BaseException) -> str:
+    """Return what went wrong, in the words of the library or the operating system."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+__all__ = ["main"]

@@ -1,0 +1,217 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import warnings
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from tgmm.atomic import replacing
+from tgmm.cli import report, scaling, tables
+from tgmm.covariance import STRUCTURES
+from tgmm.data.source import Source
+from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.persistence.formats import format_of
+from tgmm.progress import progress_bar
+from tgmm.random_state import as_generator
+from tgmm.selection import Selection, select
+
+SAMPLED_ROWS = 65536  # rows drawn at a time
+
+
+def fit(options: Namespace) -> None:
+    """Fit or choose a mixture; report, save and draw it."""
+    _check_outputs(options)
+    with tempfile.TemporaryDirectory() as folder:
+        source = tables.open_table(options.data, options.columns)
+        rows = tables.readable(source, options.data, Path(folder))
+        n_rows = tables.count(rows)
+        selection = _selected(rows, n_rows, options)
+        best = selection.best_
+        if source.feature_names is not None:
+            best.feature_names_in_ = np.array(source.feature_names, dtype=object)
+        _warn(selection)
+        if options.plot is not None:
+            _draw(selection, rows, options.plot)
+    if options.out is not None:
+        best.save(options.out)
+    arguments = (selection, str(options.data), n_rows)
+    print(report.as_json(report.describe_fit(*arguments)) if options.json else report.fit_text(*arguments))
+
+
+def _check_outputs(options: Namespace) -> None:
+    """Raise an error now for what would be one after a long fit."""
+    if options.out is not None:
+        format_of(options.out)
+    if options.plot is not None:
+        from tgmm.plotting.style import picture_formats
+
+        if options.plot.suffix not in picture_formats():
+            raise ValueError(f"{options.plot}: a picture ends in one of {', '.join(picture_formats())}.")
+    for path in (options.out, options.plot):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no such folder.")
+
+
+def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
+    """Return the selection, in the units of the data."""
+    types = options.covariance or (["full"] if len(options.components) == 1 else list(STRUCTURES))
+    if not options.scale:
+        return _select(rows, types, options)
+    shift, scale = scaling.moments(GaussianMixture(covariance_type="diag", device=options.device).fit(rows))
+
+    def standardised(batch: np.ndarray) -> np.ndarray:
+        return ((batch - shift.numpy()) / scale.numpy()).astype(batch.dtype)
+
+    scaled = tables.Mapped(rows, standardised, None) if isinstance(rows, Source) else standardised(rows)
+    return scaling.in_units(_select(scaled, types, options), shift, scale, n_rows)
+
+
+def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
+    """Return the selection, in the units of the rows."""
+    priors = {}
+    if options.weight_concentration is not None:
+        priors["weight_concentration_prior"] = options.weight_concentration
+    if options.mean_precision is not None or options.degrees_of_freedom is not None:
+        priors |= _conjugate(rows, types, options)
+    start = {} if options.init is None else {"init_means": options.init}
+    return select(
+        rows,
+        options.components,
+        types,
+        options.criterion,
+        n_init=options.n_init,
+        tol=options.tol,
+        max_iter=options.max_iter,
+        reg_covar=options.reg_covar,
+        random_state=options.seed,
+        device=options.device,
+        verbose=options.progress,
+        **priors,
+        **start,
+    )
+
+
+def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any]:
+    """Return the priors of means and covariances, about the moments of the data."""
+    one = GaussianMixture(covariance_type=types[0], device=options.device).fit(rows)
+    priors: dict[str, Any] = {}
+    if options.mean_precision is not None:
+        priors |= {"mean_prior": one.means_[0], "mean_precision_prior": options.mean_precision}
+    if options.degrees_of_freedom is not None:
+        if len(types) * len(options.components) != 1:
+            raise ValueError("--degrees-of-freedom needs one number of components and one covariance type.")
+        psi = scaling.psi(one, options.components[0])
+        priors |= {"covariance_prior": psi, "degrees_of_freedom_prior": options.degrees_of_freedom}
+    return priors
+
+
+def _warn(selection: Selection) -> None:
+    """Say what is doubtful about the winner, and which cells failed."""
+    cell = selection.best_cell
+    if cell.reason:
+        warnings.warn(cell.reason, stacklevel=2)
+    if cell.status != "converged":
+        warnings.warn(f"the model is {cell.status}: raise --max-iter or --tol, or try other starts", stacklevel=2)
+    for failed in (cell for cell in selection.cells if cell.status == "failed"):
+        warnings.warn(f"{failed.covariance_type}, {failed.n_components} failed: {failed.reason}", stacklevel=2)
+
+
+def _draw(selection: Selection, rows: Any, path: Path) -> None:
+    from tgmm.plotting import plot_fit
+
+    drawn = tables.thinned(rows) if isinstance(rows, Source) else rows[:: -(-len(rows) // tables.DRAWN_ROWS)]
+    plot_fit(selection, torch.from_numpy(drawn)).savefig(path, dpi=150)  # tensors have no names to be missed
+
+
+def predict(options: Namespace) -> None:
+    """Write the label, probabilities and log-density of each row."""
+    model = GaussianMixture.load(options.model, device=options.device)
+    source = tables.open_table(options.data, options.columns or _columns(model, options.data))
+    n_components = model.means_.shape[0]
+    with _output(options.out) as file, progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar:
+        if not options.json:
+            names = ["label", *(f"probability_{k}" for k in range(n_components)), "log_density"]
+            _write_header(file, names)
+        for batch in tables.arrays(source):
+            rows = torch.from_numpy(batch)
+            labels, probabilities = model.predict(rows), model.predict_proba(rows)
+            columns = [labels.double()[:, None], probabilities.double(), model.score_samples(rows).double()[:, None]]
+            values = torch.cat([column.cpu() for column in columns], 1).numpy()
+            if options.json:
+                _write_records(file, values)
+            else:
+                np.savetxt(file, values, fmt=["%d"] + ["%.9g"] * (n_components + 1), delimiter=",")
+            bar.update(len(values))
+
+
+def _columns(model: GaussianMixture, path: Path) -> list[str] | None:
+    """Return the names of the features, where both the fit and the file have some."""
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None or tables.open_table(path, None).feature_names is None else list(names)
+
+
+def _write_records(file: BinaryIO, values: np.ndarray) -> None:
+    """Write one JSON object a line."""
+    for label, *probabilities, log_density in values.tolist():
+        record = {"label": int(label), "probabilities": probabilities, "log_density": log_density}
+        file.write(report.as_json(record).encode() + b"\n")
+
+
+def sample(options: Namespace) -> None:
+    """Write rows drawn from a model, and the components they come from."""
+    model = GaussianMixture.load(options.model, device="cpu")
+    names = report.names_of(model)
+    region = {"component": options.component, "confidence": options.confidence, "std_range": options.std_range}
+    generator = as_generator(options.seed)
+    with _output(options.out) as file:
+        if not options.json:
+            _write_header(file, [*names, "component"])
+        for first in range(0, max(options.rows, 1), SAMPLED_ROWS):
+            n_rows = min(SAMPLED_ROWS, options.rows - first)
+            rows, components = model.sample(n_rows, random_state=generator, **region)
+            if options.json:
+                for row, component in zip(rows.tolist(), components.tolist(), strict=True):
+                    record = dict(zip(names, row, strict=True)) | {"component": component}
+                    file.write(json.dumps(record).encode() + b"\n")
+            else:
+                values = torch.cat([rows.double(), components.double()[:, None]], 1).numpy()
+                np.savetxt(file, values, fmt=["%.9g"] * len(names) + ["%d"], delimiter=",")
+
+
+def info(options: Namespace) -> None:
+    """Describe a model."""
+    model = GaussianMixture.load(options.model, device="cpu")
+    if options.json:
+        print(report.as_json(report.describe(model)))
+        return
+    print(report.model_text(model))
+    if model.n_iter_:
+        state = "converged" if model.converged_ else "not converged"
+        print(f"\nfitted in {model.n_iter_} EM iterations, {state}; average log-likelihood {model.lower_bound_:.6f}")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Open a file that takes its name when it is complete, or the standard output."""
+    if path is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with replacing(path) as file:
+        yield file
+
+
+def _write_header(file: BinaryIO, names: list[str]) -> None:
+    quoted = (f'"{name}"' if set(name) & set(',"\n') else name for name in (n.replace('"', '""') for n in names))
+    file.write(",".join(quoted).encode() + b"\n")

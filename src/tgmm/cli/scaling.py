@@ -1,0 +1,80 @@
+"""Fits in standardised units, with the model in the units of the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from torch import Tensor
+
+from tgmm.covariance import structure_named
+from tgmm.estimation import Result
+from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.parameters import Parameters
+from tgmm.selection import Cell, Selection
+
+STRUCTURE_IN_UNITS = {"spherical": "diag", "tied_spherical": "tied_diag"}  # equal variances are no longer equal
+
+
+def in_units(selection: Selection, shift: Tensor, scale: Tensor, weight: float) -> Selection:
+    """Return a selection that was made from (x - shift) / scale as one from x.
+
+    The log-likelihoods change by the volume of the units, so that the criteria are those of the data.
+    """
+    volume = float(scale.log().sum())
+    cells = {cell: _cell_in_units(cell, volume, weight) for cell in selection.cells}
+    best = model_in_units(selection.best_, shift, scale, volume)
+    return Selection(best, cells[selection.best_cell], tuple(cells.values()), selection.criterion)
+
+
+def _cell_in_units(cell: Cell, volume: float, weight: float) -> Cell:
+    change = weight * volume
+    return replace(
+        cell,
+        log_likelihood=cell.log_likelihood - change,
+        bic=cell.bic + 2 * change,
+        aic=cell.aic + 2 * change,
+        icl=cell.icl + 2 * change,
+        held_out=cell.held_out - volume,
+    )
+
+
+def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, volume: float) -> GaussianMixture:
+    """Return a model of (x - shift) / scale as one of x; of spherical structures, a diagonal one."""
+    n_components, n_features = model._parameters.means.shape
+    structure = structure_named(STRUCTURE_IN_UNITS.get(model._structure_name, model._structure_name))
+    covariances = model._parameters.covariances
+    if structure is not model._structure:
+        covariances = model._structure.variances(covariances, n_features)
+    parameters = Parameters(
+        model._parameters.weights,
+        shift + model._parameters.means * scale,
+        structure.rescale(covariances, scale),
+    )
+    result = Result(
+        parameters=parameters,
+        structure=structure,
+        converged=model.converged_,
+        n_iter=model.n_iter_,
+        log_likelihood=model.lower_bound_ - volume,
+        history=[value - volume for value in model.objective_history_],
+        regularisation=model.reg_covar_ * scale.square(),
+        notes=[],
+    )
+    moved = GaussianMixture(n_components, n_features, structure.name)
+    moved.n_features_in_ = n_features
+    return moved._adopt(result, model._dtype)
+
+
+def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviations (d,) of the data, from a fit of one diagonal component."""
+    return model.means_[0].cpu().double(), model.covariances_[0].cpu().double().sqrt()
+
+
+def psi(model: GaussianMixture, n_components: int) -> Tensor:
+    """Return the scale of mclust's default prior, the data's covariance over K^(2/d), from a fit of one component.
+
+    Source: Fraley & Raftery 2007, Journal of Classification 24.
+    """
+    covariance = model.covariances_ if model._structure.pooled else model.covariances_[0]
+    return covariance / math.pow(n_components, 2 / model.means_.shape[1])

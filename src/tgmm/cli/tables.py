@@ -1,0 +1,107 @@
+"""Data files as rows: chosen columns, in memory where they fit, and a part of them to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
+from tgmm.data.opening import open_path
+from tgmm.data.source import as_batch
+from tgmm.outputs import collect
+
+IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
+DRAWN_ROWS = 5000
+
+
+class Mapped(Source):
+    """Rows of a source, batch by batch through a function.
+
+    Parameters
+    ----------
+    source : Source
+    function : callable
+        From rows (c, d) to rows (c, m), arrays.
+    feature_names : sequence of str or None
+    """
+
+    def __init__(
+        self, source: Source, function: Callable[[np.ndarray], np.ndarray], feature_names: Sequence[str] | None
+    ) -> None:
+        self.source, self.function = source, function
+        self.n_rows, self.feature_names = source.n_rows, feature_names
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the mapped batches."""
+        return (self.function(rows) for rows in arrays(self.source))
+
+
+def arrays(source: Source) -> Iterator[np.ndarray]:
+    """Yield the batches of a source as arrays in a float type."""
+    return (as_batch(item, number).rows.numpy() for number, item in enumerate(source))
+
+
+def open_table(path: Path, columns: Sequence[str] | None) -> Source:
+    """Return the rows of a file, by its suffix.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For a file that cannot be read, and columns that it does not have.
+    """
+    source = open_path(path)
+    if columns is None:
+        return source
+    if isinstance(source, TextSource):
+        return TextSource(path, columns)
+    if isinstance(source, ArrowSource):
+        return ArrowSource(source.dataset, columns)
+    n_columns = next(arrays(source)).shape[1]
+    names = [str(j) for j in range(n_columns)]
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise ValueError(f"columns {missing} are not in {str(path)!r}, which has {n_columns} of them, from 0.")
+    chosen = [names.index(name) for name in columns]
+    return Mapped(source, lambda rows: rows[:, chosen], None)
+
+
+def readable(source: Source, path: Path, folder: Path) -> Any:
+    """Return what to fit: an array where the rows fit into memory, else what is fast to read again and again.
+
+    Text is read once, and what is too large of it goes to a file in the folder.
+    """
+    size = path.stat().st_size if path.is_file() else IN_MEMORY + 1
+    if isinstance(source, ParquetSource | ArrowSource) and source.n_rows is not None:
+        size = 8 * source.n_rows * len(source.columns)
+    if size <= IN_MEMORY:
+        return np.concatenate(list(arrays(source)))
+    if isinstance(source, TextSource):
+        collect(arrays(source), folder / "rows.npy", None)
+        return open_path(folder / "rows.npy")
+    return source
+
+
+def count(rows: Any) -> int:
+    """Return the number of rows, reading them only where a source does not know."""
+    if not isinstance(rows, Source):
+        return len(rows)
+    return sum(batch.shape[0] for batch in arrays(rows)) if rows.n_rows is None else rows.n_rows
+
+
+def thinned(rows: Source) -> np.ndarray:
+    """Return a few thousand rows, evenly spread over the source, in one pass."""
+    kept: list[np.ndarray] = []
+    stride, position, count = 1, 0, 0
+    for batch in arrays(rows):
+        chosen = batch[-position % stride :: stride]
+        kept.append(np.array(chosen))
+        position, count = position + batch.shape[0], count + chosen.shape[0]
+        while count > DRAWN_ROWS:
+            kept = [np.concatenate(kept)[::2]]
+            count, stride = kept[0].shape[0], 2 * stride
+    return np.concatenate(kept)

@@ -1,0 +1,93 @@
+"""Delimited text as a source: what is read, and what cannot be."""
+
+import numpy as np
+import pytest
+
+from tgmm import GaussianMixture
+from tgmm.data import TextSource
+from tgmm.data import source as sources
+
+
+def written(tmp_path, text, name="data.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def rows(source):
+    return np.concatenate(list(source))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a,b\n1,2\n3,4\n", ["a", "b"]),
+        ("a;b\n1;2\n3;4", ["a", "b"]),
+        ("a\tb\r\n1\t2\r\n3\t4\r\n", ["a", "b"]),
+        ("a b\n1   2\n3 4\n", ["a", "b"]),
+        ('"a","b"\n"1",2\n\n3,"4"\n', ["a", "b"]),
+        ("\ufeffa,b\n1,2\n3,4\n", ["a", "b"]),
+        ("1,2\n3,4\n", None),
+        ("1e0,+2.0\n 3 , 4\n", None),
+    ],
+)
+def test_dialects(tmp_path, text, names):
+    source = TextSource(written(tmp_path, text))
+    assert source.feature_names == names
+    assert rows(source).tolist() == [[1, 2], [3, 4]]
+    assert rows(source).tolist() == [[1, 2], [3, 4]], "a source is read as often as asked"
+
+
+def test_columns_are_chosen_and_ordered(tmp_path):
+    path = written(tmp_path, "a,kind,b\n1,x,2\n3,y,4\n")
+    source = TextSource(path, ["b", "a"])
+    assert rows(source).tolist() == [[2, 1], [4, 3]]
+    assert source.feature_names == ["b", "a"]
+    unnamed = TextSource(written(tmp_path, "1,2,5\n3,4,6\n", "unnamed.csv"), ["2", "0"])
+    assert rows(unnamed).tolist() == [[5, 1], [6, 3]]
+
+
+def test_a_single_column(tmp_path):
+    assert rows(TextSource(written(tmp_path, "x\n1\n2\n3\n"))).tolist() == [[1], [2], [3]]
+
+
+def test_many_rows_come_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "READ_BYTES", 1000)
+    X = np.random.default_rng(0).normal(size=(1000, 3))
+    np.savetxt(tmp_path / "x.csv", X, delimiter=",", fmt="%.17g", header="a,b,c", comments="")
+    batches = list(TextSource(tmp_path / "x.csv"))
+    assert len(batches) == 25
+    np.testing.assert_array_equal(np.concatenate(batches), X)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3,x\n", r"line 3, column 'b': 'x' is not a number"),
+        ("a,b\n1,2\n\n,4\n", r"line 4, column 'a': a value is missing"),
+        ("a,b\n1,2\n3\n", r"line 3, column 'b': a value is missing"),
+        ("1,2\n3,NA\n", r"line 2, column '1': 'NA' is not a number"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):
+    source = TextSource(written(tmp_path, text))
+    with pytest.raises(ValueError, match=message):
+        list(source)
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(ValueError, match="is empty"):
+        TextSource(written(tmp_path, ""))
+    with pytest.raises(ValueError, match=r"columns \['c'\] are not in the table; it has \['a', 'b'\]"):
+        TextSource(written(tmp_path, "a,b\n1,2\n"), ["c"])
+    with pytest.raises(FileNotFoundError):
+        TextSource(tmp_path / "none.csv")
+    assert not list(TextSource(written(tmp_path, "a,b\n")))
+
+
+def test_a_path_is_fitted_as_the_array_is(tmp_path, blobs):
+    np.savetxt(tmp_path / "blobs.csv", blobs, delimiter=",", fmt="%.17g", header="a,b,c", comments="")
+    streamed = GaussianMixture(3, random_state=0).fit(tmp_path / "blobs.csv")
+    whole = GaussianMixture(3, random_state=0).fit(blobs)
+    np.testing.assert_allclose(streamed.means_, whole.means_, rtol=1e-9, atol=1e-9)
+    assert list(streamed.feature_names_in_) == ["a", "b", "c"]
