@@ -412,9 +412,9 @@ def test_a_source_that_changes_is_refused(rows):
 def test_paths_that_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         model().fit(tmp_path / "nothing.npy")
-    (tmp_path / "rows.txt").write_text("1 2")
+    (tmp_path / "rows.doc").write_text("1 2")
     with pytest.raises(ValueError, match=r"no kind.*\.npy"):
-        model().fit(tmp_path / "rows.txt")
+        model().fit(tmp_path / "rows.doc")
     np.save(tmp_path / "three.npy", np.zeros((2, 2, 2)))
     with pytest.raises(ValueError, match="2D array"):
         model().fit(tmp_path / "three.npy")
