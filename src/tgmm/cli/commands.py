@@ -138,15 +138,14 @@ def predict(options: Namespace) -> None:
     model = GaussianMixture.load(options.model, device=options.device)
     source = tables.open_table(options.data, options.columns or _columns(model, options.data))
     n_components = model.means_.shape[0]
+    if hasattr(model, "feature_names_in_"):
+        del model.feature_names_in_  # the columns have been matched, and arrays have no names
     with _output(options.out) as file, progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar:
         if not options.json:
             names = ["label", *(f"probability_{k}" for k in range(n_components)), "log_density"]
             _write_header(file, names)
-        for batch in tables.arrays(source):
-            rows = torch.from_numpy(batch)
-            labels, probabilities = model.predict(rows), model.predict_proba(rows)
-            columns = [labels.double()[:, None], probabilities.double(), model.score_samples(rows).double()[:, None]]
-            values = torch.cat([column.cpu() for column in columns], 1).numpy()
+        for rows in tables.arrays(source):
+            values = np.column_stack([model.predict(rows), model.predict_proba(rows), model.score_samples(rows)])
             if options.json:
                 _write_records(file, values)
             else:
