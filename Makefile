@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-to-run
 DEV_STAMP := $(VENV)/.installed-to-develop
+DOCS_STAMP := $(VENV)/.installed-to-document
 REQUIREMENTS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet -c constraints.txt
 
@@ -22,13 +23,15 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test env env-dev check lint format types imports wheel constraints clean
+.PHONY: help demo test docs test-docs env env-dev check lint format types imports wheel constraints clean
 
 help:
 	@echo "make demo         fit Old Faithful, print a report, draw and save it in build/demo/, sample from the saved model"
 	@echo "make test         run every test, doctest and README example"
 	@echo "make check        lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"
+	@echo "make docs         build the site in build/docs/, tutorials and pictures included; warnings are errors"
+	@echo "make test-docs    try the site in a browser (chromium and chromedriver; skipped where they are not installed)"
 	@echo "make wheel        build dist/"
 	@echo "make constraints  rewrite constraints.txt with the newest versions"
 	@echo "make clean        remove everything that was built, .venv included"
@@ -38,6 +41,12 @@ demo: $(RUN_STAMP)
 
 test: $(RUN_STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+docs: $(DOCS_STAMP)
+	$(ONE_THREAD) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs
+
+test-docs: docs $(RUN_STAMP)
+	$(BIN)/python -m pytest docs/tests
 
 env: $(RUN_STAMP)
 
@@ -71,7 +80,7 @@ constraints:
 	build/constraints-venv/bin/python tools/freeze_constraints.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist docs/tutorials .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -80,6 +89,10 @@ $(BIN)/python:
 
 $(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(DOCS_STAMP): $(REQUIREMENTS) | $(BIN)/python
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 $(DEV_STAMP): $(REQUIREMENTS) | $(BIN)/python

@@ -1,0 +1,84 @@
+"""How Sphinx builds the site. Nothing is fetched: fonts, scripts and MathJax come with installed packages."""
+
+import tgmm
+
+project = "tgmm"
+author = "The tgmm developers"
+copyright = author
+version = release = tgmm.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["tests", "tutorials/*.py", "tutorials/*.ipynb"]
+default_role = "code"
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+# ------------------------------------------------------------------------------------------------------ reference
+
+autodoc_typehints = "none"  # the docstrings say it, in words
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# ------------------------------------------------------------------------------------------- pictures and tutorials
+
+plot_include_source = False
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 144)]
+plot_rcparams = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+plot_apply_rcparams = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/tutorials",
+    "gallery_dirs": "tutorials",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("matplotlib",),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "write_computation_times": False,
+    "min_reported_time": 1e6,
+    "remove_config_comments": True,
+    "copyfile_regex": "",
+    "plot_gallery": True,
+}
+
+# ----------------------------------------------------------------------------------------------------------- pages
+
+html_theme = "pydata_sphinx_theme"
+html_title = "tgmm"
+html_logo = html_favicon = "_static/tgmm.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["tgmm.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "tgmm"},
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "back_to_top_button": False,
+}
+html_sidebars = {"index": [], "quickstart": [], "changelog": [], "performance": [], "scaling": []}
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

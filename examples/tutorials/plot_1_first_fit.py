@@ -1,0 +1,8 @@
+"""
+A first fit
+===========
+
+Two features.
+"""
+
+print(1)
