@@ -1,6 +1,10 @@
 """How Sphinx builds the site. Nothing is fetched: fonts, scripts and MathJax come with installed packages."""
 
+import os
+from pathlib import Path
+
 import tgmm
+from tgmm.cli.arguments import parser
 
 project = "tgmm"
 author = "The tgmm developers"
@@ -82,3 +86,17 @@ html_sidebars = {"index": [], "quickstart": [], "changelog": [], "performance": 
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+# ---------------------------------------------------------------------------------------- the help of the command line
+
+
+def write_help(folder: Path) -> None:
+    """Write what `tgmm COMMAND --help` prints to a file for each command."""
+    os.environ["COLUMNS"] = "96"
+    folder.mkdir(parents=True, exist_ok=True)
+    commands = next(action for action in parser()._actions if action.choices)
+    for name, command in commands.choices.items():
+        (folder / f"{name}.txt").write_text(command.format_help())
+
+
+write_help(Path(__file__).parents[1] / "build" / "help")
