@@ -40,7 +40,7 @@ class Mixture:
         weights, n_features = self.parameters.weights, self.parameters.means.shape[1]
         return weights.log() - 0.5 * (n_features * math.log(2 * math.pi) + self.factor.log_det)
 
-    @property
+    @cached_property
     def smallest_variance(self) -> float:
         """The smallest variance of any feature in any component."""
         return float(self.structure.variances(self.parameters.covariances, self.parameters.means.shape[1]).amin())
@@ -59,6 +59,11 @@ class Mixture:
     def log_joint(self, deviations: Tensor) -> Tensor:
         """Return log(weight_k p_k) of rows with these deviations (K, c, d) from the means, (K, c)."""
         return self.log_constants[:, None] - 0.5 * self.factor.whiten(deviations).square().sum(-1)
+
+    @cached_property
+    def amplification_about_origin(self) -> float:
+        """The largest amplification over the components in sums about the origin."""
+        return float(self.amplification(torch.zeros_like(self.parameters.means[:1])).amax())
 
     def amplification(self, centre: Tensor) -> Tensor:
         """Return by how much rounding in sums about centre is amplified in the variances, (K,).

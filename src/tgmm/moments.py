@@ -8,9 +8,17 @@ one of three moments; the kernels only ever see this interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the row and column indices of the upper triangle, (q,) each, row by row."""
+    i, j = torch.triu_indices(n_features, n_features, device=device)
+    return i, j
 
 
 class Moment(ABC):
@@ -42,12 +50,12 @@ class Outer(Moment):
 
     def of(self, rows: Tensor) -> Tensor:
         """Return the upper triangle of the outer products."""
-        i, j = torch.triu_indices(rows.shape[-1], rows.shape[-1], device=rows.device)
+        i, j = upper_triangle(rows.shape[-1], rows.device)
         return rows[..., i] * rows[..., j]
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the upper triangle of one matrix product."""
-        i, j = torch.triu_indices(rows.shape[-1], rows.shape[-1], device=rows.device)
+        i, j = upper_triangle(rows.shape[-1], rows.device)
         return (rows.T @ (weights[:, None] * rows))[i, j]
 
     def fill(self, z: Tensor, out: Tensor) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance.base import CovarianceCollapse, CovarianceStructure, Factor, require_positive
-from tgmm.moments import Outer
+from tgmm.moments import Outer, upper_triangle
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,20 @@ class FullFactor(Factor):
         """Return W' W times each vector."""
         return (self.inverse_root.mT @ (self.inverse_root @ vectors[..., None]))[..., 0]
 
+    @cached_property
     def precision(self) -> Tensor:
-        """Return the precision matrices, (B, d, d)."""
+        """The precision matrices, (B, d, d)."""
         return self.inverse_root.mT @ self.inverse_root
 
     def coefficients(self) -> Tensor:
         """Return the upper triangle of the precision, off-diagonal entries doubled."""
-        precision = self.precision()
-        n_features = precision.shape[-1]
-        i, j = torch.triu_indices(n_features, n_features, device=precision.device)
-        return precision[:, i, j] * torch.where(i == j, 1.0, 2.0)
+        i, j = upper_triangle(self.precision.shape[-1], self.precision.device)
+        return self.precision[:, i, j] * (2.0 - (i == j).to(self.precision.dtype))
 
     def amplification(self, second: Tensor) -> Tensor:
         """Return the infinity norm of D P D."""
         root = second.sqrt()  # (K, d)
-        return (root * (self.precision().abs() @ root[..., None])[..., 0]).amax(-1)
+        return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
 
     def select(self, component: int) -> FullFactor:
         """Return the factor of one component."""
@@ -70,7 +70,7 @@ class Full(CovarianceStructure):
 
     def unpack(self, packed: Tensor, n_features: int) -> Tensor:
         """Return symmetric matrices from their upper triangles."""
-        i, j = torch.triu_indices(n_features, n_features, device=packed.device)
+        i, j = upper_triangle(n_features, packed.device)
         matrices = packed.new_empty(packed.shape[0], n_features, n_features)
         matrices[:, i, j] = packed
         matrices[:, j, i] = packed
@@ -78,8 +78,7 @@ class Full(CovarianceStructure):
 
     def pack(self, covariances: Tensor) -> Tensor:
         """Return the upper triangles."""
-        n_features = covariances.shape[-1]
-        i, j = torch.triu_indices(n_features, n_features, device=covariances.device)
+        i, j = upper_triangle(covariances.shape[-1], covariances.device)
         return covariances[:, i, j]
 
     def variances(self, covariances: Tensor, n_features: int) -> Tensor:

@@ -19,14 +19,17 @@ def resolution(kernel: Kernel) -> float:
     return torch.finfo(kernel.dtype).eps / TOLERANCE[kernel.dtype]
 
 
-def is_precise(kernel: Kernel, mixture: Mixture, centre: Tensor, widest: torch.dtype) -> bool:
-    """Whether the kernel's sums about centre give the mixture's variances precisely.
+def is_precise(kernel: Kernel, mixture: Mixture, centre: Tensor | None, widest: torch.dtype) -> bool:
+    """Whether the kernel's sums about centre (K, d), or the origin, give the mixture's variances precisely.
 
     In the widest float type, sums that no other centre would improve are as precise as can be.
     """
     if mixture.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
         return False  # squares underflow
-    amplification = float(mixture.amplification(centre).amax())
+    if centre is None or centre.shape[0] == 1:
+        amplification = mixture.amplification_about_origin
+    else:
+        amplification = float(mixture.amplification(centre).amax())
     if resolution(kernel) * amplification <= 1:
         return True
     best = float(mixture.amplification(mixture.parameters.means).amax())
@@ -35,6 +38,5 @@ def is_precise(kernel: Kernel, mixture: Mixture, centre: Tensor, widest: torch.d
 
 def first_precise(kernels: list[Kernel], mixture: Mixture) -> int:
     """Return the index of the first kernel whose joint log-densities are precise; the last always serves."""
-    origin = torch.zeros_like(mixture.parameters.means[:1])
     last = len(kernels) - 1
-    return next((i for i in range(last) if is_precise(kernels[i], mixture, origin, kernels[last].dtype)), last)
+    return next((i for i in range(last) if is_precise(kernels[i], mixture, None, kernels[last].dtype)), last)
