@@ -10,6 +10,8 @@ import pytest
 import torch
 
 HAS_ACCELERATOR = torch.cuda.is_available()
+if not HAS_ACCELERATOR:
+    os.environ["TRITON_INTERPRET"] = "1"  # before triton is first imported: its kernels then run on the CPU
 
 
 def pytest_collection_modifyitems(items):

@@ -12,7 +12,6 @@ from tgmm.covariance import CovarianceCollapse, CovarianceStructure, structure_n
 from tgmm.data.batches import Batches, chunks
 from tgmm.data.frame import Frame, Summary
 from tgmm.em.acceleration import Squarem
-from tgmm.em.assignment import Given, hard, soft
 from tgmm.em.climb import Climb
 from tgmm.em.expectation import Expectation
 from tgmm.em.regularisation import Regularisation
@@ -20,6 +19,7 @@ from tgmm.em.restarts import best_run
 from tgmm.em.run import Progress, Run
 from tgmm.em.step import Maximisation
 from tgmm.em.stopping import Stopping
+from tgmm.kernels.assignment import Given, hard, soft
 from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture

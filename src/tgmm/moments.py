@@ -29,6 +29,10 @@ class Moment(ABC):
         """Return q, the number of features."""
 
     @abstractmethod
+    def pairs(self, n_features: int) -> Tensor | None:
+        """Return the pairs of features (2, q) whose products the moments are, or None for the sum of all squares."""
+
+    @abstractmethod
     def of(self, rows: Tensor) -> Tensor:
         """Return the moments (..., q) of rows (..., d)."""
 
@@ -47,6 +51,10 @@ class Outer(Moment):
     def size(self, n_features: int) -> int:
         """Return d (d + 1) / 2."""
         return n_features * (n_features + 1) // 2
+
+    def pairs(self, n_features: int) -> Tensor:
+        """Return the pairs i <= j."""
+        return torch.triu_indices(n_features, n_features)
 
     def of(self, rows: Tensor) -> Tensor:
         """Return the upper triangle of the outer products."""
@@ -74,6 +82,10 @@ class Square(Moment):
         """Return d."""
         return n_features
 
+    def pairs(self, n_features: int) -> Tensor:
+        """Return each feature with itself."""
+        return torch.arange(n_features).expand(2, -1)
+
     def of(self, rows: Tensor) -> Tensor:
         """Return the squares."""
         return rows.square()
@@ -93,6 +105,10 @@ class Norm(Moment):
     def size(self, n_features: int) -> int:
         """Return 1."""
         return 1
+
+    def pairs(self, n_features: int) -> None:
+        """Return None: the one moment is a sum."""
+        return None
 
     def of(self, rows: Tensor) -> Tensor:
         """Return the squared norms, (..., 1)."""

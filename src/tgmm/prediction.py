@@ -10,7 +10,7 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.data.batches import TensorBatches, chunks
 from tgmm.data.frame import Frame
-from tgmm.em.assignment import soft
+from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import BITS
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.guard import first_precise

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tgmm.data.batches import chunks
-from tgmm.em.assignment import soft
 from tgmm.em.expectation import Expectation
+from tgmm.kernels.assignment import soft
 from tgmm.kernels.centred import Centred
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters

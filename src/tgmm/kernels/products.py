@@ -33,7 +33,7 @@ class Products(Kernel):
         self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
     ) -> Statistics:
         """Return the statistics about the frame's origin; centre is not used."""
-        eta = self._bits(mixture.natural.eta)
+        eta = self.bits(mixture.natural.eta)
         pooling = self.structure.pooled and self.pooled_second is None
         n_sums = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
         sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=widen(self.shift).device)
@@ -55,9 +55,9 @@ class Products(Kernel):
             totals[2] += phi.shape[1] if weights is None else widen(weights).sum()
         if pooling:
             self.pooled_second = second
-        return self._statistics(sums, totals, mixture)
+        return self.statistics(sums, totals, mixture)
 
-    def _statistics(self, sums: Tensor, totals: Tensor, mixture: Mixture) -> Statistics:
+    def statistics(self, sums: Tensor, totals: Tensor, mixture: Mixture) -> Statistics:
         """Return the statistics of sums (K, 1 + d [+ q]) and totals (3,), with what pooled structures left out."""
         first, second = sums[:, 1 : 1 + self.n_features], sums[:, 1 + self.n_features :]
         offset = -totals[2] * self.frame.log_volume
@@ -79,12 +79,12 @@ class Products(Kernel):
         """Return the joint log-densities by one product, and the shared part by another."""
         eta, shared = mixture.natural
         phi = self._features(rows, with_moments=True)
-        joint = self._bits(eta) @ phi[: eta.shape[1]]
+        joint = self.bits(eta) @ phi[: eta.shape[1]]
         if shared is None:
             return joint, joint.new_zeros(joint.shape[1])
-        return joint, self._bits(shared) @ phi[1 + self.n_features :]
+        return joint, self.bits(shared) @ phi[1 + self.n_features :]
 
-    def _bits(self, coefficients: Tensor) -> Tensor:
+    def bits(self, coefficients: Tensor) -> Tensor:
         """Return natural parameters in bits, in the kernel's float type."""
         return (coefficients * BITS).to(self.dtype).to(self.device)
 

@@ -1,0 +1,218 @@
+"""The fused kernels against plain products in float64: on a GPU where there is one, else in Triton's interpreter."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from support import COVARIANCE_TYPES, TIED_TYPES
+
+pytest.importorskip("triton")
+
+from cases import explicit_start, fit_quietly, mixture
+
+from tgmm import GaussianMixture
+from tgmm.covariance import STRUCTURES
+from tgmm.data.batches import TensorBatches
+from tgmm.data.frame import Frame
+from tgmm.kernels import choose, fused
+from tgmm.kernels.assignment import Given, hard, soft
+from tgmm.kernels.products import Products
+from tgmm.mixture import Mixture
+from tgmm.parameters import Parameters
+
+DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+CPU = torch.device("cpu")
+SUMS = ("mass", "first", "second")
+
+# Which form serves how many components and features, see `tgmm.kernels.fused`.
+ALONE = [(covariance_type, 5, 3) for covariance_type in COVARIANCE_TYPES]
+REMADE = [("full", 150, 8), ("diag", 150, 20), ("spherical", 150, 40), ("tied_full", 150, 40), ("tied_diag", 150, 40)]
+STORED = [
+    ("full", 20, 23),
+    ("diag", 70, 70),
+    ("spherical", 70, 150),
+    ("tied_spherical", 70, 150),
+    ("tied_full", 70, 150),
+]
+
+
+def problem(covariance_type, n_components, n_features, *, n=250, weighted=False):
+    """Rows (float32), a mixture that overlaps on them, in their frame, and the arguments of a kernel."""
+    structure, generator = STRUCTURES[covariance_type], torch.Generator().manual_seed(0)
+    rows = 3 + 2 * torch.randn(n, n_features, generator=generator)
+    frame = Frame.of(rows.double().mean(0), rows.double().var(0), torch.float32, isotropic=structure.isotropic)
+    means = 0.5 * torch.randn(n_components, n_features, dtype=torch.float64, generator=generator)
+    n_covariances = structure.n_covariances(n_components)
+    roots = torch.randn(n_covariances, n_features, n_features, dtype=torch.float64, generator=generator)
+    roots = torch.eye(n_features) + 0.3 / n_features**0.5 * roots
+    matrices = roots @ roots.mT
+    covariances = {
+        "full": matrices,
+        "diag": matrices.diagonal(dim1=1, dim2=2),
+        "spherical": matrices.diagonal(dim1=1, dim2=2).mean(1),
+    }[structure.form]
+    weights = 0.1 + torch.rand(n_components, dtype=torch.float64, generator=generator)
+    start = Mixture.of(Parameters(weights / weights.sum(), means, covariances), structure)
+    sample_weights = torch.rand(n, dtype=torch.float64, generator=generator) if weighted else None
+    return TensorBatches(rows, sample_weights), start, (structure, frame, n_components)
+
+
+def fused_kernel(arguments, batches, start):
+    """A fused kernel past its first pass."""
+    kernel = fused.Fused(*arguments, torch.float32, DEVICE)
+    if start.structure.pooled:
+        kernel.expectation(batches, start, soft)
+    return kernel
+
+
+def assert_close(statistics, expected, tolerance=1e-5):
+    """Equal relative to the largest sum of each kind."""
+    for name in (*SUMS, "log_likelihood", "objective", "weight"):
+        actual, reference = getattr(statistics, name).cpu(), getattr(expected, name)
+        assert actual.dtype == torch.float64
+        assert actual.shape == reference.shape, name
+        error = (actual - reference).abs().max() / reference.abs().max()
+        assert error <= tolerance, f"{name} is {float(error):.2g} off"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("covariance_type", "n_components", "n_features"), [*ALONE, *REMADE, *STORED])
+def test_statistics_are_those_of_plain_products(covariance_type, n_components, n_features, weighted):
+    batches, start, arguments = problem(covariance_type, n_components, n_features, weighted=weighted)
+    kernel = fused_kernel(arguments, batches, start)
+    kernel.rows = 170  # two chunks, neither of them whole tiles
+    expected = Products(*arguments, torch.float64, CPU).expectation(batches, start, soft)
+    assert_close(kernel.expectation(batches, start, soft), expected)
+
+
+@pytest.mark.parametrize(
+    ("cases", "alone", "stored"), [(ALONE, True, False), (REMADE, False, False), (STORED, False, True)]
+)
+def test_the_cases_take_the_form_they_are_meant_for(cases, alone, stored):
+    for case in cases:
+        _, _, arguments = problem(*case, n=200)
+        tiles = fused.Fused(*arguments, torch.float32, DEVICE).tiles
+        assert (tiles.alone, tiles.stored) == (alone, stored)
+
+
+@pytest.mark.parametrize("case", [ALONE[0], REMADE[0], STORED[0]])
+def test_sums_are_added_up_the_same_way_every_time(case, monkeypatch):
+    monkeypatch.setattr(fused, "FLUSH", 32)
+    batches, start, arguments = problem(*case)
+    kernel = fused_kernel(arguments, batches, start)
+    first, second = (kernel.expectation(batches, start, soft) for _ in range(2))
+    assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in SUMS)
+    assert_close(first, Products(*arguments, torch.float64, CPU).expectation(batches, start, soft))
+
+
+@pytest.mark.parametrize("covariance_type", TIED_TYPES)
+def test_the_first_pass_of_a_pooled_structure_sums_second_moments(covariance_type):
+    batches, start, arguments = problem(covariance_type, 5, 3)
+    kernel = fused.Fused(*arguments, torch.float32, DEVICE)
+    expected = Products(*arguments, torch.float64, CPU).expectation(batches, start, soft)
+    assert_close(kernel.expectation(batches, start, soft), expected)
+    assert_close(kernel.expectation(batches, start, soft), expected)
+
+
+@pytest.mark.parametrize("case", [ALONE[0], STORED[0]])
+@pytest.mark.parametrize("kind", ["hard", "given", "other structure"])
+def test_what_does_not_fit_goes_to_plain_products(case, kind):
+    batches, start, arguments = problem(*case)
+    n_components = arguments[2]
+    if kind == "other structure":
+        parameters = Parameters(start.parameters.weights, start.parameters.means, torch.ones(1, dtype=torch.float64))
+        start = Mixture.of(parameters, STRUCTURES["tied_spherical"])
+    labels = torch.arange(batches.n_rows) % n_components
+    assignment = {"hard": hard, "given": Given(labels), "other structure": soft}[kind]
+    expected = Products(*arguments, torch.float32, DEVICE).expectation(batches, start, assignment)
+    actual = fused.Fused(*arguments, torch.float32, DEVICE).expectation(batches, start, assignment)
+    assert all(torch.equal(getattr(actual, name), getattr(expected, name)) for name in SUMS)
+
+
+@pytest.mark.parametrize("case", [ALONE[1], REMADE[1], STORED[1]])
+def test_components_of_weight_0_and_rows_far_from_all_others_leave_sums_finite(case):
+    batches, start, arguments = problem(*case)
+    batches.rows[7] = 1e12
+    weights = start.parameters.weights.clone()
+    weights[0], weights[1] = 0, weights[0] + weights[1]
+    start = Mixture.of(Parameters(weights, start.parameters.means, start.parameters.covariances), start.structure)
+    actual = fused_kernel(arguments, batches, start).expectation(batches, start, soft)
+    expected = Products(*arguments, torch.float32, CPU).expectation(batches, start, soft)
+    assert actual.mass[0] == 0
+    assert torch.isfinite(actual.second).all()
+    torch.testing.assert_close(actual.mass.cpu(), expected.mass, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(actual.log_likelihood.cpu(), expected.log_likelihood, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("case", [ALONE[2], STORED[0]])
+def test_log_densities_are_those_of_plain_products(case):
+    batches, start, arguments = problem(*case)
+    joint, common = fused.Fused(*arguments, torch.float32, DEVICE).log_joint(batches.rows, start)
+    expected, _ = Products(*arguments, torch.float64, CPU).log_joint(batches.rows, start)
+    torch.testing.assert_close((joint + common).cpu().double(), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_fits_are_those_of_plain_products(covariance_type, monkeypatch):
+    X, _ = mixture(3, n=200)
+    weights, means, covariances = explicit_start(3, X, covariance_type, 3)
+    starts = {"init_weights": weights, "init_means": means, "init_covariances": covariances}
+    model = GaussianMixture(3, covariance_type=covariance_type, max_iter=5, tol=0, device=DEVICE, **starts)
+    X = X.astype(np.float32)
+    expected = fit_quietly(model, X).objective_history_
+    monkeypatch.setattr(
+        choose, "products_for", lambda dtype, device: fused.Fused if dtype == torch.float32 else Products
+    )
+    np.testing.assert_allclose(fit_quietly(model, X).objective_history_, expected, rtol=2e-6)
+
+
+COMPILE = """
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from tgmm.kernels import fused, fused_device
+
+SCALARS = ("n_rows", "n_components", "n_columns", "rows_per_slice")
+KINDS = dict.fromkeys(SCALARS, "i32") | dict.fromkeys(("left", "right"), "*i32")
+KINDS |= dict.fromkeys(("masses", "norm_sums", "sums"), "*fp64")
+
+def shared_memory(kernel, constants):
+    names = kernel.arg_names
+    constants = {name: value for name, value in constants.items() if name in names}
+    signature = {name: "constexpr" if name in constants else KINDS.get(name, "*fp32") for name in names}
+    constants = {(names.index(name),): value for name, value in constants.items()}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name][0] == "*"}
+    source = ASTSource(kernel, signature, constexprs=constants, attrs=aligned)
+    compiled = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": fused.WARPS})
+    assert compiled.asm["cubin"]
+    assert "wgmma.mma_async" in compiled.asm["ptx"]  # the chip's matrix units
+    return compiled.metadata.shared
+
+def constants(tiles, **more):
+    return dict(
+        N_FEATURES=128, WEIGHTED=True, STORED=tiles.stored, ALONE=tiles.alone, NORM=True, PRECISION="tf32x3",
+        LOWEST=fused.LIMITS.min, TINY=fused.LIMITS.tiny, COMPONENTS=tiles.components, FEATURES=tiles.features,
+        STEP=tiles.step, FLUSH=fused.FLUSH, **({} if tiles.stored else {"joints": None}), **more,
+    )
+
+for n_components, n_columns in ((64, 128), (1024, 64), (1024, 128)):
+    tiles = fused.Tiles.of(n_components, n_columns)
+    print(shared_memory(fused_device.sums_kernel, constants(tiles, ROWS=tiles.rows)))
+    if not tiles.alone:
+        print(shared_memory(fused_device.log_sum_kernel, constants(tiles, ROWS=fused.LOG_SUM_ROWS)))
+"""
+
+
+@pytest.mark.slow
+def test_kernels_compile_for_a_gpu_and_fit_its_shared_memory(tmp_path):
+    pytest.importorskip("triton.backends.nvidia")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    run = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    sizes = [int(line) for line in run.stdout.split()]
+    assert len(sizes) == 5
+    assert max(sizes) <= 99 << 10  # what a multiprocessor gives one program, compute capability 8.6 and 8.9
