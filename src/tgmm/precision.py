@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from torch import Tensor
 
@@ -19,3 +22,19 @@ def working_type(dtype: torch.dtype) -> torch.dtype:
     if dtype in (torch.float32, torch.float16, torch.bfloat16):
         return torch.float32
     return torch.float64
+
+
+@contextmanager
+def float32_products() -> Iterator[None]:
+    """Multiply float32 matrices in float32, whatever shorter type the user's global switches allow.
+
+    TF32 has 11 bits, bfloat16 8: statistics of that precision cannot carry variances.
+    """
+    with ExitStack() as restored:
+        mkldnn = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+        for backend in (torch.backends.cuda.matmul, mkldnn):
+            chosen = backend.fp32_precision
+            if chosen not in ("none", "ieee"):
+                restored.callback(setattr, backend, "fp32_precision", chosen)
+                backend.fp32_precision = "ieee"
+        yield

@@ -9,7 +9,7 @@ from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Kernel
 from tgmm.mixture import Mixture
-from tgmm.precision import widen
+from tgmm.precision import float32_products, widen
 from tgmm.statistics import Statistics
 
 
@@ -29,6 +29,7 @@ class Products(Kernel):
         self.joint = torch.empty(0, dtype=self.dtype, device=self.device)  # (K, rows)
         self.pooled_second: Tensor | None = None  # (1, q) float64
 
+    @float32_products()
     def expectation(
         self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
     ) -> Statistics:
@@ -75,6 +76,7 @@ class Products(Kernel):
             centre=torch.zeros_like(first[:1]),
         )
 
+    @float32_products()
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
         """Return the joint log-densities by one product, and the shared part by another."""
         eta, shared = mixture.natural

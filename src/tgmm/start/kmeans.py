@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from tgmm.precision import float32_products
 from tgmm.start.seeding import kmeans_plusplus
 
 MAX_ITER = 100
@@ -30,6 +31,7 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Ge
     return torch.from_numpy(model.cluster_centers_).to(rows.dtype)
 
 
+@float32_products()
 def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
     """Return the centres after Lloyd's iterations on the rows' device, (K, d).
 

@@ -1,0 +1,52 @@
+"""float32 products stay float32, whatever the user's global switches say."""
+
+import pytest
+import torch
+from cases import mixture
+
+from tgmm import GaussianMixture
+from tgmm.precision import float32_products
+
+SWITCHES = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
+
+@pytest.fixture(params=["medium", "high", "new switch"])
+def allowed(request):
+    """Shorter products allowed, by either of torch's ways to say so; put back afterwards."""
+    before = [switch.fp32_precision for switch in SWITCHES]
+    if request.param == "new switch":
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    else:
+        torch.set_float32_matmul_precision(request.param)
+    yield [switch.fp32_precision for switch in SWITCHES]
+    torch.set_float32_matmul_precision("highest")
+    for switch, value in zip(SWITCHES, before, strict=True):
+        switch.fp32_precision = value
+
+
+def test_switches_are_off_inside_and_as_they_were_afterwards(allowed):
+    assert allowed[0] == "tf32"
+    with float32_products():
+        assert all(switch.fp32_precision in ("none", "ieee") for switch in SWITCHES)
+    assert [switch.fp32_precision for switch in SWITCHES] == allowed
+
+
+def test_switches_are_as_they_were_after_an_error(allowed):
+    with pytest.raises(KeyError), float32_products():
+        raise KeyError
+    assert [switch.fp32_precision for switch in SWITCHES] == allowed
+
+
+def test_fits_and_predictions_multiply_in_float32(allowed, monkeypatch):
+    X = torch.from_numpy(mixture(0)[0]).float()
+    seen, multiply = set(), torch.mm
+
+    def watched(*args, **keywords):
+        seen.update(switch.fp32_precision for switch in SWITCHES)
+        return multiply(*args, **keywords)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    GaussianMixture(3, random_state=0).fit(X).score(X)
+    assert seen
+    assert seen <= {"none", "ieee"}
+    assert [switch.fp32_precision for switch in SWITCHES] == allowed
