@@ -10,8 +10,9 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.covariance import CovarianceStructure, structure_named
-from tgmm.data.frame import Summary, summarise
+from tgmm.data.frame import Frame, Summary, summarise
 from tgmm.em.run import Run
+from tgmm.em.stepwise import Continuation, Memory
 from tgmm.em.stopping import Stopping
 from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
 from tgmm.inputs import Training
@@ -39,6 +40,7 @@ class Result:
     history: list[float]
     regularisation: Tensor  # (d,) or ()
     notes: list[str]
+    continuation: Continuation | None = None  # what online learning goes on from
 
     @classmethod
     def of_parameters(cls, parameters: Parameters, structure: CovarianceStructure) -> Result:
@@ -75,7 +77,7 @@ def pose(model: GaussianMixture, data: Training) -> tuple[Problem, list[str]]:
     n_components = _check_sizes(model, data)
     structure = structure_named(model.covariance_type)
     reg_covar = settings.check_number(model.reg_covar, "reg_covar")
-    priors = _priors(model, structure, n_components, batches.n_features)
+    priors = priors_of(model, structure, n_components, batches.n_features)
     if priors == Priors():
         # A common factor of the weights changes nothing, so that they can be made safe to multiply.
         batches = batches.in_unit(batches.weight / batches.n_rows)
@@ -107,7 +109,8 @@ def _check_sizes(model: GaussianMixture, data: Training) -> int:
     return n_components
 
 
-def _priors(model: GaussianMixture, structure: CovarianceStructure, n_components: int, n_features: int) -> Priors:
+def priors_of(model: GaussianMixture, structure: CovarianceStructure, n_components: int, n_features: int) -> Priors:
+    """Return the checked priors of a model's settings, in the user's units."""
     return settings.check_priors(
         structure,
         n_components,
@@ -175,15 +178,21 @@ def starting_point(model: GaussianMixture, problem: Problem, responsibilities: T
 
 def _warm_origin(model: GaussianMixture, problem: Problem) -> Origin:
     """Return the last solution as the start."""
-    parameters: Parameters = model._parameters
-    wanted = (problem.n_components, problem.batches.n_features)
-    if model._structure_name != problem.structure.name or parameters.means.shape != wanted:
-        raise ValueError(
-            "warm_start=True continues the last solution, but n_components, n_features or covariance_type changed "
-            "since; set warm_start=False or restore them."
-        )
-    framed = problem.frame.parameters_in(parameters, problem.structure)
+    n_features = problem.batches.n_features
+    check_unchanged(model, problem.structure, problem.n_components, n_features, "warm_start=True")
+    framed = problem.frame.parameters_in(model._parameters, problem.structure)
     return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances, is_solution=True)
+
+
+def check_unchanged(
+    model: GaussianMixture, structure: CovarianceStructure, n_components: int, n_features: int, what: str
+) -> None:
+    """Raise a ValueError where a fitted model's settings are no longer those of its parameters."""
+    if model._structure_name != structure.name or model._parameters.means.shape != (n_components, n_features):
+        raise ValueError(
+            f"{what} continues the last solution, but n_components, n_features or covariance_type changed since; "
+            f"restore them, or fit anew{' with warm_start=False' * what.startswith('warm_start')}."
+        )
 
 
 def _degeneracies(problem: Problem, summary: Summary) -> list[str]:
@@ -203,23 +212,29 @@ def _degeneracies(problem: Problem, summary: Summary) -> list[str]:
     return [note + ": variances rest on reg_covar" for note in notes]
 
 
-def _result(run: Run, problem: Problem, notes: list[str]) -> Result:
-    """Map a run out of the frame, and check that the float type can hold it."""
-    structure, frame = problem.structure, problem.frame
-    parameters = frame.parameters_out(run.parameters, structure)
-    variances = structure.variances(parameters.covariances, frame.scale.shape[0]).to(problem.dtype)
+def out_of_frame(
+    parameters: Parameters, structure: CovarianceStructure, frame: Frame, dtype: torch.dtype
+) -> Parameters:
+    """Map parameters out of the frame, and check that the float type can hold them."""
+    parameters = frame.parameters_out(parameters, structure)
+    variances = structure.variances(parameters.covariances, frame.scale.shape[0]).to(dtype)
     if not (torch.isfinite(variances).all() and (variances > 0).all()):
-        raise ValueError(
-            f"The fitted variances leave the range of {problem.dtype}: rescale the features or pass float64."
-        )
-    scale = frame.scale.square()
+        raise ValueError(f"The fitted variances leave the range of {dtype}: rescale the features or pass float64.")
+    return parameters
+
+
+def _result(run: Run, problem: Problem, notes: list[str]) -> Result:
+    """Map a run out of the frame."""
+    structure, frame = problem.structure, problem.frame
+    memory = Memory.of(run.state.statistics.scale(problem.batches.unit), structure)
     return Result(
-        parameters=parameters,
+        parameters=out_of_frame(run.parameters, structure, frame, problem.dtype),
         structure=structure,
         converged=run.converged,
         n_iter=run.n_iter,
         log_likelihood=run.log_likelihood,
         history=run.history,
-        regularisation=run.regularisation * (scale[0] if structure.isotropic else scale),
+        regularisation=frame.variances_out(run.regularisation),
         notes=list(dict.fromkeys(notes)),  # a component can be lost at the start and in the run
+        continuation=Continuation(memory, frame, run.regularisation),
     )

@@ -198,15 +198,15 @@ def fit(
     try:
         return best_run([start] * (n_init if origin.is_random else 1), stopping, progress)
     except CovarianceCollapse as collapse:
-        raise ValueError(_explain(collapse, problem)) from collapse
+        raise ValueError(explain(collapse, problem.structure, problem.regularisation.reg_covar)) from collapse
 
 
-def _explain(collapse: CovarianceCollapse, problem: Problem) -> str:
+def explain(collapse: CovarianceCollapse, structure: CovarianceStructure, reg_covar: float) -> str:
     """Return what happened to which component, and the remedy."""
-    which = "The shared covariance" if problem.structure.pooled else f"The covariance of component {collapse.component}"
+    which = "The shared covariance" if structure.pooled else f"The covariance of component {collapse.component}"
     return (
         f"{which} collapsed: it is singular to working precision (too few different rows, or linearly dependent "
-        f"features). Raise reg_covar (it is {problem.regularisation.reg_covar:g}), give a covariance_prior, or fit "
+        f"features). Raise reg_covar (it is {reg_covar:g}), give a covariance_prior, or fit "
         "fewer components."
     )
 

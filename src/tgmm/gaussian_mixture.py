@@ -18,11 +18,13 @@ from tgmm import (
     information,
     marginal,
     mixture_moments,
+    online,
     persistence,
     sampling,
     settings,
 )
 from tgmm.covariance import CovarianceStructure, structure_named
+from tgmm.em.stepwise import Continuation
 from tgmm.estimation import Result, estimate
 from tgmm.inputs import Training
 from tgmm.interop import module, sklearn_models, torch_distributions
@@ -112,6 +114,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     _parameters: Parameters  # float64, in the user's units
     _dtype: torch.dtype
+    _continuation: Continuation | None  # what `partial_fit` goes on from
 
     def __init__(
         self,
@@ -242,6 +245,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit to X and return the most probable component of each row, (n,)."""
         return self.fit(X, y, **fit_params).predict(X)
 
+    partial_fit = online.partial_fit
     predict = evaluation.predict
     predict_proba = evaluation.predict_proba
     score_samples = evaluation.score_samples
@@ -293,6 +297,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.lower_bound_ = result.log_likelihood
         self.objective_history_ = result.history
         self.reg_covar_ = result.regularisation.to(dtype)
+        self._continuation = result.continuation
         self.fitted_ = True
         return self
 

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Return the device, or the CPU where it has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def widen(tensor: Tensor) -> Tensor:
     """Return the tensor in float64, on the CPU where its device has none."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+    return tensor.to(float64_device(tensor.device)).double()
 
 
 def working_type(dtype: torch.dtype) -> torch.dtype:

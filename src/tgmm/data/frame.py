@@ -128,6 +128,18 @@ class Frame:
         """The log-density in the user's units is that in the frame minus this."""
         return self.scale.log().sum()
 
+    def variances_in(self, variances: Tensor) -> Tensor:
+        """Map variances, (d,) or for isotropic structures (), from the user's units into the frame."""
+        return variances / self._squares(variances)
+
+    def variances_out(self, variances: Tensor) -> Tensor:
+        """Map variances, (d,) or for isotropic structures (), from the frame into the user's units."""
+        return variances * self._squares(variances)
+
+    def _squares(self, variances: Tensor) -> Tensor:
+        squares = self.scale.square()
+        return squares if variances.ndim else squares[0]
+
     def parameters_in(self, parameters: Parameters, structure: CovarianceStructure) -> Parameters:
         """Map parameters from the user's units into the frame."""
         return Parameters(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.estimation import Result
-from tgmm.parameters import Parameters
+from tgmm.precision import float64_device
 from tgmm.validation import as_float64
 
 if TYPE_CHECKING:
@@ -61,17 +61,19 @@ def state_of(model: GaussianMixture, names: set[str]) -> tuple[State, list[str]]
     }
     if hasattr(model, "feature_names_in_"):
         state["feature_names_in_"] = json.dumps([str(name) for name in model.feature_names_in_])
+    if model._continuation is not None:
+        memory = model._continuation.memory
+        counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
+        state["memory_"] = torch.tensor(counts, dtype=torch.float64)
     state["checksum"] = checksum(state)
     return state, left_out
 
 
 def adopt(model: GaussianMixture, content: Content) -> GaussianMixture:
     """Make a model that of a state, on the device that its own setting asks for."""
-    device = settings.check_device(model.device, torch.empty(0), from_tensor=False)
-    if device.type == "mps":  # which has no float64
-        device = torch.device("cpu")
-    given, regularisation = content.result.parameters, content.result.regularisation.to(device)
-    parameters = Parameters(given.weights.to(device), given.means.to(device), given.covariances.to(device))
+    device = float64_device(settings.check_device(model.device, torch.empty(0), from_tensor=False))
+    parameters = content.result.parameters.to(device)
+    regularisation = content.result.regularisation.to(device)
     model.set_params(**content.settings)
     model.n_features_in_ = content.n_features
     if content.feature_names is not None:

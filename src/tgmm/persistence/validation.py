@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.covariance import ALIASES, CovarianceStructure, structure_named
+from tgmm.em.stepwise import Continuation
 from tgmm.estimation import Result
 from tgmm.parameters import Parameters
 from tgmm.persistence.state import FORMAT_VERSION, PLAIN, Content, State, checksum
@@ -30,7 +32,7 @@ KINDS: dict[str, type] = {
     "reg_covar_": Tensor,
     "n_features_in_": int,
 }
-OPTIONAL_KINDS: dict[str, type] = {"feature_names_in_": str}
+OPTIONAL_KINDS: dict[str, type] = {"feature_names_in_": str, "memory_": Tensor}
 PRIORS = (
     "weight_concentration_prior",
     "mean_prior",
@@ -135,7 +137,22 @@ def _result(state: State, parameters: Parameters, structure: CovarianceStructure
         history=history.tolist(),
         regularisation=regularisation,
         notes=[],
+        continuation=_continuation(state, parameters, structure, regularisation),
     )
+
+
+def _continuation(
+    state: State, parameters: Parameters, structure: CovarianceStructure, regularisation: Tensor
+) -> Continuation | None:
+    """Return what online learning goes on from: the parameters, with the weights and batches they came from."""
+    if "memory_" not in state:
+        return None
+    counts = state["memory_"]
+    if counts.shape != (3,) or not (torch.isfinite(counts).all() and (counts > 0).all()):
+        raise ValueError(f"memory_ must be three positive numbers; it is {counts.tolist()}.")
+    weight, seen, n_batches = counts.tolist()
+    found = Continuation.of_parameters(parameters, structure, regularisation, FLOAT_TYPES[state["float_type"]])
+    return replace(found, memory=found.memory.weighing(weight, seen, int(n_batches)))
 
 
 def _feature_names(text: Any, n_features: int) -> list[str] | None:
