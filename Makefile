@@ -7,6 +7,7 @@ PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS  ?=
 
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-to-run
@@ -23,11 +24,12 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs test-docs env env-dev check lint format types imports wheel constraints clean
+.PHONY: help demo test bench docs test-docs env env-dev check lint format types imports wheel constraints clean
 
 help:
 	@echo "make demo         fit Old Faithful, print a report, draw and save it in build/demo/, sample from the saved model"
 	@echo "make test         run every test, doctest and README example"
+	@echo "make bench        measure speed and memory beside other libraries (BENCH_ARGS=--quick: whether it works)"
 	@echo "make check        lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"
 	@echo "make docs         build the site in build/docs/, tutorials and pictures included; warnings are errors"
@@ -41,6 +43,9 @@ demo: $(RUN_STAMP)
 
 test: $(RUN_STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+bench: $(RUN_STAMP)
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 docs: $(DOCS_STAMP)
 	$(ONE_THREAD) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs

@@ -20,6 +20,7 @@ from processes import Worker, WorkerError, report
 SHAPE = "100kx16x16"
 SEPARATION = 3.0  # overlapping components: many iterations to go, so that float32 steps are not lost in rounding
 FEW, MOST = 2, 14  # iterations of the shorter fit, and the most that the longer one may have more
+SLOW = 5.0  # seconds of a fit of which one turn is enough
 EQUAL = {"float32": 1e-4, "float64": 1e-9}  # how far the average log-likelihoods may differ
 
 
@@ -34,13 +35,16 @@ class Timing:
     def prepare(self, budget: float) -> None:
         """Load, check the work that is done, warm up, and choose how many iterations fill the budget (seconds)."""
         self.problem.load_into(self.worker)
-        self._fit(FEW)
-        self._fit(FEW + 2)
+        few, more = self._fit(FEW), self._fit(FEW + 2)
         self.log_likelihood = self.problem.likelihood_of(self.worker)
+        self.more, self.turns = 2, 0
+        if more["seconds"] > SLOW:
+            self.short, self.long = [few], [more]
+            return
         few, more = self._fit(FEW)["seconds"], self._fit(FEW + 2)["seconds"]
         estimate = max((more - few) / 2, more / (4 * FEW), 1e-5)
         self.more = int(min(max(budget / estimate, 2), MOST))
-        self.turns = int(min(max(4 * budget / estimate / (2 * FEW + self.more), 2), 100))
+        self.turns = max(int(4 * budget / estimate / (2 * FEW + self.more)), 2)
         self._fit(FEW + self.more)
 
     def take_turn(self) -> None:
@@ -51,15 +55,14 @@ class Timing:
     def record(self) -> dict[str, Any]:
         """Return the results: seconds an iteration by the clock and of the processors."""
         shape, structure = self.problem.shape, self.problem.structure
-        seconds, processor = self._difference("seconds"), self._difference("processor")
         return self.problem.named(
             self.worker,
-            seconds=seconds,
-            processor_seconds=processor,
+            seconds=self._difference("seconds"),
+            processor_seconds=self._difference("processor"),
             iterations=self.more,
             turns=len(self.long),
             log_likelihood=self.log_likelihood,
-            rate=operations(structure, shape) / seconds,
+            operations=operations(structure, shape),
             bytes=max(fit["bytes"] for fit in self.long),
         )
 
@@ -95,25 +98,21 @@ def measure(problem: Problem, libraries: Sequence[Worker], budget: float, turns:
     return records
 
 
-def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], rates: dict[str, float]) -> str:
+def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str, rates: dict[str, float]) -> str:
     """Return a table: milliseconds an iteration (fraction of the matrix rate), and how many times faster we are."""
     rows = []
-    for problem in dict.fromkeys((r["shape"], r["structure"], r["dtype"]) for r in records):
-        found = {r["library"]: r for r in records if (r["shape"], r["structure"], r["dtype"]) == problem}
-        row = list(problem)
-        for library in libraries:
-            record = found.get(library)
-            row.append(_cell(record, rates.get(problem[2])) if record else "")
-        peers = [record["seconds"] for library, record in found.items() if library != OURS]
-        row.append(f"{min(peers) / found[OURS]['seconds']:.1f}" if peers and OURS in found else "")
-        row.append(f"{max(abs(record['difference']) for record in found.values()):.0e}")
-        rows.append(row)
+    for key in dict.fromkeys((r["shape"], r["structure"], r["dtype"]) for r in records):
+        found = {r["library"]: r for r in records if (r["shape"], r["structure"], r["dtype"]) == key}
+        cells = (_cell(found[name], clock, rates.get(key[2])) if name in found else "" for name in libraries)
+        peers = [record[clock] for library, record in found.items() if library != OURS]
+        ratio = f"{min(peers) / found[OURS][clock]:.1f}" if peers and OURS in found else ""
+        rows.append([*key, *cells, ratio, f"{max(abs(record['difference']) for record in found.values()):.0e}"])
     return table(["n x d x K", "type", "float", *libraries, "ratio to best", "difference"], rows)
 
 
-def _cell(record: dict[str, Any], rate: float | None) -> str:
-    text = f"{1e3 * record['seconds']:.3g}"
-    text += f" ({record['rate'] / rate:.2f})" if rate else ""
+def _cell(record: dict[str, Any], clock: str, rate: float | None) -> str:
+    text = f"{1e3 * record[clock]:.3g}"
+    text += f" ({record['operations'] / record[clock] / rate:.2f})" if rate else ""
     return text if record["equal"] else text + " other result"
 
 
@@ -128,7 +127,7 @@ def main() -> None:
             report(f"{problem.shape} {problem.structure} {problem.dtype}")
             records += measure(problem, libraries, chosen.budget, chosen.turns)
     print(f"milliseconds an EM iteration, {chosen.threads} thread(s)\n")
-    print(show(records, chosen.libraries, {}))
+    print(show(records, chosen.libraries, chosen.clock, {}))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from problems import STRUCTURES, Parameters
 
-# Rows, structure, K, iterations, start and tolerance to the library's own model.
-Fit = Callable[[Any, str, int, int, Parameters | None, float], Any]
+# Rows, structure, K, iterations, start, seed and tolerance to the library's own model.
+Fit = Callable[[Any, str, int, int, Parameters | None, int, float], Any]
 
 
 @dataclass(frozen=True)
 class Library:
     """How a library is used.
 
-    ``fit(rows, structure, K, iterations, start, tol)`` runs at most so many EM iterations from a start, or from the
-    library's own where it is None, without regularisation where that can be chosen.
+    ``fit(rows, structure, K, iterations, start, seed, tol)`` runs at most so many EM iterations from a start, or from
+    the library's own where it is None, without regularisation where that can be chosen.
     """
 
     convert: Callable[[np.ndarray], Any]  # rows as the library's own kind of array
@@ -37,7 +37,7 @@ def tgmm() -> Library:
     import tgmm
     from tgmm import GaussianMixture
 
-    def fit(rows, structure, n_components, iterations, start, tol):
+    def fit(rows, structure, n_components, iterations, start, seed, tol):
         given = {} if start is None else _named(start, "init_means", "init_weights", "init_covariances")
         return GaussianMixture(
             n_components,
@@ -45,7 +45,7 @@ def tgmm() -> Library:
             max_iter=iterations,
             tol=tol,
             reg_covar=0.0,
-            random_state=0,
+            random_state=seed,
             device="cpu",
             **given,
         ).fit(rows)
@@ -59,7 +59,7 @@ def tgmm_published() -> Library:
 
     from tgmm import GaussianMixture
 
-    def fit(rows, structure, n_components, iterations, start, tol):
+    def fit(rows, structure, n_components, iterations, start, seed, tol):
         given = {} if start is None else _named(start, "init_means", "init_weights", "init_covariances")
         return GaussianMixture(
             n_components,
@@ -68,7 +68,7 @@ def tgmm_published() -> Library:
             max_iter=iterations,
             tol=max(tol, 1e-300),  # has to be positive
             reg_covar=0.0,
-            random_state=0,
+            random_state=seed,
             device="cpu",
             **{name: torch.from_numpy(value) for name, value in given.items()},
         ).fit(rows)
@@ -80,7 +80,7 @@ def scikit_learn() -> Library:
     """Return scikit-learn: four structures, of which its "tied" is tied_full."""
     from sklearn.mixture import GaussianMixture
 
-    def fit(rows, structure, n_components, iterations, start, tol):
+    def fit(rows, structure, n_components, iterations, start, seed, tol):
         given = {}
         if start is not None:
             form = structure.removeprefix("tied_")
@@ -90,7 +90,7 @@ def scikit_learn() -> Library:
             )
         name = "tied" if structure == "tied_full" else structure
         return GaussianMixture(
-            n_components, covariance_type=name, max_iter=iterations, tol=tol, reg_covar=0.0, random_state=0, **given
+            n_components, covariance_type=name, max_iter=iterations, tol=tol, reg_covar=0.0, random_state=seed, **given
         ).fit(rows)
 
     def parameters(model, structure):
@@ -105,7 +105,7 @@ def pomegranate() -> Library:
     from pomegranate.distributions import Normal
     from pomegranate.gmm import GeneralMixtureModel
 
-    def fit(rows, structure, n_components, iterations, start, tol):
+    def fit(rows, structure, n_components, iterations, start, seed, tol):
         kind = "sphere" if structure == "spherical" else structure
         if start is None:
             normals, weights = [Normal(covariance_type=kind) for _ in range(n_components)], None
@@ -115,13 +115,13 @@ def pomegranate() -> Library:
             normals = [Normal(m, c, covariance_type=kind) for m, c in zip(means, covariances, strict=True)]
         # It stops on the sum over rows, even at no improvement.
         limit = tol * rows.shape[0] if tol > 0 else -np.inf
-        model = GeneralMixtureModel(normals, weights, max_iter=iterations, tol=limit, random_state=0)
+        model = GeneralMixtureModel(normals, weights, max_iter=iterations, tol=limit, random_state=seed)
         return model.fit(rows)
 
     def parameters(model, structure):
         means = np.stack([normal.means.numpy() for normal in model.distributions])
         covariances = np.stack([normal.covs.numpy() for normal in model.distributions])
-        covariances = covariances[:, 0] if structure == "spherical" else covariances
+        covariances = covariances.reshape(len(means), -1)[:, 0] if structure == "spherical" else covariances
         return Parameters(model.priors.numpy(), means, covariances)
 
     return Library(torch.from_numpy, fit, parameters, _installed("pomegranate"), STRUCTURES[:3], ("float32",))
@@ -135,10 +135,10 @@ def gmmx() -> Library:
     import jax
     from gmmx import EMFitter, GaussianMixtureModelJax
 
-    def fit(rows, structure, n_components, iterations, start, tol):
+    def fit(rows, structure, n_components, iterations, start, seed, tol):
         if start is None:
             model = GaussianMixtureModelJax.from_k_means(
-                rows, n_components, reg_covar=0.0, covariance_type=structure, n_init=1, random_state=0
+                rows, n_components, reg_covar=0.0, covariance_type=structure, n_init=1, random_state=seed
             )
         else:
             weights, means, covariances = (jax.numpy.asarray(part) for part in start)

@@ -47,12 +47,17 @@ class Parameters(NamedTuple):
 def make_rows(shape: Shape, separation: float, dtype: str, seed: int = 0) -> np.ndarray:
     """Return rows (n, d) from K Gaussians whose means are typically ``separation`` standard deviations apart.
 
-    Every component has its own weight and its own full covariance with eigenvalues from 0.5 to 2.
+    No two are closer than half of that. Every component has its own weight and its own full covariance with
+    eigenvalues from 0.5 to 2.
     """
     rng = np.random.default_rng(seed)
     d, n_components = shape.n_features, shape.n_components
     weights = rng.dirichlet(np.full(n_components, 10.0))
-    means = rng.normal(0, separation / np.sqrt(2 * d), (n_components, d))
+    means = np.empty((0, d))
+    while means.shape[0] < n_components:
+        mean = rng.normal(0, separation / np.sqrt(2 * d), d)
+        if all(np.linalg.norm(means - mean, axis=1) > separation / 2):
+            means = np.vstack([means, mean])
     counts = rng.multinomial(shape.n_rows, weights)
     rows = np.empty((shape.n_rows, d), dtype)
     first = 0

@@ -42,13 +42,13 @@ class Session:
         self.structure, self.n_components = structure, n_components
         return {}
 
-    def fit(self, iterations: int, from_start: bool, tol: float = 0.0) -> dict[str, Any]:
+    def fit(self, iterations: int, from_start: bool, seed: int = 0, tol: float = 0.0) -> dict[str, Any]:
         """Fit; return the wall and processor seconds and the bytes added to the process at its largest."""
         self.model = None
         before = _trimmed_resident()
         start = self.start if from_start else None
         processor, wall = time.process_time(), time.perf_counter()
-        model = self.library.fit(self.rows, self.structure, self.n_components, iterations, start, tol)
+        model = self.library.fit(self.rows, self.structure, self.n_components, iterations, start, seed, tol)
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
         self.model = model
         return {"seconds": wall, "processor": processor, "bytes": _status("VmHWM") - before}

@@ -1,0 +1,112 @@
+"""How long it takes from raw data to a given log-likelihood, start included, ours and others'.
+
+    python benchmarks/convergence.py
+
+The log-likelihood to reach is the best that long fits of ours and scikit-learn's come to, less 1e-6 a row. Every
+library begins where it would by itself, with the first seed that leads to that optimum, and gets as few iterations as
+bring it there. A library that gets there with no seed is at another optimum, and the table says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from measuring import IN_PROJECT, OURS, Problem, parser, problems, table, workers
+from processes import Worker, WorkerError, report
+
+SHAPES = ("100kx2x5", "100kx16x16")
+SEPARATION = 10.0  # distinct components, so that many starts lead to one optimum
+SEEDS = range(4)
+LONG, TOL = 64, 1e-8  # the most iterations that a library gets, and when a long fit has converged
+NEAR = 1e-6  # how far from the best average log-likelihood a fit may end, in nats
+
+
+def reached(problem: Problem, worker: Worker, seed: int, iterations: int, tol: float = 0.0) -> float:
+    """Return the average log-likelihood after so many iterations from the library's own start."""
+    worker.ask("fit", iterations=iterations, from_start=False, seed=seed, tol=tol)
+    return problem.likelihood_of(worker)
+
+
+def least_work(problem: Problem, worker: Worker, target: float) -> tuple[int, int] | None:
+    """Return the first seed that leads to the target and the fewest iterations, or None where none does."""
+    leads = (seed for seed in SEEDS if reached(problem, worker, seed, LONG, TOL) >= target)
+    seed = next(leads, None)
+    if seed is None:
+        return None
+    most = 1
+    while most < LONG and reached(problem, worker, seed, most) < target:
+        most *= 2
+    least = most // 2 + 1
+    while least < most:
+        middle = (least + most) // 2
+        if reached(problem, worker, seed, middle) >= target:
+            most = middle
+        else:
+            least = middle + 1
+    return seed, most
+
+
+def measure(problem: Problem, libraries: Sequence[Worker], turns: int) -> list[dict[str, Any]]:
+    """Return the records of one problem, one for each library that can do it."""
+    able = [worker for worker in libraries if worker.can(problem.structure, problem.dtype)]
+    for worker in able:
+        problem.load_into(worker)
+    trusted = [worker for worker in able if worker.library in IN_PROJECT]
+    target = max(reached(problem, worker, seed, LONG, TOL) for worker in trusted for seed in SEEDS) - NEAR
+    work: dict[Worker, tuple[int, int] | None] = {}
+    for worker in able:
+        try:
+            work[worker] = least_work(problem, worker, target)
+        except WorkerError as error:
+            report(f"  {error}")
+    fits: dict[Worker, list[dict[str, float]]] = {worker: [] for worker in work}
+    for _ in range(turns):
+        for worker, needed in work.items():
+            if needed is not None:
+                seed, iterations = needed
+                fits[worker].append(worker.ask("fit", iterations=iterations, from_start=False, seed=seed))
+    return [
+        problem.named(worker, target=target, iterations=needed and needed[1], **_least(fits[worker]))
+        for worker, needed in work.items()
+    ]
+
+
+def _least(fits: Sequence[dict[str, float]]) -> dict[str, float | None]:
+    return {
+        "seconds": min((fit["seconds"] for fit in fits), default=None),
+        "processor_seconds": min((fit["processor"] for fit in fits), default=None),
+    }
+
+
+def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str) -> str:
+    """Return a table: milliseconds (iterations), and how many times faster than the fastest of the others we are."""
+    rows = []
+    for key in dict.fromkeys((r["shape"], r["structure"], r["dtype"]) for r in records):
+        found = {r["library"]: r for r in records if (r["shape"], r["structure"], r["dtype"]) == key}
+        row = [*key, *(_cell(found[library], clock) if library in found else "" for library in libraries)]
+        peers = [r[clock] for library, r in found.items() if library != OURS and r[clock]]
+        ours = found[OURS][clock] if OURS in found else None
+        rows.append([*row, f"{min(peers) / ours:.1f}" if peers and ours else ""])
+    return table(["n x d x K", "type", "float", *libraries, "ratio to best"], rows)
+
+
+def _cell(record: dict[str, Any], clock: str) -> str:
+    return f"{1e3 * record[clock]:.4g} ({record['iterations']})" if record[clock] else "another optimum"
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0], SHAPES)
+    options.add_argument("--turns", type=int, default=3, help="times that every fit is repeated")
+    chosen = options.parse_args()
+    records = []
+    with workers(chosen.libraries, chosen.threads) as libraries:
+        for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, SEPARATION):
+            report(f"convergence: {problem.shape} {problem.structure} {problem.dtype}")
+            records += measure(problem, libraries, chosen.turns)
+    print(f"milliseconds to the log-likelihood (iterations), {chosen.threads} thread(s)\n")
+    print(show(records, chosen.libraries, chosen.clock))
+
+
+if __name__ == "__main__":
+    main()

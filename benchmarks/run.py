@@ -1,0 +1,120 @@
+"""All benchmarks in one run: `make bench`.
+
+Prints tables in Markdown and writes every number, with the machine and the versions, to a JSON file. One EM iteration
+from equal starts, the time from raw data to a given log-likelihood, the memory that a fit adds to the data, and the
+machine's own rate of matrix products, which the iterations are measured by.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import convergence
+import iteration
+import memory
+from environments import PEERS
+from measuring import DTYPES, IN_PROJECT, OURS, parser, problems, workers
+from problems import STRUCTURES, Shape
+from processes import Worker, report
+
+SHAPES = ("100kx2x5", "100kx16x16", "50kx64x32", "1Mx8x8", "20kx128x64")
+QUICK = ("10kx2x5", "10kx16x16")
+MEMORY, MEMORY_SMALLER = "1Mx16x16", "250kx16x16"
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
+        "processor": next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), ""),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "load_before": os.getloadavg(),
+    }
+
+
+def iterations(chosen: Namespace, libraries: Sequence[Worker]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Return the records of iterations, and the best rates of matrix products seen meanwhile."""
+    records: list[dict[str, Any]] = []
+    rates = dict.fromkeys(DTYPES, 0.0)
+    ours = next(worker for worker in libraries if worker.library == OURS)
+    for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, iteration.SEPARATION):
+        report(f"iteration: {problem.shape} {problem.structure} {problem.dtype}")
+        for dtype in DTYPES:
+            rates[dtype] = max(rates[dtype], ours.ask("matrix_rate", dtype=dtype, repeats=3)["rate"])
+        records += iteration.measure(problem, libraries, chosen.budget, chosen.turns)
+    return records, rates
+
+
+def convergences(chosen: Namespace, libraries: Sequence[Worker]) -> list[dict[str, Any]]:
+    """Return the records of fits to a given log-likelihood."""
+    shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
+    records = []
+    for problem in problems(shapes, chosen.structures, chosen.dtypes, convergence.SEPARATION):
+        report(f"convergence: {problem.shape} {problem.structure} {problem.dtype}")
+        records += convergence.measure(problem, libraries, turns=3)
+    return records
+
+
+def memories(chosen: Namespace) -> list[dict[str, Any]]:
+    """Return the records of memory, and of ours on fewer rows too: it is not to grow with them."""
+    shape, smaller = Shape.parse(QUICK[1] if chosen.quick else MEMORY), Shape.parse(MEMORY_SMALLER)
+    dtypes = chosen.dtypes[:1]
+    records = memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads)
+    if not chosen.quick:
+        records += memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads)
+    return records
+
+
+def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str:
+    """Return all tables."""
+    about, rates = results["machine"], results["rates"]
+    cores = f"{about['threads']} of {about['cores']} cores"
+    rate = ", ".join(f"{rates[dtype] / 1e9:.0f} GFLOP/s in {dtype}" for dtype in rates)
+    return "\n\n".join(
+        [
+            f"{about['processor']}, {cores}, {about['date']}; matrix products: {rate}",
+            "One EM iteration, milliseconds (fraction of the matrix rate)",
+            iteration.show(results["iteration"], libraries, clock, rates),
+            "From raw data to within 1e-6 of the best log-likelihood, milliseconds (iterations)",
+            convergence.show(results["convergence"], libraries, clock),
+            "Memory that a fit adds to the data, megabytes",
+            memory.show(results["memory"], libraries),
+        ]
+    )
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0], SHAPES)
+    options.set_defaults(libraries=[*IN_PROJECT, *PEERS])
+    options.add_argument("--quick", action="store_true", help="small problems: whether it works, not how fast")
+    options.add_argument("--budget", type=float, default=0.1, help="seconds of iterations in one fit")
+    options.add_argument("--turns", type=int, default=5, help="times that every fit is repeated")
+    options.add_argument("--output", type=Path, default=RESULTS / "latest.json")
+    chosen = options.parse_args()
+    if chosen.quick:
+        chosen.shapes = [Shape.parse(shape) for shape in QUICK]
+        chosen.structures = [structure for structure in chosen.structures if structure in STRUCTURES[:4]]
+        chosen.turns = 3
+    results: dict[str, Any] = {"machine": machine(chosen.threads)}
+    with workers(chosen.libraries, chosen.threads) as libraries:
+        results["iteration"], results["rates"] = iterations(chosen, libraries)
+        results["convergence"] = convergences(chosen, libraries)
+    results["memory"] = memories(chosen)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    chosen.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(tables(results, chosen.libraries, chosen.clock))
+
+
+if __name__ == "__main__":
+    main()
