@@ -1,11 +1,15 @@
 """Accelerated EM and short runs: the same limits, never a fall, less work."""
 
+import math
+
 import numpy as np
 import pytest
 from cases import mixture
 
 from tgmm import GaussianMixture
 from tgmm.covariance import STRUCTURES
+from tgmm.em import restarts
+from tgmm.em.climb import Climb
 from tgmm.em.run import Run
 
 PRIORS = {
@@ -68,24 +72,43 @@ def test_float32_ends_where_float64_does():
     assert narrow.lower_bound_ == pytest.approx(wide.lower_bound_, abs=1e-6)
 
 
-def test_short_runs_choose_a_run_that_is_as_good_as_the_best():
-    X, _ = mixture(8, n=600, d=2, n_components=6, separation=3.0)
-    settings = {"init_means": "random", "tol": 1e-8, "max_iter": 2000}
-    best = max(GaussianMixture(6, random_state=seed, **settings).fit(X).lower_bound_ for seed in range(12))
-    model = GaussianMixture(6, n_init=12, random_state=0, **settings).fit(X)
-    assert model.lower_bound_ >= best - 0.01
+def run_all(X, monkeypatch, **settings):
+    """A fit of which no run is given up."""
+    with monkeypatch.context() as patch:
+        patch.setattr(restarts, "OPTIMISM", 1e9)
+        return GaussianMixture(**settings).fit(X)
 
 
-def test_only_the_best_of_the_short_runs_are_finished(monkeypatch):
-    X, _ = mixture(8, n=300, d=2, n_components=4, separation=1.0)
-    limits = []
-    advance = Run.advance
+def steps_of(monkeypatch):
+    """A list that grows by one with every EM step of any run."""
+    steps, step = [], Climb.step
 
-    def counting(self, stopping, progress):
-        limits.append(stopping.max_iter)
-        advance(self, stopping, progress)
+    def counting(self, state, **kwargs):
+        steps.append(state.objective)
+        return step(self, state, **kwargs)
 
-    monkeypatch.setattr(Run, "advance", counting)
-    GaussianMixture(4, n_init=10, init_means="random", random_state=0, tol=1e-9, max_iter=3000).fit(X)
-    assert limits.count(10) == 10
-    assert limits.count(3000) == 4
+    monkeypatch.setattr(Climb, "step", counting)
+    return steps
+
+
+def test_runs_that_cannot_catch_up_are_given_up(monkeypatch):
+    X, _ = mixture(8, n=600, d=5, n_components=6, separation=4.0)
+    settings = {"n_components": 6, "n_init": 10, "init_means": "random", "random_state": 0, "tol": 1e-8}
+    settings["max_iter"] = 2000
+    steps = steps_of(monkeypatch)
+    everything = run_all(X, monkeypatch, **settings)
+    n_everything = len(steps)
+    steps.clear()
+    raced = GaussianMixture(**settings).fit(X)
+    assert raced.lower_bound_ == pytest.approx(everything.lower_bound_, abs=1e-9)
+    assert len(steps) < n_everything / 2
+
+
+def test_the_gain_that_is_foreseen_is_that_of_a_geometric_series():
+    X, labels = mixture(3, n=400, d=2, n_components=3, separation=1.5)
+    model = fit(X, labels, "full", None)
+    run = object.__new__(Run)
+    run.converged, run.history = False, model.objective_history_[:-20]
+    assert run.foreseen_gain == pytest.approx(model.objective_history_[-1] - run.history[-1], rel=0.2)
+    run.history = [0.0, 1.0, 3.0]
+    assert run.foreseen_gain == math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -62,6 +63,20 @@ class Run:
     def objective(self) -> float:
         """The average objective of the state that was reached."""
         return self.history[-1]
+
+    @property
+    def foreseen_gain(self) -> float:
+        """What the objective would still gain if its last changes went on as a geometric series.
+
+        Aitken's extrapolation (McLachlan & Krishnan 2008, The EM Algorithm and Extensions, 4.9); infinite where the
+        changes do not shrink, 0 once the run has converged.
+        """
+        if self.converged:
+            return 0.0
+        if len(self.history) < 3:
+            return math.inf
+        before, last = (self.history[i] - self.history[i - 1] for i in (-2, -1))
+        return last * last / (before - last) if before > last > 0 else math.inf
 
     @property
     def parameters(self) -> Parameters:
