@@ -23,7 +23,7 @@ every_start = pytest.mark.parametrize("start", STARTS)
 em_and_cem = pytest.mark.parametrize("cem", [False, True], ids=["em", "cem"])
 
 
-def fit_with_one_warning(gmm, X, **keywords):
+def assert_one_warning(gmm, X, **keywords):
     gmm, caught = warnings_of(gmm.fit, X, **keywords)
     assert len(caught) == 1, messages(caught)
     assert issubclass(caught[0].category, UserWarning)
@@ -33,7 +33,7 @@ def fit_with_one_warning(gmm, X, **keywords):
     return gmm
 
 
-def fit_silently(gmm, X, **keywords):
+def assert_no_warning(gmm, X, **keywords):
     gmm, caught = warnings_of(gmm.fit, X, **keywords)
     assert not caught, messages(caught)
     assert_valid(gmm, X)
@@ -49,21 +49,21 @@ def fit_silently(gmm, X, **keywords):
 def test_all_rows_identical(covariance_type, n_components, value):
     X = np.full((20, 2), value)
     gmm = GaussianMixture(n_components=n_components, covariance_type=covariance_type, random_state=0)
-    fit_with_one_warning(gmm, X)
+    assert_one_warning(gmm, X)
     np.testing.assert_allclose(gmm.means_, np.full((n_components, 2), value), atol=1e-2 * max(1, abs(value)))
 
 
 @every_start
 def test_all_rows_identical_from_every_start(start):
     gmm = GaussianMixture(n_components=3, init_means=start, random_state=0)
-    fit_with_one_warning(gmm, np.full((20, 2), 4.0))
+    assert_one_warning(gmm, np.full((20, 2), 4.0))
 
 
 @every_type
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_one_row(covariance_type, dtype):
     X = np.array([[3.0, -2.0, 1.0]], dtype=dtype)
-    gmm = fit_with_one_warning(GaussianMixture(covariance_type=covariance_type), X)
+    gmm = assert_one_warning(GaussianMixture(covariance_type=covariance_type), X)
     np.testing.assert_allclose(gmm.means_, X, rtol=1e-6)
     assert gmm.weights_.tolist() == [1.0]
     assert gmm.predict(X).tolist() == [0]
@@ -75,7 +75,7 @@ def test_a_constant_feature(covariance_type, n_components):
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.standard_normal(60) + 6 * (np.arange(60) % 2), np.full(60, 5.0), rng.standard_normal(60)])
     gmm = GaussianMixture(n_components=n_components, covariance_type=covariance_type, random_state=0, max_iter=1000)
-    fit_with_one_warning(gmm, X)
+    assert_one_warning(gmm, X)
     np.testing.assert_allclose(gmm.means_[:, 1], 5.0, rtol=1e-6)
 
 
@@ -84,13 +84,13 @@ def test_a_constant_feature(covariance_type, n_components):
 def test_more_components_than_distinct_rows(covariance_type, n_components):
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 7, axis=0)
     gmm = GaussianMixture(n_components=n_components, covariance_type=covariance_type, random_state=0)
-    fit_with_one_warning(gmm, X)
+    assert_one_warning(gmm, X)
 
 
 @every_start
 def test_more_components_than_distinct_rows_from_every_start(start):
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 7, axis=0)
-    fit_with_one_warning(GaussianMixture(n_components=5, init_means=start, random_state=0), X)
+    assert_one_warning(GaussianMixture(n_components=5, init_means=start, random_state=0), X)
 
 
 @every_type
@@ -107,19 +107,19 @@ def test_as_many_components_as_rows(covariance_type):
 def test_more_features_than_rows(covariance_type, n_components):
     X = np.random.default_rng(0).standard_normal((5, 12))
     gmm = GaussianMixture(n_components=n_components, covariance_type=covariance_type, random_state=0, max_iter=1000)
-    fit_with_one_warning(gmm, X)
+    assert_one_warning(gmm, X)
 
 
 @pytest.mark.parametrize("covariance_type", sorted(set(COVARIANCE_TYPES) - set(FULL_TYPES)))
 def test_more_features_than_rows_is_nothing_special_without_correlations(covariance_type):
     X = np.random.default_rng(0).standard_normal((5, 12))
-    fit_silently(GaussianMixture(covariance_type=covariance_type), X)
+    assert_no_warning(GaussianMixture(covariance_type=covariance_type), X)
 
 
 @em_and_cem
 def test_several_runs_on_degenerate_data_warn_once(cem):
     gmm = GaussianMixture(n_components=4, n_init=5, cem=cem, init_means="random", random_state=0)
-    fit_with_one_warning(gmm, np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 7, axis=0))
+    assert_one_warning(gmm, np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 7, axis=0))
 
 
 def test_degenerate_tensors():
@@ -147,7 +147,7 @@ def test_a_covariance_prior_needs_no_regularisation(covariance_type):
 def test_a_mean_far_from_every_row(blobs, covariance_type, cem):
     start = np.array([[0.0, 0.0, 0.0], [4.0, 1.0, -3.0], [1e6, 1e6, 1e6]])
     gmm = GaussianMixture(n_components=3, covariance_type=covariance_type, init_means=start, cem=cem, max_iter=2000)
-    fit_with_one_warning(gmm, blobs)
+    assert_one_warning(gmm, blobs)
     assert (gmm.weights_ > 0).all()
     assert (gmm.means_.numpy() >= blobs.min(axis=0)).all()
     assert (gmm.means_.numpy() <= blobs.max(axis=0)).all()
@@ -162,7 +162,7 @@ def test_a_mean_far_from_every_row_with_all_of_the_start_given(blobs, covariance
     gmm.set_params(init_weights=[0.4, 0.4, 0.2], init_covariances=unit.get(covariance_type, 1.0))
     if covariance_type == "spherical":
         gmm.set_params(init_covariances=np.ones(3))
-    fit_with_one_warning(gmm, blobs)
+    assert_one_warning(gmm, blobs)
     assert (gmm.weights_ > 0).all()
     assert set(gmm.predict(blobs)) == {0, 1, 2}
 
@@ -171,7 +171,7 @@ def test_a_mean_far_from_every_row_with_all_of_the_start_given(blobs, covariance
 def test_a_label_that_no_row_has(blobs, covariance_type):
     labels = np.repeat([0, 2], 75)
     gmm = GaussianMixture(n_components=3, covariance_type=covariance_type, max_iter=2000)
-    fit_with_one_warning(gmm, blobs, init_responsibilities=labels)
+    assert_one_warning(gmm, blobs, init_responsibilities=labels)
     assert (gmm.weights_ > 0).all()
 
 
@@ -181,7 +181,7 @@ def test_a_component_is_seeded_again_on_the_rows_that_are_worst_explained():
     X = np.concatenate([rng.standard_normal((100, 2)), lonely])
     start = np.array([[0.0, 0.0], [1e7, -1e7]])
     gmm = GaussianMixture(n_components=2, init_means=start, init_weights=[0.5, 0.5], init_covariances=np.eye(2))
-    fit_with_one_warning(gmm, X)
+    assert_one_warning(gmm, X)
     np.testing.assert_allclose(gmm.means_[1], lonely.mean(axis=0), atol=0.1)
     np.testing.assert_allclose(gmm.weights_, [100 / 130, 30 / 130], rtol=1e-3)
 
@@ -189,7 +189,7 @@ def test_a_component_is_seeded_again_on_the_rows_that_are_worst_explained():
 def test_several_components_lose_their_rows_with_one_warning(blobs):
     start = np.array([[0.0, 0.0, 0.0], [1e6, 1e6, 1e6], [-1e6, 1e6, 1e6]])
     gmm = GaussianMixture(n_components=3, init_means=start, max_iter=2000)
-    fit_with_one_warning(gmm, blobs)
+    assert_one_warning(gmm, blobs)
     assert (gmm.weights_ > 0).all()
     assert len({tuple(m) for m in gmm.means_.tolist()}) == 3
 
@@ -198,7 +198,7 @@ def test_one_row_outweighs_all_others(blobs):
     weights = np.ones(150)
     weights[0] = 1e20
     gmm = GaussianMixture(n_components=2, random_state=0, max_iter=2000)
-    fit_with_one_warning(gmm, blobs, sample_weight=weights)
+    assert_one_warning(gmm, blobs, sample_weight=weights)
     np.testing.assert_allclose(gmm.means_[gmm.weights_.argmax()], blobs[0], rtol=1e-9)
 
 
@@ -221,7 +221,7 @@ def test_a_weight_that_the_dirichlet_prior_sets_to_zero_stays_there(far_blobs, c
     responsibilities[7] = [0.7, 0, 0, 0, 0.3]
     gmm = GaussianMixture(n_components=5, covariance_type=covariance_type, cem=cem)
     gmm.set_params(weight_concentration_prior=[1.0, 1.0, 1.0, 1.0, 0.5])
-    fit_silently(gmm, X, init_responsibilities=responsibilities)
+    assert_no_warning(gmm, X, init_responsibilities=responsibilities)
     assert gmm.weights_[4] == 0
     np.testing.assert_allclose(gmm.weights_[:4], 0.25, rtol=1e-6)
     np.testing.assert_allclose(gmm.means_[:4], [X[labels == k].mean(axis=0) for k in range(4)], rtol=1e-4, atol=1e-4)
@@ -233,7 +233,7 @@ def test_a_sparse_dirichlet_prior_prunes_components(far_blobs):
     gmm = GaussianMixture(n_components=8, covariance_type="spherical", weight_concentration_prior=1e-3)
     soft = np.random.default_rng(0).dirichlet(np.full(8, 0.1), len(X))
     gmm.set_params(max_iter=5000, tol=1e-10)
-    fit_silently(gmm, X, init_responsibilities=soft)
+    assert_no_warning(gmm, X, init_responsibilities=soft)
     used = gmm.predict_proba(X).sum(axis=0) > 0
     np.testing.assert_array_equal(used, gmm.weights_.numpy() > 0)
 
@@ -243,7 +243,7 @@ def test_a_weight_given_as_zero_with_a_prior_stays_there(far_blobs):
     means = np.concatenate([centres, [[50.0, 50.0]]])
     gmm = GaussianMixture(n_components=5, init_means=means, init_weights=[0.25, 0.25, 0.25, 0.25, 0.0])
     gmm.set_params(weight_concentration_prior=[1.0, 1.0, 1.0, 1.0, 0.5], init_covariances=np.eye(2))
-    fit_silently(gmm, X)
+    assert_no_warning(gmm, X)
     assert gmm.weights_[4] == 0
 
 
@@ -281,7 +281,7 @@ def test_an_outlier_does_not_collapse_a_tied_covariance(covariance_type):
     X = rows_with_an_outlier()
     labels = (np.arange(80) == 40).astype(int)
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0)
-    fit_silently(gmm, X, init_responsibilities=labels)
+    assert_no_warning(gmm, X, init_responsibilities=labels)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -338,7 +338,7 @@ def test_a_covariance_prior_saves_a_component_on_one_row(covariance_type):
     psi = {"full": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[covariance_type]
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0, max_iter=2000)
     gmm.set_params(covariance_prior=psi, degrees_of_freedom_prior=3.0)
-    fit_silently(gmm, X, init_responsibilities=(np.arange(80) == 40).astype(int))
+    assert_no_warning(gmm, X, init_responsibilities=(np.arange(80) == 40).astype(int))
 
 
 def test_a_collapse_after_some_iterations_is_found_too():

@@ -443,7 +443,7 @@ def test_loads_are_silent(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for suffix in SUFFIXES:
-            load(data[suffix], suffix, tmp_path)
+            assert load(data[suffix], suffix, tmp_path) is not None
 
 
 def test_nothing_but_weights_is_ever_unpickled():

@@ -41,7 +41,7 @@ CHECKED = [
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(CHECKED)
 def test_estimator_check(estimator, check):
-    check(estimator)
+    assert check(estimator) is None  # a check that fails raises
 
 
 # --- parameters -------------------------------------------------------------------------------------------------
