@@ -1,10 +1,15 @@
 """How Sphinx builds the site. Nothing is fetched: fonts, scripts and MathJax come with installed packages."""
 
 import os
+import sys
 from pathlib import Path
 
 import tgmm
 from tgmm.cli.arguments import parser
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import picture_style
 
 project = "tgmm"
 author = "The tgmm developers"
@@ -42,7 +47,7 @@ plot_include_source = False
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("png", 144)]
-plot_rcparams = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+plot_rcparams = picture_style.STYLE
 plot_apply_rcparams = True
 
 sphinx_gallery_conf = {
@@ -51,6 +56,9 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("matplotlib",),
+    "reset_modules": ("matplotlib", "picture_style.reset"),
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "tgmm.svg"),
+    "ignore_repr_types": r"matplotlib|<class 'list'>",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,

@@ -2,7 +2,83 @@
 A first fit
 ===========
 
-Two features.
+The Old Faithful geyser erupts for a minute and a half to five minutes, and rests for 43 to 96 minutes before the next
+eruption. 272 of these pairs are the classic example of a mixture: short eruptions are followed by short rests.
 """
 
-print(1)
+# sphinx_gallery_thumbnail_number = 2
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from tgmm import GaussianMixture
+from tgmm.plotting import plot_components, plot_density, plot_history, plot_uncertainty
+
+DATA = Path("../data/faithful.csv")
+
+faithful = pd.read_csv(DATA)
+faithful.describe().round(2)
+
+# %%
+# The fit
+# -------
+#
+# Two components with covariance matrices of their own. `random_state` makes the start reproducible. A data frame
+# gives its column names to the model.
+
+gmm = GaussianMixture(n_components=2, covariance_type="full", tol=1e-6, random_state=0)
+gmm.fit(faithful)
+print("weights", gmm.weights_.numpy().round(3))
+print("means", gmm.means_.numpy().round(2).tolist())
+print("covariances", gmm.covariances_.numpy().round(3).tolist(), sep="\n")
+
+# %%
+# The fit says how it went. The average log-likelihood rises with every step; the run has converged when it rises by
+# less than `tol`.
+
+print(f"converged: {gmm.converged_}, steps: {gmm.n_iter_}, log-likelihood per row: {gmm.lower_bound_:.4f}")
+ax = plot_history(gmm)
+
+# %%
+# Clusters
+# --------
+#
+# Each row in the colour of its most probable component, with the ellipses that hold 50 % and 95 % of each component:
+
+ax = plot_components(gmm, faithful)
+
+# %%
+# `predict` gives that component, `predict_proba` how sure the model is. Between the clusters it is not:
+
+between = pd.DataFrame({"eruptions": [2.0, 2.9, 3.1, 4.5], "waiting": [55.0, 65.0, 68.0, 80.0]})
+between.columns = faithful.columns
+for row, probabilities in zip(between.to_numpy(), gmm.predict_proba(between), strict=True):
+    print(row, probabilities.round(3))
+
+# %%
+# The uncertain rows, drawn larger:
+
+ax = plot_uncertainty(gmm, faithful)
+
+# %%
+# Density
+# -------
+#
+# A mixture is a density too. `score_samples` is its logarithm at each row; the picture shows the regions of highest
+# density that hold a given share of the mixture.
+
+print("least probable row:", faithful.to_numpy()[np.argmin(gmm.score_samples(faithful))])
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+plot_density(gmm, faithful, ax=left)
+ax = plot_density(gmm, kind="shading", ax=right)
+
+# %%
+# And it can be drawn from. The draws look like the data, which is the simplest check of a model there is:
+
+rows, components = gmm.sample(272, random_state=0)
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharex=True, sharey=True)
+for ax, points, title in zip(axes, (faithful.to_numpy(), rows.numpy()), ("data", "draws"), strict=True):
+    ax.scatter(*points.T, s=10, color="0.3")
+    ax.set(title=title, xlabel=faithful.columns[0], ylabel=faithful.columns[1])

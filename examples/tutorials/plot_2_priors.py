@@ -1,0 +1,144 @@
+"""
+Priors: what each number does
+=============================
+
+With little data, maximum likelihood puts a component on two or three rows and shrinks it without end. Priors prevent
+that, and they have five numbers. This tutorial turns them one at a time. The mathematics is in :doc:`/guide/priors`.
+"""
+
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tgmm import GaussianMixture
+from tgmm.plotting import plot_components
+
+# %%
+# Maximum likelihood collapses, the mode does not
+# -----------------------------------------------
+#
+# 25 rows from two clusters, fitted with six components. The fit by maximum likelihood has components on lines and on
+# points: the log-likelihood of the training data is splendid, that of new data from the same clusters is not.
+
+rng = np.random.default_rng(3)
+
+
+def clusters(n):
+    """Rows from two overlapping clusters."""
+    return np.where(rng.random((n, 1)) < 0.5, rng.normal([0, 0], [1, 1], (n, 2)), rng.normal([4, 2], [1, 0.5], (n, 2)))
+
+
+X, new = clusters(25), clusters(5000)
+
+K, d = 6, 2
+weak = {
+    "mean_prior": X.mean(axis=0),
+    "mean_precision_prior": 0.01,
+    "covariance_prior": np.cov(X.T) / K ** (2 / d),
+    "degrees_of_freedom_prior": d + 2,
+}
+settings = {"n_components": K, "n_init": 10, "max_iter": 2000, "random_state": 0}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    likely = GaussianMixture(**settings).fit(X)
+    mode = GaussianMixture(**settings, **weak).fit(X)
+
+
+def show(ax, gmm, rows, title):
+    """Draw a fit without its legend."""
+    plot_components(gmm, rows, ax=ax)
+    ax.get_legend().remove()
+    ax.set(title=title, xlabel="", ylabel="")
+
+
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained", sharex=True, sharey=True)
+for ax, gmm, name in zip(axes, (likely, mode), ("maximum likelihood", "posterior mode"), strict=True):
+    show(ax, gmm, X, f"{name}\nper row: these {gmm.score(X):.2f}, new ones {gmm.score(new):.2f}")
+    smallest = np.linalg.eigvalsh(gmm.covariances_.numpy()).min(axis=1) ** 0.5
+    print(f"{name}: smallest standard deviation of each component: {np.sort(smallest).round(4)}")
+
+# %%
+# The prior here is mclust's default, which says little: the covariance of all rows, scaled down for K components.
+#
+# `covariance_prior`: the size and shape of a component
+# -----------------------------------------------------
+#
+# :math:`\Psi` is the scatter that each component is given in advance, worth `degrees_of_freedom_prior` rows. Its
+# shape matters as much as its size: below, round, larger and tilted.
+
+
+def fit(**priors):
+    """Fit three components, by default under the weak prior."""
+    return GaussianMixture(3, n_init=5, max_iter=2000, random_state=0, **{**weak, **priors}).fit(X)
+
+
+shapes = {
+    "0.1 I": 0.1 * np.eye(2),
+    "I": np.eye(2),
+    "10 I": 10 * np.eye(2),
+    "tilted": np.array([[5.0, 4.5], [4.5, 5.0]]),
+}
+figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
+for ax, (name, shape) in zip(axes, shapes.items(), strict=True):
+    show(ax, fit(covariance_prior=shape), X, rf"$\Psi$ = {name}")
+
+# %%
+# `degrees_of_freedom_prior`: how many rows that is worth
+# -------------------------------------------------------
+#
+# With :math:`\Psi = \nu S`, components are pulled towards the covariance S, the more the larger :math:`\nu`. Here S
+# is a small round one. (:math:`\nu` alone, at fixed :math:`\Psi`, divides the same scatter by more rows: components
+# shrink.)
+
+small = 0.2 * np.eye(2)
+figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
+for ax, nu in zip(axes, (2, 10, 50, 1000), strict=True):
+    show(ax, fit(covariance_prior=nu * small, degrees_of_freedom_prior=nu), X, rf"$\nu$ = {nu}, $\Psi = \nu S$")
+
+# %%
+# `mean_prior` and `mean_precision_prior`: where means are, and how firmly
+# ------------------------------------------------------------------------
+#
+# :math:`\kappa` imaginary rows are at :math:`m`. At 0.01 they hardly count; at 100 every mean is there, whatever the
+# data say, and the covariances grow to reach the rows. One :math:`m` for each component, as a (K, d) array, holds
+# components at places that are known.
+
+figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
+for ax, kappa in zip(axes, (0.01, 1, 10, 100), strict=True):
+    show(ax, fit(mean_precision_prior=kappa), X, rf"$\kappa$ = {kappa}")
+
+# %%
+# `weight_concentration_prior`: how even the weights are
+# ------------------------------------------------------
+#
+# :math:`\alpha - 1` imaginary rows are added to each component's share. At 1 nothing changes. Far above, the weights
+# become equal. Below 1 rows are taken away, and a component that has none left is gone: six components, of which the
+# data keep fewer.
+
+concentrations = (0.01, 1.0, 3.0, 100.0)
+bottom = np.zeros(len(concentrations))
+weights = []
+for alpha in concentrations:
+    gmm = GaussianMixture(**settings, **weak, weight_concentration_prior=alpha).fit(X)
+    weights.append(np.sort(gmm.weights_.numpy())[::-1])
+    print(f"alpha = {alpha:>6}: weights {weights[-1].round(3)}")
+figure, ax = plt.subplots(figsize=(6.5, 3), layout="constrained")
+for share in np.transpose(weights):
+    ax.bar([f"{alpha:g}" for alpha in concentrations], share, bottom=bottom, edgecolor="white", color="#56B4E9")
+    bottom += share
+ax.set(xlabel=r"concentration $\alpha$", ylabel="weights of the components")
+
+# %%
+# With data enough, priors do not matter
+# --------------------------------------
+#
+# The prior is worth a fixed number of rows. With 20,000 of them the mode is the maximum of the likelihood, to three
+# digits:
+
+many = clusters(20_000)
+settings = {"n_components": 2, "tol": 1e-7, "max_iter": 2000, "random_state": 0}
+for name, priors in (("maximum likelihood", {}), ("posterior mode", weak)):
+    gmm = GaussianMixture(**settings, **priors).fit(many)
+    order = gmm.means_[:, 0].argsort()
+    print(f"{name:<20}", gmm.means_[order].numpy().round(3).tolist(), gmm.weights_[order].numpy().round(3))

@@ -1,0 +1,62 @@
+"""
+Regression by a mixture
+=======================
+
+A mixture of the joint distribution of inputs and outputs answers every question of the kind "what is y, given x". Each
+component contributes a line; where one hands over to the next, the curve bends. The uncertainty comes along, and
+nothing has to say beforehand which feature is the output.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tgmm import select
+from tgmm.plotting import plot_components
+
+rng = np.random.default_rng(0)
+x = rng.uniform(0, 10, 600)
+y = np.sin(x) + 0.4 * x + rng.normal(0, 0.1 + 0.05 * x)
+X = np.column_stack([x, y])
+
+# %%
+# The joint fit, with the number of components by BIC:
+
+selection = select(X, range(2, 12), "full", random_state=0)
+gmm = selection.best_
+print(f"{gmm.n_components} components")
+ax = plot_components(gmm, X)
+ax.set(xlabel="x", ylabel="y")
+
+# %%
+# Given x (feature 0), `regress` predicts the other features: the mean of their conditional distribution and its
+# standard deviation. The noise grows with x, and so does the band.
+
+grid = np.linspace(0, 10, 200)
+mean, deviation = gmm.regress(grid[:, None], dims=[0])
+mean, deviation = mean[:, 0], deviation[:, 0]
+figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
+ax.scatter(x, y, s=6, color="0.6", linewidths=0)
+ax.fill_between(grid, mean - 2 * deviation, mean + 2 * deviation, color="#0072B2", alpha=0.2, linewidth=0)
+ax.plot(grid, mean, color="#0072B2", label="mixture, ± 2 standard deviations")
+ax.plot(grid, np.sin(grid) + 0.4 * grid, color="black", linestyle=":", label="truth")
+ax.legend(frameon=False)
+ax.set(xlabel="x", ylabel="y")
+
+predicted, spread = gmm.regress(X[:, :1], dims=[0])
+print(f"rows within two standard deviations: {np.mean(abs(y - predicted[:, 0]) < 2 * spread[:, 0]):.1%}")
+
+# %%
+# The other way round
+# -------------------
+#
+# The same model gives x from y. There the answer has several branches, of which the mean is a poor summary:
+# `condition` gives the whole distribution, a mixture again.
+
+given = gmm.condition([2.0], dims=[1])
+candidates = np.linspace(0, 10, 500)
+density = np.exp(given.log_prob(candidates[:, None]))
+figure, ax = plt.subplots(figsize=(7.5, 3), layout="constrained")
+ax.plot(candidates, density, color="#D55E00")
+ax.axvline(given.mean().item(), color="black", linestyle=":", label="mean")
+ax.set(xlabel="x, given y = 2", ylabel="density", ylim=(0, None))
+ax.legend(frameon=False)

@@ -1,0 +1,107 @@
+"""
+Larger than memory
+==================
+
+EM needs sums over the rows, not the rows. So a fit can read them from disk, batch by batch, once an iteration, and hold
+only a batch at a time. It is the same fit as that of an array in memory.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from tgmm import GaussianMixture
+from tgmm.data import ParquetSource, Source
+
+folder = Path(tempfile.mkdtemp())
+
+# %%
+# A file
+# ------
+#
+# 300,000 rows of four features in a `.npy` file stand in for one that does not fit. It is written in pieces, as large
+# ones are.
+
+centres = np.array([[0, 0, 0, 0], [6, 0, 2, 0], [0, 6, 0, 2]], dtype=np.float32)
+rng = np.random.default_rng(0)
+file = np.lib.format.open_memmap(folder / "rows.npy", mode="w+", dtype=np.float32, shape=(300_000, 4))
+for first in range(0, len(file), 50_000):
+    label = rng.integers(0, 3, 50_000)
+    file[first : first + 50_000] = centres[label] + rng.standard_normal((50_000, 4), dtype=np.float32)
+file.flush()
+print(f"{(folder / 'rows.npy').stat().st_size / 1e6:.1f} MB")
+
+# %%
+# `fit` takes the path. Compare with the array in memory:
+
+from_file = GaussianMixture(3, random_state=0).fit(folder / "rows.npy")
+in_memory = GaussianMixture(3, random_state=0).fit(np.load(folder / "rows.npy"))
+print(from_file.means_.numpy().round(3))
+print(f"largest difference between the means: {(from_file.means_ - in_memory.means_).abs().max():.1e}")
+
+# %%
+# Predictions go to a file as well. `out=` names a new `.npy` file, and the answer is a memory map of it.
+
+labels = from_file.predict(folder / "rows.npy", out=folder / "labels.npy")
+print(type(labels).__name__, labels.shape, np.bincount(labels))
+
+# %%
+# The average log-likelihood and the information criteria read the file in batches too:
+
+print(f"score {from_file.score(folder / 'rows.npy'):.4f}, BIC {from_file.bic(folder / 'rows.npy'):.0f}")
+
+# %%
+# Parquet
+# -------
+#
+# A path, or a folder of files. `ParquetSource` picks columns, and takes the sample weights from one: here each
+# different row of a table of counts stands for many.
+
+table = pa.table({"x": [1.0, 2.0, 9.0, 10.0], "y": [1.0, 1.5, 8.0, 9.0], "count": [400, 300, 200, 100]})
+pq.write_table(table, folder / "counts.parquet")
+counted = GaussianMixture(2, covariance_type="tied_diag", random_state=0)
+counted.fit(ParquetSource(folder / "counts.parquet", weight_column="count"))
+print(counted.feature_names_in_, counted.weights_, counted.means_.numpy().round(3).tolist())
+
+# %%
+# Loaders
+# -------
+#
+# A `DataLoader` works as it is, with its workers and its order, and so does a list of arrays. A generator does not,
+# since it can be read only once:
+
+data = torch.utils.data.TensorDataset(torch.from_numpy(np.load(folder / "rows.npy")[:60_000]))
+loader = torch.utils.data.DataLoader(data, batch_size=8192)
+print(GaussianMixture(3, random_state=0).fit(loader).weights_)
+
+try:
+    GaussianMixture(3).fit(batch for batch in loader)
+except ValueError as error:
+    print(error)
+
+# %%
+# Your own source
+# ---------------
+#
+# For any other store, a subclass of :class:`tgmm.data.Source` yields batches from the first row on each time it is
+# asked. This one makes its rows up.
+
+
+class Simulated(Source):
+    """A hundred thousand rows that are never stored."""
+
+    n_rows = 100_000
+
+    def __iter__(self):
+        """Yield the same batches each time."""
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            yield rng.normal([0.0, 5.0], [1.0, 2.0], size=(10_000, 2))
+
+
+simulated = GaussianMixture(covariance_type="diag").fit(Simulated())
+print(simulated.means_.numpy().round(2), simulated.covariances_.sqrt().numpy().round(2))

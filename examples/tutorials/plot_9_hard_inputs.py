@@ -1,0 +1,211 @@
+"""
+Accuracy and failure modes
+==========================
+
+What happens where the textbook formulas fail: what is computed right all the same, what is mended with a warning, and
+what is refused. Everything below is output of this build.
+"""
+
+import textwrap
+import traceback
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from sklearn.mixture import GaussianMixture as ScikitLearn
+
+from tgmm import GaussianMixture
+
+
+def attempt(name, action):
+    """Print what an action gives: its warnings and result, or its error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = action()
+        except Exception as error:
+            result = traceback.format_exception_only(error)[-1].strip()
+    print(name)
+    for text in [*(f"{w.category.__name__}: {w.message}" for w in caught), str(result)]:
+        print(textwrap.fill(" ".join(text.split()), 92, initial_indent="    ", subsequent_indent="      "))
+
+
+def summary(gmm):
+    """What a fit found, in a line."""
+    means = ", ".join("(" + ", ".join(f"{value:.4g}" for value in mean) + ")" for mean in gmm.means_.tolist())
+    return f"weights {gmm.weights_.numpy().round(3)}, means {means}"
+
+
+rng = np.random.default_rng(0)
+X = np.concatenate([rng.normal(0, 1, (100, 2)), rng.normal(6, 1, (100, 2))])
+
+# %%
+# Refused: input that has no answer
+# ---------------------------------
+#
+# A message says what is wrong and where.
+
+with_nan = X.copy()
+with_nan[17, 1] = np.nan
+attempt("NaN", lambda: GaussianMixture(2).fit(with_nan))
+attempt("infinity", lambda: GaussianMixture(2).fit(np.where(X > 8, np.inf, X)))
+attempt("complex", lambda: GaussianMixture(2).fit(X[:2] + 1j))
+attempt("strings", lambda: GaussianMixture(2).fit([["a", "b"], ["c", "d"]]))
+attempt("sparse", lambda: GaussianMixture(2).fit(sparse.csr_array(X)))
+attempt("one dimension", lambda: GaussianMixture(2).fit(X[:3, 0]))
+attempt("three dimensions", lambda: GaussianMixture(2).fit(X[None]))
+attempt("no rows", lambda: GaussianMixture(2).fit(X[:0]))
+attempt("no features", lambda: GaussianMixture(2).fit(X[:, :0]))
+
+# %%
+
+attempt("more components than rows", lambda: GaussianMixture(10).fit(X[:5]))
+attempt("wrong number of features", lambda: GaussianMixture(2, n_features=3).fit(X))
+attempt("the same at prediction", lambda: GaussianMixture(2).fit(X).predict(X[:, :1]))
+attempt("negative weight", lambda: GaussianMixture(2).fit(X, sample_weight=np.linspace(-1, 1, 200)))
+attempt("no weight", lambda: GaussianMixture(2).fit(X, sample_weight=np.zeros(200)))
+attempt("prior without its partner", lambda: GaussianMixture(2, mean_prior=[0, 0]).fit(X))
+attempt("not fitted", lambda: GaussianMixture(2).predict(X))
+frame = pd.DataFrame(X, columns=["length", "width"])
+attempt("columns in another order", lambda: GaussianMixture(2).fit(frame).predict(frame[["width", "length"]]))
+
+# %%
+# Mended: data that say too little
+# --------------------------------
+#
+# A finite, valid model, and one warning. Variances of which the data say nothing rest on `reg_covar`.
+
+attempt("identical rows", lambda: summary(GaussianMixture(2, random_state=0).fit(np.ones((10, 2)))))
+attempt("one row", lambda: summary(GaussianMixture(1).fit([[1.0, 2.0]])))
+constant = X.copy()
+constant[:, 1] = 3
+attempt("constant feature", lambda: summary(GaussianMixture(2, random_state=0).fit(constant)))
+attempt("fewer different rows than components", lambda: summary(GaussianMixture(3).fit([[0.0], [0.0], [1.0], [1.0]])))
+attempt("more features than rows", lambda: GaussianMixture(1).fit(rng.normal(size=(5, 8))).covariances_.shape)
+attempt("not converged", lambda: GaussianMixture(6, max_iter=2, random_state=0).fit(X).converged_)
+
+# %%
+# A component that loses its rows is put on the rows that the mixture explains worst. Here its first mean is far from
+# all of them:
+
+far_start = np.array([[0.0, 0.0], [6.0, 6.0], [1000.0, 1000.0]])
+attempt("lost component", lambda: summary(GaussianMixture(3, init_means=far_start).fit(X)))
+
+# %%
+# Without regularisation, `reg_covar=0`, a covariance that becomes singular is an error that names the component and
+# the remedy:
+
+line = np.column_stack([X[:, 0], 2 * X[:, 0]])
+attempt("singular covariance", lambda: GaussianMixture(2, reg_covar=0, random_state=0).fit(line))
+
+# %%
+# Computed right: any float type
+# ------------------------------
+
+typed = {
+    "int64": (10 * X).astype(np.int64),
+    "bool": X > 3,
+    "float16": X.astype(np.float16),
+    "bfloat16": torch.from_numpy(X).bfloat16(),
+    "float32": X.astype(np.float32),
+    "float64": X,
+}
+for name, rows in typed.items():
+    fit = GaussianMixture(2, covariance_type="diag", random_state=0).fit(rows)
+    print(f"{name:<9}is computed in {str(fit.means_.dtype).removeprefix('torch.')}")
+
+# %%
+# Non-contiguous and read-only arrays, and tensors that require a gradient, work. They are never written to, and the
+# answers carry no graph.
+
+read_only = np.asfortranarray(X)[::-1]
+read_only.flags.writeable = False
+tracked = torch.from_numpy(X).requires_grad_()
+fit = GaussianMixture(2, random_state=0).fit(read_only)
+print(summary(fit), fit.score_samples(tracked).requires_grad)
+
+# %%
+# Computed right: float32 far from the origin
+# -------------------------------------------
+#
+# Two clusters with standard deviation 1, moved away from the origin, in float32. The truth is the fit of the same
+# stored numbers in float64.
+
+print("offset    error of the standard deviations (tgmm, scikit-learn)")
+for offset in (0, 1e2, 1e3, 1e4):
+    stored = (X + offset).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = (X[:, 0] > 3).astype(int)
+        settings = {"covariance_type": "diag", "tol": 1e-6, "max_iter": 500}
+        truth = GaussianMixture(2, **settings).fit(stored.astype(np.float64), init_responsibilities=labels)
+        ours = GaussianMixture(2, **settings).fit(stored, init_responsibilities=labels)
+        try:
+            centres = np.array([stored[labels == k].mean(axis=0) for k in (0, 1)])
+            theirs = ScikitLearn(2, **settings, means_init=centres).fit(stored).covariances_
+        except ValueError:
+            theirs = np.full((2, 2), np.nan)
+    exact = truth.covariances_.numpy() ** 0.5
+    errors = [abs(np.sqrt(c) / exact - 1).max() for c in (ours.covariances_.numpy(), theirs)]
+    print(f"{offset:<10g}{errors[0]:.1e}  {errors[1]:.1e}")
+
+# %%
+# Computed right: tight clusters far apart, and odd units
+# -------------------------------------------------------
+#
+# Two clusters a million standard deviations from each other, one feature in units of 1e-9 and another in units of
+# 1e9:
+
+tight = np.concatenate([rng.normal(0, 1, (200, 2)), rng.normal(1e6, 1, (200, 2))]) * [1e-9, 1e9]
+fit = GaussianMixture(2, random_state=0).fit(tight)
+deviations = fit.covariances_.diagonal(dim1=1, dim2=2).sqrt().numpy() / [1e-9, 1e9]
+print("standard deviations in those units:", deviations.round(3).tolist(), "converged:", fit.converged_)
+
+# %%
+# Rows far away
+# -------------
+#
+# At prediction, rows that are far from everything: the log-density is very low or minus infinity, and the
+# probabilities are finite and sum to 1.
+
+fit = GaussianMixture(2, random_state=0).fit(X)
+for distance in (1e2, 1e8, 1e200):
+    row = [[distance, distance]]
+    print(f"{distance:g}: log-density {fit.score_samples(row)[0]:g}, probabilities {fit.predict_proba(row)[0]}")
+
+# %%
+# Overflow
+# --------
+#
+# Values whose squares leave the float type: scaled inside, so that what can be answered is, and refused where it
+# cannot.
+
+attempt("1e30 in float32", lambda: summary(GaussianMixture(2).fit((X * 1e30).astype(np.float32))))
+attempt("1e150 in float64", lambda: summary(GaussianMixture(2, random_state=0).fit(X * 1e150)))
+attempt("1e300 in float64", lambda: summary(GaussianMixture(2).fit(X * 1e300)))
+
+# %%
+# Where the likelihood itself misleads
+# ------------------------------------
+#
+# No arithmetic helps where the *model* fails. A few rows and many components: the likelihood grows as components
+# shrink onto rows. What keeps a component finite is `reg_covar`, a millionth of the variance, and that is no
+# statistics. The picture shows the fitted standard deviations against `reg_covar`: those that follow the line are
+# made of nothing else. A prior on the covariances is the remedy (:doc:`plot_2_priors`).
+
+few = X[::8]
+levels = 10.0 ** np.arange(-10, -1)
+smallest = []
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    for level in levels:
+        fit = GaussianMixture(8, reg_covar=level, n_init=3, random_state=0, max_iter=1000).fit(few)
+        smallest.append(np.sort(np.linalg.eigvalsh(fit.covariances_.numpy())[:, 0] ** 0.5))
+figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+ax.loglog(levels, np.maximum(smallest, 1e-7), "o", color="#0072B2", markersize=4)
+ax.loglog(levels, np.sqrt(levels), color="0.5", linestyle=":", label="the regularisation alone")
+ax.set(xlabel="reg_covar", ylabel="smallest standard deviation\nof each of 8 components")
+ax.legend(frameon=False)
