@@ -17,7 +17,8 @@ from tgmm.em.stopping import Stopping
 from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
 from tgmm.inputs import Training
 from tgmm.parameters import Parameters
-from tgmm.precision import working_type
+from tgmm.placement import moved
+from tgmm.precision import float64_device, working_type
 from tgmm.priors import Priors
 from tgmm.progress import Reporter
 from tgmm.random_state import as_generator
@@ -180,7 +181,7 @@ def _warm_origin(model: GaussianMixture, problem: Problem) -> Origin:
     """Return the last solution as the start."""
     n_features = problem.batches.n_features
     check_unchanged(model, problem.structure, problem.n_components, n_features, "warm_start=True")
-    framed = problem.frame.parameters_in(model._parameters, problem.structure)
+    framed = problem.frame.parameters_in(moved(model._parameters, problem.frame.shift.device), problem.structure)
     return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances, is_solution=True)
 
 
@@ -224,17 +225,17 @@ def out_of_frame(
 
 
 def _result(run: Run, problem: Problem, notes: list[str]) -> Result:
-    """Map a run out of the frame."""
-    structure, frame = problem.structure, problem.frame
+    """Map a run out of the frame, to the device of the fit."""
+    structure, frame, device = problem.structure, problem.frame, float64_device(problem.device)
     memory = Memory.of(run.state.statistics.scale(problem.batches.unit), structure)
     return Result(
-        parameters=out_of_frame(run.parameters, structure, frame, problem.dtype),
+        parameters=moved(out_of_frame(run.parameters, structure, frame, problem.dtype), device),
         structure=structure,
         converged=run.converged,
         n_iter=run.n_iter,
         log_likelihood=run.log_likelihood,
         history=run.history,
-        regularisation=frame.variances_out(run.regularisation),
+        regularisation=frame.variances_out(run.regularisation).to(device),
         notes=list(dict.fromkeys(notes)),  # a component can be lost at the start and in the run
         continuation=Continuation(memory, frame, run.regularisation),
     )

@@ -24,6 +24,7 @@ from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
+from tgmm.placement import home, moved
 from tgmm.precision import widen
 from tgmm.priors import Priors
 from tgmm.start import Start
@@ -45,6 +46,7 @@ class Problem:
     priors: Priors
     regularisation: Regularisation
     dtype: torch.dtype
+    device: torch.device
     kernels: list[Kernel]
     reduce: Callable[[Statistics], Statistics]
 
@@ -61,6 +63,8 @@ class Problem:
         device: torch.device,
     ) -> Problem:
         """Set up the frame of the data's summary, and the kernels."""
+        place = home(n_components * structure.moment.size(summary.origin.shape[0]), device)
+        summary, priors = moved(summary, place), moved(priors, place)
         frame = Frame.of(summary.origin, summary.variance, dtype, isotropic=structure.isotropic)
         return cls(
             batches=batches,
@@ -70,6 +74,7 @@ class Problem:
             priors=priors.in_frame(frame, structure),
             regularisation=Regularisation(reg_covar, structure, summary.constant),
             dtype=dtype,
+            device=device,
             kernels=kernels_for(structure, frame, n_components, dtype, device),
             reduce=lambda statistics: statistics,
         )
@@ -155,8 +160,10 @@ class Starter:
         assert self.origin.start is not None
         rows, weights = start_sample(problem.batches, problem.frame, n_components, problem.dtype, generator)
         if rows.shape[0] <= n_components:
-            return repeated(widen(rows), n_components)
-        return widen(self.origin.start(rows, weights, n_components, generator)).to(problem.frame.shift.device)
+            centres = repeated(rows, n_components)
+        else:
+            centres = self.origin.start(rows, weights, n_components, generator)
+        return widen(centres).to(problem.frame.shift.device)
 
 
 def _nearest(centres: Tensor) -> Mixture:

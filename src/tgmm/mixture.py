@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tgmm.covariance import CovarianceStructure, Factor
 from tgmm.parameters import Parameters
+from tgmm.placement import moved
 
 
 class Natural(NamedTuple):
@@ -33,6 +34,12 @@ class Mixture:
     def of(cls, parameters: Parameters, structure: CovarianceStructure) -> Mixture:
         """Factor the covariances, or raise CovarianceCollapse."""
         return cls(parameters, structure, structure.factor(parameters.covariances, parameters.means.shape[1]))
+
+    def to(self, device: torch.device) -> Mixture:
+        """Return the mixture with its tensors on the device."""
+        if self.parameters.means.device == device:
+            return self
+        return Mixture(moved(self.parameters, device), self.structure, moved(self.factor, device))
 
     @cached_property
     def log_constants(self) -> Tensor:

@@ -23,6 +23,7 @@ from tgmm.inputs import Training
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture
+from tgmm.placement import home, moved
 from tgmm.precision import float64_device, working_type
 from tgmm.priors import Priors
 from tgmm.random_state import as_generator
@@ -124,17 +125,18 @@ def _from_nothing(model: GaussianMixture, data: Training, structure: CovarianceS
 
 @torch.no_grad()
 def _going_on(model: GaussianMixture, data: Training, structure: CovarianceStructure) -> Learner:
-    """Return the fitted model, on the device of the data."""
+    """Return the fitted model."""
     n_components = settings.check_integer(model.n_components, "n_components", 1)
     n_features = data.batches.n_features
     check_unchanged(model, structure, n_components, n_features, "partial_fit")
-    device = float64_device(data.device)
-    parameters = model._parameters.to(device)
+    place = home(n_components * structure.moment.size(n_features), data.device)
+    parameters = moved(model._parameters, place)
     going_on = model._continuation or _from_parameters(model, structure, data.batches.weight)
-    going_on = going_on.to(device)
+    going_on = going_on.to(place)
+    priors = moved(priors_of(model, structure, n_components, n_features), place)
     return Learner(
         Mixture.of(going_on.frame.parameters_in(parameters, structure), structure),
-        priors_of(model, structure, n_components, n_features).in_frame(going_on.frame, structure),
+        priors.in_frame(going_on.frame, structure),
         going_on.frame,
         going_on.regularisation,
         going_on.memory,
@@ -167,14 +169,15 @@ def _learn(model: GaussianMixture, learner: Learner, data: Training, step: float
         raise ValueError("X has values so far from the rows before it that their squares leave the float type.")
     mixture, _ = maximisation(state.statistics, state.mixture, climb.expectation, climb.regularise)
     assert blend.after is not None, "the batch was evaluated"
+    device = float64_device(data.device)
     return Result(
-        parameters=out_of_frame(mixture.parameters, structure, frame, dtype),
+        parameters=moved(out_of_frame(mixture.parameters, structure, frame, dtype), device),
         structure=structure,
         converged=False,
         n_iter=1 if learner.memory is None else model.n_iter_ + 1,
         log_likelihood=float(state.statistics.log_likelihood / state.statistics.weight),
         history=[*learner.history, state.objective],
-        regularisation=frame.variances_out(learner.regularisation),
+        regularisation=frame.variances_out(learner.regularisation).to(device),
         notes=learner.notes + maximisation.notes,
         continuation=Continuation(blend.after, frame, learner.regularisation),
     )

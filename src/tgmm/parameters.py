@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -19,7 +18,3 @@ class Parameters:
     weights: Tensor  # (K,)
     means: Tensor  # (K, d)
     covariances: Tensor  # (B, ...)
-
-    def to(self, device: torch.device) -> Parameters:
-        """Return the parameters on a device."""
-        return Parameters(self.weights.to(device), self.means.to(device), self.covariances.to(device))

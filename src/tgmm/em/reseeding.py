@@ -13,6 +13,7 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.centred import Centred
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
+from tgmm.precision import widen
 from tgmm.priors import Priors
 from tgmm.statistics import Statistics
 
@@ -60,7 +61,7 @@ def worst_explained(mixture: Mixture, expectation: Expectation, count: int) -> T
         densities.append(lowest.values)
         rows.append(chunk.rows[lowest.indices.to(chunk.rows.device)])
     lowest = torch.cat(densities).topk(count, largest=False).indices
-    worst = torch.cat(rows)[lowest.to(rows[0].device)].double()
+    worst = widen(torch.cat(rows)[lowest.to(rows[0].device)]).to(kernel.frame.shift.device)
     return (worst - kernel.frame.shift) / kernel.frame.scale
 
 

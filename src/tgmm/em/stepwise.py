@@ -5,7 +5,7 @@ Source: Cappé & Moulines 2009 (J. Royal Statistical Society B 71), with the sch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.data.frame import Frame
 from tgmm.parameters import Parameters
+from tgmm.placement import moved
 from tgmm.statistics import Statistics
 
 DECAY = 0.6  # of the step size; between 1/2 and 1, so that steps sum to infinity and their squares do not
@@ -122,7 +123,5 @@ class Continuation:
 
     def to(self, device: torch.device) -> Continuation:
         """Return the same on a device."""
-        sums = self.memory.statistics
-        moved = Statistics(**{field.name: getattr(sums, field.name).to(device) for field in fields(sums)})
-        frame = Frame(self.frame.shift.to(device), self.frame.scale.to(device))
-        return Continuation(replace(self.memory, statistics=moved), frame, self.regularisation.to(device))
+        memory = replace(self.memory, statistics=moved(self.memory.statistics, device))
+        return Continuation(memory, moved(self.frame, device), self.regularisation.to(device))

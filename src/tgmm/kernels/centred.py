@@ -13,7 +13,8 @@ from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Kernel
 from tgmm.mixture import Mixture
-from tgmm.precision import widen
+from tgmm.placement import transferred
+from tgmm.precision import float64_device, widen
 from tgmm.statistics import Statistics
 
 
@@ -31,12 +32,12 @@ class Centred(Kernel):
         """Return the statistics about centre (K, d), or about the mixture's means."""
         if centre is None:
             centre = mixture.parameters.means
+        mixture = mixture.to(float64_device(self.device))
         centres = centre.to(self.dtype).to(self.device)  # (K, d)
-        sums = torch.zeros(1, dtype=torch.float64, device=widen(self.shift).device)
-        mass = sums.new_zeros(self.n_components)
-        first = sums.new_zeros(self.n_components, self.n_features)
-        second = sums.new_zeros(self.n_components, self.n_moments)
-        log_likelihood, objective, weight = sums.new_zeros(()), sums.new_zeros(()), sums.new_zeros(())
+        mass = torch.zeros(self.n_components, dtype=torch.float64, device=float64_device(self.device))
+        first = mass.new_zeros(self.n_components, self.n_features)
+        second = mass.new_zeros(self.n_components, self.n_moments)
+        log_likelihood, objective, weight = mass.new_zeros(()), mass.new_zeros(()), mass.new_zeros(())
         for rows, weights, index in chunks(batches, self.rows):
             z = self._standardised(rows)  # (c, d)
             joint = self._log_joint(z, mixture)
@@ -51,11 +52,16 @@ class Centred(Kernel):
             log_likelihood += widen(row_weights) @ widen(row_likelihood)
             objective += widen(row_weights) @ widen(row_objective)
             weight += widen(row_weights).sum()
+        sums = transferred(
+            self.frame.shift.device, mass, first, second, log_likelihood, objective, weight, widen(centres)
+        )
+        mass, first, second, log_likelihood, objective, weight, centres = sums
         shift = weight * self.frame.log_volume
-        return Statistics(mass, first, second, log_likelihood - shift, objective - shift, weight, widen(centres))
+        return Statistics(mass, first, second, log_likelihood - shift, objective - shift, weight, centres)
 
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
         """Return the joint log-densities, one component at a time; nothing is split off."""
+        mixture = mixture.to(float64_device(self.device))
         joint = self._log_joint(self._standardised(rows), mixture)
         return joint, joint.new_zeros(joint.shape[1])
 

@@ -136,7 +136,7 @@ class Fused(Kernel):
             likelihood = self._add(rows, weights, operands, partials)
             totals[0] += weighted_total(likelihood, weights)
             totals[1] += rows.shape[0] if weights is None else weights.double().sum()
-        return self.products.statistics(self._sums(partials), totals[[0, 0, 1]], mixture)
+        return self.products.statistics(self._sums(partials), torch.stack([totals[0], *totals]), mixture)
 
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
         """Return the joint log-densities by plain products."""

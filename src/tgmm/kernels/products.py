@@ -9,7 +9,8 @@ from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Kernel
 from tgmm.mixture import Mixture
-from tgmm.precision import float32_products, widen
+from tgmm.placement import transferred
+from tgmm.precision import float32_products, float64_device, widen
 from tgmm.statistics import Statistics
 
 
@@ -37,7 +38,7 @@ class Products(Kernel):
         eta = self.bits(mixture.natural.eta)
         pooling = self.structure.pooled and self.pooled_second is None
         n_sums = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
-        sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=widen(self.shift).device)
+        sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=float64_device(self.device))
         second = sums.new_zeros(1, self.n_moments)
         totals = sums.new_zeros(3)  # log-likelihood, objective, weight
         for rows, weights, first in chunks(batches, self.rows):
@@ -55,11 +56,12 @@ class Products(Kernel):
             totals[1] += total if objective is likelihood else weighted_total(objective, weights)
             totals[2] += phi.shape[1] if weights is None else widen(weights).sum()
         if pooling:
-            self.pooled_second = second
+            self.pooled_second = second.to(self.frame.shift.device)
         return self.statistics(sums, totals, mixture)
 
     def statistics(self, sums: Tensor, totals: Tensor, mixture: Mixture) -> Statistics:
         """Return the statistics of sums (K, 1 + d [+ q]) and totals (3,), with what pooled structures left out."""
+        sums, totals = transferred(self.frame.shift.device, sums, totals)
         first, second = sums[:, 1 : 1 + self.n_features], sums[:, 1 + self.n_features :]
         offset = -totals[2] * self.frame.log_volume
         if self.structure.pooled and self.pooled_second is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tgmm import settings
 from tgmm.estimation import Result
+from tgmm.placement import moved
 from tgmm.precision import float64_device
 from tgmm.validation import as_float64
 
@@ -72,7 +73,7 @@ def state_of(model: GaussianMixture, names: set[str]) -> tuple[State, list[str]]
 def adopt(model: GaussianMixture, content: Content) -> GaussianMixture:
     """Make a model that of a state, on the device that its own setting asks for."""
     device = float64_device(settings.check_device(model.device, torch.empty(0), from_tensor=False))
-    parameters = content.result.parameters.to(device)
+    parameters = moved(content.result.parameters, device)
     regularisation = content.result.regularisation.to(device)
     model.set_params(**content.settings)
     model.n_features_in_ = content.n_features

@@ -23,7 +23,8 @@ def start_sample(
     the order of the data nor on whether a row is repeated or weighted.
     """
     rows, weights, _ = _sample(batches, n_components, generator)
-    rows = ((widen(rows) - frame.shift) / frame.scale).to(dtype)
+    rows = widen(rows)
+    rows = ((rows - frame.shift.to(rows.device)) / frame.scale.to(rows.device)).to(dtype)
     weights = rows.new_ones(rows.shape[0]) if weights is None else weights.to(rows.device, dtype)
     return _merged(rows, weights)
 
