@@ -24,9 +24,9 @@ class Products(Kernel):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        n_columns = 1 + self.n_features + self.n_moments
-        self.rows = chunking.rows_per_chunk(n_columns + 2 * self.n_components, self.dtype.itemsize, self.device)
-        self.features = torch.empty(0, dtype=self.dtype, device=self.device)  # (1 + d + q, rows)
+        self.n_columns = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
+        self.rows = chunking.rows_per_chunk(self.n_columns + 2 * self.n_components, self.dtype.itemsize, self.device)
+        self.features = torch.empty(0, dtype=self.dtype, device=self.device)  # (1 + d [+ q], rows)
         self.joint = torch.empty(0, dtype=self.dtype, device=self.device)  # (K, rows)
         self.pooled_second: Tensor | None = None  # (1, q) float64
 
@@ -37,20 +37,20 @@ class Products(Kernel):
         """Return the statistics about the frame's origin; centre is not used."""
         eta = self.bits(mixture.natural.eta)
         pooling = self.structure.pooled and self.pooled_second is None
-        n_sums = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
-        sums = torch.zeros(self.n_components, n_sums, dtype=torch.float64, device=float64_device(self.device))
+        sums = torch.zeros(self.n_components, self.n_columns, dtype=torch.float64, device=float64_device(self.device))
         second = sums.new_zeros(1, self.n_moments)
         totals = sums.new_zeros(3)  # log-likelihood, objective, weight
         for rows, weights, first in chunks(batches, self.rows):
-            phi = self._features(rows, with_moments=pooling or n_sums > 1 + self.n_features)
+            phi = self._features(rows)
             joint = torch.mm(eta, phi[: eta.shape[1]], out=self.joint[:, : phi.shape[1]])
             likelihood, objective = assignment(joint, first)
             if weights is not None:
                 weights = weights.to(self.device)
                 joint.mul_(weights.to(self.dtype))
-            sums += widen(torch.mm(joint, phi[:n_sums].T))
+            sums += widen(torch.mm(joint, phi.T))
             if pooling:
-                second += weighted_total(phi[1 + self.n_features :], weights)
+                row_weights = phi[0] if weights is None else weights
+                second += self.structure.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))
             total = weighted_total(likelihood, weights)
             totals[0] += total
             totals[1] += total if objective is likelihood else weighted_total(objective, weights)
@@ -80,28 +80,30 @@ class Products(Kernel):
 
     @float32_products()
     def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-        """Return the joint log-densities by one product, and the shared part by another."""
-        eta, shared = mixture.natural
-        phi = self._features(rows, with_moments=True)
-        joint = self.bits(eta) @ phi[: eta.shape[1]]
-        if shared is None:
+        """Return the joint log-densities by one product, and the shared part by whitening."""
+        phi = self._features(rows)
+        eta = self.bits(mixture.natural.eta)
+        joint = eta @ phi[: eta.shape[1]]
+        if not self.structure.pooled:
             return joint, joint.new_zeros(joint.shape[1])
-        return joint, self.bits(shared) @ phi[1 + self.n_features :]
+        factor = mixture.to(float64_device(self.device)).factor
+        distances = factor.whiten(widen(phi[1:]).T[None])[0].square().sum(-1)  # (c,)
+        return joint, (-0.5 * BITS * distances).to(joint)
 
     def bits(self, coefficients: Tensor) -> Tensor:
         """Return natural parameters in bits, in the kernel's float type."""
         return (coefficients * BITS).to(self.dtype).to(self.device)
 
-    def _features(self, rows: Tensor, *, with_moments: bool) -> Tensor:
-        """Return the features of rows, (1 + d + q, c), in the reused buffer; the moments only where asked."""
+    def _features(self, rows: Tensor) -> Tensor:
+        """Return the features of rows, (1 + d [+ q], c), in the reused buffer; without moments where all share them."""
         n_rows = rows.shape[0]
         if self.features.shape[-1] < n_rows:
-            self.features = self.features.new_empty(1 + self.n_features + self.n_moments, n_rows)
+            self.features = self.features.new_empty(self.n_columns, n_rows)
             self.features[0] = 1
             self.joint = self.joint.new_empty(self.n_components, n_rows)
         phi = self.features[:, :n_rows]
         z = self.standardise(rows, phi[1 : 1 + self.n_features])
-        if with_moments:
+        if not self.structure.pooled:
             self.structure.moment.fill(z, phi[1 + self.n_features :])
         return phi
 
