@@ -71,10 +71,10 @@ def problems(
         folder = Path(name)
         for shape in shapes:
             for dtype in dtypes:
-                rows = make_rows(shape, separation, dtype)
+                rows, means = make_rows(shape, separation, dtype)
                 np.save(folder / "rows.npy", rows)
                 for structure in structures:
-                    np.savez(folder / "start.npz", **make_start(rows, shape.n_components, structure)._asdict())
+                    np.savez(folder / "start.npz", **make_start(rows, means, structure)._asdict())
                     yield Problem(shape, structure, dtype, rows, folder)
 
 

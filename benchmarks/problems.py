@@ -44,8 +44,8 @@ class Parameters(NamedTuple):
     covariances: np.ndarray
 
 
-def make_rows(shape: Shape, separation: float, dtype: str, seed: int = 0) -> np.ndarray:
-    """Return rows (n, d) from K Gaussians whose means are typically ``separation`` standard deviations apart.
+def make_rows(shape: Shape, separation: float, dtype: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (n, d) from K Gaussians, means (K, d) typically ``separation`` standard deviations apart, and these.
 
     No two are closer than half of that. Every component has its own weight and its own full covariance with
     eigenvalues from 0.5 to 2.
@@ -67,13 +67,14 @@ def make_rows(shape: Shape, separation: float, dtype: str, seed: int = 0) -> np.
         rows[first : first + count] = mean + rng.normal(size=(count, d)) @ root.T
         first += count
     rng.shuffle(rows)
-    return rows
+    return rows, means
 
 
-def make_start(rows: np.ndarray, n_components: int, structure: str, seed: int = 1) -> Parameters:
-    """Return a start far from any solution: random rows as means, the variances of the data, equal weights."""
+def make_start(rows: np.ndarray, means: np.ndarray, structure: str, seed: int = 1) -> Parameters:
+    """Return a start with many iterations to go: displaced means, the variances of the data, equal weights."""
     rng = np.random.default_rng(seed)
-    means = rows[rng.choice(rows.shape[0], n_components, replace=False)]
+    n_components, d = means.shape
+    means = (means + rng.normal(0, 0.5 / np.sqrt(d), means.shape)).astype(rows.dtype)
     variances = rows.var(0, dtype=np.float64)
     pooled, form = structure.startswith("tied_"), structure.removeprefix("tied_")
     one = {"full": np.diag(variances), "diag": variances, "spherical": np.asarray(variances.mean())}[form]
