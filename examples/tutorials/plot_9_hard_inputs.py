@@ -191,21 +191,21 @@ attempt("1e300 in float64", lambda: summary(GaussianMixture(2).fit(X * 1e300)))
 # Where the likelihood itself misleads
 # ------------------------------------
 #
-# No arithmetic helps where the *model* fails. A few rows and many components: the likelihood grows as components
-# shrink onto rows. What keeps a component finite is `reg_covar`, a millionth of the variance, and that is no
-# statistics. The picture shows the fitted standard deviations against `reg_covar`: those that follow the line are
-# made of nothing else. A prior on the covariances is the remedy (:doc:`plot_2_priors`).
+# No arithmetic helps where the *model* fails. A few rows and many components: the likelihood grows as components shrink
+# onto rows, and what keeps them finite is `reg_covar` alone. The picture shows the fitted standard deviations against
+# it: those along the line are made of nothing else. A prior on the covariances is the remedy (:doc:`plot_2_priors`).
 
 few = X[::8]
 levels = 10.0 ** np.arange(-10, -1)
-smallest = []
+smallest, added = [], []
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for level in levels:
         fit = GaussianMixture(8, reg_covar=level, n_init=3, random_state=0, max_iter=1000).fit(few)
         smallest.append(np.sort(np.linalg.eigvalsh(fit.covariances_.numpy())[:, 0] ** 0.5))
+        added.append(fit.reg_covar_.mean() ** 0.5)
 figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-ax.loglog(levels, np.maximum(smallest, 1e-7), "o", color="#0072B2", markersize=4)
-ax.loglog(levels, np.sqrt(levels), color="0.5", linestyle=":", label="the regularisation alone")
+ax.loglog(levels, smallest, "o", color="#0072B2", markersize=4)
+ax.loglog(levels, added, color="0.5", linestyle=":", label="the regularisation alone")
 ax.set(xlabel="reg_covar", ylabel="smallest standard deviation\nof each of 8 components")
 ax.legend(frameon=False)
