@@ -17,6 +17,7 @@ from tgmm.marginal import check_dims, marginal
 from tgmm.mixture import Mixture
 from tgmm.mixture_moments import total_covariance, total_mean, total_variance
 from tgmm.parameters import Parameters
+from tgmm.placement import standalone
 from tgmm.precision import widen
 from tgmm.prediction import FAR, Predictor
 from tgmm.random_state import RandomState, as_generator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
 
 
-@torch.no_grad()
+@standalone()
 def condition(model: GaussianMixture, x_observed: Any, dims: Sequence[int]) -> ConditionalMixture:
     """Return the mixture of the other features, given some.
 
@@ -68,7 +69,7 @@ def condition(model: GaussianMixture, x_observed: Any, dims: Sequence[int]) -> C
     return ConditionalMixture(law, log_weights, means, single)
 
 
-@torch.no_grad()
+@standalone()
 def regress(model: GaussianMixture, X_observed: Any, dims: Sequence[int]) -> tuple[Any, Any]:
     """Predict the other features from some: Gaussian mixture regression.
 
@@ -208,7 +209,7 @@ class ConditionalMixture:
         dense = self._law.rest._structure.dense(self._law.covariances, self._means.shape[2])
         return self._public(total_covariance(self._log_weights.exp(), self._means, dense))
 
-    @torch.no_grad()
+    @standalone()
     def log_prob(self, X: Any) -> Any:
         """Return the conditional log-density of values of the unobserved features, in nats.
 
@@ -238,7 +239,7 @@ class ConditionalMixture:
         joint = self._log_weights.T + self._unweighted().log_joint(deviations.transpose(0, 1))  # (K, m)
         return rows.give_back(joint.logsumexp(0).to(self._law.rest._dtype))
 
-    @torch.no_grad()
+    @standalone()
     def sample(self, n_samples: int = 1, *, random_state: RandomState = None) -> tuple[Tensor, Tensor]:
         """Draw values of the unobserved features, and the components they come from.
 

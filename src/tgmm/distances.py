@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tgmm.kernels.chunking import rows_per_chunk
 from tgmm.mixture import Mixture
+from tgmm.placement import standalone
 from tgmm.precision import widen
 from tgmm.validation import check_rows
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
 
 
-@torch.no_grad()
+@standalone()
 def mahalanobis(model: GaussianMixture, X: Any) -> Any:
     """Return the Mahalanobis distance of each row from each component, (n, K), in standard deviations.
 

@@ -17,7 +17,7 @@ from tgmm.em.stopping import Stopping
 from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
 from tgmm.inputs import Training
 from tgmm.parameters import Parameters
-from tgmm.placement import moved
+from tgmm.placement import moved, standalone
 from tgmm.precision import float64_device, working_type
 from tgmm.priors import Priors
 from tgmm.progress import Reporter
@@ -50,7 +50,7 @@ class Result:
         return cls(parameters, structure, True, 0, float("nan"), [], nothing, [])
 
 
-@torch.no_grad()
+@standalone()
 def estimate(model: GaussianMixture, data: Training, init_responsibilities: Any) -> Result:
     """Fit a model's mixture to rows, from the settings of its constructor."""
     stopping = Stopping(settings.check_number(model.tol, "tol"), settings.check_integer(model.max_iter, "max_iter", 1))
@@ -58,7 +58,7 @@ def estimate(model: GaussianMixture, data: Training, init_responsibilities: Any)
     interval = settings.check_integer(model.verbose_interval, "verbose_interval", 1)
     problem, notes = pose(model, data)
     origin = starting_point(model, problem, data.responsibilities(init_responsibilities, problem.n_components))
-    with Reporter(settings.check_flag(model.verbose, "verbose"), interval) as progress:
+    with Reporter(settings.check_verbose(model.verbose), interval) as progress:
         run = fit(
             problem,
             origin,

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tgmm.inputs import Evaluation
 from tgmm.outputs import collect
+from tgmm.placement import standalone
 from tgmm.prediction import Predictor
 from tgmm.validation import NO_WEIGHT
 
@@ -123,7 +123,7 @@ def icl(model: GaussianMixture, X: Any, sample_weight: Any = None) -> float:
     return bic(model, X, sample_weight) - 2 * certainty
 
 
-@torch.no_grad()
+@standalone()
 def _evaluate(model: GaussianMixture, X: Any, quantity: Quantity, out: Any) -> Any:
     """Return a quantity of each row, where and as the user wants it."""
     check_is_fitted(model)
@@ -135,7 +135,7 @@ def _evaluate(model: GaussianMixture, X: Any, quantity: Quantity, out: Any) -> A
     return collect(parts, out, data.n_rows)
 
 
-@torch.no_grad()
+@standalone()
 def _weighted_sum(model: GaussianMixture, X: Any, sample_weight: Any, quantity: Quantity) -> tuple[float, float]:
     """Return the weighted sum of a quantity over all rows, and the sum of the weights, in float64."""
     check_is_fitted(model)

@@ -12,6 +12,7 @@ from torch import Tensor
 from tgmm import settings
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
+from tgmm.placement import standalone
 from tgmm.prediction import Predictor
 from tgmm.random_state import RandomState, as_generator
 from tgmm.sampling import draw_components, draw_rows
@@ -31,7 +32,7 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-@torch.no_grad()
+@standalone()
 def entropy(model: GaussianMixture, n_samples: int = 10_000, *, random_state: RandomState = None) -> Estimate:
     """Estimate the differential entropy of the mixture, -E[log p(x)] in nats, by Monte Carlo.
 
@@ -63,7 +64,7 @@ def entropy(model: GaussianMixture, n_samples: int = 10_000, *, random_state: Ra
     return _estimate(-_log_density(model, rows))
 
 
-@torch.no_grad()
+@standalone()
 def kl_divergence(
     model: GaussianMixture, other: GaussianMixture, n_samples: int = 10_000, *, random_state: RandomState = None
 ) -> Estimate:
@@ -107,7 +108,7 @@ def kl_divergence(
     return _estimate(_log_density(model, rows) - _log_density(other, rows))
 
 
-@torch.no_grad()
+@standalone()
 def kl_upper_bound(model: GaussianMixture, other: GaussianMixture) -> float:
     """Return the variational upper bound of the Kullback-Leibler divergence of another mixture from this one, in nats.
 

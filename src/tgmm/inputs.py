@@ -36,7 +36,7 @@ class Training:
         if source is not None:
             device = settings.check_device(model.device, torch.empty(0), from_tensor=False)
             stream = _stream(model, source, sample_weight, device, reset=reset)
-            batches = StreamBatches.scan(stream, verbose=settings.check_flag(model.verbose, "verbose"))
+            batches = StreamBatches.scan(stream, verbose=settings.check_verbose(model.verbose))
             _check_features(model, source, batches.n_features, reset=reset)
             return cls(batches, device, batches.n_given)
         given = check_rows(model, X, reset=reset)

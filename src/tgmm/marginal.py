@@ -11,11 +11,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tgmm.placement import standalone
+
 if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
 
 
-@torch.no_grad()
+@standalone()
 def marginal(model: GaussianMixture, dims: Sequence[int]) -> GaussianMixture:
     """Return the mixture of some of the features: the others integrated out.
 

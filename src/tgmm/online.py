@@ -23,7 +23,7 @@ from tgmm.inputs import Training
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture
-from tgmm.placement import home, moved
+from tgmm.placement import home, moved, standalone
 from tgmm.precision import float64_device, working_type
 from tgmm.priors import Priors
 from tgmm.random_state import as_generator
@@ -114,7 +114,7 @@ class Learner:
     notes: list[str] = field(default_factory=list)
 
 
-@torch.no_grad()
+@standalone()
 def _from_nothing(model: GaussianMixture, data: Training, structure: CovarianceStructure) -> Learner:
     """Return the start that the first batch gives."""
     problem, notes = pose(model, data)
@@ -123,7 +123,7 @@ def _from_nothing(model: GaussianMixture, data: Training, structure: CovarianceS
     return Learner(mixture, problem.priors, problem.frame, starter.regularisation, notes=notes + starter.notes)
 
 
-@torch.no_grad()
+@standalone()
 def _going_on(model: GaussianMixture, data: Training, structure: CovarianceStructure) -> Learner:
     """Return the fitted model."""
     n_components = settings.check_integer(model.n_components, "n_components", 1)
@@ -154,7 +154,7 @@ def _from_parameters(model: GaussianMixture, structure: CovarianceStructure, wei
     return Continuation(memory, frame, regularisation.resolve(parameters))
 
 
-@torch.no_grad()
+@standalone()
 def _learn(model: GaussianMixture, learner: Learner, data: Training, step: float | None) -> Result:
     """Return the model after one E-step on a batch and one M-step."""
     structure, frame = learner.mixture.structure, learner.frame

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -40,3 +42,13 @@ def transferred(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     packed = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     parts = packed.split([tensor.numel() for tensor in tensors])
     return tuple(part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+
+@contextmanager
+def standalone() -> Iterator[None]:
+    """Compute without a graph, and on the CPU where no device is named, whatever the user's default device is."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if torch.get_default_device().type != "cpu":  # the context slows every operation down
+            stack.enter_context(torch.device("cpu"))
+        yield

@@ -31,7 +31,7 @@ def working_type(dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def float32_products() -> Iterator[None]:
-    """Multiply float32 matrices in float32, whatever shorter type the user's global switches allow.
+    """Multiply float32 matrices in float32, whatever shorter type the user's switches or autocast allow.
 
     TF32 has 11 bits, bfloat16 8: statistics of that precision cannot carry variances.
     """
@@ -42,4 +42,7 @@ def float32_products() -> Iterator[None]:
             if chosen not in ("none", "ieee"):
                 restored.callback(setattr, backend, "fp32_precision", chosen)
                 backend.fp32_precision = "ieee"
+        for device_type in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device_type):
+                restored.enter_context(torch.autocast(device_type, enabled=False))
         yield

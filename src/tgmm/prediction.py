@@ -94,7 +94,8 @@ class Predictor:
 
         Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
         """
-        limit = FAR / torch.finfo(self.kernel.dtype).eps
+        # A sum over d features is no farther for their number.
+        limit = FAR / torch.finfo(self.kernel.dtype).eps * (1 + self.frame.shift.shape[0] / 1000)
         for chunk in chunks(TensorBatches(rows), self.kernel.rows):
             part = slice(chunk.first, chunk.first + chunk.rows.shape[0])
             joint, common = self.kernel.log_joint(chunk.rows, self.mixture)

@@ -14,6 +14,7 @@ from tgmm import settings
 from tgmm.chi import chi_quantile, truncated_chi_quantiles
 from tgmm.covariance import Factor
 from tgmm.mixture import Mixture
+from tgmm.placement import standalone
 from tgmm.random_state import RandomState, as_generator, on_device
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 
-@torch.no_grad()
+@standalone()
 def sample(
     model: GaussianMixture,
     n_samples: int = 1,

@@ -40,6 +40,11 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def check_verbose(value: Any) -> bool:
+    """Return whether to report progress, for a bool or a level as an integer, or raise a ValueError."""
+    return value if isinstance(value, bool) else check_integer(value, "verbose", 0) > 0
+
+
 def check_accelerate(value: Any) -> bool:
     """Return whether EM is to be accelerated, or raise a ValueError that names the choices."""
     if value is not None and value != "squarem":

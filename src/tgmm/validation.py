@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +54,9 @@ def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if isinstance(X, list | tuple):
         X = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
+        raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
     _refuse_text(X)
     types = [np.float32, np.float64] if _is_narrow(X) else [np.float64, np.float32]
     array = validate_data(estimator, X, reset=reset, dtype=types, ensure_all_finite=False)
@@ -65,10 +67,12 @@ def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
 
 def _refuse_text(X: Any) -> None:
     """Raise a ValueError for arrays and data frames that hold strings or dates, even such as read as numbers."""
-    dtypes = [X.dtype] if isinstance(X, np.ndarray) else getattr(X, "dtypes", ())
-    if all(NUMERIC.match(str(dtype).lower()) for dtype in dtypes):
+    if all(NUMERIC.match(name) for name in _type_names(X)):
         return
-    values = np.asarray(X)
+    try:
+        values = np.asarray(X)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"X must hold numbers: {error}") from error
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object and values.ndim == 2:
@@ -80,9 +84,14 @@ def _refuse_text(X: Any) -> None:
 
 def _is_narrow(X: Any) -> bool:
     """Whether an array, or every column of a data frame, is float32 or half: computed in float32."""
-    dtypes = [X.dtype] if isinstance(X, np.ndarray) else getattr(X, "dtypes", ())
-    names = {str(dtype).lower() for dtype in dtypes}
+    names = _type_names(X)
     return bool(names) and names <= {"float32", "float16"}
+
+
+def _type_names(X: Any) -> set[str]:
+    """Return the names of the types of an array or of a data frame's columns; none where X does not tell."""
+    dtypes = [X.dtype] if isinstance(X, np.ndarray) or getattr(X, "ndim", 2) == 1 else getattr(X, "dtypes", ())
+    return {str(dtype).lower() for dtype in dtypes}
 
 
 def _check_foreign(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
@@ -115,17 +124,27 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    X = X.detach()
+    X = X.detach().as_subclass(Tensor)
     if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
         return X.float()
     return X if X.is_floating_point() else X.to(torch.get_default_dtype())
 
 
+class _Writable:
+    """An array's memory without the flag that says not to write to it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # keeps the memory alive
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
 def as_tensor(array: np.ndarray) -> Tensor:
-    """Return a tensor that shares the array's memory; read-only arrays are only ever read."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
+    """Return a tensor that shares the array's memory; read-only arrays are only ever read.
+
+    For these torch would warn, and filters of warnings are no matter of one thread.
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
 def check_finite(rows: Tensor, names: Any, first_row: int = 0) -> None:
@@ -167,6 +186,8 @@ def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
     check_weight_values(weights)
     if not weights.sum() > 0:
         raise ValueError(NO_WEIGHT)
+    if not torch.finfo(torch.float64).tiny * n_rows < float(weights.sum()) < torch.inf:
+        raise ValueError(f"sample_weight has the sum {float(weights.sum()):g}: divide it by a common factor.")
     return weights
 
 

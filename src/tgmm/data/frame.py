@@ -60,9 +60,15 @@ class Summary:
         return torch.where(self.constant, 0.0, self.scatter / self.weight)
 
 
+def _spread(n_rows: int) -> Tensor:
+    """Return the indices of rows spread evenly over all, in integers: floats cannot count so far."""
+    count = min(n_rows, ORIGIN_ROWS)
+    return torch.arange(count) * (n_rows - 1) // max(count - 1, 1)
+
+
 def bulk(batches: Batches) -> Tensor:
     """Return where the bulk of the rows is: the median of some that are evenly spread, (d,)."""
-    spread = torch.linspace(0, batches.n_rows - 1, min(batches.n_rows, ORIGIN_ROWS)).long()
+    spread = _spread(batches.n_rows)
     return widen(batches.take(spread.to(batches.device)).rows).median(0).values
 
 

@@ -8,6 +8,8 @@ M-step that it has, and what crosses processes stays the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from tgmm.em.climb import Climb, State, Step
 from tgmm.em.expectation import Expectation
 from tgmm.em.maximisation import maximise
 from tgmm.mixture import Mixture
+from tgmm.moments import Moment
 from tgmm.statistics import Statistics
 
 LONGEST = 4.0  # the first bound on the step length, and the factor by which it grows
@@ -72,10 +75,14 @@ class Squarem:
 
     def _jump(self, first: State, second: State, third: State) -> State:
         """Return the state at the extrapolated statistics, or the third where they lead nowhere higher."""
-        length = self._length(first.statistics, second.statistics, third.statistics)
+        moment, centre = third.mixture.structure.moment, third.statistics.centre
+        a, b, c = (about(state.statistics, centre, moment) for state in (first, second, third))
+        if not a.second.shape == b.second.shape == c.second.shape:
+            return third  # another kernel took over on the way
+        length = self._length(a, b, c)
         if length <= 1:
             return third
-        candidate = self._mixture(_extrapolated(first, second, third, length), third)
+        candidate = self._mixture(_extrapolated(a, b, c, length), third)
         state = None if candidate is None else self.climb.evaluate(candidate)
         if state is None or not state.objective >= third.objective:
             self.longest = max(LONGEST, self.longest / LONGEST)
@@ -86,8 +93,6 @@ class Squarem:
 
     def _length(self, first: Statistics, second: Statistics, third: Statistics) -> float:
         """Return the step length |r| / |v| of the first and second differences; 1 is two plain EM steps."""
-        if not first.centre.shape == second.centre.shape == third.centre.shape == (1, first.first.shape[1]):
-            return 1.0  # sums about centres that move with the means cannot be combined
         a, b, c = (_vector(statistics) for statistics in (first, second, third))
         step, curvature = torch.linalg.vector_norm(b - a), torch.linalg.vector_norm(c - 2 * b + a)
         return min(float(step / curvature), self.longest) if curvature > 0 else 1.0
@@ -105,13 +110,28 @@ class Squarem:
         return mixture if climb.expectation.is_precise(mixture, statistics.centre) else None
 
 
-def _extrapolated(first: State, second: State, third: State, length: float) -> Statistics:
-    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s."""
-    return (
-        first.statistics.scale((1 - length) ** 2)
-        + second.statistics.scale(2 * length * (1 - length))
-        + third.statistics.scale(length**2)
+def about(statistics: Statistics, centre: Tensor, moment: Moment) -> Statistics:
+    """Return the statistics about another centre (K, d), near the one they have.
+
+    The sums of (z - c')(z - c')' with c' = c - s are those about c plus those of first s' + s first' and mass s s';
+    the middle term by polarisation, for every moment.
+    """
+    shift = statistics.centre - centre  # (K, d)
+    if not shift.any():
+        return statistics
+    first, mass = statistics.first, statistics.mass[:, None]
+    cross = moment.of(first + shift) - moment.of(first) - moment.of(shift)  # (K, q)
+    return replace(
+        statistics,
+        first=first + mass * shift,
+        second=statistics.second + cross + mass * moment.of(shift),
+        centre=centre,
     )
+
+
+def _extrapolated(first: Statistics, second: Statistics, third: Statistics, length: float) -> Statistics:
+    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s."""
+    return first.scale((1 - length) ** 2) + second.scale(2 * length * (1 - length)) + third.scale(length**2)
 
 
 def _vector(statistics: Statistics) -> Tensor:

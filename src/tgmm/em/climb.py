@@ -101,6 +101,8 @@ class Climb:
         if may_hold and not changed and following.objective < state.objective - ROUNDING:
             held = replace(mixture.parameters, covariances=state.mixture.parameters.covariances)
             following = self.evaluate(Mixture.of(held, mixture.structure))
+            if following.objective < state.objective - ROUNDING:  # nothing but rounding is left to climb
+                following = state
         return Step(following, is_em=not changed)
 
     def regularise(self, mode: Parameters, *_: object) -> tuple[Parameters, bool]:

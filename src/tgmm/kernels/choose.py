@@ -12,6 +12,9 @@ from tgmm.kernels.base import Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.products import Products
 
+FEATURES, FEW_COMPONENTS = 64, 8
+MANY_FEATURES = 256
+
 
 def kernels_for(
     structure: CovarianceStructure, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
@@ -19,14 +22,29 @@ def kernels_for(
     """Return kernels in the order of falling speed and rising precision.
 
     The conditioning guard moves along this list: products in the working float type, in float64, then
-    the centred form. A device without float64 goes to the centred form at once.
+    the centred form. A device without float64 goes to the centred form at once. So does a CPU where features would
+    cost more to write and read again than the products of few components save.
     """
     widest = dtype if device.type == "mps" else torch.float64
+    if device.type == "cpu" and moments_outweigh(structure, frame.shift.shape[0], n_components):
+        return [Centred(structure, frame, n_components, widest, device)]
     ladder: list[Kernel] = [products_for(dtype, device)(structure, frame, n_components, dtype, device)]
     if dtype != widest:
         ladder.append(Products(structure, frame, n_components, widest, device))
     ladder.append(Centred(structure, frame, n_components, widest, device))
     return ladder
+
+
+def moments_outweigh(structure: CovarianceStructure, n_features: int, n_components: int) -> bool:
+    """Whether the moments of a row, q numbers, are too many for what K components do with them.
+
+    A moment costs a write and two reads, and 2 operations a component in each product; the centred form does twice
+    the operations on rows alone. Measured on float32 and float64 rows, the memory weighs more for K <= 8 from
+    d = 64 on, and for any K where even few rows of moments leave the caches.
+    """
+    if structure.moment.size(n_features) <= n_features:
+        return False
+    return n_features > MANY_FEATURES or (n_features >= FEATURES and n_components <= FEW_COMPONENTS)
 
 
 def products_for(dtype: torch.dtype, device: torch.device) -> type[Kernel]:

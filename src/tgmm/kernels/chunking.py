@@ -6,7 +6,7 @@ import torch
 
 CPU_BYTES = 8 << 20  # about what the caches of two cores hold
 ACCELERATOR_BYTES = 256 << 20
-ROWS_MIN, ROWS_MAX = 512, 16384
+ROWS_MIN, ROWS_MAX = 64, 16384
 
 
 def rows_per_chunk(n_columns: int, itemsize: int, device: torch.device) -> int:

@@ -9,7 +9,7 @@ from tgmm.kernels.base import Kernel
 from tgmm.mixture import Mixture
 
 # Rounding relative to the variances above which statistics are not to be used, by float type.
-TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-9}
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 # Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
 NEARLY_CENTRED = 4.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -168,8 +169,11 @@ def _feature_names(text: Any, n_features: int) -> list[str] | None:
 def _check_settings(chosen: State, structure: CovarianceStructure, n_components: int, n_features: int) -> None:
     """Raise for numbers that are not finite, and for priors that do not fit the mixture they are meant for."""
     for name, value in chosen.items():
-        numbers = torch.tensor(value) if type(value) is float else value
-        if isinstance(numbers, Tensor) and not torch.isfinite(numbers).all():
+        if isinstance(value, Tensor):
+            finite = bool(torch.isfinite(value).all())
+        else:
+            finite = type(value) is not float or math.isfinite(value)
+        if not finite:
             raise ValueError(f"{name} must be finite.")
     covariance_type = str(chosen.get("covariance_type"))
     if chosen.get("n_components") != n_components or ALIASES.get(covariance_type, covariance_type) != structure.name:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from tgmm.precision import float32_products
@@ -24,10 +21,7 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Ge
     # scikit-learn's tolerance is in units of the rows' variance, whatever their weights; in the frame it is 1.
     tolerance = TOLERANCE / max(float(rows.var(0, correction=0).mean()), TOLERANCE)
     model = KMeans(n_components, init=seeds.numpy(), n_init=1, max_iter=MAX_ITER, tol=tolerance)
-    with warnings.catch_warnings():
-        # Fewer distinct rows than components is reported once, by the fit.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(rows.numpy(), sample_weight=weights.numpy())
+    model.fit(rows.numpy(), sample_weight=weights.numpy())
     return torch.from_numpy(model.cluster_centers_).to(rows.dtype)
 
 
