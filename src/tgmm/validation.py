@@ -18,6 +18,7 @@ from tgmm.precision import working_type
 
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
 NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
+TIMES = re.compile("date|time|duration|period|interval")
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
@@ -67,12 +68,13 @@ def _check_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Tensor:
 
 def _refuse_text(X: Any) -> None:
     """Raise a ValueError for arrays and data frames that hold strings or dates, even such as read as numbers."""
-    if all(NUMERIC.match(name) for name in _type_names(X)):
+    names = _type_names(X)
+    if all(NUMERIC.match(name) for name in names):
         return
-    try:
-        values = np.asarray(X)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"X must hold numbers: {error}") from error
+    times = sorted(name for name in names if TIMES.match(name))
+    if times:
+        raise ValueError(f"X must hold numbers; got columns or values of type {', '.join(times)}.")
+    values = np.asarray(X)
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object and values.ndim == 2:

@@ -67,24 +67,27 @@ class Squarem:
             self.path = [state]
         if len(self.path) == 3:
             jumped = self._jump(*self.path)
-            self.path = []
-            return Step(jumped, is_em=False)
+            self.path = [state]
+            if jumped is not None:
+                return Step(jumped, is_em=False)
         step = self.climb.step(state, may_hold=may_hold)
         self.path = [*self.path, step.state] if step.is_em else []
         return step
 
-    def _jump(self, first: State, second: State, third: State) -> State:
-        """Return the state at the extrapolated statistics, or the third where they lead nowhere higher."""
+    def _jump(self, first: State, second: State, third: State) -> State | None:
+        """Return the state at the extrapolated statistics, the third if that is no higher, None if there is none."""
         moment, centre = third.mixture.structure.moment, third.statistics.centre
         a, b, c = (about(state.statistics, centre, moment) for state in (first, second, third))
         if not a.second.shape == b.second.shape == c.second.shape:
-            return third  # another kernel took over on the way
+            return None  # another kernel took over on the way
         length = self._length(a, b, c)
         if length <= 1:
-            return third
+            return None
         candidate = self._mixture(_extrapolated(a, b, c, length), third)
-        state = None if candidate is None else self.climb.evaluate(candidate)
-        if state is None or not state.objective >= third.objective:
+        if candidate is None:
+            return None
+        state = self.climb.evaluate(candidate)
+        if not state.objective >= third.objective:
             self.longest = max(LONGEST, self.longest / LONGEST)
             return third
         if length == self.longest:
