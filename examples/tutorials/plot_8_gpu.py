@@ -2,8 +2,8 @@
 On a GPU
 ========
 
-The same code runs on the CPU, on CUDA and on Apple's GPUs. This page was built on the device that the first line
-prints.
+The same code runs on the CPU and on the other devices of PyTorch, CUDA above all. This page was built on the device
+that the first line prints.
 """
 
 import time
