@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,14 +15,15 @@ from tgmm.data.frame import Frame, Summary, summarise
 from tgmm.em.run import Run
 from tgmm.em.stepwise import Continuation, Memory
 from tgmm.em.stopping import Stopping
-from tgmm.fitting import Origin, Problem, fit, has_fewer_distinct_rows
-from tgmm.inputs import Training
+from tgmm.fitting import Origin, Problem, has_fewer_distinct_rows
+from tgmm.inputs import Training, check_alike
 from tgmm.parameters import Parameters
 from tgmm.placement import moved, standalone
 from tgmm.precision import float64_device, working_type
 from tgmm.priors import Priors
 from tgmm.progress import Reporter
 from tgmm.random_state import as_generator
+from tgmm.restarting import Fit, Snapshot
 from tgmm.start import STARTS
 from tgmm.start.sample import rows_in_memory
 
@@ -50,30 +52,58 @@ class Result:
         return cls(parameters, structure, True, 0, float("nan"), [], nothing, [])
 
 
+class Journal(Protocol):
+    """Where a fit is recorded, so that another can go on from there."""
+
+    resume: bool
+
+    def read(self) -> Snapshot | None:
+        """Return the last record, or None where the fit begins."""
+        ...
+
+    def is_due(self, *, at_end: bool) -> bool:
+        """Whether it is time to write; asked once an iteration, and at the end."""
+        ...
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Record a snapshot."""
+        ...
+
+
 @standalone()
-def estimate(model: GaussianMixture, data: Training, init_responsibilities: Any) -> Result:
+def estimate(model: GaussianMixture, data: Training, init_responsibilities: Any, journal: Journal) -> Result:
     """Fit a model's mixture to rows, from the settings of its constructor."""
+    processes = data.batches.processes
+    check_alike(model, data, resume=journal.resume, has_responsibilities=init_responsibilities is not None)
+    earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
+
+    def record(take: Callable[[], Snapshot], at_end: bool) -> None:
+        if journal.is_due(at_end=at_end):
+            processes.guard(lambda: journal.write(take()) if processes.rank == 0 else None)
+
     stopping = Stopping(settings.check_number(model.tol, "tol"), settings.check_integer(model.max_iter, "max_iter", 1))
-    n_init = settings.check_integer(model.n_init, "n_init", 1)
     interval = settings.check_integer(model.verbose_interval, "verbose_interval", 1)
-    problem, notes = pose(model, data)
-    origin = starting_point(model, problem, data.responsibilities(init_responsibilities, problem.n_components))
-    with Reporter(settings.check_verbose(model.verbose), interval) as progress:
-        run = fit(
-            problem,
-            origin,
-            accelerate=settings.check_accelerate(model.accelerate),
-            classification=settings.check_flag(model.cem, "cem"),
-            n_init=n_init,
-            stopping=stopping,
-            generator=as_generator(model.random_state),
-            progress=progress,
-        )
+    problem, notes = pose(model, data, None if earlier is None else earlier.summary)
+    responsibilities = processes.guard(lambda: data.responsibilities(init_responsibilities, problem.n_components))
+    fit = Fit(
+        problem,
+        starting_point(model, problem, responsibilities),
+        classification=settings.check_flag(model.cem, "cem"),
+        accelerate=settings.check_accelerate(model.accelerate),
+        n_init=settings.check_integer(model.n_init, "n_init", 1),
+        generator=as_generator(model.random_state),
+        record=record,
+    )
+    with Reporter(settings.check_verbose(model.verbose) and processes.rank == 0, interval) as progress:
+        run = fit.best_run(stopping, progress, earlier)
     return _result(run, problem, notes + run.notes)
 
 
-def pose(model: GaussianMixture, data: Training) -> tuple[Problem, list[str]]:
-    """Return the problem that data and settings pose, and what in the data is degenerate."""
+def pose(model: GaussianMixture, data: Training, known: Summary | None = None) -> tuple[Problem, list[str]]:
+    """Return the problem that data and settings pose, and what in the data is degenerate.
+
+    Where the summary of the data is known from before, its frame serves again.
+    """
     batches = data.batches
     n_components = _check_sizes(model, data)
     structure = structure_named(model.covariance_type)
@@ -84,6 +114,8 @@ def pose(model: GaussianMixture, data: Training) -> tuple[Problem, list[str]]:
         batches = batches.in_unit(batches.weight / batches.n_rows)
     dtype = working_type(batches.dtype)
     summary = summarise(batches)
+    if known is not None:
+        summary = _recognised(moved(known, summary.origin.device), summary)
     _check_range(summary, dtype)
     problem = Problem.of(batches, summary, structure, n_components, priors, reg_covar, dtype, data.device)
     return problem, _degeneracies(problem, summary)
@@ -97,10 +129,10 @@ def _check_sizes(model: GaussianMixture, data: Training) -> int:
         wanted = settings.check_integer(model.n_features, "n_features", 1)
         if wanted != n_features:
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
-    if n_components > data.n_given:
+    if n_components > data.n_given_to_all:
         raise ValueError(
-            f"n_components={n_components} needs at least as many rows, but X has n_samples={data.n_given}: lower "
-            "n_components."
+            f"n_components={n_components} needs at least as many rows, but X has n_samples={data.n_given_to_all}: "
+            "lower n_components."
         )
     if n_components > data.batches.n_rows:
         raise ValueError(
@@ -122,6 +154,18 @@ def priors_of(model: GaussianMixture, structure: CovarianceStructure, n_componen
         covariance_prior=model.covariance_prior,
         degrees_of_freedom_prior=model.degrees_of_freedom_prior,
     )
+
+
+def _recognised(known: Summary, summary: Summary) -> Summary:
+    """Return the summary known from before, or raise a ValueError where the data is not the same."""
+    same = known.n_rows == summary.n_rows and known.minimum.shape == summary.minimum.shape
+    if not (same and torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)):
+        raise ValueError(
+            f"The checkpoint was written in a fit to other data: {known.n_rows} rows of {known.minimum.numel()} "
+            f"features, where X has {summary.n_rows} of {summary.minimum.numel()}, or other values. Give the same "
+            "data, or fit without resume."
+        )
+    return known
 
 
 def _check_range(summary: Summary, dtype: torch.dtype) -> None:
@@ -169,10 +213,11 @@ def starting_point(model: GaussianMixture, problem: Problem, responsibilities: T
 
     def called(generator: torch.Generator) -> Tensor:
         rows = rows_in_memory(problem.batches, n_components, generator)
-        found = settings.check_means(
-            means(rows, n_components, generator), n_components, n_features, "the result of init_means"
+        processes, name = problem.batches.processes, "the result of init_means"
+        found = processes.guard(
+            lambda: settings.check_means(means(rows, n_components, generator), n_components, n_features, name)
         )
-        return (found.to(frame.shift.device) - frame.shift) / frame.scale
+        return (processes.first(found).to(frame.shift.device) - frame.shift) / frame.scale
 
     return replace(origin, means=called)
 

@@ -1,4 +1,4 @@
-"""From checked data and settings to the best of several runs."""
+"""What is fitted to what, and where runs start."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from torch import Tensor
 from tgmm.covariance import CovarianceCollapse, CovarianceStructure, structure_named
 from tgmm.data.batches import Batches, chunks
 from tgmm.data.frame import Frame, Summary
-from tgmm.em.acceleration import Squarem
-from tgmm.em.climb import Climb
 from tgmm.em.expectation import Expectation
 from tgmm.em.regularisation import Regularisation
-from tgmm.em.restarts import best_run
-from tgmm.em.run import Progress, Run
 from tgmm.em.step import Maximisation
-from tgmm.em.stopping import Stopping
-from tgmm.kernels.assignment import Given, hard, soft
+from tgmm.kernels.assignment import Given, hard
 from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture import Mixture
@@ -36,10 +31,11 @@ from tgmm.statistics import Statistics
 class Problem:
     """What is fitted to what: the data in its frame and everything that stays the same over runs.
 
-    ``priors`` are in the frame. ``reduce`` sums the statistics of all processes.
+    ``priors`` are in the frame. ``reduce`` is what becomes of the statistics of all processes.
     """
 
     batches: Batches
+    summary: Summary
     structure: CovarianceStructure
     n_components: int
     frame: Frame
@@ -68,6 +64,7 @@ class Problem:
         frame = Frame.of(summary.origin, summary.variance, dtype, isotropic=structure.isotropic)
         return cls(
             batches=batches,
+            summary=summary,
             structure=structure,
             n_components=n_components,
             frame=frame,
@@ -79,9 +76,9 @@ class Problem:
             reduce=lambda statistics: statistics,
         )
 
-    def expectation(self, assignment: Assignment) -> Expectation:
-        """Return an E-step that begins with the fastest kernel."""
-        return Expectation(self.batches, self.kernels, assignment, self.reduce)
+    def expectation(self, assignment: Assignment, n_kernels: int = 0) -> Expectation:
+        """Return an E-step that begins with the fastest kernel, or with the last n_kernels."""
+        return Expectation(self.batches, self.kernels[-n_kernels:], assignment, self.reduce)
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,12 @@ class Starter:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, generator: torch.Generator) -> Mixture:
-        """Return the mixture a run starts from, and resolve the run's regularisation."""
+        """Return the mixture a run starts from, and resolve the run's regularisation.
+
+        All processes draw what rank 0 draws.
+        """
         problem, origin = self.problem, self.origin
+        generator.set_state(problem.batches.processes.first(generator.get_state()))
         given = {"weights": origin.weights, "means": origin.means, "covariances": origin.covariances}
         if callable(origin.means):
             given["means"] = origin.means(generator)
@@ -162,7 +163,9 @@ class Starter:
         if rows.shape[0] <= n_components:
             centres = repeated(rows, n_components)
         else:
-            centres = self.origin.start(rows, weights, n_components, generator)
+            start, processes = self.origin.start, problem.batches.processes
+            own = processes.guard(lambda: widen(start(rows, weights, n_components, generator)).cpu())
+            centres = processes.first(own)
         return widen(centres).to(problem.frame.shift.device)
 
 
@@ -172,40 +175,6 @@ def _nearest(centres: Tensor) -> Mixture:
     weights = torch.full_like(centres[:, 0], 1 / n_components)
     parameters = Parameters(weights, centres, torch.ones_like(weights[:1]))
     return Mixture.of(parameters, structure_named("tied_spherical"))
-
-
-def fit(
-    problem: Problem,
-    origin: Origin,
-    *,
-    classification: bool,
-    accelerate: bool,
-    n_init: int,
-    stopping: Stopping,
-    generator: torch.Generator,
-    progress: Progress,
-) -> Run:
-    """Return the best of n_init runs.
-
-    Raises
-    ------
-    ValueError
-        If the covariances of every run collapse.
-    """
-
-    def start() -> Run:
-        starter = Starter(problem, origin)
-        mixture = starter(generator)
-        expectation = problem.expectation(hard if classification else soft)
-        maximisation = Maximisation(problem.structure, problem.priors, notes=starter.notes)
-        climb = Climb(expectation, maximisation, starter.regularisation)
-        climber = Squarem(climb) if accelerate else climb
-        return Run(mixture, climber, start_is_regularised=origin.is_regularised)
-
-    try:
-        return best_run([start] * (n_init if origin.is_random else 1), stopping, progress)
-    except CovarianceCollapse as collapse:
-        raise ValueError(explain(collapse, problem.structure, problem.regularisation.reg_covar)) from collapse
 
 
 def explain(collapse: CovarianceCollapse, structure: CovarianceStructure, reg_covar: float) -> str:
@@ -220,9 +189,18 @@ def explain(collapse: CovarianceCollapse, structure: CovarianceStructure, reg_co
 
 def has_fewer_distinct_rows(batches: Batches, count: int) -> bool:
     """Whether the data has fewer than count different rows; reads no further than it must."""
-    distinct = None
-    for rows, _, _ in chunks(batches, 4 * count + 64):
-        distinct = (rows if distinct is None else torch.cat([distinct, rows])).unique(dim=0)
-        if distinct.shape[0] >= count:
-            return False
-    return True
+    processes = batches.processes
+    distinct = processes.guard(lambda: _distinct_rows(batches, count))
+    if any(processes.exchange(distinct.shape[0] >= count)):
+        return False
+    return torch.cat(processes.exchange(distinct)).unique(dim=0).shape[0] < count
+
+
+def _distinct_rows(batches: Batches, enough: int) -> Tensor:
+    """Return different rows of this process, (m, d) on the CPU: all of them, or enough."""
+    distinct = torch.empty(0, batches.n_features, dtype=batches.dtype)
+    for rows, _, _ in chunks(batches, 4 * enough + 64):
+        distinct = torch.cat([distinct, rows.cpu()]).unique(dim=0)
+        if distinct.shape[0] >= enough:
+            break
+    return distinct

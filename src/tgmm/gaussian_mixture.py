@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from tgmm import (
     sampling,
     settings,
 )
+from tgmm.checkpoint import Checkpoint
 from tgmm.covariance import CovarianceStructure, structure_named
 from tgmm.em.stepwise import Continuation
 from tgmm.estimation import Result, estimate
@@ -79,6 +81,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Progress every that many iterations.
     device : str or torch.device, optional
         None: the tensor's own, else CUDA where there is one, else the CPU.
+    distributed : bool, default=False
+        Whether every rank of the `torch.distributed` process group calls `fit`, each with its own rows, to get the
+        fit to the rows of all. Nothing is communicated otherwise.
+    checkpoint : path, optional
+        A ``.pth`` or ``.safetensors`` file that `fit` keeps up to date, from which ``fit(..., resume=True)`` goes on.
 
     Attributes
     ----------
@@ -141,6 +148,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         verbose: bool = False,
         verbose_interval: int = 10,
         device: Any = None,
+        distributed: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.n_features = n_features
@@ -164,9 +173,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.device = device
+        self.distributed = distributed
+        self.checkpoint = checkpoint
 
     def fit(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, init_responsibilities: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        init_responsibilities: Any = None,
+        resume: bool = False,
     ) -> GaussianMixture:
         """Fit the mixture to rows X.
 
@@ -182,6 +199,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             Not negative; a weight of 2 equals the row twice.
         init_responsibilities : array-like of shape (n,) or (n, K), optional
             Labels or responsibilities to begin with, in place of `init_means`.
+        resume : bool, default=False
+            Go on from `checkpoint`, to the same bits as a fit that was never interrupted; from the beginning where
+            there is no such file yet. The data and all settings but `tol` and `max_iter` must be the same.
 
         Returns
         -------
@@ -190,12 +210,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings, and when every run's covariances collapse.
+            For unusable data or settings, when every run's covariances collapse, and for a checkpoint that is
+            damaged or of another fit (`ModelFileError`). With `distributed`, an error on one rank is raised on all.
         """
         before = dict(self.__dict__)
         try:
             data = Training.of(self, X, sample_weight, reset=True)
-            result = estimate(self, data, init_responsibilities)
+            result = estimate(self, data, init_responsibilities, Checkpoint(self, resume=resume))
         except BaseException:
             self.__dict__ = before  # a fit that fails leaves the model as it was
             raise

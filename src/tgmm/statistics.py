@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,16 @@ class Statistics:
     def scale(self, gamma: float) -> Statistics:
         """Return the statistics with every sample weight multiplied by gamma."""
         return replace(self, **{name: getattr(self, name) * gamma for name in SUMS})
+
+    def packed(self) -> Tensor:
+        """Return all sums as one vector."""
+        return torch.cat([getattr(self, name).flatten() for name in SUMS])
+
+    def unpacked(self, sums: Tensor) -> Statistics:
+        """Return statistics about the same centre from such a vector."""
+        parts = sums.split([getattr(self, name).numel() for name in SUMS])
+        shaped = {name: part.reshape(getattr(self, name).shape) for name, part in zip(SUMS, parts, strict=True)}
+        return replace(self, **shaped)
 
 
 SUMS = tuple(field.name for field in fields(Statistics) if field.name != "centre")

@@ -174,7 +174,7 @@ def working_rows(rows: Rows, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
+def check_weights(sample_weight: Any, n_rows: int, *, may_vanish: bool = False) -> Tensor | None:
     """Return sample weights as a float64 tensor (n,), or None where none were given."""
     if sample_weight is None:
         return None
@@ -186,7 +186,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> Tensor | None:
             f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
         )
     check_weight_values(weights)
-    if not weights.sum() > 0:
+    if not (weights.sum() > 0 or may_vanish):
         raise ValueError(NO_WEIGHT)
     if not torch.finfo(torch.float64).tiny * n_rows < float(weights.sum()) < torch.inf:
         raise ValueError(f"sample_weight has the sum {float(weights.sum()):g}: divide it by a common factor.")

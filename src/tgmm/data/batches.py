@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from tgmm.processes import ALONE, Processes
+
 
 class Chunk(NamedTuple):
     """Consecutive rows of the data."""
@@ -21,23 +23,47 @@ class Chunk(NamedTuple):
 class Batches(Protocol):
     """What the engine asks of data."""
 
-    n_features: int
-    n_rows: int
-    unit: float  # of the weights that chunks have
-    device: torch.device
-    dtype: torch.dtype
+    @property
+    def processes(self) -> Processes:
+        """The processes that share the rows."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """The number of features."""
+        ...
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows, those of all processes."""
+        ...
+
+    @property
+    def unit(self) -> float:
+        """The unit of the weights that chunks have."""
+        ...
 
     @property
     def weight(self) -> float:
-        """The sum of the weights as they were given."""
+        """The sum of the weights of all rows as they were given."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The widest float type of the rows."""
         ...
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield the rows in order, as often as asked."""
+        """Yield this process's rows in order, as often as asked; their indices are its own."""
         ...
 
     def take(self, indices: Tensor) -> Chunk:
-        """Return the rows with these indices, which are sorted."""
+        """Return the rows with these indices among all, which are sorted; all processes ask for the same."""
         ...
 
     def in_unit(self, unit: float) -> Batches:
@@ -45,7 +71,7 @@ class Batches(Protocol):
         ...
 
     def kept(self) -> Tensor | None:
-        """Return which of the rows that were given have a positive weight, or None where all have."""
+        """Return which of this process's rows that were given have a positive weight, or None where all have."""
         ...
 
 
@@ -57,6 +83,7 @@ class TensorBatches:
     weights: Tensor | None = None  # (n,) float64, in units of unit
     unit: float = 1.0
     mask: Tensor | None = None  # which rows were kept of those given
+    processes: Processes = ALONE
 
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor | None) -> TensorBatches:
@@ -86,8 +113,10 @@ class TensorBatches:
 
     def in_unit(self, unit: float) -> TensorBatches:
         """Return the same rows with weights divided by unit."""
-        weights = None if self.weights is None else self.weights * (self.unit / unit)
-        return replace(self, weights=weights, unit=unit)
+        if unit == self.unit:
+            return self
+        ones = torch.ones(self.n_rows, dtype=torch.float64, device=self.device)
+        return replace(self, weights=(ones if self.weights is None else self.weights) * (self.unit / unit), unit=unit)
 
     def kept(self) -> Tensor | None:
         """Return which of the rows that were given have a positive weight, or None where all have."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.data.batches import Batches, chunks
 from tgmm.parameters import Parameters
+from tgmm.placement import moved
 from tgmm.precision import widen
 
 SUMMARY_ROWS = 8192
@@ -73,15 +74,18 @@ def bulk(batches: Batches) -> Tensor:
 
 
 def summarise(batches: Batches, origin: Tensor | None = None) -> Summary:
-    """Return the summary of all rows about an origin, or their bulk, in one pass.
-
-    Summaries about the same origin add, those of no rows included.
-    """
+    """Return the summary of all rows of all processes about an origin, or their bulk, in one pass."""
     origin = bulk(batches) if origin is None else origin
-    total = Summary.empty(origin)
-    for rows, weights, _ in chunks(batches, SUMMARY_ROWS):
-        total = total + _summary(widen(rows), origin, weights)
-    return total
+    processes = batches.processes
+
+    def of_own() -> Summary:
+        total = Summary.empty(origin)
+        for rows, weights, _ in chunks(batches, SUMMARY_ROWS):
+            total = total + _summary(widen(rows), origin, weights)
+        return moved(total, torch.device("cpu"))
+
+    first, *others = processes.exchange(processes.guard(of_own))
+    return moved(sum(others, first), origin.device)
 
 
 def _summary(rows: Tensor, origin: Tensor, weights: Tensor | None) -> Summary:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tgmm.data.batches import Chunk
 from tgmm.data.prefetch import prefetched
 from tgmm.data.source import Source, as_batch
+from tgmm.processes import ALONE, Processes
 from tgmm.progress import progress_bar
 from tgmm.validation import NO_WEIGHT, check_finite, check_weight_values
 
@@ -29,12 +30,15 @@ class Stream:
     device : torch.device
     weights : Tensor of shape (n,) or None
         Weights of all rows, in place of those of the source.
+    may_be_empty : bool
+        Whether there may be no rows.
     """
 
     source: Source
     n_features: int | None
     device: torch.device
     weights: Tensor | None = None
+    may_be_empty: bool = False
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield chunks; a thread reads, checks and (for CUDA) pins the next ones meanwhile."""
@@ -72,7 +76,7 @@ class Stream:
             first += n_rows
         if self.weights is not None and first != self.weights.shape[0]:
             raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has {first} rows.")
-        if first == 0:
+        if first == 0 and not self.may_be_empty:
             raise ValueError("Found array with 0 sample(s): the source has no rows.")
 
     def _weights(self, own: Tensor | None, first: int, n_rows: int) -> Tensor | None:
@@ -125,6 +129,7 @@ class StreamBatches:
     weight: float  # sum of the weights
     unit: float = 1.0  # weights are handed out in this unit
     verbose: bool = False
+    processes: Processes = ALONE
     device: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +147,7 @@ class StreamBatches:
                 n_rows += rows.shape[0] if weights is None else int((weights > 0).sum())
                 weight += rows.shape[0] if weights is None else float(weights.sum())
                 dtype = torch.promote_types(dtype, rows.dtype)
-        if not weight > 0:
+        if not (weight > 0 or stream.may_be_empty):
             raise ValueError(NO_WEIGHT)
         return cls(stream, n_given, n_rows, n_features, dtype, weight, verbose=verbose)
 
@@ -157,6 +162,8 @@ class StreamBatches:
             for chunk in self.stream:
                 bar.update(chunk.rows.shape[0])
                 rows, weights = _with_weight(chunk)
+                if weights is None and self.unit != 1:
+                    weights = torch.ones(rows.shape[0], dtype=torch.float64, device=rows.device)
                 if rows.shape[0]:
                     yield Chunk(rows.to(self.dtype), None if weights is None else weights / self.unit, first)
                 first += rows.shape[0]

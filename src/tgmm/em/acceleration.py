@@ -17,6 +17,7 @@ from tgmm.covariance import CovarianceCollapse
 from tgmm.em.climb import Climb, State, Step
 from tgmm.em.expectation import Expectation
 from tgmm.em.maximisation import maximise
+from tgmm.em.step import Maximisation
 from tgmm.mixture import Mixture
 from tgmm.moments import Moment
 from tgmm.statistics import Statistics
@@ -49,9 +50,9 @@ class Squarem:
         return self.climb.regularisation
 
     @property
-    def notes(self) -> list[str]:
-        """What befell the run that the user should know."""
-        return self.climb.notes
+    def maximisation(self) -> Maximisation:
+        """The M-step."""
+        return self.climb.maximisation
 
     def evaluate(self, mixture: Mixture) -> State:
         """Return the state at a mixture."""

@@ -44,13 +44,13 @@ class Climber(Protocol):
         ...
 
     @property
-    def regularisation(self) -> Tensor:
-        """What is added to every variance, (d,) or ()."""
+    def maximisation(self) -> Maximisation:
+        """The M-step."""
         ...
 
     @property
-    def notes(self) -> list[str]:
-        """What befell the run that the user should know."""
+    def regularisation(self) -> Tensor:
+        """What is added to every variance, (d,) or ()."""
         ...
 
     def evaluate(self, mixture: Mixture) -> State:
@@ -73,11 +73,6 @@ class Climb:
     expectation: Expectation
     maximisation: Maximisation
     regularisation: Tensor
-
-    @property
-    def notes(self) -> list[str]:
-        """What befell the run that the user should know."""
-        return self.maximisation.notes
 
     def evaluate(self, mixture: Mixture) -> State:
         """Return the state at a mixture: its log-posterior (or classification log-posterior) per unit of weight."""

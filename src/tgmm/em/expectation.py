@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Batches
+from tgmm.data.batches import Batches, TensorBatches
 from tgmm.kernels.base import Assignment, Kernel
 from tgmm.kernels.guard import first_precise, is_precise, resolution
 from tgmm.mixture import Mixture
@@ -15,17 +15,18 @@ from tgmm.statistics import Statistics
 
 
 class Expectation:
-    """Statistics of all rows under a mixture.
+    """Statistics of all rows of all processes under a mixture.
 
     Parameters
     ----------
     batches : Batches
+        This process's rows.
     kernels : list of Kernel
         Fastest first, most precise last; see `tgmm.kernels.choose`.
     assignment : Assignment
         Soft, hard or given responsibilities.
     reduce : callable
-        Sums the statistics of all processes; the identity in one process.
+        What becomes of the statistics of all processes.
     """
 
     def __init__(
@@ -42,6 +43,11 @@ class Expectation:
     def kernel(self) -> Kernel:
         """The kernel in use."""
         return self._kernels[0]
+
+    @property
+    def n_kernels(self) -> int:
+        """How many kernels have not proved too imprecise."""
+        return len(self._kernels)
 
     @property
     def can_refine(self) -> bool:
@@ -69,7 +75,13 @@ class Expectation:
     def __call__(self, mixture: Mixture, centre: Tensor | None = None) -> Statistics:
         """Return the statistics, about centre where it is given and the kernel can."""
         del self._kernels[: first_precise(self._kernels, mixture)]
-        return self.reduce(self.kernel.expectation(self.batches, mixture, self.assignment, centre))
+        kernel, batches = self.kernel, self.batches
+
+        def of(rows: Batches) -> Statistics:
+            return kernel.expectation(rows, mixture, self.assignment, centre)
+
+        nothing = TensorBatches(torch.empty(0, batches.n_features, dtype=batches.dtype, device=batches.device))
+        return self.reduce(batches.processes.total(lambda: of(batches), lambda: of(nothing)))
 
     def is_precise(self, mixture: Mixture, centre: Tensor) -> bool:
         """Whether sums about centre give this mixture's variances precisely."""

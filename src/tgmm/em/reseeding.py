@@ -13,7 +13,6 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.centred import Centred
 from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
-from tgmm.precision import widen
 from tgmm.priors import Priors
 from tgmm.statistics import Statistics
 
@@ -52,17 +51,28 @@ def reseed(parameters: Parameters, lost: Tensor, mixture: Mixture, expectation: 
 
 def worst_explained(mixture: Mixture, expectation: Expectation, count: int) -> Tensor:
     """Return the count rows of lowest log-density, in the frame, (count, d)."""
-    fast = expectation.kernel
+    batches, fast = expectation.batches, expectation.kernel
     kernel = Centred(mixture.structure, fast.frame, fast.n_components, torch.float64, fast.device)
-    rows, densities = [], []
-    for chunk in chunks(expectation.batches, kernel.rows):
-        density, _ = soft(kernel.log_joint(chunk.rows, mixture)[0], chunk.first)  # (c,)
-        lowest = density.topk(min(count, density.shape[0]), largest=False)
-        densities.append(lowest.values)
-        rows.append(chunk.rows[lowest.indices.to(chunk.rows.device)])
-    lowest = torch.cat(densities).topk(count, largest=False).indices
-    worst = widen(torch.cat(rows)[lowest.to(rows[0].device)]).to(kernel.frame.shift.device)
+
+    def lowest_of_own() -> Tensor:
+        """Return the rows of lowest log-density in this process, with it as their last column, (m, d + 1)."""
+        lowest = torch.empty(0, batches.n_features + 1, dtype=torch.float64)
+        for chunk in chunks(batches, kernel.rows):
+            density, _ = soft(kernel.log_joint(chunk.rows, mixture)[0], chunk.first)  # (c,)
+            found = density.topk(min(count, density.shape[0]), largest=False)
+            rows = chunk.rows[found.indices.to(chunk.rows.device)]
+            scored = torch.cat([rows.cpu().double(), found.values.cpu()[:, None]], 1)
+            lowest = _lowest(torch.cat([lowest, scored]), count)
+        return lowest
+
+    lowest = torch.cat(batches.processes.exchange(batches.processes.guard(lowest_of_own)))
+    worst = _lowest(lowest, count)[:, :-1].to(kernel.frame.shift.device)
     return (worst - kernel.frame.shift) / kernel.frame.scale
+
+
+def _lowest(rows: Tensor, count: int) -> Tensor:
+    """Return at most count of the rows, those whose last column is lowest."""
+    return rows[rows[:, -1].topk(min(count, rows.shape[0]), largest=False).indices]
 
 
 def keep_previous(parameters: Parameters, gone: Tensor, previous: Parameters) -> Parameters:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from tgmm.em.climb import Climber
+from tgmm.em.climb import Climber, State
 from tgmm.em.stopping import Stopping
-from tgmm.mixture import Mixture
 from tgmm.parameters import Parameters
 
 Progress = Callable[[int, float, float], None]  # iteration, objective, change
@@ -20,11 +19,15 @@ class Run:
 
     Parameters
     ----------
-    mixture : Mixture
-        The start.
+    state : State
+        The start, or where it goes on.
     climb : Climber
     start_is_regularised : bool
         Whether `reg_covar` is part of the start's covariances; otherwise the first step may fall.
+    history : list of float, optional
+        That of a run that goes on.
+    converged : bool
+        Whether it has nowhere to go.
 
     Attributes
     ----------
@@ -33,12 +36,19 @@ class Run:
     converged : bool
     """
 
-    def __init__(self, mixture: Mixture, climb: Climber, *, start_is_regularised: bool) -> None:
-        self.climb = climb
+    def __init__(
+        self,
+        state: State,
+        climb: Climber,
+        *,
+        start_is_regularised: bool,
+        history: list[float] | None = None,
+        converged: bool = False,
+    ) -> None:
+        self.state, self.climb = state, climb
         self.start_is_regularised = start_is_regularised
-        self.state = climb.evaluate(mixture)
-        self.history = [self.state.objective]
-        self.converged = False
+        self.history = list(history or [state.objective])
+        self.converged = converged
 
     def advance(self, stopping: Stopping, progress: Progress) -> None:
         """Alternate maximisation and expectation until the run stops; the last step is an expectation."""
@@ -96,4 +106,4 @@ class Run:
     @property
     def notes(self) -> list[str]:
         """What befell the run that the user should know."""
-        return self.climb.notes
+        return self.climb.maximisation.notes

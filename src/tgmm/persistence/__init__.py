@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from tgmm import settings
 from tgmm.atomic import replacing
 from tgmm.persistence.formats import format_of
-from tgmm.persistence.state import State, adopt, state_of
+from tgmm.persistence.state import adopt, state_of
 from tgmm.persistence.validation import check_state
+from tgmm.plain import State
 
 if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
@@ -44,7 +45,7 @@ def save(model: GaussianMixture, path: str | os.PathLike[str]) -> None:
     -----
     UserWarning
         Once, naming the settings that are not plain data (a callable, a generator) and so are left out.
-        `device` is left out silently: `load` chooses it.
+        `device`, `distributed` and `checkpoint` are left out silently: they belong to the machine.
 
     Raises
     ------
@@ -112,8 +113,8 @@ def load(
     """
     model, encoding = cls(device=device), format_of(path)
     settings.check_device(device, torch.empty(0), from_tensor=False)
-    data = _read(Path(path))
-    with _model_file_errors(f"{os.fspath(path)!r}"):
+    data = read_file(Path(path))
+    with model_file_errors(f"{os.fspath(path)!r}"):
         content = check_state(encoding.decode(data), _names(model))
     return adopt(model, content)
 
@@ -155,7 +156,7 @@ def save_state_dict(model: GaussianMixture) -> State:
 def load_state_dict(model: GaussianMixture, state: State) -> GaussianMixture:
     """Become the model of a state dict, or refuse it and change nothing.
 
-    Settings that the state dict lacks, and `device`, stay as they are.
+    Settings that the state dict lacks, and `device`, `distributed` and `checkpoint`, stay as they are.
 
     Parameters
     ----------
@@ -178,14 +179,14 @@ def load_state_dict(model: GaussianMixture, state: State) -> GaussianMixture:
     >>> GaussianMixture().load_state_dict(gmm.save_state_dict()).predict([[0.5], [3.0]])
     array([0, 1])
     """
-    with _model_file_errors("The state dict"):
+    with model_file_errors("The state dict"):
         content = check_state(state, _names(model))
     return adopt(model, content)
 
 
 def _names(model: GaussianMixture) -> set[str]:
-    """Return the names of the settings that are stored: a device is where, not what."""
-    return set(model.get_params(deep=False)) - {"device"}
+    """Return the names of the settings that are stored: what to fit, not where and by whom."""
+    return set(model.get_params(deep=False)) - {"checkpoint", "device", "distributed"}
 
 
 def _checked_state(model: GaussianMixture) -> State:
@@ -202,7 +203,7 @@ def _checked_state(model: GaussianMixture) -> State:
     return state
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Return the content of a regular file: a pipe or a device might never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ModelFileError(f"{str(path)!r} cannot be loaded: it is not a file.")
@@ -210,7 +211,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def _model_file_errors(source: str) -> Iterator[None]:
+def model_file_errors(source: str) -> Iterator[None]:
     """Turn whatever goes wrong into a ModelFileError: damaged data can make any part of its reader fail."""
     try:
         yield

@@ -14,7 +14,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from tgmm.persistence.state import State
+from tgmm.plain import State
 
 # All that the pickle of a dict of float64 tensors and plain values calls by name.
 TORCH_NAMES = {"torch._utils _rebuild_tensor_v2", "torch DoubleStorage", "collections OrderedDict"}

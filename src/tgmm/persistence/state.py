@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,16 +14,13 @@ from torch import Tensor
 from tgmm import settings
 from tgmm.estimation import Result
 from tgmm.placement import moved
+from tgmm.plain import State, plain_settings, stored
 from tgmm.precision import float64_device
-from tgmm.validation import as_float64
 
 if TYPE_CHECKING:
     from tgmm.gaussian_mixture import GaussianMixture
 
 FORMAT_VERSION = 1
-
-PLAIN = (str, float, int, bool, type(None))
-State = dict[str, Any]  # values are float64 tensors or of a PLAIN type
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,20 @@ class Content:
 
 def state_of(model: GaussianMixture, names: set[str]) -> tuple[State, list[str]]:
     """Return a fitted model's state, and which of the settings ``names`` are not plain data and so not in it."""
-    state: State = {"format_version": FORMAT_VERSION}
-    left_out = []
-    for name in sorted(names):
-        try:
-            state[name] = _plain(getattr(model, name), name)
-        except ValueError:
-            left_out.append(name)
+    plain, left_out = plain_settings(model, names)
+    state: State = {"format_version": FORMAT_VERSION, **plain}
     parameters, structure = model._parameters, model._structure
     state |= {
         "fitted_covariance_type": structure.name,
         "float_type": str(model._dtype).removeprefix("torch."),
-        "weights_": _stored(parameters.weights),
-        "means_": _stored(parameters.means),
-        "covariances_": _stored(structure.to_public(parameters.covariances)),
+        "weights_": stored(parameters.weights),
+        "means_": stored(parameters.means),
+        "covariances_": stored(structure.to_public(parameters.covariances)),
         "converged_": bool(model.converged_),
         "n_iter_": int(model.n_iter_),
         "lower_bound_": float(model.lower_bound_),
         "objective_history_": torch.tensor(model.objective_history_, dtype=torch.float64),
-        "reg_covar_": _stored(model.reg_covar_),
+        "reg_covar_": stored(model.reg_covar_),
         "n_features_in_": int(model.n_features_in_),
     }
     if hasattr(model, "feature_names_in_"):
@@ -96,15 +88,3 @@ def checksum(state: State) -> str:
         else:
             digest.update(json.dumps([name, value, type(value).__name__]).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _plain(value: Any, name: str) -> Any:
-    """Return a setting as a plain value or a float64 tensor, or raise a ValueError where it is neither."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if type(value) in PLAIN else _stored(as_float64(value, name))
-
-
-def _stored(tensor: Tensor) -> Tensor:
-    """Return a copy as it is stored: float64, on the CPU, contiguous."""
-    return tensor.detach().cpu().double().clone(memory_format=torch.contiguous_format)

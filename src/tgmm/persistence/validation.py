@@ -15,7 +15,8 @@ from tgmm.covariance import ALIASES, CovarianceStructure, structure_named
 from tgmm.em.stepwise import Continuation
 from tgmm.estimation import Result
 from tgmm.parameters import Parameters
-from tgmm.persistence.state import FORMAT_VERSION, PLAIN, Content, State, checksum
+from tgmm.persistence.state import FORMAT_VERSION, Content, checksum
+from tgmm.plain import PLAIN, State
 
 FLOAT_TYPES = {"float32": torch.float32, "float64": torch.float64}
 KINDS: dict[str, type] = {
