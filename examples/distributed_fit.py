@@ -27,6 +27,7 @@ def main() -> None:
     gmm = GaussianMixture(
         options.components,
         covariance_type=options.covariance_type,
+        tol=options.tol,
         random_state=0,
         distributed=True,
         checkpoint=options.checkpoint,
@@ -55,6 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--components", type=int, default=3, metavar="K")
     parser.add_argument("--covariance-type", default="full", metavar="TYPE")
+    parser.add_argument("--tol", type=float, default=1e-4)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to record the fit, and go on from")
     parser.add_argument("--save", type=Path, metavar="FILE", help="where to save the model")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait for a rank")

@@ -17,7 +17,8 @@ import torch
 import torch.distributed as dist
 
 from tgmm import GaussianMixture
-from tgmm.data import Source
+from tgmm.data import ParquetSource, Source
+from tgmm.em.climb import Climb
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tgmm", "torch.distributed"])
@@ -98,6 +99,10 @@ def fit(rank, settings, shards, weights=None, keywords=None):
     gmm = GaussianMixture(distributed=True, **settings)
     own = {name: values[rank] for name, values in (keywords or {}).items()}
     return fitted(gmm.fit(shards[rank], sample_weight=None if weights is None else weights[rank], **own))
+
+
+def fit_files(rank, settings, shards):
+    return fit(rank, settings, [ParquetSource(paths) for paths in shards])
 
 
 def fit_twice(rank, settings, shards):
@@ -187,3 +192,24 @@ class Kills(Befalls):
 class Hangs(Befalls):
     def happen(self):
         time.sleep(60)
+
+
+def resume(rank, settings, shards):
+    """Go on from a checkpoint; return the fit and how many iterations this one made."""
+    n_iterations, step = 0, Climb.step
+
+    def counting(*args, **keywords):
+        nonlocal n_iterations
+        n_iterations += 1
+        return step(*args, **keywords)
+
+    Climb.step = counting
+    gmm = GaussianMixture(distributed=True, **settings).fit(shards[rank], resume=True)
+    return fitted(gmm), n_iterations
+
+
+def learn(rank, *batches):
+    gmm = GaussianMixture(3, random_state=0, distributed=True)
+    for batch in batches[rank]:
+        gmm.partial_fit(batch)
+    return fitted(gmm)

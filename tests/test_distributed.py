@@ -242,29 +242,17 @@ class TestErrors:
     def test_bad_settings(self):
         self.assert_all_raise(2, "tol must be a finite number", np.split(overlapping(), 2), {"tol": -1.0})
 
-    def test_responsibilities_on_one_rank_only(self):
-        outcomes = ranks.run(
-            ranks.fit,
-            2,
-            {"n_components": 2},
-            np.split(overlapping(), 2),
-            None,
-            {"init_responsibilities": [np.zeros(300, dtype=int), None]},
-        )
-        for outcome in outcomes:
-            assert "init_responsibilities must be the same on every rank" in str(outcome)
-
-    def test_bad_responsibilities(self):
-        outcomes = ranks.run(
-            ranks.fit,
-            2,
-            {"n_components": 2},
-            np.split(overlapping(), 2),
-            None,
-            {"init_responsibilities": [np.zeros(300, dtype=int), np.full(300, 7)]},
-        )
-        for outcome in outcomes:
-            assert "On rank 1 of 2: init_responsibilities as labels must be integers" in str(outcome)
+    @pytest.mark.parametrize(
+        "labels, message",
+        [
+            (None, "init_responsibilities must be the same on every rank"),
+            (np.full(300, 7), "On rank 1 of 2: init_responsibilities as labels must be integers"),
+        ],
+    )
+    def test_responsibilities_of_one_rank(self, labels, message):
+        keywords = {"init_responsibilities": [np.zeros(300, dtype=int), labels]}
+        for outcome in ranks.run(ranks.fit, 2, {"n_components": 2}, np.split(overlapping(), 2), None, keywords):
+            assert isinstance(outcome, ValueError) and message in str(outcome)
 
     def test_a_start_that_fails_on_one_rank(self):
         self.assert_all_raise(
@@ -327,3 +315,14 @@ def test_the_model_predicts_and_saves_on_its_own(tmp_path):
     loaded = GaussianMixture.load(tmp_path / "model.pth")
     assert loaded.distributed is False and loaded.checkpoint is None
     np.testing.assert_allclose(loaded.means_, alone.means_, rtol=1e-10)
+
+
+def test_batches_that_are_seen_once():
+    """Each rank's batches, blended into what all ranks remember."""
+    X = overlapping(900)
+    outcomes = ranks.results(ranks.learn, 2, [X[:300:2], X[300:500], X[600:700]], [X[1:300:2], X[500:600], X[700:]])
+    assert_same_bits(outcomes)
+    alone = GaussianMixture(3, random_state=0)
+    for batch in (np.r_[X[:300:2], X[1:300:2]], X[300:600], X[600:]):
+        alone.partial_fit(batch)
+    assert_close(outcomes[0], alone)
