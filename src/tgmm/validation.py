@@ -186,7 +186,9 @@ def check_weights(sample_weight: Any, n_rows: int, *, may_vanish: bool = False) 
             f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
         )
     check_weight_values(weights)
-    if not (weights.sum() > 0 or may_vanish):
+    if may_vanish and not weights.any():
+        return weights
+    if not weights.sum() > 0:
         raise ValueError(NO_WEIGHT)
     if not torch.finfo(torch.float64).tiny * n_rows < float(weights.sum()) < torch.inf:
         raise ValueError(f"sample_weight has the sum {float(weights.sum()):g}: divide it by a common factor.")
