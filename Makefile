@@ -49,7 +49,7 @@ bench: $(RUN_STAMP)
 
 # From nothing each time: what the tutorials print is the library's output of today.
 docs: $(DOCS_STAMP)
-	rm -rf build/docs build/doctrees docs/tutorials
+	rm -rf build/docs build/doctrees build/plot_directive docs/tutorials
 	$(ONE_THREAD) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs
 
 test-docs: docs $(RUN_STAMP)

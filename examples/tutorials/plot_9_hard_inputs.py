@@ -95,6 +95,12 @@ far_start = np.array([[0.0, 0.0], [6.0, 6.0], [1000.0, 1000.0]])
 attempt("lost component", lambda: summary(GaussianMixture(3, init_means=far_start).fit(X)))
 
 # %%
+# A weight that the mode under a Dirichlet prior sets to 0 stays 0: that is the prior's doing, and there is no warning.
+
+sparse_prior = {"weight_concentration_prior": 0.01, "covariance_type": "spherical", "tol": 1e-6, "random_state": 0}
+attempt("weight 0 by the prior", lambda: GaussianMixture(4, **sparse_prior).fit(X[::10]).weights_)
+
+# %%
 # Without regularisation, `reg_covar=0`, a covariance that becomes singular is an error that names the component and
 # the remedy:
 
