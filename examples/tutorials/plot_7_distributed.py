@@ -1,0 +1,82 @@
+"""
+Many processes
+==============
+
+Statistics are sums, so that many processes, on one machine or several, each with rows of its own, can fit one mixture:
+an iteration adds up a few numbers over all of them and leaves every process with the same parameters. The rows stay
+where they are.
+"""
+
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tgmm import GaussianMixture
+
+# %%
+# Data
+# ----
+#
+# Four Parquet files, of different sizes, stand in for a folder that many machines see.
+
+folder = Path(tempfile.mkdtemp())
+data = folder / "data"
+data.mkdir()
+centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+rng = np.random.default_rng(0)
+for number, n_rows in enumerate((4000, 1000, 3000, 2000)):
+    rows = centres[rng.integers(0, 3, n_rows)] + rng.normal(size=(n_rows, 2))
+    pq.write_table(pa.table({"x": rows[:, 0], "y": rows[:, 1]}), data / f"part-{number}.parquet")
+
+# %%
+# The program
+# -----------
+#
+# Every process runs the same program. It joins the process group, opens its share of the files and fits with
+# `distributed=True`; nothing else differs from a fit in one process.
+
+program = Path("../distributed_fit.py")
+print(program.read_text().partition("def parse_arguments")[0].rstrip())
+
+# %%
+# `torchrun` starts it, here twice on this machine. On GPUs there is one process for each, and NCCL takes gloo's
+# place.
+
+launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+options = ["--tol", "1e-8", "--save", str(folder / "model.pth")]
+run = subprocess.run([*launch, str(data), *options], stdout=subprocess.PIPE, text=True, check=True)
+print(run.stdout)
+
+# %%
+# The same fit
+# ------------
+#
+# One process with all rows gives the same mixture. Sums over more processes are added in another order, and no more
+# differs than that.
+
+together = GaussianMixture.load(folder / "model.pth")
+alone = GaussianMixture(3, tol=1e-8, random_state=0).fit(data)
+order = [model.means_.sum(1).argsort() for model in (together, alone)]
+print(together.means_[order[0]].numpy().round(3).tolist())
+print(f"largest difference: {(together.means_[order[0]] - alone.means_[order[1]]).abs().max():.1e}")
+
+# %%
+# Going on after a crash
+# ----------------------
+#
+# With `checkpoint=` a fit keeps a file up to date, and ``fit(..., resume=True)`` goes on from it: to the same bits as
+# a fit that was never interrupted. Here ten steps stand in for the crash.
+
+settings = {"n_components": 3, "init_means": "random", "tol": 1e-9, "random_state": 0}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    GaussianMixture(**settings, max_iter=10, checkpoint=folder / "fit.pth").fit(data)
+resumed = GaussianMixture(**settings, max_iter=1000, checkpoint=folder / "fit.pth").fit(data, resume=True)
+straight = GaussianMixture(**settings, max_iter=1000).fit(data)
+print(f"{resumed.n_iter_} and {straight.n_iter_} iterations, equal: {bool((resumed.means_ == straight.means_).all())}")
