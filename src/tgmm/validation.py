@@ -126,7 +126,7 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    X = X.detach().as_subclass(Tensor)
+    X = X.detach()
     if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
         return X.float()
     return X if X.is_floating_point() else X.to(torch.get_default_dtype())
