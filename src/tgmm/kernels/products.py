@@ -8,6 +8,7 @@ from torch import Tensor
 from tgmm.data.batches import Batches, chunks
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Kernel
+from tgmm.kernels.multiplication import multiply
 from tgmm.mixture import Mixture
 from tgmm.placement import transferred
 from tgmm.precision import float32_products, float64_device, widen
@@ -26,8 +27,7 @@ class Products(Kernel):
         super().__init__(*args, **kwargs)
         self.n_columns = 1 + self.n_features + (0 if self.structure.pooled else self.n_moments)
         self.rows = chunking.rows_per_chunk(self.n_columns + 2 * self.n_components, self.dtype.itemsize, self.device)
-        self.features = torch.empty(0, dtype=self.dtype, device=self.device)  # (1 + d [+ q], rows)
-        self.joint = torch.empty(0, dtype=self.dtype, device=self.device)  # (K, rows)
+        self.features = torch.empty(0, dtype=self.dtype, device=self.device)  # the reused buffer
         self.pooled_second: Tensor | None = None  # (1, q) float64
 
     @float32_products()
@@ -42,12 +42,12 @@ class Products(Kernel):
         totals = sums.new_zeros(3)  # log-likelihood, objective, weight
         for rows, weights, first in chunks(batches, self.rows):
             phi = self._features(rows)
-            joint = torch.mm(eta, phi[: eta.shape[1]], out=self.joint[:, : phi.shape[1]])
+            joint = multiply(eta, phi[: eta.shape[1]])
             likelihood, objective = assignment(joint, first)
             if weights is not None:
                 weights = weights.to(self.device)
                 joint.mul_(weights.to(self.dtype))
-            sums += widen(torch.mm(joint, phi.T))
+            sums += widen(multiply(joint, phi.T))
             if pooling:
                 row_weights = phi[0] if weights is None else weights
                 second += self.structure.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))
@@ -83,7 +83,7 @@ class Products(Kernel):
         """Return the joint log-densities by one product, and the shared part by whitening."""
         phi = self._features(rows)
         eta = self.bits(mixture.natural.eta)
-        joint = eta @ phi[: eta.shape[1]]
+        joint = multiply(eta, phi[: eta.shape[1]])
         if not self.structure.pooled:
             return joint, joint.new_zeros(joint.shape[1])
         factor = mixture.to(float64_device(self.device)).factor
@@ -96,12 +96,11 @@ class Products(Kernel):
 
     def _features(self, rows: Tensor) -> Tensor:
         """Return the features of rows, (1 + d [+ q], c), in the reused buffer; without moments where all share them."""
-        n_rows = rows.shape[0]
-        if self.features.shape[-1] < n_rows:
-            self.features = self.features.new_empty(self.n_columns, n_rows)
-            self.features[0] = 1
-            self.joint = self.joint.new_empty(self.n_components, n_rows)
-        phi = self.features[:, :n_rows]
+        size = self.n_columns * rows.shape[0]
+        if self.features.shape[0] < size:
+            self.features = self.features.new_empty(size)
+        phi = self.features[:size].view(self.n_columns, -1)
+        phi[0] = 1
         z = self.standardise(rows, phi[1 : 1 + self.n_features])
         if not self.structure.pooled:
             self.structure.moment.fill(z, phi[1 + self.n_features :])
