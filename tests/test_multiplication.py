@@ -59,3 +59,15 @@ def test_a_wrong_product_is_not_used(monkeypatch):
     monkeypatch.setattr(multiplication, "by_onednn", lambda a, b: torch.zeros(a.shape[0], b.shape[1]))
     assert not multiplication.onednn_is_faster()
     multiplication.onednn_is_faster.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_intel"),
+    [("vendor_id\t: AuthenticAMD", False), ("vendor_id\t: GenuineIntel", True), ("CPU part", True)],
+)
+def test_whose_the_processor_is(text, is_intel, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(multiplication, "CPU_INFO", tmp_path / "cpuinfo")
+    assert multiplication._is_intel() is is_intel
+    monkeypatch.setattr(multiplication, "CPU_INFO", tmp_path / "missing")
+    assert multiplication._is_intel()
