@@ -98,7 +98,7 @@ def packed_size(structure: str, shape: Shape) -> int:
     """The numbers that a rank sends in an iteration, as in docs/scaling.md."""
     d, n_components = shape.n_features, shape.n_components
     moment = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1}[structure.removeprefix("tied_")]
-    return n_components * (1 + d) + (1 if structure.startswith("tied_") else n_components) * moment + 4
+    return n_components * (1 + d) + (1 if structure.startswith("tied_") else n_components) * moment + 6
 
 
 def seconds_of_an_all_reduce(size: int) -> float:

@@ -42,7 +42,7 @@ class Machine:
     def efficiency(self, structure: str, shape: Shape, n_ranks: int) -> float:
         """The share of an iteration that is neither waiting for others nor what all ranks repeat."""
         d, n_components = shape.n_features, shape.n_components
-        moments = packed_size(structure, shape) - n_components * (1 + d) - 4
+        moments = packed_size(structure, shape) - n_components * (1 + d) - 6
         products = 4 * (n_components * (1 + d) + (0 if structure.startswith("tied") else moments))
         factors = 2 * d**3 * (n_components if structure == "full" else structure == "tied_full")
         work = self.rows * products / self.rate

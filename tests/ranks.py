@@ -213,3 +213,16 @@ def learn(rank, *batches):
     for batch in batches[rank]:
         gmm.partial_fit(batch)
     return fitted(gmm)
+
+
+def fit_with_another_bit(rank, settings, shards):
+    regularise = Climb.regularise
+
+    def another_bit(*args):
+        parameters, precise = regularise(*args)
+        if rank == 1:
+            parameters.means[0, 0] = np.nextafter(float(parameters.means[0, 0]), np.inf)
+        return parameters, precise
+
+    Climb.regularise = another_bit
+    return fit(rank, settings, shards)

@@ -181,7 +181,7 @@ def test_an_iteration_is_one_all_reduce(covariance_type):
     X, K, d = overlapping(), 3, 3
     settings = {"n_components": K, "covariance_type": covariance_type, "random_state": 0, "tol": 0.0}
     moment = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1}[covariance_type.removeprefix("tied_")]
-    size = K + K * d + (1 if covariance_type.startswith("tied") else K) * moment + 4
+    size = K + K * d + (1 if covariance_type.startswith("tied") else K) * moment + 6
     short, long = (ranks.results(ranks.reductions, 2, {**settings, "max_iter": m}, np.split(X, 2)) for m in (4, 9))
     for rank in range(2):
         assert long[rank][len(short[rank]) :] == [size] * 5
@@ -271,6 +271,12 @@ class TestErrors:
     def test_a_checkpoint_that_cannot_be_written(self, tmp_path):
         settings = {"n_components": 2, "checkpoint": str(tmp_path / "nowhere" / "fit.pth")}
         self.assert_all_raise(2, "On rank 0 of 2: checkpoint=", np.split(overlapping(), 2), settings, kind=OSError)
+
+    def test_parameters_that_come_apart(self):
+        """As other processors or numbers of threads could make them: by one bit."""
+        message = "no longer the same on all ranks"
+        shards = np.split(overlapping(), 3)
+        self.assert_all_raise(3, message, shards, kind=RuntimeError, task=ranks.fit_with_another_bit)
 
     def test_no_group(self):
         assert not dist.is_initialized()

@@ -12,12 +12,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tgmm.data.batches import Batches, Chunk
+from tgmm.parameters import Parameters
 from tgmm.precision import widen
 from tgmm.processes import Processes
 from tgmm.statistics import Statistics
 from tgmm.validation import NO_WEIGHT
 
 T = TypeVar("T")
+
+MOST_EXACT = 2**26  # whole numbers up to its square are exact in float64
 
 
 class Group:
@@ -67,16 +70,34 @@ class Group:
         dist.all_reduce(sums)
         return sums.to(here)
 
-    def total(self, work: Callable[[], Statistics], nothing: Callable[[], Statistics]) -> Statistics:
-        """Return the sum of all ranks' statistics by one all-reduce, which says too whether a rank has failed."""
+    def total(
+        self, work: Callable[[], Statistics], nothing: Callable[[], Statistics], parameters: Parameters
+    ) -> Statistics:
+        """Return the sum of all ranks' statistics by one all-reduce.
+
+        It tells too whether a rank has failed, and whether all have the same parameters: numbers of which the square
+        of the sum is the number of ranks times the sum of the squares are all the same (Cauchy-Schwarz).
+
+        Raises
+        ------
+        RuntimeError
+            If the parameters differ.
+        """
         part, error = _attempt(work)
         if part is None:
             part = nothing()
-        failed = part.weight.new_full((1,), error is not None)
-        sums = self.sum(torch.cat([failed, part.packed()]))
-        if sums[0] > 0:
+        stamp = _stamp(parameters, MOST_EXACT // self.size)
+        head = torch.tensor([error is not None, stamp, stamp**2], dtype=torch.float64, device=part.weight.device)
+        sums = self.sum(torch.cat([head, part.packed()]))
+        n_failed, stamps, squares = sums[:3].tolist()
+        if n_failed:
             self._raise_together(error)
-        return part.unpacked(sums[1:])
+        if stamps**2 != self.size * squares:
+            raise RuntimeError(
+                "The parameters are no longer the same on all ranks: run all on the same kind of processor, with the "
+                "same versions and the same number of threads, or they round differently."
+            )
+        return part.unpacked(sums[3:])
 
     def _own_device(self) -> torch.device:
         """Return where tensors must be that are elsewhere."""
@@ -90,6 +111,12 @@ class Group:
             rank, kind, message = failed[0]
             others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
             raise kind(f"On rank {rank} of {self.size}{others}: {message}") from error
+
+
+def _stamp(parameters: Parameters, below: int) -> int:
+    """Return a whole number below a bound that depends on every bit of the parameters."""
+    tensors = (parameters.weights, parameters.means, parameters.covariances)
+    return sum(int(tensor.contiguous().view(torch.int64).sum()) for tensor in tensors) % below
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:

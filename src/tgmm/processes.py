@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from tgmm.parameters import Parameters
 from tgmm.statistics import Statistics
 
 T = TypeVar("T")
@@ -39,10 +40,13 @@ class Processes(Protocol):
         """Return the sum of all processes' tensors, the same bits on each."""
         ...
 
-    def total(self, work: Callable[[], Statistics], nothing: Callable[[], Statistics]) -> Statistics:
+    def total(
+        self, work: Callable[[], Statistics], nothing: Callable[[], Statistics], parameters: Parameters
+    ) -> Statistics:
         """Return the sum of the statistics that work gives, the same bits on each process; errors as in `guard`.
 
-        A process whose work fails takes part with the statistics of nothing.
+        A process whose work fails takes part with the statistics of nothing. The parameters are to be the same bits
+        on each process.
         """
         ...
 
@@ -68,7 +72,9 @@ class Alone:
         """Return the tensor."""
         return values
 
-    def total(self, work: Callable[[], Statistics], nothing: Callable[[], Statistics]) -> Statistics:
+    def total(
+        self, work: Callable[[], Statistics], nothing: Callable[[], Statistics], parameters: Parameters
+    ) -> Statistics:
         """Return the statistics."""
         return work()
 

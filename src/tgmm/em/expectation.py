@@ -81,7 +81,7 @@ class Expectation:
             return kernel.expectation(rows, mixture, self.assignment, centre)
 
         nothing = TensorBatches(torch.empty(0, batches.n_features, dtype=batches.dtype, device=batches.device))
-        return self.reduce(batches.processes.total(lambda: of(batches), lambda: of(nothing)))
+        return self.reduce(batches.processes.total(lambda: of(batches), lambda: of(nothing), mixture.parameters))
 
     def is_precise(self, mixture: Mixture, centre: Tensor) -> bool:
         """Whether sums about centre give this mixture's variances precisely."""
