@@ -8,7 +8,7 @@ import ranks
 import torch.distributed as dist
 from support import COVARIANCE_TYPES, STARTS
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, MixtureOutlierDetector, select
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore")]
 
@@ -282,6 +282,13 @@ class TestErrors:
         assert not dist.is_initialized()
         with pytest.raises(ValueError, match="needs a process group.*torchrun.*init_process_group"):
             GaussianMixture(distributed=True).fit(overlapping())
+
+    def test_what_is_for_one_process(self, tmp_path):
+        for settings in ({"distributed": True}, {"checkpoint": tmp_path / "fit.pth"}):
+            with pytest.raises(ValueError, match="select compares many fits in one process; got"):
+                select(overlapping(), n_components=2, **settings)
+        with pytest.raises(ValueError, match="distributed=True: offset_ would be that of one rank's rows"):
+            MixtureOutlierDetector(distributed=True).fit(overlapping())
 
     def test_not_a_flag(self):
         with pytest.raises(ValueError, match="distributed must be True or False; got 'yes'"):

@@ -52,6 +52,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     """
 
     warm_start: bool
+    distributed: bool
 
     def __init__(self, contamination: float = 0.05, **parameters: Any) -> None:
         self.contamination = contamination
@@ -80,6 +81,11 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         contamination = settings.check_number(self.contamination, "contamination")
         if not 0 < contamination <= 0.5:
             raise ValueError(f"contamination must be a share in (0, 0.5]; got {self.contamination!r}.")
+        if settings.check_flag(self.distributed, "distributed"):
+            raise ValueError(
+                "distributed=True: offset_ would be that of one rank's rows. Fit a GaussianMixture with it, and take a "
+                "quantile of score_samples."
+            )
         continued = self.warm_start and hasattr(self, "mixture_")
         mixture = self.mixture_ if continued else GaussianMixture()
         mixture.set_params(**{name: getattr(self, name) for name in mixture.get_params(deep=False)})

@@ -108,6 +108,9 @@ def select(
     n_init = checks.check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
     GaussianMixture(**settings)  # an unknown setting is the caller's error, not a cell's
+    for name in ("distributed", "checkpoint"):
+        if settings.get(name):
+            raise ValueError(f"select compares many fits in one process; got {name}={settings[name]!r}: leave it out.")
     seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
     whole = Fitter(X, sample_weight, settings, n_init, seed)
     folds = folds_of(whole, cv) if criterion == "held_out" else []
