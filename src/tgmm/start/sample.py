@@ -9,9 +9,9 @@ from tgmm.data.batches import Batches, Chunk, TensorBatches
 from tgmm.data.frame import Frame
 from tgmm.precision import widen
 
-SAMPLE_ROWS = 32768
+SAMPLE_ROWS = 16384
 SAMPLE_ROWS_PER_COMPONENT = 256
-SAMPLE_NUMBERS = 1 << 22  # entries of the rows, where they have many features
+SAMPLE_NUMBERS = 1 << 19  # entries of the rows, where they have many features
 
 
 def start_sample(
@@ -19,8 +19,8 @@ def start_sample(
 ) -> tuple[Tensor, Tensor]:
     """Return different rows in the frame (m, d) and their weights (m,): of all rows, or of a random sample of many.
 
-    A start is only a start: on more than 32768 rows (and 256 for each component; fewer where they would be more than
-    4 million numbers, but 16 for each component) it looks at so many, drawn without replacement. Equal rows are
+    A start is only a start: on more than 16384 rows (and 256 for each component; fewer where they would be more than
+    2^19 numbers, but 64 for each component) it looks at so many, drawn without replacement. Equal rows are
     merged and the order is the rows' own, so that a start depends neither on the order of the data nor on whether a
     row is repeated or weighted.
     """
@@ -41,7 +41,7 @@ def rows_in_memory(batches: Batches, n_components: int, generator: torch.Generat
 def _sample(batches: Batches, n_components: int, generator: torch.Generator) -> Chunk:
     """Return all rows, or so many of them that a start has enough."""
     n_sample = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COMPONENT * n_components)
-    n_sample = min(n_sample, max(SAMPLE_NUMBERS // batches.n_features, 16 * n_components))
+    n_sample = min(n_sample, max(SAMPLE_NUMBERS // batches.n_features, 64 * n_components))
     if batches.n_rows <= n_sample:
         return batches.take(torch.arange(batches.n_rows, device=batches.device))
     return batches.take(_without_replacement(batches.n_rows, n_sample, generator).to(batches.device))
