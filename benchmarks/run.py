@@ -57,12 +57,13 @@ def iterations(chosen: Namespace, libraries: Sequence[Worker]) -> tuple[list[dic
 
 
 def convergences(chosen: Namespace, libraries: Sequence[Worker]) -> list[dict[str, Any]]:
-    """Return the records of fits to a given log-likelihood."""
+    """Return the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
     shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
     records = []
     for problem in problems(shapes, chosen.structures, chosen.dtypes, convergence.SEPARATION):
         report(f"convergence: {problem.shape} {problem.structure} {problem.dtype}")
-        records += convergence.measure(problem, libraries, turns=3)
+        trusted = [worker for worker in libraries if worker.library in IN_PROJECT]
+        records += convergence.measure(problem, trusted, turns=3)
     return records
 
 
@@ -87,7 +88,7 @@ def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str
             "One EM iteration, milliseconds (fraction of the matrix rate)",
             iteration.show(results["iteration"], libraries, clock, rates),
             "From raw data to within 1e-6 of the best log-likelihood, milliseconds (iterations)",
-            convergence.show(results["convergence"], libraries, clock),
+            convergence.show(results["convergence"], IN_PROJECT, clock),
             "Memory that a fit adds to the data, megabytes",
             memory.show(results["memory"], libraries),
         ]
