@@ -43,38 +43,42 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def iterations(chosen: Namespace, libraries: Sequence[Worker]) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Return the records of iterations, and the best rates of matrix products seen meanwhile."""
-    records: list[dict[str, Any]] = []
-    rates = dict.fromkeys(DTYPES, 0.0)
+def iterations(chosen: Namespace, libraries: Sequence[Worker], results: dict[str, Any]) -> None:
+    """Add the records of iterations to the results, and the best rates of matrix products seen meanwhile."""
+    rates = results["rates"]
     ours = next(worker for worker in libraries if worker.library == OURS)
     for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, iteration.SEPARATION):
         report(f"iteration: {problem.shape} {problem.structure} {problem.dtype}")
         for dtype in DTYPES:
             rates[dtype] = max(rates[dtype], ours.ask("matrix_rate", dtype=dtype, repeats=3)["rate"])
-        records += iteration.measure(problem, libraries, chosen.budget, chosen.turns)
-    return records, rates
+        results["iteration"] += iteration.measure(problem, libraries, chosen.budget, chosen.turns)
+        save(results, chosen.output)
 
 
-def convergences(chosen: Namespace, libraries: Sequence[Worker]) -> list[dict[str, Any]]:
-    """Return the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
+def convergences(chosen: Namespace, libraries: Sequence[Worker], results: dict[str, Any]) -> None:
+    """Add the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
     shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
-    records = []
     for problem in problems(shapes, chosen.structures, chosen.dtypes, convergence.SEPARATION):
         report(f"convergence: {problem.shape} {problem.structure} {problem.dtype}")
         trusted = [worker for worker in libraries if worker.library in IN_PROJECT]
-        records += convergence.measure(problem, trusted, turns=3)
-    return records
+        results["convergence"] += convergence.measure(problem, trusted, turns=3)
+        save(results, chosen.output)
 
 
-def memories(chosen: Namespace) -> list[dict[str, Any]]:
-    """Return the records of memory, and of ours on fewer rows too: it is not to grow with them."""
+def memories(chosen: Namespace, results: dict[str, Any]) -> None:
+    """Add the records of memory, and of ours on fewer rows too: it is not to grow with them."""
     shape, smaller = Shape.parse(QUICK[1] if chosen.quick else MEMORY), Shape.parse(MEMORY_SMALLER)
     dtypes = chosen.dtypes[:1]
-    records = memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads)
+    results["memory"] += memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads)
     if not chosen.quick:
-        records += memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads)
-    return records
+        results["memory"] += memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads)
+    save(results, chosen.output)
+
+
+def save(results: dict[str, Any], path: Path) -> None:
+    """Write what there is so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str:
@@ -107,13 +111,12 @@ def main() -> None:
         chosen.shapes = [Shape.parse(shape) for shape in QUICK]
         chosen.structures = [structure for structure in chosen.structures if structure in STRUCTURES[:4]]
         chosen.turns = 3
-    results: dict[str, Any] = {"machine": machine(chosen.threads)}
+    results: dict[str, Any] = {"machine": machine(chosen.threads), "rates": dict.fromkeys(DTYPES, 0.0)}
+    results |= {"iteration": [], "convergence": [], "memory": []}
     with workers(chosen.libraries, chosen.threads) as libraries:
-        results["iteration"], results["rates"] = iterations(chosen, libraries)
-        results["convergence"] = convergences(chosen, libraries)
-    results["memory"] = memories(chosen)
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(json.dumps(results, indent=1) + "\n")
+        iterations(chosen, libraries, results)
+        convergences(chosen, libraries, results)
+    memories(chosen, results)
     print(tables(results, chosen.libraries, chosen.clock))
 
 
