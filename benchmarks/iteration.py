@@ -44,7 +44,7 @@ class Timing:
         few, more = self._fit(FEW)["seconds"], self._fit(FEW + 2)["seconds"]
         estimate = max((more - few) / 2, more / (4 * FEW), 1e-5)
         self.more = int(min(max(budget / estimate, 2), MOST))
-        self.turns = max(int(4 * budget / estimate / (2 * FEW + self.more)), 2)
+        self.turns = max(int(4 * budget / estimate / (2 * FEW + self.more)), 4)
         self._fit(FEW + self.more)
 
     def take_turn(self) -> None:
@@ -72,7 +72,8 @@ class Timing:
     def _difference(self, clock: str) -> float:
         least = [min(fit[clock] for fit in fits) for fits in (self.short, self.long)]
         difference = least[1] - least[0]
-        return difference / self.more if difference > 0 else math.nan  # the machine was too busy
+        difference, average = difference / self.more, least[1] / (FEW + self.more)
+        return difference if difference > average / 4 else math.nan  # the machine was too busy
 
 
 def measure(problem: Problem, libraries: Sequence[Worker], budget: float, turns: int) -> list[dict[str, Any]]:
