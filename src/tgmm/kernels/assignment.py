@@ -29,11 +29,16 @@ def soft(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
 def hard(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """Overwrite joint (K, c), in bits, by 1 for the most probable component; CEM climbs the classification likelihood.
 
+    Of components that are equally probable it is the first.
+
     Source: Celeux & Govaert 1992, Computational Statistics & Data Analysis 14.
     """
-    largest, label = joint.max(0)  # (c,)
+    largest = joint.amax(0)  # (c,)
+    is_largest = joint == largest  # (K, c); finding indices would take many times as long
     log_likelihood, _ = soft(joint, first)
-    joint.zero_().scatter_(0, label[None], 1)
+    ranks = torch.arange(joint.shape[0], 0, -1, dtype=torch.float32, device=joint.device)[:, None]  # (K, 1)
+    torch.mul(is_largest, ranks, out=joint)
+    joint.eq_(joint.amax(0))
     return log_likelihood, largest * math.log(2)
 
 

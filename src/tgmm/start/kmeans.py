@@ -8,14 +8,20 @@ from torch import Tensor
 
 from tgmm.precision import float32_products
 from tgmm.start.seeding import kmeans_plusplus
+from tgmm.start.ward import ward_seeds
 
 MAX_ITER = 100
 TOLERANCE = 1e-4  # of the summed squared shift of the centres, in units of the frame
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the centres of k-means after greedy k-means++ seeding, (K, d): scikit-learn's on the CPU."""
-    seeds = kmeans_plusplus(rows, weights, n_components, generator)
+    """Return the centres of k-means, (K, d), from the means of Ward's clusters of some rows: scikit-learn's on the CPU.
+
+    Where components are too many for that, or rows too much alike, it starts from greedy k-means++ seeding.
+    """
+    seeds = ward_seeds(rows, weights, n_components, generator)
+    if seeds is None:
+        seeds = kmeans_plusplus(rows, weights, n_components, generator)
     if rows.device.type != "cpu":
         return lloyd(rows, weights, seeds)
     # scikit-learn's tolerance is in units of the rows' variance, whatever their weights; in the frame it is 1.

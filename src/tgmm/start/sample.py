@@ -12,6 +12,7 @@ from tgmm.precision import widen
 SAMPLE_ROWS = 16384
 SAMPLE_ROWS_PER_COMPONENT = 256
 SAMPLE_NUMBERS = 1 << 19  # entries of the rows, where they have many features
+FEW_TIMES = 16  # the size of the sample: rows few enough to be shuffled
 
 
 def start_sample(
@@ -66,8 +67,11 @@ def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def _without_replacement(n_rows: int, n_sample: int, generator: torch.Generator) -> Tensor:
     """Return n_sample different indices below n_rows, sorted, in memory of the sample's size.
 
-    Drawing with replacement and topping up gives every set the same probability.
+    Drawing with replacement and topping up gives every set the same probability. Where that would repeat itself often,
+    all indices are shuffled.
     """
+    if n_rows <= FEW_TIMES * n_sample:
+        return torch.randperm(n_rows, generator=generator)[:n_sample].sort().values
     indices = torch.empty(0, dtype=torch.int64)
     while indices.shape[0] < n_sample:
         missing = n_sample - indices.shape[0]

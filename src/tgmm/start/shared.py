@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from tgmm.data.batches import Batches
 from tgmm.data.frame import Frame, summarise
 from tgmm.start.kmeans import kmeans
 from tgmm.start.sample import repeated, start_sample
+from tgmm.start.ward import cluster_means, hierarchy
 
 WARD_ROWS = 2048  # Ward's clustering needs memory and time for the square of its rows
 
@@ -67,15 +67,8 @@ class SharedStarts:
             rows, _ = start_sample(self.batches, self.frame, 1, torch.float64, generator)
             if rows.shape[0] > WARD_ROWS:
                 rows = rows[torch.randperm(rows.shape[0], generator=generator)[:WARD_ROWS].to(rows.device)]
-            self._hierarchy = rows, linkage(rows.cpu().numpy(), "ward")
-        rows, tree = self._hierarchy
-        if n_components > rows.shape[0]:
-            return None
-        labels = torch.from_numpy(fcluster(tree, n_components, "maxclust").astype(np.int64) - 1).to(rows.device)  # (m,)
-        if int(labels.max()) + 1 < n_components:  # ties join several clusters at once
-            return None
-        counts = torch.bincount(labels, minlength=n_components)
-        return torch.zeros_like(rows[:n_components]).index_add_(0, labels, rows) / counts[:, None]
+            self._hierarchy = rows, hierarchy(rows)
+        return cluster_means(*self._hierarchy, n_components)
 
 
 def _different(starts: list[Tensor]) -> list[Tensor]:
