@@ -58,10 +58,9 @@ def iterations(chosen: Namespace, libraries: Sequence[Worker], results: dict[str
 def convergences(chosen: Namespace, libraries: Sequence[Worker], results: dict[str, Any]) -> None:
     """Add the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
     shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
-    for problem in problems(shapes, chosen.structures, chosen.dtypes, convergence.SEPARATION):
-        report(f"convergence: {problem.shape} {problem.structure} {problem.dtype}")
-        trusted = [worker for worker in libraries if worker.library in IN_PROJECT]
-        results["convergence"] += convergence.measure(problem, trusted, turns=3)
+    trusted = [worker for worker in libraries if worker.library in IN_PROJECT]
+    for found in convergence.measure_all(shapes, chosen.structures, chosen.dtypes, trusted, turns=3):
+        results["convergence"] += found
         save(results, chosen.output)
 
 
@@ -91,7 +90,7 @@ def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str
             f"{about['processor']}, {cores}, {about['date']}; matrix products: {rate}",
             "One EM iteration, milliseconds (fraction of the matrix rate)",
             iteration.show(results["iteration"], libraries, clock, rates),
-            "From raw data to within 1e-6 of the best log-likelihood, milliseconds (iterations)",
+            "From raw data to within 1e-6 of the best log-likelihood, milliseconds (seeds, iterations)",
             convergence.show(results["convergence"], IN_PROJECT, clock),
             "Memory that a fit adds to the data, megabytes",
             memory.show(results["memory"], libraries),

@@ -22,11 +22,12 @@ from tgmm.mixture import Mixture
 from tgmm.moments import Moment
 from tgmm.statistics import Statistics
 
+SHORTEST = 3.0  # the least step length of a jump: EM's steps shrink by a third or less, and are not soon at the end
 LONGEST = 4.0  # the first bound on the step length, and the factor by which it grows
 
 
 class Squarem:
-    """Two EM steps, then a jump; a jump that does not climb is taken back.
+    """Two EM steps, then a jump where they shrink slowly; a jump that does not climb is taken back.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class Squarem:
         if not a.second.shape == b.second.shape == c.second.shape:
             return None  # another kernel took over on the way
         length = self._length(a, b, c)
-        if length <= 1:
+        if length < SHORTEST:
             return None
         candidate = self._mixture(_extrapolated(a, b, c, length), third)
         if candidate is None:
