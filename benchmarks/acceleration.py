@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from measuring import parser, table
-from problems import STRUCTURES, Shape, make_rows
+from problems import Shape, make_rows
 from processes import report
 
 from tgmm import GaussianMixture

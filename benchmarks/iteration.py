@@ -20,7 +20,7 @@ from processes import Worker, WorkerError, report
 SHAPE = "100kx16x16"
 SEPARATION = 3.0  # overlapping components: many iterations to go, so that float32 steps are not lost in rounding
 FEW, MOST = 2, 14  # iterations of the shorter fit, and the most that the longer one may have more
-SLOW = 5.0  # seconds of a fit of which one turn is enough
+SLOW = 3.0  # seconds of a fit of which one turn is enough
 EQUAL = {"float32": 1e-4, "float64": 1e-9}  # how far the average log-likelihoods may differ
 
 

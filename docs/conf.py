@@ -9,6 +9,7 @@ from tgmm.cli.arguments import parser
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import benchmark_tables
 import picture_style
 
 project = "tgmm"
@@ -95,7 +96,7 @@ html_sidebars = {"index": [], "quickstart": [], "changelog": [], "performance": 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# ---------------------------------------------------------------------------------------- the help of the command line
+# ------------------------------------------------------------ the help of the command line, and tables of benchmarks
 
 
 def write_help(folder: Path) -> None:
@@ -108,3 +109,4 @@ def write_help(folder: Path) -> None:
 
 
 write_help(Path(__file__).parents[1] / "build" / "help")
+benchmark_tables.write(Path(__file__).parents[1] / "build" / "benchmarks")
