@@ -15,18 +15,23 @@ TOLERANCE = 1e-4  # of the summed squared shift of the centres, in units of the 
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the centres of k-means, (K, d), from the means of Ward's clusters of some rows: scikit-learn's on the CPU.
+    """Return the centres of k-means, (K, d), from the means of Ward's clusters of some rows.
 
     Where components are too many for that, or rows too much alike, it starts from greedy k-means++ seeding.
     """
     seeds = ward_seeds(rows, weights, n_components, generator)
     if seeds is None:
         seeds = kmeans_plusplus(rows, weights, n_components, generator)
+    return kmeans_from(rows, weights, seeds)
+
+
+def kmeans_from(rows: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
+    """Return the centres of k-means from seeds (K, d), (K, d): scikit-learn's on the CPU."""
     if rows.device.type != "cpu":
         return lloyd(rows, weights, seeds)
     # scikit-learn's tolerance is in units of the rows' variance, whatever their weights; in the frame it is 1.
     tolerance = TOLERANCE / max(float(rows.var(0, correction=0).mean()), TOLERANCE)
-    model = KMeans(n_components, init=seeds.numpy(), n_init=1, max_iter=MAX_ITER, tol=tolerance)
+    model = KMeans(seeds.shape[0], init=seeds.numpy(), n_init=1, max_iter=MAX_ITER, tol=tolerance)
     model.fit(rows.numpy(), sample_weight=weights.numpy())
     return torch.from_numpy(model.cluster_centers_).to(rows.dtype)
 

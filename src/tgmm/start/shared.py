@@ -8,8 +8,9 @@ from torch import Tensor
 
 from tgmm.data.batches import Batches
 from tgmm.data.frame import Frame, summarise
-from tgmm.start.kmeans import kmeans
+from tgmm.start.kmeans import kmeans_from
 from tgmm.start.sample import repeated, start_sample
+from tgmm.start.seeding import kmeans_plusplus
 from tgmm.start.ward import cluster_means, hierarchy
 
 WARD_ROWS = 2048  # Ward's clustering needs memory and time for the square of its rows
@@ -56,7 +57,8 @@ class SharedStarts:
             return [(weights @ rows / weights.sum())[None]]
         if rows.shape[0] <= n_components:
             return [repeated(rows, n_components)]
-        found = [kmeans(rows, weights, n_components, generator) for _ in range(self.n_kmeans)]
+        seedings = (kmeans_plusplus(rows, weights, n_components, generator) for _ in range(self.n_kmeans))
+        found = [kmeans_from(rows, weights, seeds) for seeds in seedings]
         ward = self._ward(n_components)
         return found if ward is None else [ward, *found]
 
