@@ -13,6 +13,8 @@ from tgmm.kernels.guard import first_precise, is_precise, resolution
 from tgmm.mixture import Mixture
 from tgmm.statistics import Statistics
 
+NOISE = 2e-5  # of the average objective in float32, with room to spare
+
 
 class Expectation:
     """Statistics of all rows of all processes under a mixture.
@@ -65,7 +67,11 @@ class Expectation:
         In float32 the average objective carries noise of some 1e-6, and steps drift by as much. A run is finished in
         float64, so that it ends where it would have ended there from the beginning.
         """
-        return self.kernel.dtype != torch.float32 or not self.can_refine or abs(change) > max(2 * tol, tol + 2e-5)
+        return self.kernel.dtype != torch.float32 or not self.can_refine or abs(change) > max(2 * tol, tol + NOISE)
+
+    def ends(self, change: float, tol: float) -> bool:
+        """Whether a change that follows one above 2 tol is below tol in any arithmetic: a run that converges fast."""
+        return abs(change) < tol - NOISE
 
     def widen(self, mixture: Mixture) -> Statistics:
         """Return the statistics by the next kernel, which serves from now on."""

@@ -54,11 +54,15 @@ class Run:
         """Alternate maximisation and expectation until the run stops; the last step is an expectation."""
         while not self.converged and self.n_iter < stopping.max_iter:
             following, is_em = self.climb.step(self.state, may_hold=self.start_is_regularised or self.n_iter > 0)
-            change = following.objective - self.state.objective
-            if is_em and not self.climb.expectation.decides(change, stopping.tol):
-                self.state = self.climb.widen(self.state)
-                self.history[-1] = self.state.objective
-                continue
+            change, expectation = following.objective - self.state.objective, self.climb.expectation
+            if is_em and not expectation.decides(change, stopping.tol):
+                if not expectation.ends(change, stopping.tol):
+                    self.state = self.climb.widen(self.state)
+                    self.history[-1] = self.state.objective
+                    continue
+                following = self.climb.widen(following)
+                self.history[-1] = min(self.history[-1], following.objective)  # EM climbs; the rest was noise
+                change = following.objective - self.history[-1]
             self.state = following
             self.history.append(following.objective)
             self.converged = is_em and stopping.converged(change)
