@@ -22,7 +22,7 @@ import memory
 from environments import PEERS
 from measuring import DTYPES, IN_PROJECT, OURS, parser, problems, workers
 from problems import STRUCTURES, Shape
-from processes import Worker, report
+from processes import report
 
 SHAPES = ("100kx2x5", "100kx16x16", "50kx64x32", "1Mx8x8", "20kx128x64")
 QUICK = ("10kx2x5", "10kx16x16")
@@ -43,35 +43,46 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def iterations(chosen: Namespace, libraries: Sequence[Worker], results: dict[str, Any]) -> None:
+def iterations(chosen: Namespace, results: dict[str, Any]) -> None:
     """Add the records of iterations to the results, and the best rates of matrix products seen meanwhile."""
     rates = results["rates"]
-    ours = next(worker for worker in libraries if worker.library == OURS)
-    for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, iteration.SEPARATION):
-        report(f"iteration: {problem.shape} {problem.structure} {problem.dtype}")
-        for dtype in DTYPES:
-            rates[dtype] = max(rates[dtype], ours.ask("matrix_rate", dtype=dtype, repeats=3)["rate"])
-        results["iteration"] += iteration.measure(problem, libraries, chosen.budget, chosen.turns)
-        save(results, chosen.output)
+    with workers(chosen.libraries, chosen.threads) as libraries:
+        ours = next(worker for worker in libraries if worker.library == OURS)
+        for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, iteration.SEPARATION):
+            report(f"iteration: {problem.shape} {problem.structure} {problem.dtype}")
+            for dtype in DTYPES:
+                rates[dtype] = max(rates[dtype], ours.ask("matrix_rate", dtype=dtype, repeats=3)["rate"])
+            add(results, "iteration", iteration.measure(problem, libraries, chosen.budget, chosen.turns))
+            save(results, chosen.output)
 
 
-def convergences(chosen: Namespace, libraries: Sequence[Worker], results: dict[str, Any]) -> None:
+def convergences(chosen: Namespace, results: dict[str, Any]) -> None:
     """Add the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
     shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
-    trusted = [worker for worker in libraries if worker.library in IN_PROJECT]
-    for found in convergence.measure_all(shapes, chosen.structures, chosen.dtypes, trusted, turns=3):
-        results["convergence"] += found
-        save(results, chosen.output)
+    with workers([name for name in chosen.libraries if name in IN_PROJECT], chosen.threads) as libraries:
+        for found in convergence.measure_all(shapes, chosen.structures, chosen.dtypes, libraries, turns=3):
+            add(results, "convergence", found)
+            save(results, chosen.output)
 
 
 def memories(chosen: Namespace, results: dict[str, Any]) -> None:
     """Add the records of memory, and of ours on fewer rows too: it is not to grow with them."""
     shape, smaller = Shape.parse(QUICK[1] if chosen.quick else MEMORY), Shape.parse(MEMORY_SMALLER)
     dtypes = chosen.dtypes[:1]
-    results["memory"] += memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads)
+    add(results, "memory", memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads))
     if not chosen.quick:
-        results["memory"] += memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads)
+        add(results, "memory", memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads))
     save(results, chosen.output)
+
+
+def add(results: dict[str, Any], kind: str, records: Sequence[dict[str, Any]]) -> None:
+    """Add records, in place of earlier ones of the same problem and library."""
+    new = {_what(record) for record in records}
+    results[kind] = [record for record in results[kind] if _what(record) not in new] + list(records)
+
+
+def _what(record: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(record.get(name) for name in ("shape", "separation", "structure", "dtype", "library"))
 
 
 def save(results: dict[str, Any], path: Path) -> None:
@@ -98,6 +109,9 @@ def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str
     )
 
 
+PARTS = {"iteration": iterations, "convergence": convergences, "memory": memories}
+
+
 def main() -> None:
     options = parser(__doc__.splitlines()[0], SHAPES)
     options.set_defaults(libraries=[*IN_PROJECT, *PEERS])
@@ -105,6 +119,8 @@ def main() -> None:
     options.add_argument("--budget", type=float, default=0.1, help="seconds of iterations in one fit")
     options.add_argument("--turns", type=int, default=5, help="times that every fit is repeated")
     options.add_argument("--output", type=Path, default=RESULTS / "latest.json")
+    options.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="what is measured")
+    options.add_argument("--update", action="store_true", help="keep what the output has of other problems")
     chosen = options.parse_args()
     if chosen.quick:
         chosen.shapes = [Shape.parse(shape) for shape in QUICK]
@@ -112,10 +128,10 @@ def main() -> None:
         chosen.turns = 3
     results: dict[str, Any] = {"machine": machine(chosen.threads), "rates": dict.fromkeys(DTYPES, 0.0)}
     results |= {"iteration": [], "convergence": [], "memory": []}
-    with workers(chosen.libraries, chosen.threads) as libraries:
-        iterations(chosen, libraries, results)
-        convergences(chosen, libraries, results)
-    memories(chosen, results)
+    if chosen.update:
+        results = json.loads(chosen.output.read_text())
+    for part in chosen.parts:
+        PARTS[part](chosen, results)
     print(tables(results, chosen.libraries, chosen.clock))
 
 

@@ -12,16 +12,17 @@ import memory
 from environments import PEERS
 from measuring import IN_PROJECT
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "cpu-1-thread.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
 
 
 def write(folder: Path) -> None:
     """Write each to a file in Markdown."""
-    results = json.loads(RESULTS.read_text())
+    results, two = (json.loads((RESULTS / name).read_text()) for name in ("cpu-1-thread.json", "cpu-2-threads.json"))
     tables = {
         "iteration": iteration.show(results["iteration"], LIBRARIES, CLOCK, results["rates"]),
+        "two_threads": iteration.show(two["iteration"], IN_PROJECT, "seconds", two["rates"]),
         "convergence": convergence.show(results["convergence"], IN_PROJECT, CLOCK),
         "memory": memory.show(results["memory"], LIBRARIES),
     }
