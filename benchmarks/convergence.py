@@ -21,7 +21,7 @@ from processes import Worker, WorkerError, report
 SHAPES = ("100kx2x5", "100kx16x16")
 SEPARATIONS = (10.0, 6.0)  # standard deviations; components distinct enough for many starts to lead to one optimum
 TARGET_SEEDS, SEEDS = range(4), range(16)  # of the fits that the best is taken from, and that may lead there
-LONG, TOL = 64, 1e-8  # the most iterations that a library gets, and when a long fit has converged
+LONG, TOL = 256, 1e-8  # the most iterations that a library gets, and when a long fit has converged
 NEAR = 1e-6  # how far from the best average log-likelihood a fit may end, in nats
 
 

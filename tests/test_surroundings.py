@@ -122,21 +122,25 @@ def test_verbose_takes_a_level(rows, caplog):
 
 
 @pytest.mark.parametrize(
-    ("covariance_type", "d", "n_components", "kernel"),
+    ("covariance_type", "d", "n_components", "narrow", "wide"),
     [
-        ("full", 16, 3, Products),
-        ("full", 64, 8, Centred),
-        ("full", 64, 32, Products),
-        ("tied_full", 300, 32, Centred),
-        ("diag", 300, 2, Products),
+        ("full", 16, 1, Products, Products),
+        ("full", 64, 1, Centred, Centred),
+        ("full", 64, 32, Products, Products),
+        ("full", 128, 8, Products, Centred),
+        ("full", 400, 64, Centred, Centred),
+        ("tied_full", 400, 2, Products, Products),
+        ("diag", 400, 2, Products, Products),
     ],
 )
-def test_the_form_suits_the_shape(covariance_type, d, n_components, kernel):
+def test_the_form_suits_the_shape(covariance_type, d, n_components, narrow, wide):
     frame = Frame(torch.zeros(d, dtype=torch.float64), torch.ones(d, dtype=torch.float64))
     structure = structure_named(covariance_type)
-    chosen = kernels_for(structure, frame, n_components, torch.float32, torch.device("cpu"))
-    assert type(chosen[0]) is kernel
-    assert type(chosen[-1]) is Centred
+    for dtype, form in ((torch.float32, narrow), (torch.float64, wide)):
+        chosen = kernels_for(structure, frame, n_components, dtype, torch.device("cpu"))
+        assert type(chosen[0]) is form
+        assert chosen[0].dtype == (dtype if form is Products else torch.float64)
+        assert type(chosen[-1]) is Centred
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied_full"])

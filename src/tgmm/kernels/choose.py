@@ -12,8 +12,10 @@ from tgmm.kernels.base import Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.products import Products
 
-FEATURES, FEW_COMPONENTS = 64, 8
-MANY_FEATURES = 256
+FEATURES = 64  # from which on moments can outweigh
+# Features a component, and features whatever the components, from which on they do.
+FEATURES_PER_COMPONENT = {torch.float32: 64, torch.float64: 16}
+MANY_FEATURES = {torch.float32: 384, torch.float64: 256}
 
 
 def kernels_for(
@@ -26,25 +28,28 @@ def kernels_for(
     cost more to write and read again than the products of few components save.
     """
     widest = dtype if device.type == "mps" else torch.float64
-    if device.type == "cpu" and moments_outweigh(structure, frame.shift.shape[0], n_components):
-        return [Centred(structure, frame, n_components, widest, device)]
-    ladder: list[Kernel] = [products_for(dtype, device)(structure, frame, n_components, dtype, device)]
-    if dtype != widest:
-        ladder.append(Products(structure, frame, n_components, widest, device))
-    ladder.append(Centred(structure, frame, n_components, widest, device))
-    return ladder
+    with_products = [
+        float_type
+        for float_type in dict.fromkeys((dtype, widest))
+        if device.type != "cpu" or not moments_outweigh(structure, frame.shift.shape[0], n_components, float_type)
+    ]
+    return [
+        *(products_for(each, device)(structure, frame, n_components, each, device) for each in with_products),
+        Centred(structure, frame, n_components, widest, device),
+    ]
 
 
-def moments_outweigh(structure: CovarianceStructure, n_features: int, n_components: int) -> bool:
+def moments_outweigh(structure: CovarianceStructure, n_features: int, n_components: int, dtype: torch.dtype) -> bool:
     """Whether the moments of a row, q numbers, are too many for what K components do with them.
 
-    A moment costs a write and two reads, and 2 operations a component in each product; the centred form does twice
-    the operations on rows alone. Measured on float32 and float64 rows, the memory weighs more for K <= 8 from
-    d = 64 on, and for any K where even few rows of moments leave the caches.
+    A moment costs a write and two reads, and 2 operations a component in each product; the centred form, always in
+    float64, does twice the operations on rows alone. Measured from 1 to 64 components and 64 to 384 features: the
+    memory weighs more from some ratio of features to components on, and for any K where even few rows of moments leave
+    the caches. Pooled structures leave their moments out.
     """
-    if structure.moment.size(n_features) <= n_features:
+    if structure.pooled or structure.moment.size(n_features) <= n_features or n_features < FEATURES:
         return False
-    return n_features > MANY_FEATURES or (n_features >= FEATURES and n_components <= FEW_COMPONENTS)
+    return n_features > MANY_FEATURES[dtype] or n_features >= FEATURES_PER_COMPONENT[dtype] * n_components
 
 
 def products_for(dtype: torch.dtype, device: torch.device) -> type[Kernel]:
