@@ -10,7 +10,7 @@ from torch import Tensor
 from tgmm.covariance import CovarianceStructure
 from tgmm.data.batches import TensorBatches, chunks
 from tgmm.data.frame import Frame
-from tgmm.kernels.assignment import soft
+from tgmm.kernels.assignment import most_probable, soft
 from tgmm.kernels.base import BITS
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.guard import first_precise
@@ -74,7 +74,7 @@ class Predictor:
         """Return the most probable components, (n,) int64."""
         out = torch.empty(rows.shape[0], dtype=torch.int64, device=self.device)
         for part, joint, _, far in self._joint(rows):
-            out[part] = joint.argmax(0)
+            out[part] = most_probable(joint)
             if far.numel():
                 out[far] = self._far(rows, far)[1].argmax(0)
         return out

@@ -34,12 +34,24 @@ def hard(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
     Source: Celeux & Govaert 1992, Computational Statistics & Data Analysis 14.
     """
     largest = joint.amax(0)  # (c,)
-    is_largest = joint == largest  # (K, c); finding indices would take many times as long
+    ranks = _ranks_of_largest(joint, largest)
     log_likelihood, _ = soft(joint, first)
-    ranks = torch.arange(joint.shape[0], 0, -1, dtype=torch.float32, device=joint.device)[:, None]  # (K, 1)
-    torch.mul(is_largest, ranks, out=joint)
-    joint.eq_(joint.amax(0))
+    torch.eq(ranks, ranks.amax(0), out=joint)
     return log_likelihood, largest * math.log(2)
+
+
+def most_probable(joint: Tensor) -> Tensor:
+    """Return the first of the most probable components of each column of joint (K, c), (c,) int64."""
+    return (joint.shape[0] - _ranks_of_largest(joint, joint.amax(0)).amax(0)).long()
+
+
+def _ranks_of_largest(joint: Tensor, largest: Tensor) -> Tensor:
+    """Return K for the first component, 1 for the last, where it is the largest of its column, else 0: (K, c).
+
+    Comparing takes a tenth of the time in which torch finds the index of the largest.
+    """
+    ranks = torch.arange(joint.shape[0], 0, -1, dtype=torch.float32, device=joint.device)  # (K,)
+    return (joint == largest) * ranks[:, None]
 
 
 class Given:
