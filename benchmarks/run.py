@@ -58,7 +58,7 @@ def iterations(chosen: Namespace, results: dict[str, Any]) -> None:
 
 def convergences(chosen: Namespace, results: dict[str, Any]) -> None:
     """Add the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
-    shapes = chosen.shapes if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
+    shapes = chosen.shapes[:1] if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
     with workers([name for name in chosen.libraries if name in IN_PROJECT], chosen.threads) as libraries:
         for found in convergence.measure_all(shapes, chosen.structures, chosen.dtypes, libraries, turns=3):
             add(results, "convergence", found)
