@@ -11,9 +11,7 @@ from tgmm.data.frame import Frame, summarise
 from tgmm.start.kmeans import kmeans_from
 from tgmm.start.sample import repeated, start_sample
 from tgmm.start.seeding import kmeans_plusplus
-from tgmm.start.ward import cluster_means, hierarchy
-
-WARD_ROWS = 2048  # Ward's clustering needs memory and time for the square of its rows
+from tgmm.start.ward import ROWS_MOST, cluster_means, hierarchy
 
 
 class SharedStarts:
@@ -67,8 +65,8 @@ class SharedStarts:
         if self._hierarchy is None:
             generator = torch.Generator().manual_seed(self.seed)
             rows, _ = start_sample(self.batches, self.frame, 1, torch.float64, generator)
-            if rows.shape[0] > WARD_ROWS:
-                rows = rows[torch.randperm(rows.shape[0], generator=generator)[:WARD_ROWS].to(rows.device)]
+            if rows.shape[0] > ROWS_MOST:
+                rows = rows[torch.randperm(rows.shape[0], generator=generator)[:ROWS_MOST].to(rows.device)]
             self._hierarchy = rows, hierarchy(rows)
         return cluster_means(*self._hierarchy, n_components)
 
