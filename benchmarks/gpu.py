@@ -35,17 +35,17 @@ from problems import Parameters as Start
 from problems import Shape, make_rows, make_start, operations
 from sklearn import config_context
 from sklearn import mixture as scikit_learn
+from tgmm.data.batches import TensorBatches
+from tgmm.data.frame import Frame
+from tgmm.parameters import Parameters
 from torch import Tensor
 
 from tgmm import GaussianMixture
 from tgmm.covariance import structure_named
-from tgmm.data.batches import TensorBatches
-from tgmm.data.frame import Frame
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.fused import Fused
 from tgmm.kernels.products import Products
 from tgmm.mixture import Mixture
-from tgmm.parameters import Parameters
 
 SHAPES = ("1Mx128x1024", "1Mx32x64", "1Mx16x16")
 STRUCTURES = ("spherical", "diag", "full", "tied_full", "tied_diag", "tied_spherical")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from measuring import parser, table
 from problems import Shape
+from tgmm.data.frame import Frame
 
 from tgmm.covariance import structure_named
-from tgmm.data.frame import Frame
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.multiplication import multiply
 from tgmm.kernels.products import Products

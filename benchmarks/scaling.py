@@ -23,9 +23,9 @@ import torch
 import torch.distributed as dist
 from measuring import table
 from problems import STRUCTURES, Shape, make_rows, make_start
+from tgmm.em.climb import Climb
 
 from tgmm import GaussianMixture
-from tgmm.em.climb import Climb
 
 SEPARATION = 3.0
 N_ITER = 40  # of a fit

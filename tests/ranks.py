@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from tgmm import GaussianMixture
 from tgmm.data import ParquetSource, Source
-from tgmm.em.climb import Climb
+from tgmm.em.step import EM
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tgmm", "torch.distributed"])
@@ -196,14 +196,14 @@ class Hangs(Befalls):
 
 def resume(rank, settings, shards):
     """Go on from a checkpoint; return the fit and how many iterations this one made."""
-    n_iterations, step = 0, Climb.step
+    n_iterations, step = 0, EM.step
 
     def counting(*args, **keywords):
         nonlocal n_iterations
         n_iterations += 1
         return step(*args, **keywords)
 
-    Climb.step = counting
+    EM.step = counting
     gmm = GaussianMixture(distributed=True, **settings).fit(shards[rank], resume=True)
     return fitted(gmm), n_iterations
 
@@ -216,13 +216,12 @@ def learn(rank, *batches):
 
 
 def fit_with_another_bit(rank, settings, shards):
-    regularise = Climb.regularise
+    evaluate = EM.evaluate
 
-    def another_bit(*args):
-        parameters, precise = regularise(*args)
+    def another_bit(self, parameters, rung):
         if rank == 1:
             parameters.means[0, 0] = np.nextafter(float(parameters.means[0, 0]), np.inf)
-        return parameters, precise
+        return evaluate(self, parameters, rung)
 
-    Climb.regularise = another_bit
+    EM.evaluate = another_bit
     return fit(rank, settings, shards)

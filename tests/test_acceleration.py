@@ -9,8 +9,8 @@ from cases import mixture
 from tgmm import GaussianMixture
 from tgmm.covariance import STRUCTURES
 from tgmm.em import restarts
-from tgmm.em.climb import Climb
-from tgmm.em.run import Run
+from tgmm.em.state import RunState
+from tgmm.em.step import EM
 
 PRIORS = {
     "ml": {},
@@ -81,13 +81,13 @@ def run_all(X, monkeypatch, **settings):
 
 def steps_of(monkeypatch):
     """A list that grows by one with every EM step of any run."""
-    steps, step = [], Climb.step
+    steps, step = [], EM.step
 
     def counting(self, state, **kwargs):
         steps.append(state.objective)
         return step(self, state, **kwargs)
 
-    monkeypatch.setattr(Climb, "step", counting)
+    monkeypatch.setattr(EM, "step", counting)
     return steps
 
 
@@ -107,8 +107,6 @@ def test_runs_that_cannot_catch_up_are_given_up(monkeypatch):
 def test_the_gain_that_is_foreseen_is_that_of_a_geometric_series():
     X, labels = mixture(3, n=400, d=2, n_components=3, separation=1.5)
     model = fit(X, labels, "full", None)
-    run = object.__new__(Run)
-    run.converged, run.history = False, model.objective_history_[:-20]
+    run = RunState(None, None, tuple(model.objective_history_[:-20]))
     assert run.foreseen_gain == pytest.approx(model.objective_history_[-1] - run.history[-1], rel=0.2)
-    run.history = [0.0, 1.0, 3.0]
-    assert run.foreseen_gain == math.inf
+    assert RunState(None, None, (0.0, 1.0, 3.0)).foreseen_gain == math.inf

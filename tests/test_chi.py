@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi, chi2
 
-from tgmm.chi import chi_quantile, truncated_chi_quantiles
+from tgmm.mixture.chi import chi_quantile, truncated_chi_quantiles
 
 INF = float("inf")
 PROBABILITIES = np.array([0.0, 1e-12, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-12, 1 - 2.0**-53])

@@ -194,7 +194,7 @@ def test_a_correlation_near_one_keeps_the_conditional_positive_definite():
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_regression_is_the_conditional_mean_and_its_standard_deviation(covariance_type, monkeypatch):
-    monkeypatch.setattr("tgmm.conditional._Law.rows_per_chunk", 4)
+    monkeypatch.setattr("tgmm.mixture.conditional._Law.rows_per_chunk", 4)
     gmm = mixture(covariance_type, 4)
     X = np.random.default_rng(2).standard_normal((11, 2))
     mean, deviation = gmm.regress(X, [3, 1])

@@ -9,8 +9,10 @@ from cases import mixture, prior_keywords, soft_responsibilities
 from simulated_card import CARD, OnCard, SimulatedCard
 from support import COVARIANCE_TYPES, STARTS
 
-from tgmm import GaussianMixture, placement, sampling
+from tgmm import GaussianMixture
 from tgmm.kernels.products import Products
+from tgmm.mixture import sampling
+from tgmm.runtime import devices
 
 X, LABELS = mixture(0)
 DEGENERATE = {
@@ -24,7 +26,7 @@ DEGENERATE = {
 def place(request, monkeypatch):
     """Both places where parameters can live."""
     if request.param == "parameters on the card":
-        monkeypatch.setattr(placement, "HOST_NUMBERS", 0)
+        monkeypatch.setattr(devices, "HOST_NUMBERS", 0)
 
 
 def fitted(rows, device, *, covariance_type="full", fit=None, **keywords):
@@ -113,13 +115,13 @@ def test_predictions_are_made_on_the_card(covariance_type, monkeypatch):
 @pytest.mark.parametrize(("prior", "accelerate"), [("none", None), ("all", None), ("none", "squarem")])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_an_iteration_waits_once_for_each_pass_over_the_data(covariance_type, prior, accelerate, monkeypatch):
-    passes, expectation = [], Products.expectation
+    passes, gather = [], Products.gather
 
     def counted(*args, **keywords):
         passes.append(None)
-        return expectation(*args, **keywords)
+        return gather(*args, **keywords)
 
-    monkeypatch.setattr(Products, "expectation", counted)
+    monkeypatch.setattr(Products, "gather", counted)
     keywords = {"tol": 0, "accelerate": accelerate, **prior_keywords(prior, covariance_type, 3, 3)}
 
     def cost(max_iter):

@@ -20,7 +20,7 @@ def mixture(covariance_type, dtype=torch.float64, offset=0.0):
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_distances_are_scipy_s(covariance_type, monkeypatch):
-    monkeypatch.setattr("tgmm.distances.rows_per_chunk", lambda *_: 3)
+    monkeypatch.setattr("tgmm.mixture.densities.rows_per_chunk", lambda *_: 3)
     gmm = mixture(covariance_type)
     X = 3 * np.random.default_rng(1).standard_normal((10, 4))
     precisions = np.linalg.inv(dense_covariances(gmm.covariances_, covariance_type, 3, 4))

@@ -11,13 +11,13 @@ from tgmm.kernels.products import Products
 @pytest.fixture
 def passes(monkeypatch):
     """The float type of every pass over the data."""
-    found, expectation = [], Products.expectation
+    found, gather = [], Products.gather
 
     def counting(self, *args, **kwargs):
         found.append(self.dtype)
-        return expectation(self, *args, **kwargs)
+        return gather(self, *args, **kwargs)
 
-    monkeypatch.setattr(Products, "expectation", counting)
+    monkeypatch.setattr(Products, "gather", counting)
     return found
 
 

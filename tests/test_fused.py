@@ -14,14 +14,13 @@ pytest.importorskip("triton")
 from cases import explicit_start, fit_quietly, mixture
 
 from tgmm import GaussianMixture
-from tgmm.covariance import STRUCTURES
-from tgmm.data.batches import TensorBatches
-from tgmm.data.frame import Frame
+from tgmm.covariance import STRUCTURES, Spherical
+from tgmm.data.data import TensorData
 from tgmm.kernels import choose, fused
-from tgmm.kernels.assignment import Given, hard, soft
+from tgmm.kernels.assignment import given, hard, soft
 from tgmm.kernels.products import Products
-from tgmm.mixture import Mixture
-from tgmm.parameters import Parameters
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
 
 DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def problem(covariance_type, n_components, n_features, *, n=250, weighted=False)
     """Rows (float32), a mixture that overlaps on them, in their frame, and the arguments of a kernel."""
     structure, generator = STRUCTURES[covariance_type], torch.Generator().manual_seed(0)
     rows = 3 + 2 * torch.randn(n, n_features, generator=generator)
-    frame = Frame.of(rows.double().mean(0), rows.double().var(0), torch.float32, isotropic=structure.isotropic)
+    frame = Frame.of(rows.double().mean(0), rows.double().var(0), torch.float32, one_scale=structure.one_scale)
     means = 0.5 * torch.randn(n_components, n_features, dtype=torch.float64, generator=generator)
     n_covariances = structure.n_covariances(n_components)
     roots = torch.randn(n_covariances, n_features, n_features, dtype=torch.float64, generator=generator)
@@ -53,18 +52,24 @@ def problem(covariance_type, n_components, n_features, *, n=250, weighted=False)
         "full": matrices,
         "diag": matrices.diagonal(dim1=1, dim2=2),
         "spherical": matrices.diagonal(dim1=1, dim2=2).mean(1),
-    }[structure.form]
+    }[structure.form.form]
     weights = 0.1 + torch.rand(n_components, dtype=torch.float64, generator=generator)
-    start = Mixture.of(Parameters(weights / weights.sum(), means, covariances), structure)
+    covariances = structure.form(covariances, n_features, structure.shared)
+    start = Parameters(weights / weights.sum(), means, covariances)
     sample_weights = torch.rand(n, dtype=torch.float64, generator=generator) if weighted else None
-    return TensorBatches(rows, sample_weights), start, (structure, frame, n_components)
+    return TensorData(rows, sample_weights), start, (structure.moment, frame, n_components)
 
 
-def fused_kernel(arguments, batches, start):
+def expectation(kernel, data, parameters, assignment):
+    """The statistics of all rows."""
+    return data.fold(lambda: kernel.gather(parameters, assignment))
+
+
+def fused_kernel(arguments, data, start):
     """A fused kernel past its first pass."""
     kernel = fused.Fused(*arguments, torch.float32, DEVICE)
-    if start.structure.pooled:
-        kernel.expectation(batches, start, soft)
+    if start.covariances.shared:
+        expectation(kernel, data, start, soft)
     return kernel
 
 
@@ -81,11 +86,11 @@ def assert_close(statistics, expected, tolerance=1e-5):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("covariance_type", "n_components", "n_features"), [*ALONE, *REMADE, *STORED])
 def test_statistics_are_those_of_plain_products(covariance_type, n_components, n_features, weighted):
-    batches, start, arguments = problem(covariance_type, n_components, n_features, weighted=weighted)
-    kernel = fused_kernel(arguments, batches, start)
-    kernel.rows = 170  # two chunks, neither of them whole tiles
-    expected = Products(*arguments, torch.float64, CPU).expectation(batches, start, soft)
-    assert_close(kernel.expectation(batches, start, soft), expected)
+    data, start, arguments = problem(covariance_type, n_components, n_features, weighted=weighted)
+    kernel = fused_kernel(arguments, data, start)
+    kernel.n_rows = 170  # two chunks, neither of them whole tiles
+    expected = expectation(Products(*arguments, torch.float64, CPU), data, start, soft)
+    assert_close(expectation(kernel, data, start, soft), expected)
 
 
 @pytest.mark.parametrize(
@@ -101,46 +106,46 @@ def test_the_cases_take_the_form_they_are_meant_for(cases, alone, stored):
 @pytest.mark.parametrize("case", [ALONE[0], REMADE[0], STORED[0]])
 def test_sums_are_added_up_the_same_way_every_time(case, monkeypatch):
     monkeypatch.setattr(fused, "FLUSH", 32)
-    batches, start, arguments = problem(*case)
-    kernel = fused_kernel(arguments, batches, start)
-    first, second = (kernel.expectation(batches, start, soft) for _ in range(2))
+    data, start, arguments = problem(*case)
+    kernel = fused_kernel(arguments, data, start)
+    first, second = (expectation(kernel, data, start, soft) for _ in range(2))
     assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in SUMS)
-    assert_close(first, Products(*arguments, torch.float64, CPU).expectation(batches, start, soft))
+    assert_close(first, expectation(Products(*arguments, torch.float64, CPU), data, start, soft))
 
 
 @pytest.mark.parametrize("covariance_type", TIED_TYPES)
 def test_the_first_pass_of_a_pooled_structure_sums_second_moments(covariance_type):
-    batches, start, arguments = problem(covariance_type, 5, 3)
+    data, start, arguments = problem(covariance_type, 5, 3)
     kernel = fused.Fused(*arguments, torch.float32, DEVICE)
-    expected = Products(*arguments, torch.float64, CPU).expectation(batches, start, soft)
-    assert_close(kernel.expectation(batches, start, soft), expected)
-    assert_close(kernel.expectation(batches, start, soft), expected)
+    expected = expectation(Products(*arguments, torch.float64, CPU), data, start, soft)
+    assert_close(expectation(kernel, data, start, soft), expected)
+    assert_close(expectation(kernel, data, start, soft), expected)
 
 
 @pytest.mark.parametrize("case", [ALONE[0], STORED[0]])
 @pytest.mark.parametrize("kind", ["hard", "given", "other structure"])
 def test_what_does_not_fit_goes_to_plain_products(case, kind):
-    batches, start, arguments = problem(*case)
+    data, start, arguments = problem(*case)
     n_components = arguments[2]
     if kind == "other structure":
-        parameters = Parameters(start.parameters.weights, start.parameters.means, torch.ones(1, dtype=torch.float64))
-        start = Mixture.of(parameters, STRUCTURES["tied_spherical"])
-    labels = torch.arange(batches.n_rows) % n_components
-    assignment = {"hard": hard, "given": Given(labels), "other structure": soft}[kind]
-    expected = Products(*arguments, torch.float32, DEVICE).expectation(batches, start, assignment)
-    actual = fused.Fused(*arguments, torch.float32, DEVICE).expectation(batches, start, assignment)
+        ball = Spherical(torch.ones(1, dtype=torch.float64), start.n_features, shared=True)
+        start = Parameters(start.weights, start.means, ball)
+    data = data.knowing(torch.arange(data.n_rows) % n_components)
+    assignment = {"hard": hard, "given": given, "other structure": soft}[kind]
+    expected = expectation(Products(*arguments, torch.float32, DEVICE), data, start, assignment)
+    actual = expectation(fused.Fused(*arguments, torch.float32, DEVICE), data, start, assignment)
     assert all(torch.equal(getattr(actual, name), getattr(expected, name)) for name in SUMS)
 
 
 @pytest.mark.parametrize("case", [ALONE[1], REMADE[1], STORED[1]])
 def test_components_of_weight_0_and_rows_far_from_all_others_leave_sums_finite(case):
-    batches, start, arguments = problem(*case)
-    batches.rows[7] = 1e12
-    weights = start.parameters.weights.clone()
+    data, start, arguments = problem(*case)
+    data.rows[7] = 1e12
+    weights = start.weights.clone()
     weights[0], weights[1] = 0, weights[0] + weights[1]
-    start = Mixture.of(Parameters(weights, start.parameters.means, start.parameters.covariances), start.structure)
-    actual = fused_kernel(arguments, batches, start).expectation(batches, start, soft)
-    expected = Products(*arguments, torch.float32, CPU).expectation(batches, start, soft)
+    start = Parameters(weights, start.means, start.covariances)
+    actual = expectation(fused_kernel(arguments, data, start), data, start, soft)
+    expected = expectation(Products(*arguments, torch.float32, CPU), data, start, soft)
     assert actual.mass[0] == 0
     assert torch.isfinite(actual.second).all()
     torch.testing.assert_close(actual.mass.cpu(), expected.mass, rtol=1e-4, atol=1e-3)
@@ -149,10 +154,11 @@ def test_components_of_weight_0_and_rows_far_from_all_others_leave_sums_finite(c
 
 @pytest.mark.parametrize("case", [ALONE[2], STORED[0]])
 def test_log_densities_are_those_of_plain_products(case):
-    batches, start, arguments = problem(*case)
-    joint, common = fused.Fused(*arguments, torch.float32, DEVICE).log_joint(batches.rows, start)
-    expected, _ = Products(*arguments, torch.float64, CPU).log_joint(batches.rows, start)
-    torch.testing.assert_close((joint + common).cpu().double(), expected, rtol=2e-5, atol=2e-5)
+    data, start, arguments = problem(*case)
+    narrow, wide = fused.Fused(*arguments, torch.float32, DEVICE), Products(*arguments, torch.float64, CPU)
+    joint, _ = narrow.log_joint(data.rows, narrow.operands(start), narrow.buffer())
+    expected, _ = wide.log_joint(data.rows, wide.operands(start), wide.buffer())
+    torch.testing.assert_close(joint.cpu().double(), expected, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -12,8 +12,7 @@ from sklearn.exceptions import NotFittedError
 from support import COVARIANCE_TYPES, reference_score
 
 from tgmm import GaussianMixture
-from tgmm.interop.module import MixtureModule
-from tgmm.mixture import Mixture
+from tgmm.mixture.module import MixtureModule
 
 SHARED_TYPES = {"full": "full", "diag": "diag", "spherical": "spherical", "tied_full": "tied"}
 SKLEARN_TYPES = SHARED_TYPES | {"tied_diag": "diag", "tied_spherical": "spherical"}
@@ -329,12 +328,12 @@ def test_module_on_the_accelerator(gmm, X):
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_module_in_float32_is_precise_far_from_the_origin(covariance_type, offset):
     gmm = random_mixture(covariance_type, np.float32)
-    parameters = gmm._parameters
+    parameters = gmm.mixture_.parameters
     far = GaussianMixture.from_parameters(
-        parameters.weights, parameters.means + offset, gmm._structure.to_public(parameters.covariances), covariance_type
+        parameters.weights, parameters.means + offset, parameters.covariances.public, covariance_type
     )
     x = (far.means_ + 0.5).float()
-    module = MixtureModule(Mixture.of(far._parameters, far._structure), torch.float32)
+    module = MixtureModule(far.mixture_.parameters, torch.float32)
     expected = far.score_samples(x.double())
     torch.testing.assert_close(module(x)[0].double(), expected, rtol=0, atol=1e-4)
 
@@ -486,18 +485,21 @@ def test_parameters_may_be_arrays_of_other_libraries(asarray, blobs):
 
 
 def test_dlpack_copies_nothing(blobs):
-    from tgmm.validation import check_rows
+    from tgmm.data.columns import Columns
+    from tgmm.data.validation import check_rows
 
-    rows = check_rows(GaussianMixture(), Exported(blobs), reset=True)
+    rows, _ = check_rows(Exported(blobs), Columns(None))
     assert rows.tensor.data_ptr() == blobs.ctypes.data
 
 
 def test_jax_memory_is_shared(blobs):
     jax = pytest.importorskip("jax")
-    from tgmm.validation import check_rows
+    from tgmm.data.columns import Columns
+    from tgmm.data.validation import check_rows
 
     X = jax.numpy.asarray(blobs)
-    assert check_rows(GaussianMixture(), X, reset=True).tensor.data_ptr() == X.unsafe_buffer_pointer()
+    rows, _ = check_rows(X, Columns(None))
+    assert rows.tensor.data_ptr() == X.unsafe_buffer_pointer()
 
 
 def test_arrays_without_a_namespace_are_answered_by_numpy(blobs):

@@ -10,7 +10,8 @@ from naive_em import assign, maximise
 from support import COVARIANCE_TYPES, assert_same_fit, assert_valid
 
 from tgmm import GaussianMixture
-from tgmm.persistence.state import checksum
+from tgmm.estimators.base import solution_of
+from tgmm.files.store import checksum
 
 K, D = 3, 3
 structures = pytest.mark.parametrize("structure", COVARIANCE_TYPES)
@@ -202,13 +203,13 @@ def test_steps_out_of_range(step):
 def test_what_is_refused_leaves_the_model_as_it_was(change, X, message):
     gmm = model().partial_fit(batches()[0][0])
     before = parameters(gmm)
-    memory = gmm._continuation
+    memory = solution_of(gmm).continuation
     gmm.set_params(**change)
     with pytest.raises(ValueError, match=message):
         gmm.partial_fit(X)
     for left, right in zip(parameters(gmm), before, strict=True):
         np.testing.assert_array_equal(left, right)
-    assert gmm._continuation is memory
+    assert solution_of(gmm).continuation is memory
 
 
 def test_fewer_rows_than_components():
@@ -253,7 +254,7 @@ def test_a_loaded_model_goes_on_with_its_weight(structure, step, tmp_path):
     loaded.partial_fit(Z, sample_weight=u, step=step)
     gmm.partial_fit(Z, sample_weight=u, step=step)
     assert_same_fit(loaded, gmm, rtol=1e-9)
-    assert loaded._continuation.memory.seen == pytest.approx(w.sum() + v.sum() + u.sum())
+    assert solution_of(loaded).continuation.memory.seen == pytest.approx(w.sum() + v.sum() + u.sum())
 
 
 def test_a_saved_memory_is_checked():

@@ -387,6 +387,6 @@ def test_files_of_every_format_version_load(name):
 
 
 def test_a_file_of_every_format_version_is_there():
-    from tgmm.persistence.state import FORMAT_VERSION
+    from tgmm.mixture.saving import FORMAT_VERSION
 
     assert {entry["format_version"] for entry in STORED.values()} == set(range(1, FORMAT_VERSION + 1))

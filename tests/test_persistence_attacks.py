@@ -17,7 +17,7 @@ from cases import prior_keywords
 from support import COVARIANCE_TYPES, covariance_shape
 
 from tgmm import GaussianMixture, ModelFileError
-from tgmm.persistence.state import checksum
+from tgmm.files.store import checksum
 
 SUFFIXES = [".pth", ".safetensors"]
 every_suffix = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -388,7 +388,7 @@ def test_a_missing_entry(name, tmp_path):
 
 @every_suffix
 def test_a_future_version_says_upgrade(suffix, tmp_path):
-    from tgmm.persistence.formats import FORMATS
+    from tgmm.files.formats import FORMATS
 
     state = signed(small_model().save_state_dict() | {"format_version": 2, "new": 1.0})
     data = FORMATS[suffix].encode(state)

@@ -5,7 +5,7 @@ import torch
 from cases import mixture
 
 from tgmm import GaussianMixture
-from tgmm.precision import float32_products
+from tgmm.runtime.devices import float32_products
 
 SWITCHES = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
 

@@ -12,7 +12,7 @@ from support import STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
 from tgmm.selection import Cell, ranked
-from tgmm.selection.fitter import FoldSource, checked_batches
+from tgmm.selection.fitter import Fitter, FoldSource
 
 DATA = Path(__file__).parent / "data"
 
@@ -235,11 +235,11 @@ def test_sources_are_read_in_batches(blobs, weighted):
 
 
 def test_every_row_of_a_source_is_held_out_once(blobs):
-    batches = checked_batches([blobs[:60], blobs[60:]], None, {"device": None})
-    parts = [FoldSource(batches, 3, number, 7, held_out=True) for number in range(3)]
+    data = Fitter([blobs[:60], blobs[60:]], None, {"device": None}, [1], 1, 0).data
+    parts = [FoldSource(data, 3, number, 7, held_out=True) for number in range(3)]
     rows = np.concatenate([np.concatenate(list(part)) for part in parts])
     assert sorted(map(tuple, rows)) == sorted(map(tuple, blobs))
-    seen = np.concatenate(list(FoldSource(batches, 3, 0, 7, held_out=False)))
+    seen = np.concatenate(list(FoldSource(data, 3, 0, 7, held_out=False)))
     assert sorted(map(tuple, seen)) == sorted(map(tuple, np.concatenate([np.concatenate(list(p)) for p in parts[1:]])))
 
 

@@ -6,12 +6,14 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import AgglomerativeClustering
 
-from tgmm.data.batches import TensorBatches
+from tgmm.data.data import TensorData
+from tgmm.start.sample import SAMPLE_ROWS
 from tgmm.start.shared import SharedStarts
 
 
-def starts(X, *, isotropic=False, n_kmeans=2, seed=0, weights=None):
-    return SharedStarts(TensorBatches(torch.as_tensor(X), weights), isotropic=isotropic, n_kmeans=n_kmeans, seed=seed)
+def starts(X, *, one_scale=False, n_kmeans=2, seed=0, weights=None):
+    survey = TensorData(torch.as_tensor(X), weights).survey(SAMPLE_ROWS, seed)
+    return SharedStarts(survey, one_scale=one_scale, n_kmeans=n_kmeans, seed=seed)
 
 
 def assert_same_centres(centres, expected, atol):

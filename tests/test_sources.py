@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tgmm import GaussianMixture
 from tgmm.data import ArraySource, ArrowSource, FrameSource, ParquetSource, Source, prefetch, source, stream
+from tgmm.data.columns import Columns
 from tgmm.data.prefetch import prefetched
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -428,7 +429,7 @@ def test_a_private_map_is_read_as_changed(rows, tmp_path):
 
 def test_small_batches_are_put_together(monkeypatch, rows):
     monkeypatch.setattr(stream, "ROWS_MIN", 100)
-    chunks = list(stream.Stream(Rows(np.split(rows, 25)), None, torch.device("cpu")))
+    chunks = list(stream.Stream(Rows(np.split(rows, 25)), Columns(None), torch.device("cpu")))
     assert [chunk.rows.shape[0] for chunk in chunks] == [100, 100, 50]
     assert [chunk.first for chunk in chunks] == [0, 100, 200]
 

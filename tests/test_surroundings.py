@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from tgmm import GaussianMixture
 from tgmm.covariance import structure_named
-from tgmm.data.batches import TensorBatches
-from tgmm.data.frame import Frame, summarise
+from tgmm.data.data import TensorData
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.products import Products
+from tgmm.model.frame import Frame
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_fits_in_threads_leave_the_filters_of_warnings_alone(rows):
 
 def test_more_rows_than_float32_can_count():
     rows = torch.zeros(1, 1).expand(2**24 + 5, 1)
-    summary = summarise(TensorBatches(rows, None))
+    summary = TensorData(rows).survey(100, seed=0).summary
     assert summary.n_rows == 2**24 + 5
     assert bool(summary.constant.all())
 
@@ -137,7 +137,7 @@ def test_the_form_suits_the_shape(covariance_type, d, n_components, narrow, wide
     frame = Frame(torch.zeros(d, dtype=torch.float64), torch.ones(d, dtype=torch.float64))
     structure = structure_named(covariance_type)
     for dtype, form in ((torch.float32, narrow), (torch.float64, wide)):
-        chosen = kernels_for(structure, frame, n_components, dtype, torch.device("cpu"))
+        chosen = kernels_for(structure.moment, frame, n_components, dtype, torch.device("cpu"))
         assert type(chosen[0]) is form
         assert chosen[0].dtype == (dtype if form is Products else torch.float64)
         assert type(chosen[-1]) is Centred

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tgmm import __version__
 from tgmm.cli import commands
-from tgmm.covariance import ALIASES, STRUCTURES
+from tgmm.covariance import ALIASES, COMMON, STRUCTURES
 from tgmm.selection import CRITERIA
 from tgmm.start import STARTS
 
@@ -47,7 +47,8 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         "--covariance",
         type=_structures,
         metavar="TYPE",
-        help=f"{', '.join(STRUCTURES)}, a list of them, or all; default: full for one number of components, else all",
+        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones; default: full for one number of "
+        "components, else all",
     )
     command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
     _add_columns(command)
@@ -165,7 +166,7 @@ def _counts(text: str) -> list[int]:
 
 def _structures(text: str) -> list[str]:
     """Return covariance structures: names, or "all"."""
-    names = list(STRUCTURES) if text == "all" else text.split(",")
+    names = list(COMMON) if text == "all" else text.split(",")
     for name in names:
         if name not in STRUCTURES and name not in ALIASES:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all")

@@ -15,14 +15,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from tgmm.atomic import replacing
 from tgmm.cli import report, scaling, tables
-from tgmm.covariance import STRUCTURES
+from tgmm.covariance import COMMON
 from tgmm.data.source import Source
-from tgmm.gaussian_mixture import GaussianMixture
-from tgmm.persistence.formats import format_of
-from tgmm.progress import progress_bar
-from tgmm.random_state import as_generator
+from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.files.formats import format_of
+from tgmm.runtime.atomic import replacing
+from tgmm.runtime.generators import as_generator
+from tgmm.runtime.progress import progress_bar
 from tgmm.selection import Selection, select
 
 SAMPLED_ROWS = 65536  # rows drawn at a time
@@ -38,7 +38,7 @@ def fit(options: Namespace) -> None:
         selection = _selected(rows, n_rows, options)
         best = selection.best_
         if source.feature_names is not None:
-            best.feature_names_in_ = np.array(source.feature_names, dtype=object)
+            best.feature_names_in_ = source.feature_names
         _warn(selection)
         if options.plot is not None:
             _draw(selection, rows, options.plot)
@@ -64,7 +64,7 @@ def _check_outputs(options: Namespace) -> None:
 
 def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
     """Return the selection, in the units of the data."""
-    types = options.covariance or (["full"] if len(options.components) == 1 else list(STRUCTURES))
+    types = options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
     if not options.scale:
         return _select(rows, types, options)
     shift, scale = scaling.moments(GaussianMixture(covariance_type="diag", device=options.device).fit(rows))

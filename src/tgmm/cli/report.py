@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.selection import Selection
 
 
@@ -24,8 +24,8 @@ def describe(model: GaussianMixture) -> dict[str, Any]:
         "n_components": n_components,
         "n_features": n_features,
         "features": names_of(model),
-        "covariance_type": model._structure_name,
-        "float_type": str(model._dtype).removeprefix("torch."),
+        "covariance_type": model.mixture_.covariance_type,
+        "float_type": str(model.mixture_.dtype).removeprefix("torch."),
         "converged": model.converged_,
         "n_iter": model.n_iter_,
         "average_log_likelihood": model.lower_bound_,
@@ -59,8 +59,8 @@ def _plain(value: Any) -> Any:
 def model_text(model: GaussianMixture) -> str:
     """Return a model as text: what it is, and its components' weights, means and standard deviations."""
     n_components, n_features = model.means_.shape
-    header = f"{n_components} component(s) in {n_features} feature(s), covariance type {model._structure_name}"
-    deviations = model._structure.variances(model._parameters.covariances, n_features).sqrt().expand(n_components, -1)
+    header = f"{n_components} component(s) in {n_features} feature(s), covariance type {model.mixture_.covariance_type}"
+    deviations = model.mixture_.parameters.covariances.variances.sqrt().expand(n_components, -1)
     names = names_of(model)
     width = max(12, *(len(name) + 2 for name in names))
     lines = [header, "", f"{'component':<10}{'weight':>8}  {'':<6}" + "".join(name.rjust(width) for name in names)]

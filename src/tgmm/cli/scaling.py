@@ -8,9 +8,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from tgmm.covariance import structure_named
-from tgmm.estimation import Result
-from tgmm.gaussian_mixture import GaussianMixture
-from tgmm.parameters import Parameters
+from tgmm.estimators.base import solution_of
+from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.selection import Cell, Selection
 
 STRUCTURE_IN_UNITS = {"spherical": "diag", "tied_spherical": "tied_diag"}  # equal variances are no longer equal
@@ -23,7 +22,7 @@ def in_units(selection: Selection, shift: Tensor, scale: Tensor, weight: float) 
     """
     volume = float(scale.log().sum())
     cells = {cell: _cell_in_units(cell, volume, weight) for cell in selection.cells}
-    best = model_in_units(selection.best_, shift, scale, volume)
+    best = model_in_units(selection.best_, shift, scale)
     return Selection(best, cells[selection.best_cell], tuple(cells.values()), selection.criterion)
 
 
@@ -39,31 +38,12 @@ def _cell_in_units(cell: Cell, volume: float, weight: float) -> Cell:
     )
 
 
-def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, volume: float) -> GaussianMixture:
+def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor) -> GaussianMixture:
     """Return a model of (x - shift) / scale as one of x; of spherical structures, a diagonal one."""
-    n_components, n_features = model._parameters.means.shape
-    structure = structure_named(STRUCTURE_IN_UNITS.get(model._structure_name, model._structure_name))
-    covariances = model._parameters.covariances
-    if structure is not model._structure:
-        covariances = model._structure.variances(covariances, n_features)
-    parameters = Parameters(
-        model._parameters.weights,
-        shift + model._parameters.means * scale,
-        structure.rescale(covariances, scale),
-    )
-    result = Result(
-        parameters=parameters,
-        structure=structure,
-        converged=model.converged_,
-        n_iter=model.n_iter_,
-        log_likelihood=model.lower_bound_ - volume,
-        history=[value - volume for value in model.objective_history_],
-        regularisation=model.reg_covar_ * scale.square(),
-        notes=[],
-    )
-    moved = GaussianMixture(n_components, n_features, structure.name)
-    moved.n_features_in_ = n_features
-    return moved._adopt(result, model._dtype)
+    mixture = model.mixture_
+    name = STRUCTURE_IN_UNITS.get(mixture.covariance_type, mixture.covariance_type)
+    given = {"n_components": mixture.n_components, "n_features": mixture.n_features, "covariance_type": name}
+    return fitted_as(solution_of(model).in_units(shift, scale, structure_named(name)), given)
 
 
 def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:
@@ -76,5 +56,5 @@ def psi(model: GaussianMixture, n_components: int) -> Tensor:
 
     Source: Fraley & Raftery 2007, Journal of Classification 24.
     """
-    covariance = model.covariances_ if model._structure.pooled else model.covariances_[0]
+    covariance = model.covariances_ if model.mixture_.structure.shared else model.covariances_[0]
     return covariance / math.pow(n_components, 2 / model.means_.shape[1])

@@ -10,8 +10,8 @@ import numpy as np
 
 from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
 from tgmm.data.opening import open_path
+from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
-from tgmm.outputs import collect
 
 IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
 DRAWN_ROWS = 5000

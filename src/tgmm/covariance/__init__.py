@@ -1,21 +1,20 @@
-"""The covariance structures and their registry."""
+"""Covariances as values, the structures that restrict them, and the registry of those."""
 
 from __future__ import annotations
 
-from tgmm.covariance.base import CovarianceCollapse, CovarianceStructure, Factor
+from tgmm.covariance.base import CovarianceCollapse, Covariances, Factor
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
 from tgmm.covariance.spherical import Spherical
+from tgmm.covariance.structures import Free, Structure
 
-STRUCTURES: dict[str, CovarianceStructure] = {
-    structure.name: structure
-    for pooled in (False, True)
-    for structure in (Full(pooled=pooled), Diagonal(pooled=pooled), Spherical(pooled=pooled))
-}
+FREE = [Free(form, shared=shared) for shared in (False, True) for form in (Full, Diagonal, Spherical)]
+STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in FREE}
 ALIASES = {"tied": "tied_full"}
+COMMON = tuple(structure.name for structure in FREE)  # what is tried where nothing else is asked for
 
 
-def structure_named(name: str) -> CovarianceStructure:
+def structure_named(name: str) -> Structure:
     """Return the structure with this ``covariance_type``, or raise a ValueError that lists them."""
     structure = STRUCTURES.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if structure is None:
@@ -24,4 +23,14 @@ def structure_named(name: str) -> CovarianceStructure:
     return structure
 
 
-__all__ = ["ALIASES", "STRUCTURES", "CovarianceCollapse", "CovarianceStructure", "Factor", "structure_named"]
+__all__ = [
+    "ALIASES",
+    "COMMON",
+    "STRUCTURES",
+    "CovarianceCollapse",
+    "Covariances",
+    "Factor",
+    "Spherical",
+    "Structure",
+    "structure_named",
+]

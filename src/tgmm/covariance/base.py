@@ -1,162 +1,230 @@
-"""What a covariance structure is: a moment, a factor and a few counts."""
+"""What covariances are as values, and what is computed with them once they are factored."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from tgmm.moments import Moment
+from tgmm.covariance.moments import Moment
+from tgmm.runtime.devices import fields_of
 
 
 class CovarianceCollapse(ValueError):
-    """A covariance that is not positive definite to working precision."""
+    """A covariance that is not positive definite to working precision: that of a component, or the shared one."""
 
     def __init__(self, component: int | None) -> None:
         self.component = component
-        super().__init__(f"the covariance of component {component} collapsed")
+        whose = "the shared covariance" if component is None else f"the covariance of component {component}"
+        super().__init__(f"{whose} collapsed")
 
 
 @dataclass(frozen=True)
 class Factor(ABC):
     """An inverse square root of covariances: factor once, use for everything."""
 
-    log_det: Tensor  # (B,) log-determinants of the covariances
+    log_det: Tensor  # (..., B) log-determinants of the covariances
 
     @abstractmethod
     def whiten(self, rows: Tensor) -> Tensor:
-        """Return rows (B or K, c, d) in units in which their covariance is the identity."""
+        """Return rows (..., B or K, c, d) in units in which their covariance is the identity."""
 
     @abstractmethod
     def colour(self, white: Tensor) -> Tensor:
-        """Return the rows (B, c, d) whose whitened rows these are: what makes a sample from standard normals."""
+        """Return the rows (..., B, c, d) whose whitened rows these are: a sample from standard normals."""
 
     @abstractmethod
     def times(self, vectors: Tensor) -> Tensor:
-        """Return precision times vector for (K, d) vectors."""
+        """Return precision times vector for (..., K, d) vectors."""
 
     @abstractmethod
     def coefficients(self) -> Tensor:
-        """Return (B, q): z' P z is their inner product with moment(z)."""
+        """Return (..., B, q): z' P z is their inner product with moment(z)."""
 
     @abstractmethod
     def amplification(self, second: Tensor) -> Tensor:
-        """Return by how much rounding in second moments is amplified in the variances, (K,).
+        """Return by how much rounding in second moments is amplified in the variances, (..., K).
 
-        ``second`` (K, d) are the components' second moments E[z_j^2] about the origin of the sums. With
+        ``second`` (..., K, d) are the components' second moments E[z_j^2] about the origin of the sums. With
         D = diag(sqrt(second)) and P the precision, rounding enters as eps D E D with entries of E of order 1
         and relative to the covariance as eps |D P D|, here in the infinity norm; for diagonal
         covariances this is eps E[z_j^2] / var_j, the classical E[x^2] - E[x]^2 cancellation
         (Chan, Golub & LeVeque 1983, The American Statistician 37).
         """
 
-    @abstractmethod
-    def select(self, component: int) -> Factor:
-        """Return the factor of one component, B = 1."""
+    def distances(self, deviations: Tensor) -> Tensor:
+        """Return the squared Mahalanobis distances (..., K, c) of deviations (..., B or K, c, d) from the means."""
+        return self.whiten(deviations).square().sum(-1)
+
+    def take(self, index: Any) -> Factor:
+        """Return the factor of some of the components, by an index of the first dimension."""
+        return self._each(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device) -> Factor:
+        """Return the factor on a device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, convert: Callable[[Tensor], Tensor]) -> Factor:
+        return replace(self, **{field.name: convert(getattr(self, field.name)) for field in fields(self)})
 
 
-class CovarianceStructure(ABC):
-    """One way to restrict the covariances of a mixture, one for each component or one for all.
+C = TypeVar("C", bound="Covariances")
 
-    Covariances have a leading dimension B (K, or 1 where they are pooled); the rest of their shape is the
-    structure's own. Scatter matrices are packed: (B, q), the sums of ``moment`` about the means.
 
-    Where one covariance serves all components ("tied"), the quadratic part of the log-density is the same for
-    each: it cancels in the responsibilities, and the second moment summed over the components does not depend
-    on them, so an iteration needs no second moments at all.
+@dataclass(frozen=True)
+class Covariances(ABC):
+    """The covariances of the components of a mixture, or the one that they share; factored when that is first needed.
+
+    One class for each form that covariances are kept in. How they are estimated is no matter of theirs; see
+    `tgmm.covariance.structures`. They can be packed as moments are, (..., B, q): times `exponent`, that is the
+    expectation of the moments about the mean.
 
     Parameters
     ----------
-    pooled : bool
-        Whether all components share one covariance.
+    values : Tensor
+        (..., B, ...), B = K or 1 where they are shared; the last dimensions are the form's own.
+    n_features : int
+        d.
+    shared : bool
+        Whether all components have the same.
     """
 
-    form: str  # the name of the structure, without "tied_"
-    moment: Moment
-    isotropic = False  # one variance, hence one scale, for all features
+    values: Tensor
+    n_features: int
+    shared: bool = False
 
-    def __init__(self, *, pooled: bool = False) -> None:
-        self.pooled = pooled
-        self.name = f"tied_{self.form}" if pooled else self.form
+    form: ClassVar[str]  # the name of the structure that knows no restriction but the form
+    one_scale: ClassVar[bool] = False  # one variance, hence one unit, for all features
 
-    def n_covariances(self, n_components: int) -> int:
-        """Return B, the number of distinct covariances."""
-        return 1 if self.pooled else n_components
-
-    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the shape of the public ``covariances_``."""
-        shape = self.shape_of_one(n_features)
-        return shape if self.pooled else (n_components, *shape)
-
-    def n_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of free parameters in the covariances."""
-        return self.n_covariances(n_components) * self.moment.size(n_features)
-
-    def from_public(self, covariances: Tensor, n_components: int, n_features: int) -> Tensor:
-        """Return covariances (B, ...) from a public array, broadcast over K where it lacks that dimension."""
-        return covariances.expand(self.n_covariances(n_components), *self.shape_of_one(n_features))
-
-    def to_public(self, covariances: Tensor) -> Tensor:
-        """Return the public array of covariances (B, ...)."""
-        return covariances[0] if self.pooled else covariances
-
+    @staticmethod
     @abstractmethod
-    def shape_of_one(self, n_features: int) -> tuple[int, ...]:
+    def moment(*, shared: bool) -> Moment:
+        """Return the moments that covariances of this form are functions of."""
+
+    @staticmethod
+    @abstractmethod
+    def shape_of_one(n_features: int) -> tuple[int, ...]:
         """Return the shape of one covariance."""
 
+    @staticmethod
     @abstractmethod
-    def exponent(self, n_features: int) -> int:
+    def exponent(n_features: int) -> int:
         """Return the power of one variance in a row's density, times two: 1, or d for one shared variance."""
 
+    @staticmethod
     @abstractmethod
-    def prior_constant(self, n_features: int) -> int:
+    def prior_constant(n_features: int) -> int:
         """Return c of the inverse-Wishart density |Sigma|^-((nu + c)/2) exp(-tr(Psi Sigma^-1)/2)."""
 
+    @classmethod
     @abstractmethod
-    def unpack(self, packed: Tensor, n_features: int) -> Tensor:
-        """Return covariances (B, ...) from packed moments (B, q)."""
+    def from_packed(cls: type[C], packed: Tensor, n_features: int, *, shared: bool) -> C:
+        """Return covariances from what packs them, (..., B, q)."""
+
+    @property
+    @abstractmethod
+    def packed(self) -> Tensor:
+        """What packs the covariances, (..., B, q)."""
+
+    @property
+    @abstractmethod
+    def variances(self) -> Tensor:
+        """The variances of the features, (..., B, d)."""
+
+    @property
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """The covariance matrices, (..., B, d, d)."""
 
     @abstractmethod
-    def pack(self, covariances: Tensor) -> Tensor:
-        """Return packed moments (B, q) of covariances (B, ...)."""
+    def plus(self: C, amount: Tensor) -> C:
+        """Return the covariances with amount, (..., d), or (...) where there is one variance, on every variance."""
+
+    def over(self: C, divisor: Tensor) -> C:
+        """Return the covariances divided by numbers (..., B)."""
+        n_dimensions = len(self.shape_of_one(self.n_features))
+        return replace(self, values=self.values / divisor.reshape(*divisor.shape, *[1] * n_dimensions))
 
     @abstractmethod
-    def variances(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return the variances of the features, (B, d)."""
+    def rescale(self: C, scale: Tensor) -> C:
+        """Return the covariances of rows multiplied by scale (d,), equal entries where there is one scale."""
 
     @abstractmethod
-    def add_to_variances(self, covariances: Tensor, amount: Tensor) -> Tensor:
-        """Return covariances with amount, (d,) or () for isotropic structures, added to every variance."""
-
-    @abstractmethod
-    def rescale(self, covariances: Tensor, scale: Tensor) -> Tensor:
-        """Return the covariances of rows multiplied by scale (d,), equal entries for isotropic structures."""
-
-    @abstractmethod
-    def factor(self, covariances: Tensor, n_features: int) -> Factor:
-        """Factor covariances, or raise CovarianceCollapse."""
-
-    @abstractmethod
-    def restrict(self, covariances: Tensor, dims: Tensor) -> Tensor:
+    def restrict(self: C, dims: Tensor) -> C:
         """Return the covariances of the features dims."""
 
-    def regression(self, covariances: Tensor, observed: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the slopes (B, r, o) of the features rest on those observed, and the covariances (B, ...) left.
+    def regression(self: C, observed: Tensor, rest: Tensor) -> tuple[Tensor, C]:
+        """Return the slopes (B, r, o) of the features rest on those observed, and the covariances that are left.
 
         Here for features that are independent within a component; indices are (r,) and (o,).
         """
-        slopes = covariances.new_zeros(covariances.shape[0], rest.shape[0], observed.shape[0])
-        return slopes, self.restrict(covariances, rest)
+        slopes = self.variances.new_zeros(self.variances.shape[-2], rest.shape[0], observed.shape[0])
+        return slopes, self.restrict(rest)
 
+    @cached_property
     @abstractmethod
-    def dense(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return covariance matrices (B, d, d)."""
+    def factor(self) -> Factor:
+        """The factored covariances; raises CovarianceCollapse where they are not positive definite."""
 
+    @property
+    def own_moment(self) -> Moment:
+        """The moments that these covariances are functions of."""
+        return self.moment(shared=self.shared)
 
-def require_positive(variances: Tensor) -> None:
-    """Raise CovarianceCollapse for the first component with variances (B, d) not all positive and finite."""
-    bad = ~((variances > 0) & torch.isfinite(variances)).all(1)  # (B,)
-    if bad.any():
-        raise CovarianceCollapse(int(bad.nonzero()[0]))
+    @property
+    def public(self) -> Tensor:
+        """The covariances as users have them: (K, ...), or without K where they are shared."""
+        return self.values.select(-1 - len(self.shape_of_one(self.n_features)), 0) if self.shared else self.values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: what follows from it is not."""
+        return fields_of(self)
+
+    def to(self: C, device: torch.device) -> C:
+        """Return the covariances on a device, factored where they were."""
+        if self.values.device == device:
+            return self
+        return self._with_factor(replace(self, values=self.values.to(device)), lambda factor: factor.to(device))
+
+    def take(self: C, index: Any) -> C:
+        """Return the covariances of some of the components, by an index of the first dimension, factored if these are.
+
+        Where all share one, it is that of any.
+        """
+        if self.shared:
+            return self
+        return self._with_factor(replace(self, values=self.values[index]), lambda factor: factor.take(index))
+
+    def replaced(self: C, which: Tensor, others: C) -> C:
+        """Return covariances with those of other components, or of one, in the place of some, which (K,)."""
+        if self.shared:
+            return self
+        mask = which.reshape(-1, *[1] * (self.values.ndim - 1))
+        return replace(self, values=torch.where(mask, others.values, self.values))
+
+    def average(self: C, weights: Tensor) -> C:
+        """Return the weighted mean of the components' covariances, as that of one component."""
+        if self.shared:
+            return self
+        shares = (weights / weights.sum()).reshape(-1, *[1] * (self.values.ndim - 1))
+        return replace(self, values=torch.where(shares > 0, shares * self.values, 0.0).sum(0, keepdim=True))
+
+    def _with_factor(self: C, other: C, convert: Callable[[Factor], Factor]) -> C:
+        """Return other covariances, with the factor of these, converted, where there is one."""
+        if "factor" in vars(self):
+            vars(other)["factor"] = convert(self.factor)
+        return other
+
+    def _collapse(self, bad: Tensor) -> None:
+        """Raise CovarianceCollapse for the first of the covariances (..., B) that are bad."""
+        if bad.any():
+            raise CovarianceCollapse(None if self.shared else int(bad.nonzero()[0, -1]))
+
+    def _require_positive(self, variances: Tensor) -> None:
+        """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
+        self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))

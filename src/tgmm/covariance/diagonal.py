@@ -1,29 +1,30 @@
-"""Diagonal covariances: one variance per component and feature."""
+"""Diagonal covariances: the features are independent within a component."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from tgmm.covariance.base import CovarianceStructure, Factor, require_positive
-from tgmm.moments import Square
+from tgmm.covariance.base import Covariances, Factor
+from tgmm.covariance.moments import Square
 
 
 @dataclass(frozen=True)
 class DiagonalFactor(Factor):
     """Inverse standard deviations."""
 
-    inverse_sd: Tensor  # (B, d), or (B, 1) where one variance serves all features
+    inverse_sd: Tensor  # (..., B, d), or (..., B, 1) where one variance serves all features
 
     def whiten(self, rows: Tensor) -> Tensor:
         """Return rows in standard deviations."""
-        return rows * self.inverse_sd[:, None, :]
+        return rows * self.inverse_sd[..., None, :]
 
     def colour(self, white: Tensor) -> Tensor:
         """Return rows in standard deviations in the user's units."""
-        return white / self.inverse_sd[:, None, :]
+        return white / self.inverse_sd[..., None, :]
 
     def times(self, vectors: Tensor) -> Tensor:
         """Return vectors divided by the variances."""
@@ -37,58 +38,67 @@ class DiagonalFactor(Factor):
         """Return the largest ratio of second moment to variance."""
         return (second * self.inverse_sd.square()).amax(-1)
 
-    def select(self, component: int) -> DiagonalFactor:
-        """Return the factor of one component."""
-        return DiagonalFactor(self.log_det[component, None], self.inverse_sd[component, None])
 
-
-class Diagonal(CovarianceStructure):
-    """Diagonal covariances, (K, d): the features are independent within a component."""
+@dataclass(frozen=True)
+class Diagonal(Covariances):
+    """One variance a feature, values (..., B, d)."""
 
     form = "diag"
-    moment = Square()
 
-    def shape_of_one(self, n_features: int) -> tuple[int, ...]:
+    @staticmethod
+    def moment(*, shared: bool) -> Square:
+        """Return the squares of features."""
+        return Square(shared)
+
+    @staticmethod
+    def shape_of_one(n_features: int) -> tuple[int, ...]:
         """Return (d,)."""
         return (n_features,)
 
-    def exponent(self, n_features: int) -> int:
+    @staticmethod
+    def exponent(n_features: int) -> int:
         """Return 1."""
         return 1
 
-    def prior_constant(self, n_features: int) -> int:
+    @staticmethod
+    def prior_constant(n_features: int) -> int:
         """Return 2: a one-dimensional inverse-Wishart for each feature."""
         return 2
 
-    def unpack(self, packed: Tensor, n_features: int) -> Tensor:
+    @classmethod
+    def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Diagonal:
         """Return the packed moments: they are the variances."""
-        return packed
+        return cls(packed, n_features, shared)
 
-    def pack(self, covariances: Tensor) -> Tensor:
-        """Return the variances."""
-        return covariances
+    @property
+    def packed(self) -> Tensor:
+        """The variances."""
+        return self.values
 
-    def variances(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return the variances."""
-        return covariances
+    @property
+    def variances(self) -> Tensor:
+        """The variances."""
+        return self.values
 
-    def add_to_variances(self, covariances: Tensor, amount: Tensor) -> Tensor:
+    @property
+    def dense(self) -> Tensor:
+        """Diagonal matrices."""
+        return torch.diag_embed(self.values)
+
+    def plus(self, amount: Tensor) -> Diagonal:
         """Return the variances plus amount."""
-        return covariances + amount
+        return replace(self, values=self.values + amount)
 
-    def rescale(self, covariances: Tensor, scale: Tensor) -> Tensor:
+    def rescale(self, scale: Tensor) -> Diagonal:
         """Return the variances times scale squared."""
-        return covariances * scale * scale
+        return replace(self, values=self.values * scale * scale)
 
-    def factor(self, covariances: Tensor, n_features: int) -> DiagonalFactor:
-        """Return inverse standard deviations."""
-        require_positive(covariances)
-        return DiagonalFactor(covariances.log().sum(-1), covariances.rsqrt())
-
-    def restrict(self, covariances: Tensor, dims: Tensor) -> Tensor:
+    def restrict(self, dims: Tensor) -> Diagonal:
         """Return the variances of the features dims."""
-        return covariances[:, dims]
+        return Diagonal(self.values[..., dims], dims.shape[0], self.shared)
 
-    def dense(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return diagonal matrices."""
-        return torch.diag_embed(covariances)
+    @cached_property
+    def factor(self) -> DiagonalFactor:
+        """Inverse standard deviations."""
+        self._require_positive(self.values)
+        return DiagonalFactor(self.values.log().sum(-1), self.values.rsqrt())

@@ -1,63 +1,79 @@
-"""Spherical covariances: one variance per component."""
+"""Spherical covariances: one variance for all features, so that components are balls."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from tgmm.covariance.base import CovarianceStructure, require_positive
+from tgmm.covariance.base import Covariances
 from tgmm.covariance.diagonal import DiagonalFactor
-from tgmm.moments import Norm
+from tgmm.covariance.moments import Norm
 
 
-class Spherical(CovarianceStructure):
-    """Multiples of the identity, (K,): components are balls."""
+@dataclass(frozen=True)
+class Spherical(Covariances):
+    """Multiples of the identity, values (..., B)."""
 
     form = "spherical"
-    moment = Norm()
-    isotropic = True
+    one_scale = True
 
-    def shape_of_one(self, n_features: int) -> tuple[int, ...]:
+    @staticmethod
+    def moment(*, shared: bool) -> Norm:
+        """Return the squared norm."""
+        return Norm(shared)
+
+    @staticmethod
+    def shape_of_one(n_features: int) -> tuple[int, ...]:
         """Return ()."""
         return ()
 
-    def exponent(self, n_features: int) -> int:
+    @staticmethod
+    def exponent(n_features: int) -> int:
         """Return d: every feature of a row informs the one variance."""
         return n_features
 
-    def prior_constant(self, n_features: int) -> int:
+    @staticmethod
+    def prior_constant(n_features: int) -> int:
         """Return 2: one one-dimensional inverse-Wishart."""
         return 2
 
-    def unpack(self, packed: Tensor, n_features: int) -> Tensor:
-        """Return (B,) from (B, 1)."""
-        return packed[:, 0]
+    @classmethod
+    def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Spherical:
+        """Return (..., B) from (..., B, 1)."""
+        return cls(packed[..., 0], n_features, shared)
 
-    def pack(self, covariances: Tensor) -> Tensor:
-        """Return (B, 1) from (B,)."""
-        return covariances[:, None]
+    @property
+    def packed(self) -> Tensor:
+        """The variances, (..., B, 1)."""
+        return self.values[..., None]
 
-    def variances(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return the variance of every feature."""
-        return covariances[:, None].expand(-1, n_features)
+    @property
+    def variances(self) -> Tensor:
+        """The variance of every feature."""
+        return self.values[..., None].expand(*self.values.shape, self.n_features)
 
-    def add_to_variances(self, covariances: Tensor, amount: Tensor) -> Tensor:
+    @property
+    def dense(self) -> Tensor:
+        """Multiples of the identity."""
+        return torch.diag_embed(self.variances)
+
+    def plus(self, amount: Tensor) -> Spherical:
         """Return the variances plus amount."""
-        return covariances + amount
+        return replace(self, values=self.values + amount)
 
-    def rescale(self, covariances: Tensor, scale: Tensor) -> Tensor:
+    def rescale(self, scale: Tensor) -> Spherical:
         """Return the variances times scale squared; the entries of scale are equal."""
-        return covariances * scale[0] * scale[0]
+        return replace(self, values=self.values * scale[0] * scale[0])
 
-    def factor(self, covariances: Tensor, n_features: int) -> DiagonalFactor:
-        """Return inverse standard deviations, (B, 1)."""
-        require_positive(covariances[:, None])
-        return DiagonalFactor(n_features * covariances.log(), covariances.rsqrt()[:, None])
-
-    def restrict(self, covariances: Tensor, dims: Tensor) -> Tensor:
+    def restrict(self, dims: Tensor) -> Spherical:
         """Return the variances: they do not depend on the feature."""
-        return covariances
+        return Spherical(self.values, dims.shape[0], self.shared)
 
-    def dense(self, covariances: Tensor, n_features: int) -> Tensor:
-        """Return multiples of the identity."""
-        return torch.diag_embed(self.variances(covariances, n_features))
+    @cached_property
+    def factor(self) -> DiagonalFactor:
+        """Inverse standard deviations, (..., B, 1)."""
+        self._require_positive(self.values[..., None])
+        return DiagonalFactor(self.n_features * self.values.log(), self.values.rsqrt()[..., None])

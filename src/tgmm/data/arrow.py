@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tgmm.data.columns import feature_columns
 from tgmm.data.source import Source, rows_per_read
+from tgmm.data.tables import feature_columns
 
 
 class ArrowSource(Source):

@@ -1,22 +1,87 @@
-"""Which columns of a table are features, and which is the weight."""
+"""The columns of a table that a mixture is fitted to: how many there are, and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 
-def feature_columns(names: Sequence[str], columns: Sequence[str] | None, weight_column: str | None) -> list[str]:
-    """Return the features: the columns asked for, or all but the weight.
+@dataclass(frozen=True)
+class Columns:
+    """The features of a mixture.
 
-    Raises
-    ------
-    ValueError
-        If a column is not there, or none is left.
+    Parameters
+    ----------
+    n_features : int or None
+        None before the data is seen.
+    names : tuple of str, optional
+        Where the training data named them.
+    owner : str
+        Whose features they are, for messages.
     """
-    wanted = [name for name in names if name != weight_column] if columns is None else list(columns)
-    missing = [name for name in [*wanted, weight_column] if name is not None and name not in names]
-    if missing:
-        raise ValueError(f"columns {missing} are not in the table; it has {list(names)}.")
-    if not wanted:
-        raise ValueError(f"columns leaves no feature of {list(names)}: name at least one.")
-    return wanted
+
+    n_features: int | None
+    names: tuple[str, ...] | None = None
+    owner: str = "Mixture"
+
+    @classmethod
+    def of(cls, n_features: int, names: Iterable[Any] | None, owner: str) -> Columns:
+        """Return columns with these names, if any."""
+        return cls(n_features, None if names is None else tuple(names), owner)
+
+    @property
+    def public_names(self) -> np.ndarray | None:
+        """The names as scikit-learn's estimators have them, or None."""
+        return None if self.names is None else np.array(self.names, dtype=object)
+
+    def take(self, indices: Sequence[int]) -> Columns:
+        """Return some of the columns."""
+        names = None if self.names is None else tuple(self.names[i] for i in indices)
+        return Columns(len(indices), names, self.owner)
+
+    def checked_array(self, X: Any, **settings: Any) -> tuple[np.ndarray, Columns]:
+        """Return an array of rows as scikit-learn checks it, and the columns that it has.
+
+        Where the number of features is known, it must be that, and names must be those of the fit, in their order.
+
+        Parameters
+        ----------
+        X : array-like
+        **settings
+            Of `sklearn.utils.check_array`.
+        """
+        seat = _seat(self.owner)()
+        is_new = self.n_features is None
+        if not is_new:
+            seat.n_features_in_ = self.n_features
+            if self.names is not None:
+                seat.feature_names_in_ = self.public_names
+        array = validate_data(seat, X, reset=is_new, **settings)
+        return array, Columns.of(array.shape[1], getattr(seat, "feature_names_in_", None), self.owner)
+
+    def require(self, n_features: int) -> None:
+        """Raise a ValueError where rows have another number of features."""
+        if self.n_features is not None and n_features != self.n_features:
+            raise ValueError(
+                f"X has {n_features} features, but {self.owner} is expecting {self.n_features} features as input."
+            )
+
+    def require_names(self, names: Sequence[str] | None) -> None:
+        """Raise a ValueError where a source names its columns otherwise, or in another order, than the fit did."""
+        if names is not None and self.names is not None and list(names) != list(self.names):
+            raise ValueError(
+                f"The columns of X are {list(names)}, but the fit had {list(self.names)}: name the same columns in the "
+                "same order."
+            )
+
+
+@lru_cache(maxsize=16)
+def _seat(owner: str) -> type[BaseEstimator]:
+    """Return a class that sits in for the owner where scikit-learn checks the features of an estimator."""
+    return type(owner, (BaseEstimator,), {"__doc__": "What scikit-learn knows of an estimator's features."})

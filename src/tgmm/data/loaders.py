@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from tgmm.data.source import Source
 
@@ -15,7 +17,8 @@ class LoaderSource(Source):
     ----------
     loader : iterable
         Of arrays or tensors (c, d), or of pairs (rows, weights): a second member of a batch is always weights.
-        It must yield the same rows each time; their order may change.
+        It must yield the same rows each time; their order may change. What is given row by row, `sample_weight` for
+        example, goes with lists, tuples and other sequences, and with data loaders that do not shuffle.
 
     Raises
     ------
@@ -38,7 +41,18 @@ class LoaderSource(Source):
                 "rows: pass a list of batches, a DataLoader, or an object whose __iter__ starts over."
             )
         self.loader = loader
+        self.in_order = _keeps_order(loader)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the loader's batches from the first one on."""
         return iter(self.loader)
+
+
+def _keeps_order(loader: Iterable[Any]) -> bool:
+    """Whether batches are sure to come in the order of the data each time."""
+    if not isinstance(loader, DataLoader):
+        return isinstance(loader, Sequence)
+    sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    while type(sampler) is BatchSampler:
+        sampler = sampler.sampler
+    return type(sampler) is SequentialSampler

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tgmm.data.arrays import ArraySource, open_npy, open_zarr
 from tgmm.data.arrow import ArrowSource, ParquetSource
-from tgmm.data.frames import FrameSource
 from tgmm.data.loaders import LoaderSource
 from tgmm.data.source import Source
+from tgmm.data.tables import FrameSource
 from tgmm.data.text import TEXT_SUFFIXES, TextSource
 
 ARROW_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "feather"}

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tgmm.precision import working_type
-from tgmm.validation import KINDS, as_float64, as_tensor
+from tgmm.data.validation import as_tensor
+from tgmm.runtime.checks import KINDS, as_float64
+from tgmm.runtime.devices import working_type
 
 READ_BYTES = 8 << 20  # about what is read at a time
 
@@ -27,6 +28,9 @@ class Source(ABC):
         The number of rows, where it is known before they are read.
     feature_names : sequence of str or None
         The names of the features, where they have some.
+    in_order : bool
+        Whether the rows come in the same order each time, that of the data, so that what is given row by row beside
+        them, `sample_weight` for example, belongs to them. True unless a subclass says otherwise.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class Source(ABC):
 
     n_rows: int | None = None
     feature_names: Sequence[str] | None = None
+    in_order: bool = True
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:
@@ -99,6 +104,16 @@ def _as_rows(rows: Any, number: int) -> Tensor:
         return as_tensor(np.ascontiguousarray(array, dtype=dtype))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Batch {number}, a {type(rows).__name__}, is no array of real numbers: {error}.") from error
+
+
+def require_order(source: Source, name: str) -> None:
+    """Raise a ValueError where the source's order is not that of what was given row by row under this name."""
+    if not source.in_order:
+        raise ValueError(
+            f"{name} is given row by row, but X does not promise to yield its rows in the order of the data (a loader "
+            "that shuffles, for example), so that it cannot be known which row each belongs to. Read the rows in "
+            "order (shuffle=False), or let X yield pairs (rows, weights)."
+        )
 
 
 def rows_per_read(n_features: int, itemsize: int) -> int:

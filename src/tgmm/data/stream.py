@@ -1,21 +1,26 @@
-"""Streams: the batches of a source, checked, read ahead and moved; and what the engine asks of data on top of them."""
+"""Streams: the batches of a source, checked, read ahead and moved; and data to learn from on top of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Chunk
+from tgmm.data.chunk import Chunk, divided, joined
+from tgmm.data.columns import Columns
+from tgmm.data.data import Data, TensorData
 from tgmm.data.prefetch import prefetched
+from tgmm.data.reservoir import Reservoir, Sampling
 from tgmm.data.source import Source, as_batch
-from tgmm.processes import ALONE, Processes
-from tgmm.progress import progress_bar
-from tgmm.validation import NO_WEIGHT, check_finite, check_weight_values
+from tgmm.data.summary import SUMMARY_ROWS, Summary, SummaryOf
+from tgmm.data.validation import NO_WEIGHT, check_finite, check_weight_values
+from tgmm.runtime.devices import widen
+from tgmm.runtime.progress import progress_bar
 
 ROWS_MIN = 8192  # smaller batches are put together: each costs a call of the kernels
+BAR = {"unit": "row", "unit_scale": True, "leave": False}
 
 
 @dataclass(frozen=True)
@@ -25,37 +30,42 @@ class Stream:
     Parameters
     ----------
     source : Source
-    n_features : int or None
-        What every batch must have; None takes it from the first one.
+    columns : Columns
+        What every batch must have; where it knows no number of features, the first batch does.
     device : torch.device
     weights : Tensor of shape (n,) or None
         Weights of all rows, in place of those of the source.
+    known : Tensor of shape (n,) or (n, K), or None
+        What is known of the components of all rows.
     may_be_empty : bool
         Whether there may be no rows.
     """
 
     source: Source
-    n_features: int | None
+    columns: Columns
     device: torch.device
     weights: Tensor | None = None
+    known: Tensor | None = None
     may_be_empty: bool = False
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield chunks; a thread reads, checks and (for CUDA) pins the next ones meanwhile."""
-        for rows, weights, first in prefetched(self._ready()):
-            rows = rows.to(self.device, non_blocking=True)
-            yield Chunk(rows, None if weights is None else weights.to(self.device, non_blocking=True), first)
+        for chunk in prefetched(self._ready()):
+            rows = chunk.rows.to(self.device, non_blocking=True)
+            weights = None if chunk.weights is None else chunk.weights.to(self.device, non_blocking=True)
+            yield chunk._replace(rows=rows, weights=weights)
 
     def _ready(self) -> Iterator[Chunk]:
-        for rows, weights, first in _grouped(self._checked()):
-            if self.device.type == "cuda" and rows.device.type == "cpu":
-                rows = rows.pin_memory()
-                weights = None if weights is None else weights.pin_memory()
-            yield Chunk(rows, weights, first)
+        for chunk in _grouped(self._checked()):
+            if self.device.type == "cuda" and chunk.rows.device.type == "cpu":
+                weights = None if chunk.weights is None else chunk.weights.pin_memory()
+                yield chunk._replace(rows=chunk.rows.pin_memory(), weights=weights)
+            else:
+                yield chunk
 
     def _checked(self) -> Iterator[Chunk]:
         """Yield the source's batches, or raise a ValueError that says what is wrong in which row."""
-        n_features, first = self.n_features, 0
+        n_features, first = self.columns.n_features, 0
         weighted: bool | None = None
         for number, item in enumerate(self.source):
             rows, weights = as_batch(item, number)
@@ -72,7 +82,8 @@ class Stream:
             weights = self._weights(weights, first, n_rows)
             check_finite(rows, self.source.feature_names, first)
             if n_rows:
-                yield Chunk(rows, weights, first)
+                known = None if self.known is None else self.known[first : first + n_rows]
+                yield Chunk(rows, weights, first, known)
             first += n_rows
         if self.weights is not None and first != self.weights.shape[0]:
             raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has {first} rows.")
@@ -100,73 +111,136 @@ def _grouped(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         group.append(chunk)
         n_rows += chunk.rows.shape[0]
         if n_rows >= ROWS_MIN:
-            yield _joined(group)
+            yield joined(group)
             group, n_rows = [], 0
     if group:
-        yield _joined(group)
+        yield joined(group)
 
 
-def _joined(group: list[Chunk]) -> Chunk:
-    """Return consecutive chunks as one."""
-    if len(group) == 1:
-        return group[0]
-    weights = [chunk.weights for chunk in group if chunk.weights is not None]
-    return Chunk(torch.cat([chunk.rows for chunk in group]), torch.cat(weights) if weights else None, group[0].first)
+class Scan:
+    """What one pass over a stream tells: how many rows there are, their summary, and a sample of them.
+
+    The summary is about the first row; where the bulk of the rows is, only the sample can tell.
+
+    Parameters
+    ----------
+    stream : Stream
+    sampling : Sampling
+    verbose : bool
+        Whether to show a bar.
+    """
+
+    def __init__(self, stream: Stream, sampling: Sampling, *, verbose: bool) -> None:
+        self.n_given, self.n_rows, self.n_features, self.weight = 0, 0, 0, 0.0
+        self.dtype = torch.float32
+        self._sampling = sampling
+        self._reservoir: Reservoir | None = None  # before the first row of positive weight
+        self._summary: SummaryOf | None = None
+        with progress_bar(enabled=verbose, desc="counting", total=stream.source.n_rows, **BAR) as bar:
+            for chunk in stream:
+                bar.update(chunk.rows.shape[0])
+                self._add(chunk)
+        if not (self.weight > 0 or stream.may_be_empty):
+            raise ValueError(NO_WEIGHT)
+
+    def _add(self, chunk: Chunk) -> None:
+        """Count a chunk, and take in those of its rows that have a weight."""
+        self.n_given, self.n_features = self.n_given + chunk.rows.shape[0], chunk.rows.shape[1]
+        self.dtype = torch.promote_types(self.dtype, chunk.rows.dtype)
+        chunk = _with_weight(chunk)
+        if not chunk.rows.shape[0]:
+            return
+        self.n_rows += chunk.rows.shape[0]
+        self.weight += chunk.rows.shape[0] if chunk.weights is None else float(chunk.weights.sum())
+        if self._reservoir is None or self._summary is None:
+            self._reservoir = Reservoir(self._sampling.size(self.n_features), self._sampling.seed)
+            self._summary = SummaryOf(widen(chunk.rows[0]))
+        self._reservoir.add(chunk)
+        for part in divided([chunk], SUMMARY_ROWS):
+            self._summary.add(part)
+
+    def has(self, size: int, seed: int) -> bool:
+        """Whether the sample is of this size, from this seed."""
+        return self._reservoir is None or (self._reservoir.size, self._sampling.seed) == (size, seed)
+
+    def sample(self) -> Chunk | None:
+        """Return the sample, or None where there is no row of positive weight."""
+        return None if self._reservoir is None else self._reservoir.sample()
+
+    def summary(self, origin: Tensor) -> Summary:
+        """Return the summary about an origin (d,), on the CPU."""
+        empty = Summary.empty(origin.cpu())
+        return empty if self._summary is None else self._summary.result().about(empty.origin)
 
 
-@dataclass
-class StreamBatches:
+@dataclass(frozen=True)
+class StreamData(Data):
     """The rows of a stream that have a positive weight, with what must be known of them beforehand.
 
     `n_rows` and `take` count those rows only.
     """
 
     stream: Stream
-    n_given: int  # rows, those of weight 0 included
-    n_rows: int
-    n_features: int
-    dtype: torch.dtype  # the widest of all batches
-    weight: float  # sum of the weights
-    unit: float = 1.0  # weights are handed out in this unit
+    scan: Scan
+    divisor: float = 1.0  # of the weights
     verbose: bool = False
-    processes: Processes = ALONE
-    device: torch.device = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.device = self.stream.device
+    @property
+    def n_features(self) -> int:
+        """The number of features, 0 where no row has told."""
+        return self.scan.n_features
 
-    @classmethod
-    def scan(cls, stream: Stream, *, verbose: bool) -> StreamBatches:
-        """Count a stream's rows and weights in one pass."""
-        n_given, n_rows, n_features, weight = 0, 0, 0, 0.0
-        dtype = torch.float32
-        with progress_bar(enabled=verbose, desc="counting", total=stream.source.n_rows, **BAR) as bar:
-            for rows, weights, _ in stream:
-                bar.update(rows.shape[0])
-                n_given, n_features = n_given + rows.shape[0], rows.shape[1]
-                n_rows += rows.shape[0] if weights is None else int((weights > 0).sum())
-                weight += rows.shape[0] if weights is None else float(weights.sum())
-                dtype = torch.promote_types(dtype, rows.dtype)
-        if not (weight > 0 or stream.may_be_empty):
-            raise ValueError(NO_WEIGHT)
-        return cls(stream, n_given, n_rows, n_features, dtype, weight, verbose=verbose)
+    @property
+    def n_given(self) -> int:
+        """The number of rows, those of weight 0 included."""
+        return self.scan.n_given
 
-    def in_unit(self, unit: float) -> StreamBatches:
+    @property
+    def n_rows(self) -> int:
+        """The number of rows of positive weight."""
+        return self.scan.n_rows
+
+    @property
+    def unit(self) -> float:
+        """The unit of the weights."""
+        return self.divisor
+
+    @property
+    def weight(self) -> float:
+        """The sum of the weights."""
+        return self.scan.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where chunks are."""
+        return self.stream.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The widest float type of all batches."""
+        return self.scan.dtype
+
+    def in_unit(self, unit: float) -> StreamData:
         """Return the same rows with weights divided by unit."""
-        return replace(self, unit=unit)
+        return replace(self, divisor=unit)
+
+    def knowing(self, known: Tensor) -> StreamData:
+        """Return the same rows with what is known of each that was given."""
+        return replace(self, stream=replace(self.stream, known=known))
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the rows in order; fails where they are not as many as before."""
         first = 0
         with progress_bar(enabled=self.verbose, desc="rows", total=self.n_given, **BAR) as bar:
-            for chunk in self.stream:
-                bar.update(chunk.rows.shape[0])
-                rows, weights = _with_weight(chunk)
-                if weights is None and self.unit != 1:
-                    weights = torch.ones(rows.shape[0], dtype=torch.float64, device=rows.device)
-                if rows.shape[0]:
-                    yield Chunk(rows.to(self.dtype), None if weights is None else weights / self.unit, first)
-                first += rows.shape[0]
+            for given in self.stream:
+                bar.update(given.rows.shape[0])
+                chunk = _with_weight(given)
+                if chunk.rows.shape[0]:
+                    weights = chunk.weights
+                    if weights is not None or self.unit != 1:
+                        weights = chunk.own_weights() / self.unit
+                    yield chunk._replace(rows=chunk.rows.to(self.dtype), weights=weights, first=first)
+                first += chunk.rows.shape[0]
         if first != self.n_rows:
             raise ValueError(
                 f"The source gave {self.n_rows} rows at first, and now {first}: it must give the same rows each time."
@@ -174,34 +248,36 @@ class StreamBatches:
 
     def take(self, indices: Tensor) -> Chunk:
         """Return the rows with these indices (m,), which are sorted; reads up to the last of them."""
-        rows, weights, begin = [], [], 0
+        parts, begin = [], 0
         for chunk in self:
-            n_rows = chunk.rows.shape[0]
-            end = int(torch.searchsorted(indices, chunk.first + n_rows))
-            here = indices[begin:end] - chunk.first
-            rows.append(chunk.rows[here])
-            if chunk.weights is not None:
-                weights.append(chunk.weights[here])
+            end = int(torch.searchsorted(indices, chunk.first + chunk.rows.shape[0]))
+            parts.append(chunk.part((indices[begin:end] - chunk.first).to(chunk.rows.device)))
             begin = end
             if end == indices.shape[0]:
                 break
-        return Chunk(torch.cat(rows), torch.cat(weights) if weights else None, 0)
+        return joined(parts)._replace(first=0)
 
-    def kept(self) -> Tensor | None:
-        """Return which of all rows have a positive weight, (n_given,), or None where all have."""
-        if self.n_rows == self.n_given:
-            return None
-        masks = [torch.ones(c.rows.shape[0]) if c.weights is None else c.weights.cpu() for c in self.stream]
-        return torch.cat(masks) > 0
+    def sample(self, size: int, seed: int) -> Chunk:
+        """Return the sample that the first pass took, of these rows in their float type."""
+        scan = self.scan
+        if not scan.has(size, seed):
+            scan = Scan(self.stream, Sampling(lambda _: size, seed), verbose=False)
+        found = scan.sample()
+        if found is None:
+            return Chunk(torch.empty(0, self.n_features, dtype=self.dtype, device=self.device), None, 0)
+        weights = found.weights if self.unit == 1 else found.own_weights() / self.unit
+        return found._replace(rows=found.rows.to(self.dtype), weights=weights, first=0)
+
+    def summary(self, origin: Tensor) -> Summary:
+        """Return the summary that the first pass made; of rows that it has kept, to the bits of rows in memory."""
+        kept = self.scan.sample()
+        if kept is not None and kept.rows.shape[0] == self.n_rows:
+            return TensorData(kept.rows.to(self.dtype), kept.weights).in_unit(self.unit).summary(origin)
+        return self.scan.summary(origin).in_unit(self.unit)
 
 
-BAR = {"unit": "row", "unit_scale": True, "leave": False}
-
-
-def _with_weight(chunk: Chunk) -> tuple[Tensor, Tensor | None]:
-    """Return the rows of positive weight, and their weights."""
-    rows, weights, _ = chunk
-    if weights is None or bool((weights > 0).all()):
-        return rows, weights
-    kept = weights > 0
-    return rows[kept], weights[kept]
+def _with_weight(chunk: Chunk) -> Chunk:
+    """Return the rows of positive weight."""
+    if chunk.weights is None or bool((chunk.weights > 0).all()):
+        return chunk
+    return chunk.part(chunk.weights > 0)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tgmm.data.columns import feature_columns
 from tgmm.data.source import Source, rows_per_read
+from tgmm.data.tables import feature_columns
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", ";", "\t", "|", " ")

@@ -1,1 +1,1 @@
-"""Expectation-maximisation: a loop that knows no covariance structure."""
+"""Expectation-maximisation: loops that know no covariance structure, and no data."""

@@ -1,65 +1,131 @@
-"""The M-step: the exact mode of the posterior given statistics, for every structure and prior."""
+"""The M-step with everything that can befall it: imprecise sums, lost components, collapse."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import NamedTuple
+
 from torch import Tensor
 
-from tgmm.covariance import CovarianceStructure
-from tgmm.parameters import Parameters
-from tgmm.priors import Priors
-from tgmm.statistics import Statistics
+from tgmm.covariance import CovarianceCollapse, Covariances
+from tgmm.em.expectation import Expectation
+from tgmm.em.reseeding import keep_previous, lost_components, reseeded, worst_explained
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.model.update import Update
 
 
-def maximise(statistics: Statistics, structure: CovarianceStructure, priors: Priors) -> Parameters:
-    """Return the parameters that maximise the expected log-posterior.
+class Proposal(NamedTuple):
+    """Parameters that an M-step proposes."""
 
-    With N the mass of a component, xbar and S its mean and scatter, D = xbar - m: the weights are proportional
-    to max(N + alpha - 1, 0), the mean is (N xbar + kappa m) / (N + kappa), the scatter gains
-    N kappa / (N + kappa) D D', and the covariance is (Psi + scatter) over the exponents of its density:
-    N for the rows, 1 for the mean's prior, nu + c for its own (Fraley & Raftery 2007, TR 486; Gelman et al., BDA3,
-    3.6). One variance for all d features counts the first two d times; pooled structures sum over components.
+    parameters: Parameters
+    means: Tensor  # (K, d), where sums would be most precise
+    is_resolved: bool = True  # whether the sums were precise enough for what else was made of them
+
+
+@dataclass(frozen=True)
+class Maximised:
+    """What an M-step came to."""
+
+    parameters: Parameters
+    statistics: Statistics  # that they were made from
+    rung: int
+    fresh: tuple[int, ...]  # components that were re-seeded
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know."""
+        if not self.fresh:
+            return ()
+        where = "lost all rows and were re-seeded on the worst-explained rows"
+        return (f"component(s) {list(self.fresh)} {where}",)
+
+
+@dataclass(frozen=True)
+class Maximisation:
+    """An M-step from statistics that rows have under parameters.
 
     Parameters
     ----------
-    statistics : Statistics
-        A component without mass has a mode where the priors are proper; elsewhere its mean and covariance
-        are not to be used.
-    structure : CovarianceStructure
-    priors : Priors
-
-    Raises
-    ------
-    ValueError
-        If the Dirichlet prior sets every weight to 0.
+    expectation : Expectation
+        Where more precise statistics come from.
+    update : Update
+    propose : callable
+        From the mode that an update finds, statistics and their resolution to a proposal.
     """
-    mass = statistics.mass  # (K,)
-    weight_mass = priors.weight_mass(mass)
-    if not weight_mass.sum() > 0:
-        raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
-    step = statistics.first / torch.where(mass > 0, mass, 1.0)[:, None]  # (K, d)
-    means = statistics.centre + step
-    scatter = _summed(statistics.second, structure) - _summed(mass[:, None] * structure.moment.of(step), structure)
-    if priors.mean is not None and priors.mean_precision is not None:
-        gap = means - priors.mean  # (K, d)
-        shrinkage = priors.mean_precision / (mass + priors.mean_precision)  # (K,)
-        means = means - shrinkage[:, None] * gap
-        scatter = scatter + _summed((mass * shrinkage)[:, None] * structure.moment.of(gap), structure)
-    if priors.scatter is not None:
-        scatter = scatter + priors.scatter
-    covariances = structure.unpack(scatter / _exponents(mass, structure, priors, means.shape[1]), means.shape[1])
-    return Parameters(weight_mass / weight_mass.sum(), means, covariances)
+
+    expectation: Expectation
+    update: Update
+    propose: Callable[[Callable[[Update], Parameters], Statistics, float], Proposal]
+
+    def __call__(
+        self, statistics: Statistics, previous: Parameters, rung: int, before: tuple[int, ...] = ()
+    ) -> Maximised:
+        """Return the next parameters; components re-seeded before are not once more.
+
+        Statistics too imprecise for the variances that come out of them are computed again, more precisely:
+        by the next kernel, and at last about the very means that came out.
+        """
+        ladder, recentred = self.expectation.ladder, False
+        while True:
+            lost = lost_components(statistics, self.update.priors)  # (K,)
+            fresh = lost.clone()
+            fresh[list(before)] = False
+            worst = cache(partial(worst_explained, previous, self.expectation, rung, int(fresh.sum())))
+            mode = partial(self._mode, statistics=statistics, previous=previous, fresh=fresh, worst=worst)
+            proposal = self.propose(mode, statistics, ladder.resolution(rung))
+            gone = (lost | (self.update.priors.weight_mass(statistics.mass) == 0)) & ~fresh
+            candidate = self._kept(proposal.parameters, gone, previous)
+            collapse = _collapse_of(candidate.covariances)
+            if collapse is not None and recentred:
+                raise collapse
+            precise = proposal.is_resolved and collapse is None
+            if recentred or (precise and ladder.is_precise(candidate, statistics.centre, rung)):
+                return Maximised(candidate, statistics, rung, tuple(fresh.nonzero().flatten().tolist()))
+            recentred = not ladder.goes_on(rung)
+            statistics, rung = self.expectation.refined(previous, rung, proposal.means)
+
+    def _mode(
+        self,
+        update: Update,
+        statistics: Statistics,
+        previous: Parameters,
+        fresh: Tensor,
+        worst: Callable[[], Tensor],
+    ) -> Parameters:
+        """Return the mode that an update finds, with lost components on the worst explained rows."""
+        same_form = previous.covariances.own_moment == update.structure.moment
+        mode = update(statistics, previous.covariances if same_form else None)
+        if not fresh.any():
+            return mode
+        mode = reseeded(mode, fresh, worst())
+        return replace(mode, covariances=update.structure.project(mode.covariances, mode.weights))
+
+    def _kept(self, parameters: Parameters, gone: Tensor, previous: Parameters) -> Parameters:
+        """Return parameters in which components without weight are where they were."""
+        if not gone.any():
+            return parameters
+        kept = keep_previous(parameters, gone, previous)
+        return replace(kept, covariances=self.update.structure.project(kept.covariances, kept.weights))
 
 
-def _summed(packed: Tensor, structure: CovarianceStructure) -> Tensor:
-    """Return packed moments (K or 1, q), summed over the components where they share a covariance."""
-    return packed.sum(0, keepdim=True) if structure.pooled else packed
+def _collapse_of(covariances: Covariances) -> CovarianceCollapse | None:
+    """Return what happens where covariances are factored, if they cannot be."""
+    try:
+        _ = covariances.factor
+    except CovarianceCollapse as collapse:
+        return collapse
+    return None
 
 
-def _exponents(mass: Tensor, structure: CovarianceStructure, priors: Priors, n_features: int) -> Tensor:
-    """Return the denominators of the covariances' mode, (B, 1)."""
-    count = mass if priors.mean is None else mass + 1  # (K,)
-    exponents = structure.exponent(n_features) * _summed(count[:, None], structure)  # (B, 1)
-    if priors.degrees_of_freedom is not None:
-        exponents = exponents + priors.degrees_of_freedom[:, None] + structure.prior_constant(n_features)
-    return torch.where(exponents > 0, exponents, 1.0)
+def regularised(update: Update, amount: Tensor) -> Callable[..., Proposal]:
+    """Return what proposes the mode itself, with so much added to every variance."""
+    whole = update.regularised(amount)
+
+    def propose(mode: Callable[[Update], Parameters], *_: object) -> Proposal:
+        parameters = mode(whole)
+        return Proposal(parameters, parameters.means)
+
+    return propose

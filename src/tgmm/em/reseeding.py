@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import chunks
+from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.em.expectation import Expectation
 from tgmm.kernels.assignment import soft
-from tgmm.kernels.centred import Centred
-from tgmm.mixture import Mixture
-from tgmm.parameters import Parameters
-from tgmm.priors import Priors
-from tgmm.statistics import Statistics
+from tgmm.kernels.base import Kernel
+from tgmm.kernels.choose import centred_for
+from tgmm.model.parameters import Parameters
+from tgmm.model.priors import Priors
+from tgmm.model.statistics import Statistics
 
 
 def lost_components(statistics: Statistics, priors: Priors) -> Tensor:
@@ -31,68 +31,70 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor:
     return lost
 
 
-def reseed(parameters: Parameters, lost: Tensor, mixture: Mixture, expectation: Expectation) -> Parameters:
-    """Put lost components on the rows that the mixture explains worst.
+def reseeded(parameters: Parameters, lost: Tensor, rows: Tensor) -> Parameters:
+    """Return parameters with lost components on rows in the frame, one for each.
 
     Each gets the weight 1/K and the weighted mean of the other components' covariances.
     """
     n_components = lost.shape[0]
-    n_lost = int(lost.sum())
     means = parameters.means.clone()
-    means[lost] = worst_explained(mixture, expectation, n_lost)
-    others = replace(parameters, weights=torch.where(lost, 0.0, parameters.weights))
-    covariances = parameters.covariances
-    if covariances.shape[0] == n_components:
-        covariances = covariances.clone()
-        covariances[lost] = average(others)
-    weights = others.weights / others.weights.sum() * (1 - n_lost / n_components)
+    means[lost] = rows
+    others = torch.where(lost, 0.0, parameters.weights)
+    covariances = parameters.covariances.replaced(lost, parameters.covariances.average(others))
+    weights = others / others.sum() * (1 - rows.shape[0] / n_components)
     return Parameters(torch.where(lost, 1 / n_components, weights), means, covariances)
 
 
-def worst_explained(mixture: Mixture, expectation: Expectation, count: int) -> Tensor:
+def worst_explained(parameters: Parameters, expectation: Expectation, rung: int, count: int) -> Tensor:
     """Return the count rows of lowest log-density, in the frame, (count, d)."""
-    batches, fast = expectation.batches, expectation.kernel
-    kernel = Centred(mixture.structure, fast.frame, fast.n_components, torch.float64, fast.device)
-
-    def lowest_of_own() -> Tensor:
-        """Return the rows of lowest log-density in this process, with it as their last column, (m, d + 1)."""
-        lowest = torch.empty(0, batches.n_features + 1, dtype=torch.float64)
-        for chunk in chunks(batches, kernel.rows):
-            density, _ = soft(kernel.log_joint(chunk.rows, mixture)[0], chunk.first)  # (c,)
-            found = density.topk(min(count, density.shape[0]), largest=False)
-            rows = chunk.rows[found.indices.to(chunk.rows.device)]
-            scored = torch.cat([rows.cpu().double(), found.values.cpu()[:, None]], 1)
-            lowest = _lowest(torch.cat([lowest, scored]), count)
-        return lowest
-
-    lowest = torch.cat(batches.processes.exchange(batches.processes.guard(lowest_of_own)))
-    worst = _lowest(lowest, count)[:, :-1].to(kernel.frame.shift.device)
-    return (worst - kernel.frame.shift) / kernel.frame.scale
+    fast = expectation.ladder.kernels[rung]
+    moment, frame = parameters.covariances.own_moment, fast.frame
+    kernel = centred_for(moment, frame, fast.n_components, fast.device)
+    lowest = expectation.data.fold(lambda: LowestDensities(kernel, parameters, count))
+    return frame.rows_in(lowest.rows[:, :-1].to(frame.shift.device))
 
 
-def _lowest(rows: Tensor, count: int) -> Tensor:
-    """Return at most count of the rows, those whose last column is lowest."""
-    return rows[rows[:, -1].topk(min(count, rows.shape[0]), largest=False).indices]
+@dataclass(frozen=True)
+class Lowest:
+    """At most so many rows of lowest log-density."""
+
+    rows: Tensor  # (m, d + 1), the log-density last, in float64 on the CPU
+    count: int
+
+    def __add__(self, other: Lowest) -> Lowest:
+        """Return the lowest of both."""
+        rows = torch.cat([self.rows, other.rows])
+        return Lowest(rows[rows[:, -1].topk(min(self.count, rows.shape[0]), largest=False).indices], self.count)
+
+
+class LowestDensities(Accumulator[Lowest]):
+    """Gathers the rows of lowest log-density."""
+
+    def __init__(self, kernel: Kernel, parameters: Parameters, count: int) -> None:
+        self.kernel, self.operands = kernel, kernel.operands(parameters)
+        self.n_rows, self.buffer = kernel.n_rows, kernel.buffer()
+        self.lowest = Lowest(torch.empty(0, kernel.n_features + 1, dtype=torch.float64), count)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in the lowest of a chunk."""
+        density, _ = soft(self.kernel.log_joint(chunk.rows, self.operands, self.buffer)[0])  # (c,)
+        found = density.topk(min(self.lowest.count, density.shape[0]), largest=False)
+        rows = chunk.rows[found.indices.to(chunk.rows.device)]
+        scored = torch.cat([rows.cpu().double(), found.values.cpu().double()[:, None]], 1)
+        self.lowest = self.lowest + Lowest(scored, self.lowest.count)
+
+    def result(self) -> Lowest:
+        """Return the lowest of all."""
+        return self.lowest
 
 
 def keep_previous(parameters: Parameters, gone: Tensor, previous: Parameters) -> Parameters:
     """Return parameters with the means and covariances that components without weight had before.
 
-    Where they had no covariance of this structure before, they get the mean of the others'.
+    Where they had no covariance of this form before, they get the mean of the others'.
     """
-    if not gone.any():
-        return parameters
+    covariances = parameters.covariances
+    known = previous.covariances.own_moment == covariances.own_moment
+    others = previous.covariances if known else covariances.average(parameters.weights)
     means = torch.where(gone[:, None], previous.means, parameters.means)
-    covariances = parameters.covariances
-    if covariances.shape[0] == gone.shape[0]:
-        known = previous.covariances.shape == covariances.shape
-        covariances = covariances.clone()
-        covariances[gone] = previous.covariances[gone] if known else average(parameters)
-    return replace(parameters, means=means, covariances=covariances)
-
-
-def average(parameters: Parameters) -> Tensor:
-    """Return the weighted mean of the covariances, (...)."""
-    covariances = parameters.covariances
-    shares = (parameters.weights / parameters.weights.sum()).reshape(-1, *[1] * (covariances.ndim - 1))
-    return torch.where(shares > 0, shares * covariances, 0.0).sum(0)
+    return replace(parameters, means=means, covariances=covariances.replaced(gone, others))

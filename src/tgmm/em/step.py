@@ -1,80 +1,86 @@
-"""The M-step with everything that can befall it: imprecise sums, lost components, collapse."""
+"""EM steps: an M-step, then the expectation of what it gave."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse, CovarianceStructure
 from tgmm.em.expectation import Expectation
-from tgmm.em.maximisation import maximise
-from tgmm.em.reseeding import keep_previous, lost_components, reseed
-from tgmm.mixture import Mixture
-from tgmm.parameters import Parameters
-from tgmm.priors import Priors
-from tgmm.statistics import Statistics
+from tgmm.em.maximisation import Maximisation, regularised
+from tgmm.em.state import Point, RunState
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.model.update import Update
 
-# From the mode, the centre of its sums and their resolution to the parameters of the next mixture, and whether
-# the sums were precise enough for that.
-Finish = Callable[[Parameters, Tensor, float], tuple[Parameters, bool]]
+ROUNDING = 1e-10  # the fall of the average objective that rounding can explain
 
 
-@dataclass
-class Maximisation:
-    """The M-steps of one run.
+class Step(NamedTuple):
+    """The state that follows, and whether it does by EM alone.
+
+    Where it does not, because a component came or went or the step is an extrapolation, its change of the objective
+    says nothing about convergence. The history is the loop's to write.
+    """
+
+    state: RunState
+    is_em: bool
+
+
+@dataclass(frozen=True)
+class EM:
+    """Plain EM: pure functions of the state of a run.
 
     Parameters
     ----------
-    structure : CovarianceStructure
-    priors : Priors
-        In the frame.
+    expectation : Expectation
+    update : Update
+        Before any regularisation, which is each run's own.
     """
 
-    structure: CovarianceStructure
-    priors: Priors
-    reseeded: set[int] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
+    expectation: Expectation
+    update: Update
 
-    def __call__(
-        self, statistics: Statistics, mixture: Mixture, expectation: Expectation, finish: Finish
-    ) -> tuple[Mixture, bool]:
-        """Return the next mixture, and whether a component was re-seeded.
+    def begin(self, parameters: Parameters, regularisation: Tensor, notes: tuple[str, ...] = ()) -> RunState:
+        """Return the state of a run that starts from parameters."""
+        point, rung = self.evaluate(parameters, 0)
+        return RunState(point, regularisation, (point.objective,), rung, notes=notes)
 
-        Statistics too imprecise for the variances that come out of them are computed again, more precisely:
-        by the next kernel, and at last about the very means that came out.
+    def evaluate(self, parameters: Parameters, rung: int) -> tuple[Point, int]:
+        """Return parameters with their expectation, and the rung that it took."""
+        statistics, rung = self.expectation(parameters, rung)
+        return self._point(parameters, statistics), rung
+
+    def widened(self, state: RunState) -> RunState:
+        """Return the state at the same parameters by the next kernel, which serves from now on."""
+        point, rung = self.evaluate(state.parameters, state.rung + 1)
+        return replace(state, point=point, rung=rung)
+
+    def step(self, state: RunState, *, may_hold: bool) -> Step:
+        """Return the next state; may_hold allows to hold the covariances in a step that would fall.
+
+        `reg_covar` makes the M-step slightly more than the mode, so that a step can lower the objective where
+        variances are no larger than the regularisation. Such a step is taken again with the covariances held, which
+        climbs (Meng & Rubin 1993, Biometrika 80: a conditional M-step).
         """
-        recentred = False
-        while True:
-            lost = lost_components(statistics, self.priors)  # (K,)
-            fresh = self._not_yet_reseeded(lost)
-            mode = maximise(statistics, self.structure, self.priors)
-            if fresh.any():
-                mode = reseed(mode, fresh, mixture, expectation)
-            parameters, precise = finish(mode, statistics.centre, expectation.resolution)
-            gone = (lost | (mode.weights == 0)) & ~fresh
-            parameters = keep_previous(parameters, gone, mixture.parameters)
-            try:
-                candidate = Mixture.of(parameters, self.structure)
-            except CovarianceCollapse:
-                if recentred:
-                    raise
-                candidate = None
-            if candidate and (recentred or (precise and expectation.is_precise(candidate, statistics.centre))):
-                self._note(fresh)
-                return candidate, bool(fresh.any())
-            recentred = not expectation.can_refine
-            statistics = expectation.refine(mixture, mode.means)
+        propose = regularised(self.update, state.regularisation)
+        maximisation = Maximisation(self.expectation, self.update, propose)
+        found = maximisation(state.point.statistics, state.parameters, state.rung, state.reseeded)
+        alive, before = found.parameters.weights > 0, state.parameters.weights > 0
+        changed = bool(found.fresh) or bool((alive != before).any())
+        point, rung = self.evaluate(found.parameters, found.rung)
+        if may_hold and not changed and point.objective < state.point.objective - ROUNDING:
+            held = replace(found.parameters, covariances=state.parameters.covariances)
+            point, rung = self.evaluate(held, rung)
+            if point.objective < state.point.objective - ROUNDING:  # nothing but rounding is left to climb
+                point = state.point
+        following = replace(
+            state, point=point, rung=rung, reseeded=state.reseeded + found.fresh, notes=state.notes + found.notes
+        )
+        return Step(following, is_em=not changed)
 
-    def _not_yet_reseeded(self, lost: Tensor) -> Tensor:
-        """Return the lost components that were not re-seeded before in this run, (K,)."""
-        fresh = lost.clone()
-        fresh[list(self.reseeded)] = False
-        return fresh
-
-    def _note(self, fresh: Tensor) -> None:
-        components = fresh.nonzero().flatten().tolist()
-        if components:
-            self.reseeded.update(components)
-            self.notes.append(f"component(s) {components} lost all rows and were re-seeded on the worst-explained rows")
+    def _point(self, parameters: Parameters, statistics: Statistics) -> Point:
+        """Return the log-posterior (or classification log-posterior) per unit of weight with what it is that of."""
+        log_prior = self.update.log_prior(parameters)
+        return Point(parameters, statistics, float((statistics.objective + log_prior) / statistics.weight))

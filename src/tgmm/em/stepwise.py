@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tgmm.covariance import CovarianceStructure
-from tgmm.data.frame import Frame
-from tgmm.parameters import Parameters
-from tgmm.placement import moved
-from tgmm.statistics import Statistics
+from tgmm.covariance.moments import Moment
+from tgmm.em.expectation import Expectation
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.runtime.devices import moved
 
 DECAY = 0.6  # of the step size; between 1/2 and 1, so that steps sum to infinity and their squares do not
 
@@ -32,18 +33,16 @@ class Memory:
     n_batches: int
 
     @classmethod
-    def of(cls, statistics: Statistics, structure: CovarianceStructure) -> Memory:
+    def of(cls, statistics: Statistics) -> Memory:
         """Return the memory of one batch."""
-        if structure.pooled:  # some kernels sum for each component
-            statistics = replace(statistics, second=statistics.second.sum(0, keepdim=True))
         return cls(statistics, float(statistics.weight), 1)
 
     @classmethod
-    def of_parameters(cls, parameters: Parameters, structure: CovarianceStructure) -> Memory:
+    def of_parameters(cls, parameters: Parameters) -> Memory:
         """Return the memory of one batch of weight 1 whose maximum likelihood estimate the parameters are."""
-        weights, means = parameters.weights, parameters.means
-        second = structure.exponent(means.shape[1]) * structure.pack(parameters.covariances)
-        if not structure.pooled:
+        weights, means, covariances = parameters.weights, parameters.means, parameters.covariances
+        second = covariances.exponent(covariances.n_features) * covariances.packed
+        if not covariances.shared:
             second = weights[:, None] * second
         zero = torch.zeros_like(weights.sum())
         return cls(Statistics(weights, torch.zeros_like(means), second, zero, zero, weights.sum(), means), 1.0, 1)
@@ -52,13 +51,13 @@ class Memory:
         """Return the same memory of other batches: their weight that is remembered, all their weight, their number."""
         return Memory(self.statistics.scale(weight / float(self.statistics.weight)), seen, n_batches)
 
-    def and_batch(self, batch: Memory, structure: CovarianceStructure, step: float | None) -> Memory:
+    def and_batch(self, batch: Memory, moment: Moment, step: float | None) -> Memory:
         """Return the memory after one more batch, about the centre of its statistics."""
         seen, n_batches = self.seen + batch.seen, self.n_batches + 1
         share = step_size(self.n_batches, batch.seen * n_batches / seen, step)
         before = float(self.statistics.weight)
         weight = batch.seen + before * (1 if step is None else 1 - share)
-        past = recentred(self.statistics, batch.statistics.centre, structure).scale((1 - share) * weight / before)
+        past = self.statistics.about(batch.statistics.centre, moment).scale((1 - share) * weight / before)
         return Memory(past + batch.statistics.scale(share * weight / batch.seen), seen, n_batches)
 
 
@@ -72,36 +71,36 @@ def step_size(n_batches: int, relative_weight: float, step: float | None) -> flo
     return size * relative_weight / (size * relative_weight + 1 - size)
 
 
-def recentred(statistics: Statistics, centre: Tensor, structure: CovarianceStructure) -> Statistics:
-    """Return the statistics about another centre, (1, d) or (K, d).
+@dataclass(frozen=True)
+class Blended(Expectation):
+    """An E-step on a batch whose statistics are blended with those of all rows before.
 
-    A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
+    Parameters
+    ----------
+    memory : Memory or None
+        None before the first batch.
+    moment : Moment
+    step_size : float or None
     """
-    mass, moment = statistics.mass, structure.moment
-    mean = statistics.first / torch.where(mass > 0, mass, 1.0)[:, None]  # (K, d) about the old centre
-    moved = mean + statistics.centre - centre
-    gain = mass[:, None] * (moment.of(moved) - moment.of(mean))  # (K, q)
-    if structure.pooled:
-        gain = gain.sum(0, keepdim=True)
-    return replace(statistics, first=mass[:, None] * moved, second=statistics.second + gain, centre=centre)
 
+    memory: Memory | None
+    moment: Moment
+    step_size: float | None
 
-@dataclass
-class Blend:
-    """Turns the statistics of a batch into those of all rows so far, and remembers them."""
-
-    memory: Memory | None  # None before the first batch
-    structure: CovarianceStructure
-    step: float | None
-
-    def __post_init__(self) -> None:
-        self.after = self.memory
-
-    def __call__(self, statistics: Statistics) -> Statistics:
+    def __call__(self, parameters: Parameters, rung: int, centre: Tensor | None = None) -> tuple[Statistics, int]:
         """Return the blended statistics; those of one batch can come several times, ever more precise."""
-        batch = Memory.of(statistics, self.structure)
-        self.after = batch if self.memory is None else self.memory.and_batch(batch, self.structure, self.step)
-        return self.after.statistics
+        statistics, rung = super().__call__(parameters, rung, centre)
+        return self.after(Memory.of(statistics)).statistics, rung
+
+    def after(self, batch: Memory) -> Memory:
+        """Return what is remembered after a batch."""
+        return batch if self.memory is None else self.memory.and_batch(batch, self.moment, self.step_size)
+
+    def remembered(self, statistics: Statistics, weight: float) -> Memory:
+        """Return the memory that blended statistics are of, after a batch of this weight."""
+        if self.memory is None:
+            return Memory(statistics, weight, 1)
+        return Memory(statistics, self.memory.seen + weight, self.memory.n_batches + 1)
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,11 @@ class Continuation:
 
     @classmethod
     def of_parameters(
-        cls, parameters: Parameters, structure: CovarianceStructure, regularisation: Tensor, dtype: torch.dtype
+        cls, parameters: Parameters, regularisation: Tensor, dtype: torch.dtype, *, one_scale: bool
     ) -> Continuation:
         """Return what goes on from parameters and a regularisation in the user's units."""
-        frame = Frame.around(parameters, structure, dtype)
-        memory = Memory.of_parameters(frame.parameters_in(parameters, structure), structure)
+        frame = Frame.around(parameters, dtype, one_scale=one_scale)
+        memory = Memory.of_parameters(frame.parameters_in(parameters))
         return cls(memory, frame, frame.variances_in(regularisation))
 
     def to(self, device: torch.device) -> Continuation:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def soft(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
+def soft(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Overwrite joint (K, c), in bits, by the posterior probabilities; EM climbs the log-likelihood.
 
     A row infinitely far from every component gets probabilities 0, not NaN. Probabilities below the smallest normal
@@ -26,7 +26,7 @@ def soft(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
     return log_likelihood, log_likelihood
 
 
-def hard(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
+def hard(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Overwrite joint (K, c), in bits, by 1 for the most probable component; CEM climbs the classification likelihood.
 
     Of components that are equally probable it is the first.
@@ -35,7 +35,7 @@ def hard(joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """
     largest = joint.amax(0)  # (c,)
     ranks = _ranks_of_largest(joint, largest)
-    log_likelihood, _ = soft(joint, first)
+    log_likelihood, _ = soft(joint)
     torch.eq(ranks, ranks.amax(0), out=joint)
     return log_likelihood, largest * math.log(2)
 
@@ -54,18 +54,13 @@ def _ranks_of_largest(joint: Tensor, largest: Tensor) -> Tensor:
     return (joint == largest) * ranks[:, None]
 
 
-class Given:
-    """Responsibilities that the user gave, (n,) labels or (n, K)."""
-
-    def __init__(self, responsibilities: Tensor) -> None:
-        self.responsibilities = responsibilities
-
-    def __call__(self, joint: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """Overwrite joint (K, c) by the given responsibilities of its rows; there is no likelihood."""
-        part = self.responsibilities[first : first + joint.shape[1]].to(joint.device)
-        if part.ndim == 1:
-            joint.zero_().scatter_(0, part[None], 1)
-        else:
-            joint.copy_(part.T)
-        nothing = joint.new_zeros(joint.shape[1])
-        return nothing, nothing
+def given(joint: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Overwrite joint (K, c) by what is known of its rows, labels (c,) or responsibilities (c, K): no likelihood."""
+    assert known is not None, "responsibilities travel with the rows"
+    known = known.to(joint.device)
+    if known.ndim == 1:
+        joint.zero_().scatter_(0, known[None], 1)
+    else:
+        joint.copy_(known.T)
+    nothing = joint.new_zeros(joint.shape[1])
+    return nothing, nothing

@@ -5,31 +5,45 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tgmm.covariance import CovarianceStructure
-from tgmm.data.batches import Batches
-from tgmm.data.frame import Frame
-from tgmm.mixture import Mixture
-from tgmm.statistics import Statistics
+from tgmm.covariance.moments import Moment
+from tgmm.data.chunk import Accumulator
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
 
-# Overwrites joint log-densities (K, c), in bits, of consecutive rows, the first of this index, by responsibilities
+# Overwrites joint log-densities (K, c), in bits, of rows of which so much is known, by responsibilities
 # and returns the rows' log-densities and what EM climbs, (c,) each, in nats.
-Assignment = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-
+Assignment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 BITS = 1 / math.log(2)  # in a nat
 
 
+class Buffer:
+    """Memory for the numbers of one chunk after another."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._memory = torch.empty(0, dtype=dtype, device=device)
+
+    def take(self, n_rows: int, n_columns: int) -> Tensor:
+        """Return (n_rows, n_columns) numbers, whatever they are; those of the last call are given up."""
+        size = n_rows * n_columns
+        if self._memory.shape[0] < size:
+            self._memory = self._memory.new_empty(size)
+        return self._memory[:size].view(n_rows, n_columns)
+
+
 class Kernel(ABC):
-    """One pass over rows under a given mixture, inside a frame.
+    """One pass over rows under given parameters, inside a frame.
 
     Parameters
     ----------
-    structure : CovarianceStructure
-        Whose moments the statistics hold; the mixture of a pass may have another structure.
+    moment : Moment
+        Which sums the statistics hold; the parameters of a pass may have covariances of another form.
     frame : Frame
     n_components : int
     dtype : torch.dtype
@@ -38,39 +52,42 @@ class Kernel(ABC):
 
     Attributes
     ----------
-    rows : int
+    n_rows : int
         How many rows it works on at a time.
     """
 
-    rows: int
+    n_rows: int
 
     def __init__(
-        self,
-        structure: CovarianceStructure,
-        frame: Frame,
-        n_components: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.structure, self.frame, self.n_components = structure, frame, n_components
+        self.moment, self.frame, self.n_components = moment, frame, n_components
         self.dtype, self.device = dtype, device
         self.n_features = frame.shift.shape[0]
-        self.n_moments = structure.moment.size(self.n_features)
+        self.n_moments = moment.size(self.n_features)
         self.shift = frame.shift.to(dtype).to(device)[:, None]  # (d, 1)
         self.inverse_scale = (1 / frame.scale).to(dtype).to(device)[:, None]  # (d, 1)
 
     @abstractmethod
-    def expectation(
-        self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
-    ) -> Statistics:
-        """Return the statistics of all rows, about the origin or where the kernel can about centre (K, d)."""
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics of rows, about the origin or where the kernel can about centre (K, d)."""
 
     @abstractmethod
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k(row)) in the frame as a sum: (K, c), and what all components share, (c,).
+    def operands(self, parameters: Parameters) -> Any:
+        """Return what `log_joint` needs of parameters: computed once, it serves any number of rows."""
+
+    @abstractmethod
+    def log_joint(self, rows: Tensor, operands: Any, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
+        """Return log2(weight_k p_k(row)) in the frame, (K, c), and what all components have in common on top, (c,).
 
         In bits because powers of 2 are several times cheaper than powers of e.
         """
+
+    def buffer(self) -> Buffer:
+        """Return memory for the rows of one caller."""
+        return Buffer(self.dtype, self.device)
 
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""

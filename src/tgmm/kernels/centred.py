@@ -6,16 +6,26 @@ other kernels are tested against, and what they fall back to.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Batches, chunks
+from tgmm.covariance import Factor
+from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
-from tgmm.kernels.base import BITS, Assignment, Kernel
-from tgmm.mixture import Mixture
-from tgmm.placement import transferred
-from tgmm.precision import float64_device, widen
-from tgmm.statistics import Statistics
+from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.runtime.devices import float64_device, transferred, widen
+
+
+class Operands(NamedTuple):
+    """What joint log-densities are made from."""
+
+    means: Tensor  # (K, d)
+    constants: Tensor  # (K,)
+    factors: list[Factor]  # one a component, in float64
 
 
 class Centred(Kernel):
@@ -24,58 +34,77 @@ class Centred(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         n_columns = 4 * self.n_features + 2 * self.n_components
-        self.rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
+        self.n_rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
 
-    def expectation(
-        self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
-    ) -> Statistics:
-        """Return the statistics about centre (K, d), or about the mixture's means."""
-        if centre is None:
-            centre = mixture.parameters.means
-        mixture = mixture.to(float64_device(self.device))
-        centres = centre.to(self.dtype).to(self.device)  # (K, d)
-        mass = torch.zeros(self.n_components, dtype=torch.float64, device=float64_device(self.device))
-        first = mass.new_zeros(self.n_components, self.n_features)
-        second = mass.new_zeros(self.n_components, self.n_moments)
-        log_likelihood, objective, weight = mass.new_zeros(()), mass.new_zeros(()), mass.new_zeros(())
-        for rows, weights, index in chunks(batches, self.rows):
-            z = self._standardised(rows)  # (c, d)
-            joint = self._log_joint(z, mixture)
-            row_likelihood, row_objective = assignment(joint, index)
-            row_weights = z.new_ones(z.shape[0]) if weights is None else weights.to(self.device, self.dtype)
-            joint.mul_(row_weights)
-            for k in range(self.n_components):
-                deviations = z - centres[k]  # (c, d)
-                mass[k] += widen(joint[k].sum())
-                first[k] += widen(joint[k] @ deviations)
-                second[k] += widen(self.structure.moment.weighted_sum(deviations, joint[k]))
-            log_likelihood += widen(row_weights) @ widen(row_likelihood)
-            objective += widen(row_weights) @ widen(row_objective)
-            weight += widen(row_weights).sum()
-        sums = transferred(
-            self.frame.shift.device, mass, first, second, log_likelihood, objective, weight, widen(centres)
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics about centre (K, d), or about the means."""
+        return CentredSums(self, parameters, assignment, parameters.means if centre is None else centre)
+
+    def operands(self, parameters: Parameters) -> Operands:
+        """Return means, constants and factors of the components."""
+        factor = parameters.covariances.factor.to(float64_device(self.device))
+        shared = parameters.covariances.shared
+        return Operands(
+            parameters.means.to(self.dtype).to(self.device),
+            parameters.log_constants.to(self.dtype).to(self.device),
+            [factor if shared else factor.take(slice(k, k + 1)) for k in range(self.n_components)],
         )
-        mass, first, second, log_likelihood, objective, weight, centres = sums
-        shift = weight * self.frame.log_volume
-        return Statistics(mass, first, second, log_likelihood - shift, objective - shift, weight, centres)
 
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities, one component at a time; nothing is split off."""
-        mixture = mixture.to(float64_device(self.device))
-        joint = self._log_joint(self._standardised(rows), mixture)
-        return joint, joint.new_zeros(joint.shape[1])
+        return self.joint(self.standardised(rows), operands), None
 
-    def _standardised(self, rows: Tensor) -> Tensor:
+    def standardised(self, rows: Tensor) -> Tensor:
+        """Return rows in the frame, (c, d)."""
         z = torch.empty(self.n_features, rows.shape[0], dtype=self.dtype, device=self.device)
         return self.standardise(rows, z).T.contiguous()
 
-    def _log_joint(self, z: Tensor, mixture: Mixture) -> Tensor:
-        """Return log2(weight_k p_k(z)), (K, c)."""
-        means = mixture.parameters.means.to(self.dtype).to(self.device)
-        constants = mixture.log_constants.to(self.dtype).to(self.device)
+    def joint(self, z: Tensor, operands: Operands) -> Tensor:
+        """Return log2(weight_k p_k(z)) of rows in the frame, (K, c)."""
         joint = z.new_empty(self.n_components, z.shape[0])
-        for k in range(self.n_components):
-            factor = mixture.factor.select(0 if mixture.structure.pooled else k)
-            white = factor.whiten((z - means[k])[None].to(factor.log_det.device, factor.log_det.dtype))[0]
-            joint[k] = constants[k] - 0.5 * white.square().sum(-1).to(self.device, self.dtype)
+        for k, factor in enumerate(operands.factors):
+            deviations = (z - operands.means[k])[None].to(factor.log_det.device, factor.log_det.dtype)  # (1, c, d)
+            joint[k] = operands.constants[k] - 0.5 * factor.distances(deviations)[0].to(self.device, self.dtype)
         return joint.mul_(BITS)
+
+
+class CentredSums(Accumulator[Statistics]):
+    """Gathers statistics about centres (K, d)."""
+
+    def __init__(self, kernel: Centred, parameters: Parameters, assignment: Assignment, centre: Tensor) -> None:
+        self.kernel, self.assignment = kernel, assignment
+        self.n_rows = kernel.n_rows
+        self.operands = kernel.operands(parameters)
+        self.centres = centre.to(kernel.dtype).to(kernel.device)  # (K, d)
+        where = float64_device(kernel.device)
+        self.mass = torch.zeros(kernel.n_components, dtype=torch.float64, device=where)
+        self.first = self.mass.new_zeros(kernel.n_components, kernel.n_features)
+        self.second = self.mass.new_zeros(kernel.n_components, kernel.n_moments)
+        self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the sums of a chunk."""
+        kernel = self.kernel
+        z = kernel.standardised(chunk.rows)  # (c, d)
+        joint = kernel.joint(z, self.operands)
+        likelihood, objective = self.assignment(joint, chunk.known)
+        weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
+        joint.mul_(weights)
+        for k in range(kernel.n_components):
+            deviations = z - self.centres[k]  # (c, d)
+            self.mass[k] += widen(joint[k].sum())
+            self.first[k] += widen(joint[k] @ deviations)
+            self.second[k] += widen(kernel.moment.weighted_sum(deviations, joint[k]))
+        self.totals[0] += widen(weights) @ widen(likelihood)
+        self.totals[1] += widen(weights) @ widen(objective)
+        self.totals[2] += widen(weights).sum()
+
+    def result(self) -> Statistics:
+        """Return the statistics."""
+        second = self.kernel.moment.pooled(self.second)
+        mass, first, second, totals, centres = transferred(
+            self.kernel.frame.shift.device, self.mass, self.first, second, self.totals, widen(self.centres)
+        )
+        return Statistics(mass, first, second, totals[0], totals[1], totals[2], centres)

@@ -1,25 +1,32 @@
-"""Which kernels serve a fit, fastest first."""
+"""Which kernels serve a fit, fastest first; and the conditioning guard that tells when the next must take over."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
+from torch import Tensor
 
-from tgmm.covariance import CovarianceStructure
-from tgmm.data.frame import Frame
+from tgmm.covariance.moments import Moment
 from tgmm.kernels.base import Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.products import Products
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
 
 FEATURES = 64  # from which on moments can outweigh
 # Features a component, and features whatever the components, from which on they do.
 FEATURES_PER_COMPONENT = {torch.float32: 64, torch.float64: 16}
 MANY_FEATURES = {torch.float32: 384, torch.float64: 256}
+# Rounding relative to the variances above which statistics are not to be used, by float type.
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
+# Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
+NEARLY_CENTRED = 4.0
 
 
 def kernels_for(
-    structure: CovarianceStructure, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
+    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
 ) -> list[Kernel]:
     """Return kernels in the order of falling speed and rising precision.
 
@@ -31,23 +38,29 @@ def kernels_for(
     with_products = [
         float_type
         for float_type in dict.fromkeys((dtype, widest))
-        if device.type != "cpu" or not moments_outweigh(structure, frame.shift.shape[0], n_components, float_type)
+        if device.type != "cpu" or not moments_outweigh(moment, frame.shift.shape[0], n_components, float_type)
     ]
     return [
-        *(products_for(each, device)(structure, frame, n_components, each, device) for each in with_products),
-        Centred(structure, frame, n_components, widest, device),
+        *(products_for(each, device)(moment, frame, n_components, each, device) for each in with_products),
+        centred_for(moment, frame, n_components, device),
     ]
 
 
-def moments_outweigh(structure: CovarianceStructure, n_features: int, n_components: int, dtype: torch.dtype) -> bool:
+def centred_for(moment: Moment, frame: Frame, n_components: int, device: torch.device) -> Kernel:
+    """Return the most precise kernel, in the widest float type that the device has."""
+    widest = torch.float32 if device.type == "mps" else torch.float64
+    return Centred(moment, frame, n_components, widest, device)
+
+
+def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: torch.dtype) -> bool:
     """Whether the moments of a row, q numbers, are too many for what K components do with them.
 
     A moment costs a write and two reads, and 2 operations a component in each product; the centred form, always in
     float64, does twice the operations on rows alone. Measured from 1 to 64 components and 64 to 384 features: the
     memory weighs more from some ratio of features to components on, and for any K where even few rows of moments leave
-    the caches. Pooled structures leave their moments out.
+    the caches. Shared moments are left out of the products.
     """
-    if structure.pooled or structure.moment.size(n_features) <= n_features or n_features < FEATURES:
+    if moment.shared or moment.size(n_features) <= n_features or n_features < FEATURES:
         return False
     return n_features > MANY_FEATURES[dtype] or n_features >= FEATURES_PER_COMPONENT[dtype] * n_components
 
@@ -66,3 +79,31 @@ def has_fused_kernels(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.cuda is None or find_spec("triton") is None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def resolution(kernel: Kernel) -> float:
+    """Return the smallest share of a second moment that the kernel's sums give precisely as a variance."""
+    return torch.finfo(kernel.dtype).eps / TOLERANCE[kernel.dtype]
+
+
+def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, widest: torch.dtype) -> bool:
+    """Whether the kernel's sums about centre (K, d), or the origin, give the variances of parameters precisely.
+
+    In the widest float type, sums that no other centre would improve are as precise as can be.
+    """
+    if parameters.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
+        return False  # squares underflow
+    if centre is None or centre.shape[0] == 1:
+        amplification = parameters.amplification_about_origin
+    else:
+        amplification = float(parameters.amplification(centre).amax())
+    if resolution(kernel) * amplification <= 1:
+        return True
+    best = float(parameters.amplification(parameters.means).amax())
+    return kernel.dtype == widest and amplification <= NEARLY_CENTRED * best
+
+
+def first_precise(kernels: Sequence[Kernel], parameters: Parameters) -> int:
+    """Return the index of the first kernel whose joint log-densities are precise; the last always serves."""
+    last = len(kernels) - 1
+    return next((i for i in range(last) if is_precise(kernels[i], parameters, None, kernels[last].dtype)), last)

@@ -36,13 +36,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tgmm.data.batches import Batches, chunks
+from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking, fused_device
 from tgmm.kernels.assignment import soft
-from tgmm.kernels.base import Assignment, Kernel
+from tgmm.kernels.base import Assignment, Buffer, Kernel
 from tgmm.kernels.products import Products, weighted_total
-from tgmm.mixture import Mixture
-from tgmm.statistics import Statistics
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
 
 # Tiles as large as the registers hold, or nearly, by the compiler's report for compute capability 9.0.
 SUMS = 128 * 64  # of a tile whose joint log-densities are made beside them
@@ -103,50 +103,46 @@ class Partials(NamedTuple):
 class Fused(Kernel):
     """Products in fused kernels, in float32, of soft assignments; by `Products` where those do not apply.
 
-    They do not for other assignments, for mixtures of another structure than the one whose sums are wanted (starts),
-    and for the first pass of a pooled structure, in which its second moments are summed.
+    They do not for other assignments, for covariances of another form than the one whose moments are wanted (starts),
+    and for the first pass where moments are shared, in which they are summed.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.products = Products(*args, **kwargs)
         columns = torch.stack([torch.full((self.n_features,), -1), torch.arange(self.n_features)])
-        pairs = self.structure.moment.pairs(self.n_features)
-        self.with_norm = pairs is None and not self.structure.pooled
-        if pairs is not None and not self.structure.pooled:
+        pairs = self.moment.pairs(self.n_features)
+        self.with_norm = pairs is None and not self.moment.shared
+        if pairs is not None and not self.moment.shared:
             columns = torch.cat([columns, pairs], 1)  # (2, F)
         self.n_columns = columns.shape[1]
         self.tiles = Tiles.of(self.n_components, self.n_columns)
         padding = -self.n_columns % self.tiles.features
         self.columns = torch.nn.functional.pad(columns, (0, padding), value=-1).to(self.device, torch.int32)
         n_stored = self.n_components if self.tiles.stored else 1
-        self.rows = chunking.rows_per_chunk(self.n_features + n_stored, self.dtype.itemsize, self.device)
+        self.n_rows = chunking.rows_per_chunk(self.n_features + n_stored, self.dtype.itemsize, self.device)
 
-    def expectation(
-        self, batches: Batches, mixture: Mixture, assignment: Assignment, centre: Tensor | None = None
-    ) -> Statistics:
-        """Return the statistics about the frame's origin; centre is not used."""
-        if not self._serves(mixture, assignment):
-            return self.products.expectation(batches, mixture, assignment, centre)
-        operands, partials = self._operands(mixture), self._partials()
-        totals = partials.masses.new_zeros(2)  # log-likelihood, weight
-        for rows, weights, _ in chunks(batches, self.rows):
-            rows = rows.to(self.device).contiguous()
-            weights = None if weights is None else weights.to(self.device)
-            likelihood = self._add(rows, weights, operands, partials)
-            totals[0] += weighted_total(likelihood, weights)
-            totals[1] += rows.shape[0] if weights is None else weights.double().sum()
-        return self.products.statistics(self._sums(partials), torch.stack([totals[0], *totals]), mixture)
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics about the frame's origin; centre is not used."""
+        if not self._serves(parameters, assignment):
+            return self.products.gather(parameters, assignment, centre)
+        return FusedSums(self, parameters)
 
-    def log_joint(self, rows: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    def operands(self, parameters: Parameters) -> Any:
+        """Return what plain products need."""
+        return self.products.operands(parameters)
+
+    def log_joint(self, rows: Tensor, operands: Any, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities by plain products."""
-        return self.products.log_joint(rows, mixture)
+        return self.products.log_joint(rows, operands, buffer)
 
-    def _serves(self, mixture: Mixture, assignment: Assignment) -> bool:
-        is_first = self.structure.pooled and self.products.pooled_second is None
-        return assignment is soft and mixture.structure is self.structure and not is_first
+    def _serves(self, parameters: Parameters, assignment: Assignment) -> bool:
+        is_first = self.moment.shared and self.products.pooled_second is None
+        return assignment is soft and parameters.covariances.own_moment == self.moment and not is_first
 
-    def _add(self, rows: Tensor, weights: Tensor | None, operands: Operands, partials: Partials) -> Tensor:
+    def add(self, rows: Tensor, weights: Tensor | None, operands: Operands, partials: Partials) -> Tensor:
         """Add the sums of rows (c, d) to partials, and return their log-densities, (c,)."""
         n_rows, tiles = rows.shape[0], self.tiles
         n_slices, n_components, n_columns = partials.sums.shape
@@ -189,8 +185,9 @@ class Fused(Kernel):
         )
         return log_sums.mul_(math.log(2))
 
-    def _operands(self, mixture: Mixture) -> Operands:
-        eta = self.products.bits(mixture.natural.eta)  # (K, 1 + F [+ 1])
+    def padded(self, parameters: Parameters) -> Operands:
+        """Return natural parameters of whole tiles."""
+        eta = self.products.bits(parameters.natural)  # (K, 1 + F [+ 1])
         n_components = _padded(self.n_components, self.tiles.components)
         constants = eta.new_full((n_components,), -torch.inf)
         constants[: self.n_components] = eta[:, 0]
@@ -201,7 +198,7 @@ class Fused(Kernel):
             norms[: self.n_components] = eta[:, -1]
         return Operands(coefficients, constants, norms)
 
-    def _partials(self) -> Partials:
+    def partials(self) -> Partials:
         """Return zeros for as many slices as keep all multiprocessors busy."""
         n_components, n_columns = _padded(self.n_components, self.tiles.components), self.columns.shape[1]
         n_tiles = n_columns // self.tiles.features
@@ -211,12 +208,35 @@ class Fused(Kernel):
         norms = masses.new_zeros(n_slices, n_tiles, n_components)
         return Partials(masses, norms, masses.new_zeros(n_slices, n_components, n_columns))
 
-    def _sums(self, partials: Partials) -> Tensor:
+    def sums(self, partials: Partials) -> Tensor:
         """Return the sums over slices, (K, 1 + F [+ 1])."""
         parts = [partials.masses.sum(0)[:, None], partials.sums.sum(0)[:, : self.n_columns]]
         if self.with_norm:
             parts.append(partials.norms.sum((0, 1))[:, None])
         return torch.cat(parts, 1)[: self.n_components]
+
+
+class FusedSums(Accumulator[Statistics]):
+    """Gathers statistics by fused kernels."""
+
+    def __init__(self, kernel: Fused, parameters: Parameters) -> None:
+        self.kernel, self.parameters = kernel, parameters
+        self.n_rows = kernel.n_rows
+        self.operands, self.partials = kernel.padded(parameters), kernel.partials()
+        self.totals = self.partials.masses.new_zeros(2)  # log-likelihood, weight
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the sums of a chunk."""
+        rows = chunk.rows.to(self.kernel.device).contiguous()
+        weights = None if chunk.weights is None else chunk.weights.to(self.kernel.device)
+        likelihood = self.kernel.add(rows, weights, self.operands, self.partials)
+        self.totals[0] += weighted_total(likelihood, weights)
+        self.totals[1] += rows.shape[0] if weights is None else weights.double().sum()
+
+    def result(self) -> Statistics:
+        """Return the statistics."""
+        totals = torch.stack([self.totals[0], *self.totals])
+        return self.kernel.products.statistics(self.kernel.sums(self.partials), totals, self.parameters)
 
 
 def _launch(kernel: Any, grid: tuple[int, ...], rows: Tensor, *arguments: Any, **constants: Any) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tgmm.estimators.base import MixtureEstimator
+from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
+from tgmm.plotting.style import Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tgmm.gaussian_mixture import GaussianMixture
     from tgmm.selection import Cell, Selection
 
 DECISIVE = 10  # a difference that counts as very strong (Kass & Raftery 1995, JASA 90)
@@ -88,7 +90,7 @@ def _draw_curve(ax: Axes, cells: list[Cell], criterion: str, base: float, i: int
     ax.scatter(counts, values, c=faces, label=cells[0].covariance_type, **points)
 
 
-def plot_history(model: GaussianMixture, *, ax: Axes | None = None) -> Axes:
+def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
     """Draw the average objective after each iteration of the fit.
 
     Parameters
@@ -115,7 +117,6 @@ def plot_history(model: GaussianMixture, *, ax: Axes | None = None) -> Axes:
     """
     from matplotlib.ticker import MaxNLocator
 
-    style.n_features(model)
     history = np.asarray(model.objective_history_)
     if not history.size:
         raise ValueError("The model has no history: its parameters were given, not fitted.")
@@ -136,12 +137,12 @@ def plot_history(model: GaussianMixture, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_responsibilities(model: GaussianMixture, row: Any, *, ax: Axes | None = None) -> Axes:
+def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> Axes:
     """Draw the posterior probabilities of the components for one row.
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : GaussianMixture or Mixture
         Fitted.
     row : array-like or Tensor of shape (d,) or (1, d)
     ax : matplotlib Axes, optional
@@ -159,13 +160,12 @@ def plot_responsibilities(model: GaussianMixture, row: Any, *, ax: Axes | None =
     >>> [round(float(bar.get_width()), 3) for bar in plot_responsibilities(gmm, [2.0]).patches]
     [0.5, 0.5]
     """
-    style.n_features(model)
     if np.ndim(row) == 1:
         row = torch.as_tensor(np.asarray(row, dtype=np.float64))[None]
     probabilities = style.probabilities_of(model, row)
     if len(probabilities) != 1:
         raise ValueError(f"row must be one row; got {len(probabilities)}.")
-    weights = model.weights_.cpu().numpy()
+    weights = as_mixture(model, "model").weights.cpu().numpy()
     ax = style.axes_or_new(ax, height=1.2 + 0.35 * len(weights))
     names = [style.component_name(weights, k) for k in range(len(weights))]
     bars = ax.barh(names, probabilities[0], color=[style.colour(k) for k in range(len(weights))])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tgmm.plotting.grid import plot_pairs
 from tgmm.plotting.one_feature import plot_histogram
+from tgmm.plotting.style import Model, n_features
 from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
-
-if TYPE_CHECKING:
-    from tgmm.gaussian_mixture import GaussianMixture
 
 KINDS: dict[str, Callable[..., Any]] = {
     "components": plot_components,
@@ -28,7 +26,7 @@ class MixtureDisplay:
 
     Parameters
     ----------
-    estimator : GaussianMixture
+    estimator : GaussianMixture or Mixture
         Fitted.
     X : array-like or Tensor of shape (n, d), or None
         Rows to draw.
@@ -50,20 +48,20 @@ class MixtureDisplay:
     'feature 0'
     """
 
-    def __init__(self, estimator: GaussianMixture, X: Any, *, kind: str) -> None:
+    def __init__(self, estimator: Model, X: Any, *, kind: str) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {kind!r}.")
         self.estimator, self.X, self.kind = estimator, X, kind
 
     @classmethod
     def from_estimator(
-        cls, estimator: GaussianMixture, X: Any = None, *, kind: str | None = None, ax: Any = None, **settings: Any
+        cls, estimator: Model, X: Any = None, *, kind: str | None = None, ax: Any = None, **settings: Any
     ) -> MixtureDisplay:
         """Draw a fitted mixture, and rows where they are given.
 
         Parameters
         ----------
-        estimator : GaussianMixture
+        estimator : GaussianMixture or Mixture
         X : array-like or Tensor of shape (n, d), optional
         kind : str, optional
             None: "histogram" for one feature, else "components".
@@ -76,7 +74,7 @@ class MixtureDisplay:
         MixtureDisplay
         """
         if kind is None:
-            kind = "histogram" if estimator.means_.shape[1] == 1 else "components"
+            kind = "histogram" if n_features(estimator) == 1 else "components"
         return cls(estimator, X, kind=kind).plot(ax=ax, **settings)
 
     def plot(self, *, ax: Any = None, **settings: Any) -> MixtureDisplay:

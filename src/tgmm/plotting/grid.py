@@ -8,25 +8,24 @@ import numpy as np
 
 from tgmm.plotting import style
 from tgmm.plotting.one_feature import draw_histogram
+from tgmm.plotting.style import Model
 from tgmm.plotting.two_features import LEVELS, draw_components, draw_density
 from tgmm.plotting.view import View, feature_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tgmm.gaussian_mixture import GaussianMixture
-
 MOST_FEATURES = 12
 
 
 def plot_pairs(
-    model: GaussianMixture, X: Any = None, *, features: Sequence[int | str] | None = None, ax: Any = None
+    model: Model, X: Any = None, *, features: Sequence[int | str] | None = None, ax: Any = None
 ) -> np.ndarray:
     """Draw every pair of features: components and rows below the diagonal, density above, single features on it.
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : GaussianMixture or Mixture
         Fitted.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw, in the colour of their most probable component.

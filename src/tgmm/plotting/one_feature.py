@@ -8,22 +8,21 @@ import numpy as np
 from scipy.stats import norm
 
 from tgmm.plotting import style
+from tgmm.plotting.style import Model
 from tgmm.plotting.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tgmm.gaussian_mixture import GaussianMixture
-
 POINTS_PER_COMPONENT = 101
 
 
-def plot_histogram(model: GaussianMixture, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
+def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
     """Draw the density of one feature: a histogram of the rows, the weighted components, and their sum.
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : GaussianMixture or Mixture
         Fitted.
     X : array-like or Tensor of shape (n, d), optional
         Rows for the histogram, whose area is 1.

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
-from tgmm.validation import check_rows
+from tgmm.data.validation import check_rows
+from tgmm.estimators.base import MixtureEstimator
+from tgmm.mixture.base import as_mixture
+from tgmm.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tgmm.gaussian_mixture import GaussianMixture
+Model = Mixture | MixtureEstimator  # whose pictures can be drawn
 
 # Okabe & Ito 2008 (jfly.uni-koeln.de/color), without the yellow that white paper swallows and the black of the sums.
 # Six colours and seven markers make 42 pairs, so that components are told apart without colours, too.
@@ -66,29 +68,29 @@ def component_name(weights: np.ndarray, k: int) -> str:
     return f"component {k} ({weights[k]:.0%})" if weights[k] >= 0.095 else f"component {k} ({weights[k]:.1%})"
 
 
-def feature_names(model: GaussianMixture) -> list[str]:
+def feature_names(model: Model) -> list[str]:
     """Return the names of the features of the fit, or their numbers."""
-    names = getattr(model, "feature_names_in_", None)
+    names = as_mixture(model, "model").feature_names
     return [f"feature {j}" for j in range(n_features(model))] if names is None else [str(name) for name in names]
 
 
-def n_features(model: GaussianMixture) -> int:
+def n_features(model: Model) -> int:
     """Return d of a fitted model."""
-    check_is_fitted(model)
-    return model.means_.shape[1]
+    return as_mixture(model, "model").n_features
 
 
-def rows_of(model: GaussianMixture, X: Any) -> np.ndarray:
+def rows_of(model: Model, X: Any) -> np.ndarray:
     """Return checked rows as a float64 array (n, d)."""
-    return check_rows(model, X, reset=False).tensor.cpu().double().numpy()
+    rows, _ = check_rows(X, as_mixture(model, "model").columns)
+    return rows.tensor.cpu().double().numpy()
 
 
-def probabilities_of(model: GaussianMixture, X: Any) -> np.ndarray:
+def probabilities_of(model: Model, X: Any) -> np.ndarray:
     """Return the posterior probabilities of the components as an array (n, K)."""
     return torch.as_tensor(model.predict_proba(X)).cpu().numpy()
 
 
-def labels_of(model: GaussianMixture, X: Any) -> np.ndarray:
+def labels_of(model: Model, X: Any) -> np.ndarray:
     """Return the most probable components as an array (n,)."""
     return torch.as_tensor(model.predict(X)).cpu().numpy()
 

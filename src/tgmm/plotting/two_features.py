@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tgmm.plotting import style
+from tgmm.plotting.style import Model
 from tgmm.plotting.view import Regions, View, ellipse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-
-    from tgmm.gaussian_mixture import GaussianMixture
 
 LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses hold
 REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours hold
@@ -23,7 +22,7 @@ SMALLEST, LARGEST = 6.0, 150.0  # areas of points of no and of the greatest unce
 
 
 def plot_components(
-    model: GaussianMixture,
+    model: Model,
     X: Any = None,
     *,
     features: Sequence[int | str] | None = None,
@@ -34,7 +33,7 @@ def plot_components(
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : GaussianMixture or Mixture
         Fitted, in two dimensions or more.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
@@ -74,7 +73,7 @@ def plot_components(
 
 
 def plot_uncertainty(
-    model: GaussianMixture, X: Any, *, features: Sequence[int | str] | None = None, ax: Axes | None = None
+    model: Model, X: Any, *, features: Sequence[int | str] | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw rows in the colour of their most probable component, the larger the less certain it is.
 
@@ -124,7 +123,7 @@ def plot_uncertainty(
 
 
 def plot_density(
-    model: GaussianMixture,
+    model: Model,
     X: Any = None,
     *,
     features: Sequence[int | str] | None = None,
@@ -212,7 +211,7 @@ def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> An
     return shades
 
 
-def _plane(model: GaussianMixture, features: Sequence[int | str] | None) -> View:
+def _plane(model: Model, features: Sequence[int | str] | None) -> View:
     """Return a view of two dimensions, or raise a ValueError."""
     view = View.of(model, features)
     if len(view.names) != 2:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import eigh
 
+from tgmm.mixture.base import as_mixture
+from tgmm.mixture.mixture import Mixture
 from tgmm.plotting import style
+from tgmm.plotting.style import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tgmm.gaussian_mixture import GaussianMixture
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class View:
     covariances: np.ndarray
 
     @classmethod
-    def of(cls, model: GaussianMixture, features: Sequence[int | str] | None) -> View:
+    def of(cls, model: Model, features: Sequence[int | str] | None) -> View:
         """Return the view of some features, or, where None, of two features or the first two discriminants."""
         if features is None and style.n_features(model) > 2:
             return cls._along(model, discriminants(model), ("discriminant 0", "discriminant 1"))
@@ -47,34 +48,32 @@ class View:
         return cls._along(model, np.eye(len(names))[:, chosen], tuple(names[j] for j in chosen))
 
     @classmethod
-    def _along(cls, model: GaussianMixture, directions: np.ndarray, names: tuple[str, ...]) -> View:
+    def _along(cls, model: Model, directions: np.ndarray, names: tuple[str, ...]) -> View:
         weights, means, covariances = dense_parameters(model)
         return cls(directions, names, weights, means @ directions, directions.T @ covariances @ directions)
 
-    def rows(self, model: GaussianMixture, X: Any) -> np.ndarray:
+    def rows(self, model: Model, X: Any) -> np.ndarray:
         """Return the coordinates of rows, (n, m)."""
         return style.rows_of(model, X) @ self.directions
 
-    def mixture(self) -> GaussianMixture:
+    def mixture(self) -> Mixture:
         """Return the view as a mixture of its own."""
-        from tgmm.gaussian_mixture import GaussianMixture
-
-        return GaussianMixture.from_parameters(self.weights, self.means, self.covariances, "full")
+        return Mixture(self.weights, self.means, self.covariances)
 
     def deviations(self) -> np.ndarray:
         """Return the standard deviations of the components, (K, m)."""
         return np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))
 
 
-def dense_parameters(model: GaussianMixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def dense_parameters(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return weights (K,), means (K, d) and covariance matrices (K, d, d) of any structure, in float64."""
-    parameters, d = model._parameters, style.n_features(model)
-    covariances = model._structure.dense(parameters.covariances, d).expand(parameters.weights.shape[0], d, d)
+    parameters = as_mixture(model, "model").parameters
+    covariances = parameters.covariances.dense.expand(parameters.n_components, -1, -1)
     weights, means, covariances = (t.cpu().numpy() for t in (parameters.weights, parameters.means, covariances))
     return weights, means, covariances
 
 
-def discriminants(model: GaussianMixture) -> np.ndarray:
+def discriminants(model: Model) -> np.ndarray:
     """Return the two directions (d, 2) that separate the components best.
 
     The largest ratios of the variance between the components' means to the pooled variance within, in which directions
@@ -89,7 +88,7 @@ def discriminants(model: GaussianMixture) -> np.ndarray:
     return directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])
 
 
-def feature_indices(model: GaussianMixture, features: Sequence[int | str]) -> list[int]:
+def feature_indices(model: Model, features: Sequence[int | str]) -> list[int]:
     """Return the numbers of features given by number or name, or raise a ValueError that lists them."""
     names = style.feature_names(model)
     indices = []
@@ -121,7 +120,7 @@ class Regions:
     Source: Hyndman 1996, The American Statistician 50.
     """
 
-    def __init__(self, mixture: GaussianMixture) -> None:
+    def __init__(self, mixture: Model) -> None:
         self.mixture = mixture
         draws = mixture.sample(20_000, random_state=0)[0].numpy()
         densities = mixture.score_samples(draws)

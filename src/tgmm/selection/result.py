@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tgmm.gaussian_mixture import GaussianMixture
+from tgmm.estimators.gaussian_mixture import GaussianMixture
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numbers
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm import settings as checks
-from tgmm.covariance import STRUCTURES, CovarianceCollapse, structure_named
-from tgmm.evaluation import n_parameters
-from tgmm.gaussian_mixture import GaussianMixture
-from tgmm.progress import progress_bar
-from tgmm.random_state import RandomState, as_generator
-from tgmm.selection.fitter import Fitter, Fold, folds_of
+from tgmm.covariance import COMMON, CovarianceCollapse, structure_named
+from tgmm.em.solution import Solution
+from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.mixture.evaluation import Criteria, criteria_of_chunks
+from tgmm.runtime.checks import check_integer
+from tgmm.runtime.devices import standalone
+from tgmm.runtime.generators import RandomState, as_generator
+from tgmm.runtime.progress import progress_bar
+from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
 
+@standalone()
 def select(
     X: Any,
     n_components: Any = range(1, 10),
@@ -47,7 +51,7 @@ def select(
     n_components : int or iterable of int, default=range(1, 10)
         The numbers of components to try.
     covariance_types : str or iterable of str, optional
-        The structures to try; all six where None.
+        The structures to try; the six common ones where None.
     criterion : {"bic", "aic", "icl", "held_out"}, default="bic"
         What to choose by. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike 1974, IEEE TAC 19) and "icl"
         (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous rows, for clusters that are
@@ -105,14 +109,14 @@ def select(
     if criterion not in CRITERIA:
         choices = ", ".join(repr(choice) for choice in CRITERIA)
         raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")
-    n_init = checks.check_integer(n_init, "n_init", 1)
+    n_init = check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
     GaussianMixture(**settings)  # an unknown setting is the caller's error, not a cell's
     for name in ("distributed", "checkpoint"):
         if settings.get(name):
             raise ValueError(f"select compares many fits in one process; got {name}={settings[name]!r}: leave it out.")
     seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
-    whole = Fitter(X, sample_weight, settings, n_init, seed)
+    whole = Fitter(X, sample_weight, settings, counts, n_init, seed)
     folds = folds_of(whole, cv) if criterion == "held_out" else []
     grid = [(count, name) for count in counts for name in names]
     return _search(grid, criterion, whole, folds, verbose=verbose)
@@ -123,13 +127,13 @@ def _check_counts(n_components: Any) -> list[int]:
     counts = [n_components] if isinstance(n_components, numbers.Integral) else list(n_components)
     if not counts:
         raise ValueError("n_components is empty: give at least one number of components.")
-    return list(dict.fromkeys(checks.check_integer(count, "n_components", 1) for count in counts))
+    return list(dict.fromkeys(check_integer(count, "n_components", 1) for count in counts))
 
 
 def _check_structures(covariance_types: Any) -> list[str]:
     """Return the names of the different structures, or raise a ValueError that names the argument."""
     if covariance_types is None:
-        return list(STRUCTURES)
+        return list(COMMON)
     names = [covariance_types] if isinstance(covariance_types, str) else list(covariance_types)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
@@ -140,63 +144,76 @@ def _search(
     grid: list[tuple[int, str]], criterion: str, whole: Fitter, folds: list[Fold], *, verbose: bool
 ) -> Selection:
     """Fit all cells and keep the best model."""
-    best: tuple[GaussianMixture, Cell] | None = None
+    best: tuple[Fitted, Cell] | None = None
     cells: list[Cell] = []
     with progress_bar(enabled=verbose, desc="select", unit="model", total=len(grid)) as bar:
         for count, name in grid:
-            cell, model = _evaluate(count, name, whole, folds)
+            cell, fitted = _evaluate(count, name, whole, folds)
             cells.append(cell)
             bar.update()
             rivals = [cell] if best is None else [best[1], cell]
-            if model is not None and ranked(rivals, criterion)[:1] == [cell]:
-                best = model, cell
+            if fitted is not None and ranked(rivals, criterion)[:1] == [cell]:
+                best = fitted, cell
     if best is None:
         first = cells[0]
         raise ValueError(
             f"No cell could be fitted. For n_components={first.n_components}, covariance_type="
             f"{first.covariance_type!r}: {first.reason}"
         )
-    return Selection(best[0], best[1], tuple(cells), criterion)
+    return Selection(best[0].model(), best[1], tuple(cells), criterion)
 
 
-def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[Cell, GaussianMixture | None]:
-    """Return a cell and its model; whatever goes wrong is the cell's alone."""
+def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[Cell, Fitted | None]:
+    """Return a cell and its fit; whatever goes wrong is the cell's alone."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = whole.fit(count, name)
-            held_out = sum(fold.log_likelihood(count, name) for fold in folds) / whole.batches.weight if folds else NAN
+            fitted = whole.fit(count, name)
+            held_out = _held_out(count, name, whole, folds)
+            found = _criteria(fitted.solution, whole)
         except Exception as error:
             return Cell(count, name, reason=f"{type(error).__name__}: {error}"), None
-    notes = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
-    status = "degenerate" if _is_degenerate(model) else "converged" if model.converged_ else "not converged"
+    solution = fitted.solution
+    others = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
+    status = "degenerate" if _is_degenerate(solution) else "converged" if solution.converged else "not converged"
     cell = Cell(
         count,
         name,
-        log_likelihood=model.score(whole.X, sample_weight=whole.weights) * whole.batches.weight,
-        n_parameters=n_parameters(model),
-        bic=model.bic(whole.X, whole.weights),
-        aic=model.aic(whole.X, whole.weights),
-        icl=model.icl(whole.X, whole.weights),
+        log_likelihood=found.log_likelihood,
+        n_parameters=found.n_parameters,
+        bic=found.bic,
+        aic=found.aic,
+        icl=found.icl,
         held_out=held_out,
-        n_iter=model.n_iter_,
+        n_iter=solution.n_iter,
         status=status,
-        reason="; ".join(notes),
+        reason="; ".join(dict.fromkeys([*solution.notes, *others])),
     )
-    return cell, model
+    return cell, fitted
 
 
-def _is_degenerate(model: GaussianMixture) -> bool:
-    """Whether some component has a direction whose variance is more than half `reg_covar_`."""
-    n_features = model.means_.shape[1]
-    regularisation = model.reg_covar_.double().expand(n_features)
+def _held_out(count: int, name: str, whole: Fitter, folds: list[Fold]) -> float:
+    """Return the average log-likelihood of the rows that fits had not seen; NaN without folds."""
+    if not folds:
+        return NAN
+    return sum(fold.log_likelihood(count, name) for fold in folds) / whole.data.weight
+
+
+def _criteria(solution: Solution, whole: Fitter) -> Criteria:
+    """Return what a solution is worth, by one pass over the rows; the fit has told their likelihood."""
+    found = criteria_of_chunks(solution.mixture, whole.data, whole.training.device)
+    return replace(found, log_likelihood=solution.log_likelihood * whole.data.weight)
+
+
+def _is_degenerate(solution: Solution) -> bool:
+    """Whether some component has a direction whose variance is more than half regularisation."""
+    covariances = solution.mixture.parameters.covariances
+    regularisation = solution.regularisation.double().expand(covariances.n_features)
     if not (regularisation > 0).all():
         return False
-    structure, covariances = model._structure, model._parameters.covariances
-    scaled = structure.rescale(covariances, regularisation.rsqrt())
-    least = scaled.new_full((() if structure.isotropic else (n_features,)), 2.0)
+    least = torch.full_like(regularisation[0] if covariances.one_scale else regularisation, 2.0)
     try:
-        structure.factor(structure.add_to_variances(scaled, -least), n_features)
+        _ = covariances.rescale(regularisation.rsqrt()).plus(-least).factor
     except CovarianceCollapse:
         return True
     return False

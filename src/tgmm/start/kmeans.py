@@ -6,7 +6,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from tgmm.precision import float32_products
+from tgmm.runtime.devices import float32_products
 from tgmm.start.seeding import kmeans_plusplus
 from tgmm.start.ward import ward_seeds
 

@@ -1,0 +1,145 @@
+"""Second-moment features: what a covariance structure needs to know of a row beyond the row itself.
+
+A Gaussian is an exponential family, so its log-density is linear in ``(1, z, moment(z))`` and its
+statistics are sums of the same features (Barndorff-Nielsen 1978; Bishop, PRML, 2.4). A structure picks
+one of three moments; the kernels only ever see this interface.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the row and column indices of the upper triangle, (q,) each, row by row."""
+    i, j = torch.triu_indices(n_features, n_features, device=device)
+    return i, j
+
+
+@dataclass(frozen=True)
+class Moment(ABC):
+    """A quadratic feature map from rows (..., d) to (..., q).
+
+    Parameters
+    ----------
+    shared : bool
+        Whether all that is needed is the sum over the components, because they share one covariance. The quadratic part
+        of the log-density is then the same for each: it cancels in the responsibilities, and the sum does not depend
+        on them, so that an iteration needs no second moments at all.
+    """
+
+    shared: bool = False
+    mixes = False  # whether products of different features are among the moments
+
+    def pooled(self, moments: Tensor) -> Tensor:
+        """Return what is needed of components' moments (..., K, q): (..., 1, q) where they are shared."""
+        return moments.sum(-2, keepdim=True) if self.shared else moments
+
+    @abstractmethod
+    def size(self, n_features: int) -> int:
+        """Return q, the number of features."""
+
+    @abstractmethod
+    def pairs(self, n_features: int) -> Tensor | None:
+        """Return the pairs of features (2, q) whose products the moments are, or None for the sum of all squares."""
+
+    @abstractmethod
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the moments (..., q) of rows (..., d)."""
+
+    @abstractmethod
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the sum of weight times moment over rows (c, d) with weights (c,), (q,)."""
+
+    @abstractmethod
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the moments of the columns of z (d, c) into out (q, c)."""
+
+
+@dataclass(frozen=True)
+class Outer(Moment):
+    """Products z_i z_j with i <= j, row by row of the upper triangle."""
+
+    mixes = True
+
+    def size(self, n_features: int) -> int:
+        """Return d (d + 1) / 2."""
+        return n_features * (n_features + 1) // 2
+
+    def pairs(self, n_features: int) -> Tensor:
+        """Return the pairs i <= j."""
+        return torch.triu_indices(n_features, n_features)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the upper triangle of the outer products."""
+        i, j = upper_triangle(rows.shape[-1], rows.device)
+        return rows[..., i] * rows[..., j]
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the upper triangle of one matrix product."""
+        i, j = upper_triangle(rows.shape[-1], rows.device)
+        return (rows.T @ (weights[:, None] * rows))[i, j]
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write one block of products a row of the triangle."""
+        n_features, first = z.shape[0], 0
+        for i in range(n_features):
+            last = first + n_features - i
+            torch.mul(z[i:], z[i], out=out[first:last])
+            first = last
+
+
+@dataclass(frozen=True)
+class Square(Moment):
+    """Squares z_i^2."""
+
+    def size(self, n_features: int) -> int:
+        """Return d."""
+        return n_features
+
+    def pairs(self, n_features: int) -> Tensor:
+        """Return each feature with itself."""
+        return torch.arange(n_features).expand(2, -1)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the squares."""
+        return rows.square()
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sums of squares."""
+        return weights @ rows.square()
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the squares."""
+        torch.mul(z, z, out=out)
+
+
+@dataclass(frozen=True)
+class Norm(Moment):
+    """The squared Euclidean norm |z|^2."""
+
+    def size(self, n_features: int) -> int:
+        """Return 1."""
+        return 1
+
+    def pairs(self, n_features: int) -> None:
+        """Return None: the one moment is a sum."""
+        return None
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the squared norms, (..., 1)."""
+        return rows.square().sum(-1, keepdim=True)
+
+    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sum of squared norms."""
+        return (weights @ rows.square()).sum(-1, keepdim=True)
+
+    def fill(self, z: Tensor, out: Tensor) -> None:
+        """Write the squared norms."""
+        torch.linalg.vecdot(z, z, dim=0, out=out[0])

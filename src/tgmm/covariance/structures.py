@@ -1,0 +1,123 @@
+"""Covariance structures: how the covariances of a mixture are estimated, and how they may differ from each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance.base import Covariances
+from tgmm.covariance.moments import Moment
+
+
+class Structure(ABC):
+    """A family of covariances, and the rule that finds the most probable of them.
+
+    Attributes
+    ----------
+    name : str
+        The ``covariance_type``.
+    form : type of Covariances
+        What its covariances are kept as.
+    shared : bool
+        Whether all components have the same.
+    one_scale : bool
+        Whether features must keep one unit in common: with a unit for each the family would be another.
+    takes_prior : bool
+        Whether an inverse-Wishart prior of its covariances is defined.
+    marginal_name : str
+        The structure that the mixture of some of the features has.
+    restriction : str
+        What its covariances have in common besides their form, in words, where they do.
+    """
+
+    name: str
+    form: type[Covariances]
+    shared = False
+    takes_prior = True
+    restriction = ""
+
+    @property
+    def moment(self) -> Moment:
+        """The moments whose sums the estimate is made from."""
+        return self.form.moment(shared=self.shared)
+
+    @property
+    def one_scale(self) -> bool:
+        """Whether features must keep one unit in common."""
+        return self.form.one_scale
+
+    @property
+    def marginal_name(self) -> str:
+        """The structure that the mixture of some of the features has: here its own."""
+        return self.name
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return the number of free parameters in the covariances."""
+
+    @abstractmethod
+    def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
+        """Return the covariances Sigma_k that minimise the sum over k of n_k log |Sigma_k| + tr(S_k Sigma_k^-1).
+
+        Parameters
+        ----------
+        scatter : Covariances
+            The scatter matrices S_k, kept as the covariances are: summed over the components where these are shared.
+        counts : Tensor of shape (B,)
+            n_k; where it is 0, what comes out is not to be used.
+        previous : Covariances, optional
+            Those of the last iteration, for an estimate that has to be iterated itself.
+        """
+
+    def project(self, covariances: Covariances, weights: Tensor) -> Covariances:
+        """Return covariances of the structure near ones of its form, of components with these weights (K,)."""
+        return covariances
+
+    def contains(self, covariances: Covariances) -> bool:
+        """Whether covariances of its form are covariances of the structure, up to rounding."""
+        return True
+
+    def n_covariances(self, n_components: int) -> int:
+        """Return B, the number of covariances that are kept."""
+        return 1 if self.shared else n_components
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of the public ``covariances_``."""
+        shape = self.form.shape_of_one(n_features)
+        return shape if self.shared else (n_components, *shape)
+
+    def from_public(self, covariances: Tensor, n_components: int, n_features: int) -> Covariances:
+        """Return covariances from a public array, broadcast over K where it lacks that dimension."""
+        shape = (self.n_covariances(n_components), *self.form.shape_of_one(n_features))
+        return self.form(covariances.expand(shape).clone(), n_features, self.shared)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name: there is one object of each structure."""
+        from tgmm.covariance import structure_named
+
+        return structure_named, (self.name,)
+
+
+class Free(Structure):
+    """Covariances with no restriction but their form: one for each component, or one for all.
+
+    Parameters
+    ----------
+    form : type of Covariances
+    shared : bool
+    """
+
+    def __init__(self, form: type[Covariances], *, shared: bool) -> None:
+        self.form, self.shared = form, shared
+        self.name = f"tied_{form.form}" if shared else form.form
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return B times the number of different moments."""
+        return self.n_covariances(n_components) * self.moment.size(n_features)
+
+    def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
+        """Return the scatter over the counts; one variance for d features counts each row d times."""
+        return scatter.over(self.form.exponent(scatter.n_features) * torch.where(counts > 0, counts, 1.0))

@@ -1,0 +1,80 @@
+"""Consecutive rows with what belongs to them, and what is gathered from all rows chunk by chunk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+S = TypeVar("S")
+
+
+class Chunk(NamedTuple):
+    """Consecutive rows of the data, with all that travels with each."""
+
+    rows: Tensor  # (c, d), in the user's units
+    weights: Tensor | None  # (c,)
+    first: int  # the index of the first row
+    known: Tensor | None = None  # (c,) or (c, K), what was said of each row's component
+
+    def own_weights(self) -> Tensor:
+        """Return the weights, 1 where none were given, (c,)."""
+        return self.rows.new_ones(self.rows.shape[0], dtype=torch.float64) if self.weights is None else self.weights
+
+    def part(self, index: slice | Tensor) -> Chunk:
+        """Return some of the rows; the index of the first stays that of the chunk."""
+        weights = None if self.weights is None else self.weights[index]
+        known = self.known
+        if known is not None:
+            known = known[index if isinstance(index, slice) else index.to(known.device)]
+        return Chunk(self.rows[index], weights, self.first, known)
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return chunks as one; where some have weights, rows of the others weigh 1."""
+    if len(chunks) == 1:
+        return chunks[0]
+    weights = None
+    if any(chunk.weights is not None for chunk in chunks):
+        weights = torch.cat([chunk.own_weights() for chunk in chunks])
+    known = [chunk.known for chunk in chunks if chunk.known is not None]
+    return Chunk(
+        torch.cat([chunk.rows for chunk in chunks]), weights, chunks[0].first, torch.cat(known) if known else None
+    )
+
+
+def divided(chunks: Iterable[Chunk], n_rows: int) -> Iterator[Chunk]:
+    """Yield the rows of chunks at most n_rows at a time."""
+    for chunk in chunks:
+        if chunk.rows.shape[0] <= n_rows:
+            yield chunk
+            continue
+        for start in range(0, chunk.rows.shape[0], n_rows):
+            yield chunk.part(slice(start, start + n_rows))._replace(first=chunk.first + start)
+
+
+class Accumulator(ABC, Generic[S]):
+    """What is gathered from rows: chunk by chunk in their order, then over processes.
+
+    Attributes
+    ----------
+    n_rows : int
+        How many rows to be given at a time.
+    """
+
+    n_rows: int
+
+    @abstractmethod
+    def add(self, chunk: Chunk) -> None:
+        """Take in some rows."""
+
+    @abstractmethod
+    def result(self) -> S:
+        """Return what the rows came to; results of different rows can be added."""
+
+    def is_full(self) -> bool:
+        """Whether more rows would change nothing."""
+        return False

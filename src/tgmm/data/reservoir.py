@@ -1,0 +1,109 @@
+"""Rows drawn at random from data of unknown length, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.data.chunk import Chunk, joined
+
+BLOCK = 4096  # replacements that are drawn together
+FARTHEST = 2.0**62  # no data has a row with this index
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many rows of data with so many features are drawn, and from which seed."""
+
+    size: Callable[[int], int]
+    seed: int
+
+
+class Reservoir:
+    """A sample of so many rows without replacement, every set of them equally probable.
+
+    The first rows fill the places of the sample; every later row takes a place at random with the probability that is
+    right for its index. Only rows that take a place cost random numbers (algorithm L: Li 1994, ACM Transactions on
+    Mathematical Software 20). The sample depends on the seed and on the number of rows, not on how they come.
+
+    Parameters
+    ----------
+    size : int
+        The number of places.
+    seed : int
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._log_w = 0.0
+        self._last = size - 1
+        self._positions = np.empty(0, dtype=np.int64)  # of the rows that take a place, ascending
+        self._places = np.empty(0, dtype=np.int64)
+        self._chunks: list[tuple[np.ndarray, np.ndarray, Chunk]] = []  # places, indices, rows
+        self._n_kept = 0
+        self._n_seen = 0
+
+    def indices(self, n_rows: int) -> Tensor:
+        """Return the indices, ascending, of the rows that the sample of so many rows consists of."""
+        places, positions = self._taken(0, n_rows)
+        return torch.from_numpy(np.sort(positions[_last_of_each(places)]))
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in the next rows."""
+        places, positions = self._taken(self._n_seen, self._n_seen + chunk.rows.shape[0])
+        chosen = _last_of_each(places)
+        index = torch.from_numpy(positions[chosen] - self._n_seen).to(chunk.rows.device)
+        self._chunks.append((places[chosen], positions[chosen], chunk.part(index)))
+        self._n_kept += len(chosen)
+        self._n_seen += chunk.rows.shape[0]
+        if self._n_kept > 2 * self.size + BLOCK:
+            self._forget()
+
+    def sample(self) -> Chunk:
+        """Return the sample of the rows that were taken in, in their order."""
+        self._forget()
+        _, _, rows = self._chunks[0]
+        return rows
+
+    def _forget(self) -> None:
+        """Keep what has its place still."""
+        places = np.concatenate([places for places, _, _ in self._chunks])
+        positions = np.concatenate([positions for _, positions, _ in self._chunks])
+        kept = _last_of_each(places)
+        kept = kept[np.argsort(positions[kept])]
+        index = torch.from_numpy(kept).to(self._chunks[0][2].rows.device)
+        whole = joined([rows for _, _, rows in self._chunks])
+        self._chunks, self._n_kept = [(places[kept], positions[kept], whole.part(index))], len(kept)
+
+    def _taken(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places that rows of these indices take, one after another, and their indices."""
+        filling = np.arange(begin, max(min(end, self.size), begin))
+        while self._last < end:
+            self._draw()
+        inside = slice(*np.searchsorted(self._positions, [begin, end]))
+        places = np.concatenate([filling, self._places[inside]])
+        positions = np.concatenate([filling, self._positions[inside]])
+        keep = int(np.searchsorted(self._positions, end))
+        self._positions, self._places = self._positions[keep:], self._places[keep:]
+        return places, positions
+
+    def _draw(self) -> None:
+        """Draw the next rows that take a place, and which."""
+        log_w = self._log_w + np.cumsum(np.log1p(-self._generator.random(BLOCK))) / self.size
+        skips = np.floor(np.log1p(-self._generator.random(BLOCK)) / np.log1p(-np.exp(log_w)))
+        skips = np.minimum(skips, FARTHEST / BLOCK)
+        positions = self._last + np.cumsum(skips.astype(np.int64) + 1)
+        self._positions = np.concatenate([self._positions, positions])
+        self._places = np.concatenate([self._places, self._generator.integers(self.size, size=BLOCK)])
+        self._log_w, self._last = float(log_w[-1]), int(positions[-1])
+
+
+def _last_of_each(places: np.ndarray) -> np.ndarray:
+    """Return where each place was taken last."""
+    _, first_from_the_end = np.unique(places[::-1], return_index=True)
+    return len(places) - 1 - first_from_the_end

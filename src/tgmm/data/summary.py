@@ -1,0 +1,132 @@
+"""The first moments and the range of each feature, where the bulk of the rows is, and whether rows differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.runtime.devices import moved, widen
+
+SUMMARY_ROWS = 8192
+ORIGIN_ROWS = 4095
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Weighted moments and the range of each feature about an origin, in float64."""
+
+    n_rows: int
+    origin: Tensor  # (d,) where the bulk of the data is; a value of each feature
+    weight: Tensor  # () sum of the sample weights
+    mean: Tensor  # (d,) of rows minus origin
+    scatter: Tensor  # (d,) weighted sum of squared deviations from the mean
+    minimum: Tensor  # (d,)
+    maximum: Tensor  # (d,)
+
+    @classmethod
+    def empty(cls, origin: Tensor) -> Summary:
+        """Return the summary of no rows."""
+        zero = torch.zeros_like(origin)
+        return cls(0, origin, zero.sum(), zero, zero, zero + torch.inf, zero - torch.inf)
+
+    @classmethod
+    def of(cls, rows: Tensor, weights: Tensor, origin: Tensor) -> Summary:
+        """Return the summary of rows (c, d) in float64 with weights (c,)."""
+        weight = weights.sum()
+        low, high = rows.amin(0), rows.amax(0)
+        rows = rows - origin
+        mean = (weights @ rows) / weight
+        return cls(rows.shape[0], origin, weight, mean, weights @ (rows - mean).square(), low, high)
+
+    def __add__(self, other: Summary) -> Summary:
+        """Merge two summaries about the same origin (Chan, Golub & LeVeque 1983, The American Statistician 37)."""
+        weight = self.weight + other.weight
+        share = torch.where(weight > 0, other.weight / weight, 0.0)
+        step = other.mean - self.mean
+        return Summary(
+            self.n_rows + other.n_rows,
+            self.origin,
+            weight,
+            self.mean + share * step,
+            self.scatter + other.scatter + self.weight * share * step.square(),
+            torch.minimum(self.minimum, other.minimum),
+            torch.maximum(self.maximum, other.maximum),
+        )
+
+    def about(self, origin: Tensor) -> Summary:
+        """Return the summary about another origin (d,)."""
+        return replace(self, origin=origin, mean=self.mean + (self.origin - origin))
+
+    def in_unit(self, unit: float) -> Summary:
+        """Return the summary of the same rows with weights divided by unit."""
+        return replace(self, weight=self.weight / unit, scatter=self.scatter / unit)
+
+    @property
+    def constant(self) -> Tensor:
+        """Which features have one value only, (d,)."""
+        return self.minimum == self.maximum
+
+    @property
+    def variance(self) -> Tensor:
+        """The variances, exactly 0 for constant features, (d,)."""
+        return torch.where(self.constant, 0.0, self.scatter / self.weight)
+
+
+class SummaryOf(Accumulator[Summary]):
+    """Gathers the summary of rows about an origin (d,)."""
+
+    n_rows = SUMMARY_ROWS
+
+    def __init__(self, origin: Tensor) -> None:
+        self.origin, self.total = origin, Summary.empty(origin)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add a chunk's summary."""
+        rows = widen(chunk.rows).to(self.origin.device)
+        self.total = self.total + Summary.of(rows, chunk.own_weights().to(rows.device), self.origin)
+
+    def result(self) -> Summary:
+        """Return the summary, on the CPU."""
+        return moved(self.total, torch.device("cpu"))
+
+
+def bulk(rows: Tensor) -> Tensor:
+    """Return where the bulk of the rows (m, d) is: the median of some that are evenly spread, (d,) in float64."""
+    count = min(rows.shape[0], ORIGIN_ROWS)
+    # In integers: floats cannot count so far.
+    spread = torch.arange(count) * (rows.shape[0] - 1) // max(count - 1, 1)
+    return widen(rows[spread.to(rows.device)]).median(0).values
+
+
+class DistinctRows(Accumulator["Distinct"]):
+    """Gathers different rows until there are enough of them."""
+
+    def __init__(self, n_features: int, dtype: torch.dtype, enough: int) -> None:
+        self.n_rows, self.enough = 4 * enough + 64, enough
+        self.rows = torch.empty(0, n_features, dtype=dtype)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the rows that were not there."""
+        self.rows = torch.cat([self.rows, chunk.rows.cpu()]).unique(dim=0)
+
+    def is_full(self) -> bool:
+        """Whether there are enough."""
+        return self.rows.shape[0] >= self.enough
+
+    def result(self) -> Distinct:
+        """Return the rows, on the CPU."""
+        return Distinct(self.rows[: self.enough])
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Different rows, (m, d)."""
+
+    rows: Tensor
+
+    def __add__(self, other: Distinct) -> Distinct:
+        """Return the different rows of both."""
+        return Distinct(torch.cat([self.rows, other.rows]).unique(dim=0))

@@ -1,0 +1,79 @@
+"""Data frames of pandas and polars, and polars' lazy frames; which columns of a table are features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tgmm.data.source import Source, rows_per_read
+
+
+class FrameSource(Source):
+    """Columns of a data frame, turned into numbers a part at a time.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, polars.DataFrame or polars.LazyFrame
+        A lazy frame is run anew for every pass over the rows.
+    columns : sequence of str, optional
+        The features, in this order; all columns but the weights where None.
+    weight_column : str, optional
+        The column of the sample weights.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.data import FrameSource
+    >>> frame = pd.DataFrame({"x": [0.0, 1.0, 5.0], "count": [1, 1, 2]})
+    >>> GaussianMixture().fit(FrameSource(frame, weight_column="count")).means_
+    tensor([[2.75]], dtype=torch.float64)
+    """
+
+    def __init__(self, frame: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:
+        self.is_lazy = hasattr(frame, "collect_schema") and not hasattr(frame, "shape")
+        names = frame.collect_schema().names() if self.is_lazy else list(frame.columns)
+        self.frame = frame
+        self.columns = feature_columns(names, columns, weight_column)
+        self.feature_names = self.columns
+        self.weight_column = weight_column
+        self.n_rows = None if self.is_lazy else len(frame)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield rows, or pairs of rows and weights; missing values are NaN."""
+        for part in self._parts(rows_per_read(len(self.columns), np.dtype(np.float64).itemsize)):
+            rows = part[self.columns].to_numpy()
+            yield rows if self.weight_column is None else (rows, part[self.weight_column].to_numpy())
+
+    def _parts(self, n_read: int) -> Iterator[Any]:
+        """Yield frames of n_read rows."""
+        if self.is_lazy:
+            yield from self.frame.collect_batches(chunk_size=n_read, maintain_order=True)
+            return
+        rows = self.frame.iloc if hasattr(self.frame, "iloc") else self.frame
+        for first in range(0, len(self.frame), n_read):
+            yield rows[first : first + n_read]
+
+
+def feature_columns(names: Sequence[str], columns: Sequence[str] | None, weight_column: str | None) -> list[str]:
+    """Return the features: the columns asked for, or all but the weight.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there, or none is left.
+    """
+    wanted = [name for name in names if name != weight_column] if columns is None else list(columns)
+    missing = [name for name in [*wanted, weight_column] if name is not None and name not in names]
+    if missing:
+        raise ValueError(f"columns {missing} are not in the table; it has {list(names)}.")
+    if not wanted:
+        raise ValueError(f"columns leaves no feature of {list(names)}: name at least one.")
+    return wanted

@@ -1,0 +1,245 @@
+"""What users hand in, checked and turned into tensors: rows, weights, responsibilities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.data.columns import Columns
+from tgmm.runtime.checks import KINDS, as_float64
+from tgmm.runtime.devices import working_type
+from tgmm.runtime.dlpack import exporter, imported, is_foreign
+
+NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
+TIMES = re.compile("date|time|duration|period|interval")
+NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
+FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows, and how results are to be handed back."""
+
+    tensor: Tensor  # (n, d) on the user's device, in a float type
+    from_tensor: bool  # or from another array that has a device: results belong there
+    convert: Callable[[Tensor], Any]
+
+    def give_back(self, result: Tensor) -> Any:
+        """Return a result as the user's kind of array, on the user's device."""
+        return self.convert(result.to(self.tensor.device))
+
+
+def check_rows(X: Any, columns: Columns) -> tuple[Rows, Columns]:
+    """Return X as rows, and their columns, or raise an error that says what is wrong with it and where.
+
+    Where ``columns`` knows the features of a fit, the rows must have them.
+    """
+    if isinstance(X, Tensor):
+        tensor, found = _check_tensor(X, columns)
+        rows = Rows(tensor, True, lambda result: result)
+    elif is_foreign(X):
+        tensor, found = _check_foreign(X, columns)
+        rows = Rows(tensor, True, exporter(X))
+    else:
+        tensor, found = _check_array(X, columns)
+        rows = Rows(tensor, False, Tensor.numpy)
+    check_finite(rows.tensor, found.names)
+    return rows, found
+
+
+def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
+    """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
+    if _is_plain(X, columns):
+        return as_tensor(X), columns
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
+        raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
+    _refuse_text(X)
+    types = [np.float32, np.float64] if _is_narrow(X) else [np.float64, np.float32]
+    array, found = columns.checked_array(X, dtype=types, ensure_all_finite=False)
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return as_tensor(array), found
+
+
+def _is_plain(X: Any, columns: Columns) -> bool:
+    """Whether X is an array that needs no conversion, of columns without names; one row is checked in no time."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype.char in "fd"
+        and X.dtype.isnative
+        and X.ndim == 2
+        and X.shape[0] > 0
+        and X.shape[1] == columns.n_features
+        and columns.names is None
+        and (X.flags.c_contiguous or X.flags.f_contiguous)
+    )
+
+
+def _refuse_text(X: Any) -> None:
+    """Raise a ValueError for arrays and data frames that hold strings or dates, even such as read as numbers."""
+    names = _type_names(X)
+    if all(NUMERIC.match(name) for name in names):
+        return
+    times = sorted(name for name in names if TIMES.match(name))
+    if times:
+        raise ValueError(f"X must hold numbers; got columns or values of type {', '.join(times)}.")
+    values = np.asarray(X)
+    if values.dtype.kind in KINDS:
+        raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
+    if values.dtype == object and values.ndim == 2:
+        text = next((i for i, value in enumerate(values.flat) if isinstance(value, str | bytes)), None)
+        if text is not None:
+            row, column = divmod(text, values.shape[1])
+            raise ValueError(f"X must hold numbers; got {values.flat[text]!r} at row {row}, column {column}.")
+
+
+def _is_narrow(X: Any) -> bool:
+    """Whether an array, or every column of a data frame, is float32 or half: computed in float32."""
+    names = _type_names(X)
+    return bool(names) and names <= {"float32", "float16"}
+
+
+def _type_names(X: Any) -> set[str]:
+    """Return the names of the types of an array or of a data frame's columns; none where X does not tell."""
+    dtypes = [X.dtype] if isinstance(X, np.ndarray) or getattr(X, "ndim", 2) == 1 else getattr(X, "dtypes", ())
+    return {str(dtype).lower() for dtype in dtypes}
+
+
+def _check_foreign(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
+    """Return an array of another library as a tensor of rows, integers in float64 as NumPy's."""
+    tensor = imported(X, "X")
+    inexact = tensor.is_floating_point() or tensor.is_complex()
+    return _check_tensor(tensor if inexact else tensor.double(), columns)
+
+
+def _check_tensor(X: Tensor, columns: Columns) -> tuple[Tensor, Columns]:
+    """Return a tensor of rows, detached, in a float type."""
+    if X.layout != torch.strided:
+        raise TypeError(f"X is a sparse tensor ({X.layout}), but dense rows are required: use X.to_dense().")
+    if X.is_complex():
+        raise ValueError("Complex data not supported: X is a complex tensor; pass its real and imaginary parts.")
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array of shape (n_samples, n_features), got {X.ndim}D tensor of shape {tuple(X.shape)} "
+            "instead. Reshape your data: X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one sample."
+        )
+    for size, unit, axis in ((X.shape[0], "sample", 0), (X.shape[1], "feature", 1)):
+        if size == 0:
+            raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")
+    columns.require(X.shape[1])
+    found = columns if columns.n_features is not None else Columns(X.shape[1], None, columns.owner)
+    X = X.detach()
+    if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
+        return X.float(), found
+    return X if X.is_floating_point() else X.to(torch.get_default_dtype()), found
+
+
+class _Writable:
+    """An array's memory without the flag that says not to write to it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # keeps the memory alive
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor that shares the array's memory; read-only arrays are only ever read.
+
+    For these torch would warn, and filters of warnings are no matter of one thread.
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+def check_finite(rows: Tensor, names: Any, first_row: int = 0) -> None:
+    """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index."""
+    for first in range(0, rows.shape[0], FINITE_ROWS):
+        part = rows[first : first + FINITE_ROWS]
+        # A sum is finite unless an entry is not, or it overflows.
+        if torch.isfinite(part.sum()) or torch.isfinite(part).all():
+            continue
+        row, column = (int(i) for i in torch.nonzero(~torch.isfinite(part))[0])
+        value = float(part[row, column])
+        kind = "NaN" if value != value else f"infinity ({value})"
+        name = "" if names is None else f" ({names[column]!r})"
+        raise ValueError(
+            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
+            "not accept missing or infinite values: drop or impute such rows."
+        )
+
+
+def working_rows(rows: Rows, device: torch.device) -> Tensor:
+    """Return the rows on the device, in the float type of the computation or a narrower one."""
+    tensor = rows.tensor
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(working_type(tensor.dtype))
+    return tensor.to(device)
+
+
+def check_weights(sample_weight: Any, n_rows: int, *, may_vanish: bool = False) -> Tensor | None:
+    """Return sample weights as a float64 tensor (n,), or None where none were given."""
+    if sample_weight is None:
+        return None
+    weights = as_float64(sample_weight, "sample_weight")
+    if weights.ndim == 0:
+        weights = weights.expand(n_rows)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
+        )
+    check_weight_values(weights)
+    if may_vanish and not weights.any():
+        return weights
+    if not weights.sum() > 0:
+        raise ValueError(NO_WEIGHT)
+    if not torch.finfo(torch.float64).tiny * n_rows < float(weights.sum()) < torch.inf:
+        raise ValueError(f"sample_weight has the sum {float(weights.sum()):g}: divide it by a common factor.")
+    return weights
+
+
+def check_weight_values(weights: Tensor, first_row: int = 0) -> None:
+    """Raise a ValueError that names the first weight that is none; the first of them has this row."""
+    bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(
+            f"sample_weight must be finite and not negative; got {float(weights[row])} at row {first_row + row}. "
+            "A weight of 0 leaves a row out."
+        )
+
+
+def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor:
+    """Return labels (n,) int64, or responsibilities (n, K) float64 whose rows sum to 1."""
+    name = "init_responsibilities"
+    values = given.detach() if isinstance(given, Tensor) else as_float64(given, name)
+    if values.shape not in ((n_rows,), (n_rows, n_components)):
+        raise ValueError(
+            f"{name} must be labels of shape (n_samples,) = ({n_rows},) or responsibilities of shape "
+            f"(n_samples, n_components) = ({n_rows}, {n_components}); got shape {tuple(values.shape)}."
+        )
+    if values.ndim == 1:
+        labels = values.to(torch.int64)
+        bad = torch.nonzero((labels != values) | (labels < 0) | (labels >= n_components)).flatten()
+        if bad.numel():
+            row = int(bad[0])
+            raise ValueError(
+                f"{name} as labels must be integers from 0 to n_components - 1 = {n_components - 1}; "
+                f"got {values[row].item()} at row {row}."
+            )
+        return labels
+    values = as_float64(given, name)
+    sums = values.sum(1)
+    bad = torch.nonzero(~((values >= 0).all(1) & ((sums - 1).abs() < 1e-3))).flatten()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.")
+    return values / sums[:, None]

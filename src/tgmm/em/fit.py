@@ -1,0 +1,174 @@
+"""A fit: runs from different starts, the best of which wins, and what it takes to go on with them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceCollapse
+from tgmm.data.summary import Summary
+from tgmm.em.acceleration import Squarem
+from tgmm.em.problem import Problem, explain
+from tgmm.em.restarts import Entrant, Race, Restarts, best_of
+from tgmm.em.run import Runner, Stopping
+from tgmm.em.start import Origin, started
+from tgmm.em.state import RunState
+from tgmm.em.step import EM
+from tgmm.kernels.assignment import hard, soft
+from tgmm.runtime.devices import moved
+
+Observer = Callable[[int, float, float], None]  # iteration, objective, change
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A fit between two iterations: all that it takes to go on from there."""
+
+    summary: Summary  # of the data, which makes the frame
+    seed: int  # of the sample that starts look at
+    generator: Tensor  # (s,) its state
+    race: Race
+
+    def to(self, device: torch.device) -> Snapshot:
+        """Return the snapshot on a device, but for the generator's state."""
+        entrants = [
+            entrant if entrant.run is None else Entrant(entrant.run.to(device)) for entrant in self.race.entrants
+        ]
+        return replace(self, summary=moved(self.summary, device), race=replace(self.race, entrants=tuple(entrants)))
+
+
+class Journal(ABC):
+    """Where a fit is recorded, so that another can go on from there."""
+
+    @abstractmethod
+    def read(self) -> Snapshot | None:
+        """Return the last record, or None where the fit begins."""
+
+    @abstractmethod
+    def is_due(self, *, at_end: bool) -> bool:
+        """Whether it is time to write; asked once an iteration, and at the end."""
+
+    @abstractmethod
+    def write(self, snapshot: Snapshot) -> None:
+        """Record a snapshot."""
+
+
+class NoJournal(Journal):
+    """Nothing is recorded."""
+
+    def read(self) -> None:
+        """Return None: the fit begins."""
+
+    def is_due(self, *, at_end: bool) -> bool:
+        """Return False."""
+        return False
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Record nothing."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a problem is fitted."""
+
+    stopping: Stopping
+    n_init: int = 1
+    classification: bool = False
+    accelerate: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fit of one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    origin : Origin
+    policy : Policy
+    generator : torch.Generator
+    seed : int
+        Of the sample that starts look at.
+    """
+
+    problem: Problem
+    origin: Origin
+    policy: Policy
+    generator: torch.Generator
+    seed: int = 0
+
+    @property
+    def em(self) -> EM:
+        """Plain EM on the problem."""
+        assignment = hard if self.policy.classification else soft
+        return EM(self.problem.expectation(assignment), self.problem.update)
+
+    @property
+    def runner(self) -> Runner:
+        """How runs are advanced."""
+        em = self.em
+        step = Squarem(em).step if self.policy.accelerate else em.step
+        return Runner(em, step, self.origin.is_regularised)
+
+    def followed(self, run: RunState, observe: Observer) -> RunState:
+        """Return a run at its end.
+
+        Raises
+        ------
+        ValueError
+            If its covariances collapse.
+        """
+        try:
+            for following in self.runner.advanced(run, self.policy.stopping):
+                run = following
+                self._report(run, observe)
+        except CovarianceCollapse as collapse:
+            raise ValueError(explain(collapse, self.problem.regularisation.reg_covar)) from collapse
+        return run
+
+    def begun(self) -> RunState:
+        """Return a run that begins."""
+        return self.em.begin(*started(self.problem, self.origin, self.generator))
+
+    def best_run(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> RunState:
+        """Return the best of n_init runs, beginning with those of an earlier fit where there was one.
+
+        Raises
+        ------
+        ValueError
+            If the covariances of every run collapse.
+        """
+        race = Race()
+        if earlier is not None:
+            self.generator.set_state(earlier.generator)
+            race = earlier.to(self.problem.frame.shift.device).race
+
+        def observed(race: Race, run: RunState) -> None:
+            self._report(run, observe)
+            self._record(journal, race, at_end=False)
+
+        n_runs = self.policy.n_init if self.origin.is_random else 1
+        restarts = Restarts(self.runner, lambda _: self.begun(), n_runs, observed)
+        try:
+            race = restarts.finished(race, self.policy.stopping)
+        except CovarianceCollapse as collapse:
+            raise ValueError(explain(collapse, self.problem.regularisation.reg_covar)) from collapse
+        self._record(journal, race, at_end=True)
+        return best_of(race)
+
+    def _report(self, run: RunState, observe: Observer) -> None:
+        """Report an iteration in the user's units."""
+        objective = self.problem.objective_out(run.objective)
+        observe(run.n_iter, objective, run.history[-1] - run.history[-2])
+
+    def _record(self, journal: Journal, race: Race, *, at_end: bool) -> None:
+        """Record the race where that is due, by rank 0."""
+        if not journal.is_due(at_end=at_end):
+            return
+        processes = self.problem.data.processes
+        snapshot = Snapshot(self.problem.summary, self.seed, self.generator.get_state(), race)
+        processes.guard(lambda: journal.write(snapshot) if processes.rank == 0 else None)

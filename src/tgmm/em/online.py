@@ -1,0 +1,117 @@
+"""Online learning: a mixture that follows rows which come in batches and are seen once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tgmm.data.training import Training
+from tgmm.em.maximisation import Maximisation, regularised
+from tgmm.em.precision import Ladder
+from tgmm.em.problem import Problem
+from tgmm.em.solution import Solution, out_of_frame
+from tgmm.em.start import Origin, started
+from tgmm.em.step import EM
+from tgmm.em.stepwise import Blended, Continuation, Memory
+from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.choose import kernels_for
+from tgmm.mixture.mixture import Mixture
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
+from tgmm.model.priors import Priors
+from tgmm.model.regularisation import Regularisation
+from tgmm.model.update import Update
+from tgmm.runtime.devices import float64_device, home, moved, working_type
+
+HISTORY = 1000  # the objectives of so many batches are kept
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A mixture before a batch, with what a step needs, all in the frame."""
+
+    parameters: Parameters
+    update: Update
+    frame: Frame
+    regularisation: Tensor  # (d,) or ()
+    memory: Memory | None = None  # None before the first batch
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_first_batch(cls, problem: Problem, origin: Origin, generator: torch.Generator) -> Learner:
+        """Return the start that the first batch gives."""
+        parameters, regularisation, notes = started(problem, origin, generator)
+        notes = (*problem.degeneracies(), *notes)
+        return cls(parameters, problem.update, problem.frame, regularisation, notes=notes)
+
+    @classmethod
+    def going_on(cls, solution: Solution, priors: Priors, reg_covar: float, training: Training) -> Learner:
+        """Return a fitted mixture; one that saw no rows counts as a batch as heavy as this one."""
+        mixture = solution.mixture
+        structure, moment = mixture.structure, mixture.structure.moment
+        place = home(mixture.n_components * moment.size(mixture.n_features), training.device)
+        continuation = solution.continuation or _from_parameters(mixture, reg_covar, training.data.weight)
+        continuation = continuation.to(place)
+        frame = continuation.frame
+        return cls(
+            frame.parameters_in(mixture.parameters.to(place)),
+            Update(structure, moved(priors, place).in_frame(frame)),
+            frame,
+            continuation.regularisation,
+            continuation.memory,
+        )
+
+
+def _from_parameters(mixture: Mixture, reg_covar: float, weight: float) -> Continuation:
+    """Return what goes on from a mixture that saw no rows: its parameters as a batch of this weight."""
+    one_scale = mixture.structure.one_scale
+    frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=one_scale)
+    parameters = frame.parameters_in(mixture.parameters)
+    nowhere_constant = torch.zeros_like(frame.scale, dtype=torch.bool)
+    regularisation = Regularisation(reg_covar, one_scale, nowhere_constant)
+    memory = Memory.of_parameters(parameters).weighing(weight, weight, 1)
+    return Continuation(memory, frame, regularisation.resolve(parameters))
+
+
+def learnt(
+    learner: Learner, training: Training, before: Solution | None, step: float | None, *, classification: bool
+) -> Solution:
+    """Return the solution after one E-step on a batch and one M-step.
+
+    Raises
+    ------
+    ValueError
+        If the batch is so far away that its squares leave the float type.
+    CovarianceCollapse
+        If a covariance collapses.
+    """
+    update, frame, data = learner.update, learner.frame, training.data
+    dtype, structure = working_type(data.dtype), learner.update.structure
+    kernels = kernels_for(structure.moment, frame, learner.parameters.n_components, dtype, training.device)
+    assignment = hard if classification else soft
+    ladder = Ladder(tuple(kernels))
+    expectation = Blended(data, ladder, assignment, learner.memory, structure.moment, step)
+    point, rung = EM(expectation, update).evaluate(learner.parameters, 0)
+    if not torch.isfinite(point.statistics.second).all():
+        raise ValueError("X has values so far from the rows before it that their squares leave the float type.")
+    maximisation = Maximisation(expectation, update, regularised(update, learner.regularisation))
+    found = maximisation(point.statistics, learner.parameters, rung)
+    place, weight = float64_device(training.device), float(point.statistics.weight)
+    n_volumes = update.priors.n_volumes(learner.parameters.n_components)
+    objective = frame.log_density_out(point.objective, 1 + n_volumes / weight)
+    history = () if before is None else before.history
+    if before is not None:
+        dtype = torch.promote_types(dtype, before.mixture.dtype)
+    parameters = out_of_frame(found.parameters, frame, dtype).to(place)
+    return Solution(
+        mixture=Mixture.of(parameters, structure, dtype, training.columns),
+        converged=False,
+        n_iter=1 if learner.memory is None or before is None else before.n_iter + 1,
+        log_likelihood=frame.log_density_out(float(point.statistics.log_likelihood) / weight),
+        history=(*history, objective)[-HISTORY:],
+        regularisation=frame.variances_out(learner.regularisation).to(place),
+        notes=learner.notes + found.notes,
+        continuation=Continuation(expectation.remembered(found.statistics, data.weight), frame, learner.regularisation),
+    )

@@ -1,0 +1,183 @@
+"""What is fitted to what: the data in its frame, and everything that stays the same over runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import CovarianceCollapse, Structure
+from tgmm.data.chunk import Chunk
+from tgmm.data.data import Data
+from tgmm.data.summary import DistinctRows, Summary
+from tgmm.data.training import Training
+from tgmm.em.expectation import Expectation
+from tgmm.em.precision import Ladder
+from tgmm.kernels.base import Assignment
+from tgmm.kernels.choose import kernels_for
+from tgmm.model.frame import Frame
+from tgmm.model.priors import Priors
+from tgmm.model.regularisation import Regularisation
+from tgmm.model.update import Update
+from tgmm.runtime.devices import home, moved, working_type
+from tgmm.start.sample import start_rows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The fit of a mixture to data, before any start."""
+
+    data: Data
+    summary: Summary
+    sample: Chunk  # what starts look at
+    frame: Frame
+    update: Update  # with the priors in the frame, and no regularisation yet
+    regularisation: Regularisation
+    n_components: int
+    dtype: torch.dtype
+    device: torch.device
+    ladder: Ladder
+
+    @classmethod
+    def of(
+        cls,
+        training: Training,
+        structure: Structure,
+        n_components: int,
+        priors: Priors,
+        reg_covar: float,
+        known: Summary | None = None,
+    ) -> Problem:
+        """Set up the frame of the data's summary, and the kernels.
+
+        Where the summary of the data is known from before, its frame serves again.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rows than components, the data is not that of the known summary, or its variances leave
+            its float type.
+        """
+        check_sizes(training.data, n_components)
+        # Without priors a common factor of the weights changes nothing, so that they can be made safe to multiply.
+        unit = training.data.weight / training.data.n_rows if priors == Priors() else 1.0
+        data, survey = training.data.in_unit(unit), training.survey.in_unit(unit)
+        dtype = working_type(data.dtype)
+        place = home(n_components * structure.moment.size(data.n_features), training.device)
+        summary = moved(survey.summary, place)
+        if known is not None:
+            summary = _recognised(moved(known, place), summary)
+        _check_range(summary, dtype)
+        frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
+        kernels = kernels_for(structure.moment, frame, n_components, dtype, training.device)
+        return cls(
+            data=data,
+            summary=summary,
+            sample=survey.sample,
+            frame=frame,
+            update=Update(structure, moved(priors, place).in_frame(frame)),
+            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant),
+            n_components=n_components,
+            dtype=dtype,
+            device=training.device,
+            ladder=Ladder(tuple(kernels)),
+        )
+
+    @property
+    def structure(self) -> Structure:
+        """The covariance structure."""
+        return self.update.structure
+
+    @cached_property
+    def start_rows(self) -> tuple[Tensor, Tensor]:
+        """The different rows that starts look at, in the frame, (m, d), and their weights, (m,)."""
+        return start_rows(self.sample, self.frame, self.dtype)
+
+    def expectation(self, assignment: Assignment) -> Expectation:
+        """Return an E-step."""
+        return Expectation(self.data, self.ladder, assignment)
+
+    def objective_out(self, objective: float) -> float:
+        """Map an objective per unit of weight from the frame into the user's units."""
+        weight = self.data.weight / self.data.unit
+        n_volumes = self.update.priors.n_volumes(self.n_components)
+        return self.frame.log_density_out(objective, 1 + n_volumes / weight)
+
+    def degeneracies(self) -> list[str]:
+        """Return what in the data makes some variance rest on `reg_covar` alone."""
+        notes = []
+        n_rows, n_features = self.data.n_rows, self.data.n_features
+        constant = self.summary.constant.nonzero().flatten().tolist()
+        if len(constant) == n_features:
+            notes.append("all rows are identical")
+        elif constant:
+            notes.append(f"feature(s) {constant} are constant")
+        if not notes and self._has_fewer_distinct_rows(self.n_components):
+            notes.append(f"there are fewer different rows than n_components={self.n_components}")
+        singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
+        if singular and not notes:
+            notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
+        return [note + ": variances rest on reg_covar" for note in notes]
+
+    def _has_fewer_distinct_rows(self, count: int) -> bool:
+        """Whether the data has fewer than count different rows; reads it only where the sample does not tell."""
+        if count == 1 or self.sample.rows[: 4 * count + 64].unique(dim=0).shape[0] >= count:
+            return False
+        if self.sample.rows.shape[0] == self.data.n_rows:
+            return self.sample.rows.unique(dim=0).shape[0] < count
+        n_features, dtype = self.data.n_features, self.data.dtype
+        return self.data.fold(lambda: DistinctRows(n_features, dtype, count)).rows.shape[0] < count
+
+
+def explain(collapse: CovarianceCollapse, reg_covar: float) -> str:
+    """Return what happened to which component, and the remedy."""
+    which = (
+        "The shared covariance" if collapse.component is None else f"The covariance of component {collapse.component}"
+    )
+    return (
+        f"{which} collapsed: it is singular to working precision (too few different rows, or linearly dependent "
+        f"features). Raise reg_covar (it is {reg_covar:g}), give a covariance_prior, or fit fewer components."
+    )
+
+
+def check_sizes(data: Data, n_components: int) -> None:
+    """Raise a ValueError where there are fewer rows than components."""
+    if n_components > data.n_given_to_all:
+        raise ValueError(
+            f"n_components={n_components} needs at least as many rows, but X has n_samples={data.n_given_to_all}: "
+            "lower n_components."
+        )
+    if n_components > data.n_rows:
+        raise ValueError(
+            f"n_components={n_components} needs at least as many rows of positive sample_weight; there are "
+            f"{data.n_rows}."
+        )
+
+
+def _recognised(known: Summary, summary: Summary) -> Summary:
+    """Return the summary known from before, or raise a ValueError where the data is not the same."""
+    same = known.n_rows == summary.n_rows and known.minimum.shape == summary.minimum.shape
+    if not (same and torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)):
+        raise ValueError(
+            f"The checkpoint was written in a fit to other data: {known.n_rows} rows of {known.minimum.numel()} "
+            f"features, where X has {summary.n_rows} of {summary.minimum.numel()}, or other values. Give the same "
+            "data, or fit without resume."
+        )
+    return known
+
+
+def _check_range(summary: Summary, dtype: torch.dtype) -> None:
+    """Raise a ValueError where variances leave the float type."""
+    variance, limits = summary.variance, torch.finfo(dtype)
+    bad = ~(torch.isfinite(summary.mean) & torch.isfinite(variance) & (variance < limits.max))
+    bad |= ~summary.constant & (variance < limits.tiny)
+    if bad.any():
+        column = int(bad.nonzero()[0])
+        low, high = float(summary.minimum[column]), float(summary.maximum[column])
+        raise ValueError(
+            f"X has values from {low:g} to {high:g} in column {column}: their variance leaves the range of "
+            f"{str(dtype).removeprefix('torch.')}. Rescale that feature"
+            + (", or pass float64." if dtype == torch.float32 else ".")
+        )

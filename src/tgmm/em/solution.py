@@ -1,0 +1,81 @@
+"""The outcome of a fit, in the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Structure
+from tgmm.data.columns import Columns
+from tgmm.em.problem import Problem
+from tgmm.em.state import RunState
+from tgmm.em.stepwise import Continuation, Memory
+from tgmm.mixture.mixture import Mixture
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import float64_device
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fitted mixture, and what the fit says about itself."""
+
+    mixture: Mixture
+    converged: bool = True
+    n_iter: int = 0
+    log_likelihood: float = float("nan")  # average, of exactly these parameters
+    history: tuple[float, ...] = ()
+    regularisation: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # (d,) or ()
+    notes: tuple[str, ...] = ()
+    continuation: Continuation | None = None  # what online learning goes on from
+
+    @classmethod
+    def of_run(cls, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:
+        """Map a run out of the frame, to the device of the fit; notes are those from before the run."""
+        frame, place = problem.frame, float64_device(problem.device)
+        memory = Memory.of(run.point.statistics.scale(problem.data.unit))
+        parameters = out_of_frame(run.parameters, frame, problem.dtype).to(place)
+        return cls(
+            mixture=Mixture.of(parameters, problem.structure, problem.dtype, columns),
+            converged=run.converged,
+            n_iter=run.n_iter,
+            log_likelihood=frame.log_density_out(run.log_likelihood),
+            history=tuple(problem.objective_out(objective) for objective in run.history),
+            regularisation=frame.variances_out(run.regularisation).to(place),
+            notes=tuple(dict.fromkeys([*notes, *run.notes])),  # a component can be lost at the start and in the run
+            continuation=Continuation(memory, frame, run.regularisation),
+        )
+
+    def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:
+        """Return the solution for rows x, of one for (x - shift) / scale; spherical covariances become diagonal.
+
+        Parameters
+        ----------
+        shift, scale : Tensor of shape (d,)
+        structure : Structure
+            Which the covariances then have.
+        """
+        mixture, frame = self.mixture, Frame(shift, scale)
+        covariances = mixture.parameters.covariances
+        if structure.form is not type(covariances):
+            covariances = structure.form.from_packed(covariances.variances, scale.shape[0], shared=covariances.shared)
+        parameters = frame.parameters_out(replace(mixture.parameters, covariances=covariances))
+        return Solution(
+            mixture=mixture.changed(parameters=parameters, structure=structure),
+            converged=self.converged,
+            n_iter=self.n_iter,
+            log_likelihood=frame.log_density_out(self.log_likelihood),
+            history=tuple(frame.log_density_out(objective) for objective in self.history),
+            regularisation=self.regularisation * scale.square(),
+        )
+
+
+def out_of_frame(parameters: Parameters, frame: Frame, dtype: torch.dtype) -> Parameters:
+    """Map parameters out of the frame, and check that the float type can hold them."""
+    parameters = frame.parameters_out(parameters)
+    variances = parameters.covariances.variances.to(dtype)
+    if not (torch.isfinite(variances).all() and (variances > 0).all()):
+        raise ValueError(f"The fitted variances leave the range of {dtype}: rescale the features or pass float64.")
+    return parameters

@@ -1,0 +1,119 @@
+"""Where runs start, and their first parameters, by the same M-step as all later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances, Spherical
+from tgmm.em.maximisation import Maximisation, Proposal
+from tgmm.em.problem import Problem
+from tgmm.kernels.assignment import given, hard
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.model.update import Update
+from tgmm.runtime.devices import widen
+from tgmm.start import Start
+from tgmm.start.sample import repeated
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where runs start: responsibilities, or means, or a start that finds centres. All in the frame.
+
+    Given ``means``, ``weights`` and ``covariances`` take the place of those that come from the assignment of the
+    rows to the nearest centres. Means can be a function of the generator, called for each run.
+    """
+
+    start: Start | None = None
+    responsibilities: Tensor | None = None  # (n_given,) or (n_given, K), of this process's rows
+    means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
+    weights: Tensor | None = None  # (K,)
+    covariances: Covariances | None = None
+    is_solution: bool = False  # the parameters are those of an earlier fit
+
+    @property
+    def is_regularised(self) -> bool:
+        """Whether `reg_covar` is part of the covariances that runs start from."""
+        return self.covariances is None or self.is_solution
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two runs can differ."""
+        return self.start is not None or callable(self.means)
+
+
+class Started(NamedTuple):
+    """What a run begins with."""
+
+    parameters: Parameters
+    regularisation: Tensor  # what is added to every variance, (d,), or () where there is one scale
+    notes: tuple[str, ...] = ()
+
+
+def started(problem: Problem, origin: Origin, generator: torch.Generator) -> Started:
+    """Return what a run from an origin begins with. All processes draw what rank 0 draws."""
+    generator.set_state(problem.data.processes.first(generator.get_state()))
+    means = origin.means(generator) if callable(origin.means) else origin.means
+    if means is not None and origin.weights is not None and origin.covariances is not None:
+        parameters = Parameters(origin.weights, means, origin.covariances)
+        return Started(parameters, problem.regularisation.resolve(parameters))
+    if origin.responsibilities is not None:
+        anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
+        return _from_assignment(problem, origin, anywhere, None)
+    return _from_assignment(problem, origin, _centres(problem, origin, generator) if means is None else means, means)
+
+
+def _from_assignment(problem: Problem, origin: Origin, centres: Tensor, means: Tensor | None) -> Started:
+    """Return what begins from the assignment of rows, given or to the nearest of the centres (K, d)."""
+    resolved: list[Tensor] = []  # the run's regularisation
+
+    def put_in(parameters: Parameters) -> Parameters:
+        """Return parameters with those that were given."""
+        return Parameters(
+            parameters.weights if origin.weights is None else origin.weights,
+            parameters.means if means is None else means,
+            parameters.covariances if origin.covariances is None else origin.covariances,
+        )
+
+    def propose(mode: Callable[[Update], Parameters], statistics: Statistics, resolution: float) -> Proposal:
+        """Put given parameters in, then resolve the regularisation and add it to covariances not given."""
+        plain = mode(problem.update)
+        parameters = put_in(plain)
+        resolved[:] = [problem.regularisation.resolve(parameters)]
+        if origin.covariances is None:
+            parameters = put_in(mode(problem.update.regularised(resolved[0])))
+        is_resolved = problem.regularisation.is_resolved(plain, statistics.centre, resolution)
+        return Proposal(parameters, plain.means, is_resolved)
+
+    expectation = problem.expectation(hard)
+    if origin.responsibilities is not None:
+        expectation = replace(problem.expectation(given), data=problem.data.knowing(origin.responsibilities))
+    nearest = _nearest(centres)
+    statistics, rung = expectation(nearest, 0)
+    found = Maximisation(expectation, problem.update, propose)(statistics, nearest, rung)
+    # A given mean stays where it is; the run will see whether it gets rows.
+    return Started(found.parameters, resolved[0], found.notes if means is None else ())
+
+
+def _centres(problem: Problem, origin: Origin, generator: torch.Generator) -> Tensor:
+    """Return the centres that the start finds, (K, d); with fewer different rows than K they repeat."""
+    start, n_components = origin.start, problem.n_components
+    assert start is not None
+    rows, weights = problem.start_rows
+    if rows.shape[0] <= n_components:
+        centres = repeated(rows, n_components)
+    else:
+        centres = problem.data.processes.agreed(lambda: widen(start(rows, weights, n_components, generator)).cpu())
+    return widen(centres).to(problem.frame.shift.device)
+
+
+def _nearest(centres: Tensor) -> Parameters:
+    """Return parameters whose most probable component is the nearest of the centres (K, d)."""
+    n_components, n_features = centres.shape
+    weights = torch.full_like(centres[:, 0], 1 / n_components)
+    return Parameters(weights, centres, Spherical(torch.ones_like(weights[:1]), n_features, shared=True))

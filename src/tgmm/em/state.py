@@ -1,0 +1,95 @@
+"""The state of a run: all that it takes to go on from between two iterations, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.runtime.devices import moved
+
+LONGEST = 4.0  # the first bound on the step length of an acceleration, and the factor by which it grows
+
+
+@dataclass(frozen=True)
+class Point:
+    """Parameters with their expectation."""
+
+    parameters: Parameters
+    statistics: Statistics
+    objective: float  # what EM climbs, per unit of weight
+
+    def to(self, device: torch.device) -> Point:
+        """Return the point on a device."""
+        return moved(self, device)
+
+
+@dataclass(frozen=True)
+class Path:
+    """What an acceleration remembers: points that followed one another by EM steps, and how far it may jump."""
+
+    points: tuple[Point, ...] = ()
+    longest: float = LONGEST
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run between two iterations, in the frame."""
+
+    point: Point
+    regularisation: Tensor  # what is added to every variance, (d,), or () where there is one scale
+    history: tuple[float, ...]  # the objective, from the start to this point
+    rung: int = 0  # of the ladder of kernels
+    converged: bool = False
+    path: Path = Path()
+    reseeded: tuple[int, ...] = ()  # components that were put elsewhere, each once a run
+    notes: tuple[str, ...] = ()  # what befell the run that the user should know
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters that were reached."""
+        return self.point.parameters
+
+    @property
+    def objective(self) -> float:
+        """The objective at the point that was reached."""
+        return self.history[-1]
+
+    @property
+    def n_iter(self) -> int:
+        """The number of M-steps."""
+        return len(self.history) - 1
+
+    @property
+    def log_likelihood(self) -> float:
+        """The average log-likelihood of exactly these parameters, in the frame."""
+        return float(self.point.statistics.log_likelihood / self.point.statistics.weight)
+
+    @property
+    def foreseen_gain(self) -> float:
+        """What the objective would still gain if its last changes went on as a geometric series.
+
+        Aitken's extrapolation (McLachlan & Krishnan 2008, The EM Algorithm and Extensions, 4.9); infinite where the
+        changes do not shrink, 0 once the run has converged.
+        """
+        if self.converged:
+            return 0.0
+        if len(self.history) < 3:
+            return math.inf
+        before, last = (self.history[i] - self.history[i - 1] for i in (-2, -1))
+        return last * last / (before - last) if before > last > 0 else math.inf
+
+    def to(self, device: torch.device) -> RunState:
+        """Return the state on a device."""
+        points = tuple(point.to(device) for point in self.path.points)
+        on_path = bool(points) and self.path.points[-1] is self.point
+        return replace(
+            self,
+            point=points[-1] if on_path else self.point.to(device),
+            regularisation=self.regularisation.to(device),
+            path=replace(self.path, points=points),
+        )

@@ -1,0 +1,1 @@
+"""Estimators: what is fitted, and holds a mixture."""

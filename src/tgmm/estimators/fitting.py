@@ -1,0 +1,125 @@
+"""From settings and rows to a solution: a fit from beginning to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tgmm.covariance import CovarianceCollapse
+from tgmm.data.columns import Columns
+from tgmm.data.training import Training
+from tgmm.em.checkpoints import Checkpoint
+from tgmm.em.fit import Fit, Journal, NoJournal
+from tgmm.em.online import Learner, learnt
+from tgmm.em.problem import Problem, explain
+from tgmm.em.solution import Solution
+from tgmm.estimators.settings import Settings
+from tgmm.files.plain import plain_values
+from tgmm.runtime.checks import check_flag, check_number
+from tgmm.runtime.devices import standalone
+from tgmm.runtime.generators import as_generator, seed_of
+from tgmm.runtime.processes import ALONE, Group, Processes
+from tgmm.runtime.progress import Reporter
+
+# Settings that a fit that goes on may have otherwise: where and how long it runs, and what its file holds itself.
+FREE = {"checkpoint", "device", "distributed", "max_iter", "random_state", "tol", "verbose", "verbose_interval"}
+
+
+@standalone()
+def solved(
+    settings: Settings,
+    X: Any,
+    sample_weight: Any,
+    init_responsibilities: Any,
+    *,
+    owner: str,
+    before: Solution | None,
+    journal: Journal | None,
+) -> Solution:
+    """Return the solution of a fit to rows.
+
+    Parameters
+    ----------
+    settings : Settings
+    X, sample_weight, init_responsibilities
+        What `GaussianMixture.fit` is given.
+    owner : str
+        The name of the estimator's class, for messages.
+    before : Solution, optional
+        Of the last fit.
+    journal : Journal, optional
+        Where the fit is recorded.
+    """
+    processes = processes_of(settings)
+    journal = NoJournal() if journal is None else journal
+    earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
+    generator = as_generator(settings.given["random_state"])
+    seed = processes.first(seed_of(generator)) if earlier is None else earlier.seed
+    training = opened(settings, X, sample_weight, Columns(None, None, owner), seed)
+    problem = posed(settings, training, None if earlier is None else earlier.summary)
+    notes = problem.degeneracies()
+    responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
+    fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, generator, seed)
+    with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
+        run = fit.best_run(journal, progress, earlier)
+    return Solution.of_run(run, problem, training.columns, notes)
+
+
+@standalone()
+def learnt_from(
+    settings: Settings, X: Any, sample_weight: Any, step: float | None, *, owner: str, before: Solution | None
+) -> Solution:
+    """Return the solution after one more batch of rows; see `GaussianMixture.partial_fit`."""
+    if step is not None and not 0 < check_number(step, "step") <= 1:
+        raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
+    generator = as_generator(settings.given["random_state"])
+    seed = processes_of(settings).first(seed_of(generator))
+    columns = Columns(None, None, owner) if before is None else before.mixture.columns
+    training = opened(settings, X, sample_weight, columns, seed)
+    n_features, classification = training.data.n_features, settings.policy.classification
+    try:
+        if before is None:
+            problem = posed(settings, training)
+            learner = Learner.of_first_batch(problem, settings.origin(problem, None, None), generator)
+        else:
+            settings.check_unchanged(before, n_features, "partial_fit")
+            learner = Learner.going_on(before, settings.priors(n_features), settings.reg_covar, training)
+        return learnt(learner, training, before, step, classification=classification)
+    except CovarianceCollapse as collapse:
+        raise ValueError(explain(collapse, settings.reg_covar)) from collapse
+
+
+def journal_of(settings: Settings, *, resume: Any) -> Journal | None:
+    """Return where a fit is recorded, or None."""
+    path = settings.given["checkpoint"]
+    if check_flag(resume, "resume") and path is None:
+        raise ValueError("resume=True goes on from a checkpoint: name its file, checkpoint=path.")
+    if path is None:
+        return None
+    plain, _ = plain_values({name: value for name, value in settings.given.items() if name not in FREE})
+    return Checkpoint(path, plain, settings.structure, resume=resume)
+
+
+def processes_of(settings: Settings) -> Processes:
+    """Return the processes that share a fit."""
+    return Group() if settings.distributed else ALONE
+
+
+def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, seed: int) -> Training:
+    """Return rows to learn from; the seed is that of the sample that starts look at."""
+    training = Training.of(
+        X,
+        sample_weight,
+        columns,
+        settings.sampling(seed),
+        device=settings.given["device"],
+        distributed=settings.distributed,
+        verbose=settings.verbose,
+    )
+    settings.check_features(training.data.n_features)
+    return training
+
+
+def posed(settings: Settings, training: Training, known: Any = None) -> Problem:
+    """Return the problem that settings and rows pose."""
+    priors = settings.priors(training.data.n_features)
+    return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known)

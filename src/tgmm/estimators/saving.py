@@ -1,0 +1,134 @@
+"""A fitted estimator as a flat dict and back: its mixture, what the fit reported, and its settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import ALIASES
+from tgmm.em.solution import Solution
+from tgmm.em.stepwise import Continuation
+from tgmm.estimators.settings import PRIORS, check_priors
+from tgmm.files.plain import State, stored
+from tgmm.files.store import own, signed
+from tgmm.mixture import saving
+from tgmm.mixture.mixture import Mixture
+
+RECORD: dict[str, type] = {
+    "converged_": bool,
+    "n_iter_": int,
+    "lower_bound_": float,
+    "objective_history_": Tensor,
+    "reg_covar_": Tensor,
+}
+OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, "memory_": Tensor}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a state dict says, checked."""
+
+    solution: Solution  # its parameters on the CPU
+    settings: State
+
+
+def state_of(solution: Solution, settings: State) -> State:
+    """Return the state of a solution with settings as plain data."""
+    state: State = {
+        **settings,
+        **saving.state_of(solution.mixture),
+        "converged_": bool(solution.converged),
+        "n_iter_": int(solution.n_iter),
+        "lower_bound_": float(solution.log_likelihood),
+        "objective_history_": torch.tensor(solution.history, dtype=torch.float64),
+        "reg_covar_": stored(solution.regularisation),
+    }
+    if solution.continuation is not None:
+        memory = solution.continuation.memory
+        counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
+        state["memory_"] = torch.tensor(counts, dtype=torch.float64)
+    return signed(state)
+
+
+def content_of(state: Any, names: set[str], owner: str) -> Content:
+    """Return the content of a state dict with settings among ``names``, in memory of its own.
+
+    A dict that holds a mixture alone, as `Mixture.save` writes it, is an estimator as if fitted.
+    """
+    is_record = isinstance(state, dict) and not RECORD.keys().isdisjoint(state)
+    saving.check_entries(state, saving.KINDS | (RECORD if is_record else {}), OPTIONAL)
+    for name in state:
+        if name not in saving.KINDS | RECORD | OPTIONAL and name not in names:
+            raise ValueError(f"it has the unknown entry {name!r}.")
+    mixture = saving.mixture_of(Mixture, state, owner)
+    if not is_record:
+        own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
+        return Content(Solution(mixture), own_settings)
+    chosen = {name: own(value) for name, value in state.items() if name in names}
+    _check_settings(chosen, mixture)
+    return Content(_solution(state, mixture), chosen)
+
+
+def on_device(solution: Solution, place: torch.device, device: Any) -> Solution:
+    """Return a solution with its parameters in a place, that computes on the device of the user's choice."""
+    mixture = saving.on_device(solution.mixture, place, device)
+    return replace(solution, mixture=mixture, regularisation=solution.regularisation.to(place))
+
+
+def _solution(state: State, mixture: Mixture) -> Solution:
+    """Return what the fit reported, with its mixture."""
+    history, regularisation = own(state["objective_history_"]), own(state["reg_covar_"])
+    if history.ndim != 1 or history.isnan().any():
+        raise ValueError("objective_history_ must be a list of numbers.")
+    if history.numel() and state["lower_bound_"] != state["lower_bound_"]:
+        raise ValueError("lower_bound_ is NaN.")
+    if state["n_iter_"] < 0:
+        raise ValueError(f"n_iter_ must not be negative; it is {state['n_iter_']}.")
+    n_features = mixture.n_features
+    if regularisation.shape not in ((), (n_features,)):
+        raise ValueError(f"reg_covar_ must have shape () or ({n_features},); it has {tuple(regularisation.shape)}.")
+    if not (torch.isfinite(regularisation).all() and (regularisation >= 0).all()):
+        raise ValueError("reg_covar_ must be finite and not negative.")
+    return Solution(
+        mixture=mixture,
+        converged=state["converged_"],
+        n_iter=state["n_iter_"],
+        log_likelihood=state["lower_bound_"],
+        history=tuple(history.tolist()),
+        regularisation=regularisation,
+        continuation=_continuation(state, mixture, regularisation),
+    )
+
+
+def _continuation(state: State, mixture: Mixture, regularisation: Tensor) -> Continuation | None:
+    """Return what online learning goes on from: the parameters, with the weights and batches they came from."""
+    if "memory_" not in state:
+        return None
+    counts = state["memory_"]
+    if counts.shape != (3,) or not (torch.isfinite(counts).all() and (counts > 0).all()):
+        raise ValueError(f"memory_ must be three positive numbers; it is {counts.tolist()}.")
+    weight, seen, n_batches = counts.tolist()
+    one_scale = mixture.structure.one_scale
+    found = Continuation.of_parameters(mixture.parameters, regularisation, mixture.dtype, one_scale=one_scale)
+    return replace(found, memory=found.memory.weighing(weight, seen, int(n_batches)))
+
+
+def _check_settings(chosen: State, mixture: Mixture) -> None:
+    """Raise for numbers that are not finite, and for priors that do not fit the mixture they are meant for."""
+    for name, value in chosen.items():
+        if isinstance(value, Tensor):
+            finite = bool(torch.isfinite(value).all())
+        else:
+            finite = type(value) is not float or math.isfinite(value)
+        if not finite:
+            raise ValueError(f"{name} must be finite.")
+    covariance_type = str(chosen.get("covariance_type"))
+    same_type = ALIASES.get(covariance_type, covariance_type) == mixture.covariance_type
+    if chosen.get("n_components") != mixture.n_components or not same_type:
+        return  # set for the next fit
+    priors = {name: chosen.get(name) for name in PRIORS}
+    check_priors(mixture.structure, mixture.n_components, mixture.n_features, **priors)

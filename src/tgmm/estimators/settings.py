@@ -1,0 +1,233 @@
+"""The keywords of an estimator, checked and turned into what the engine understands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Structure, structure_named
+from tgmm.data.data import Data
+from tgmm.data.reservoir import Sampling
+from tgmm.em.fit import Policy
+from tgmm.em.problem import Problem
+from tgmm.em.run import Stopping
+from tgmm.em.solution import Solution
+from tgmm.em.start import Origin
+from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
+from tgmm.model.priors import Priors
+from tgmm.runtime.checks import as_float64, check_flag, check_integer, check_number, require_finite
+from tgmm.start import STARTS
+from tgmm.start.sample import sample_size
+
+PRIORS = (
+    "weight_concentration_prior",
+    "mean_prior",
+    "mean_precision_prior",
+    "covariance_prior",
+    "degrees_of_freedom_prior",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of an estimator's constructor, checked as far as they can be without data.
+
+    Parameters
+    ----------
+    given : mapping
+        All of them as they were given; those that are missing here are checked against the data.
+    """
+
+    given: Mapping[str, Any]
+    n_components: int
+    structure: Structure
+    policy: Policy
+    reg_covar: float
+    warm_start: bool
+    verbose: bool
+    verbose_interval: int
+    distributed: bool
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Settings:
+        """Check parameters, or raise a ValueError that names the one at fault."""
+        policy = Policy(
+            Stopping(check_number(given["tol"], "tol"), check_integer(given["max_iter"], "max_iter", 1)),
+            n_init=check_integer(given["n_init"], "n_init", 1),
+            classification=check_flag(given["cem"], "cem"),
+            accelerate=_check_accelerate(given["accelerate"]),
+        )
+        return cls(
+            given=given,
+            n_components=check_integer(given["n_components"], "n_components", 1),
+            structure=structure_named(given["covariance_type"]),
+            policy=policy,
+            reg_covar=check_number(given["reg_covar"], "reg_covar"),
+            warm_start=check_flag(given["warm_start"], "warm_start"),
+            verbose=_check_verbose(given["verbose"]),
+            verbose_interval=check_integer(given["verbose_interval"], "verbose_interval", 1),
+            distributed=check_flag(given["distributed"], "distributed"),
+        )
+
+    def sampling(self, seed: int) -> Sampling:
+        """Return how many rows starts look at."""
+        return Sampling(lambda n_features: sample_size(self.n_components, n_features), seed)
+
+    def check_features(self, n_features: int) -> None:
+        """Raise a ValueError where the data has not as many features as were said."""
+        wanted = self.given["n_features"]
+        if wanted is not None and check_integer(wanted, "n_features", 1) != n_features:
+            raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
+
+    def priors(self, n_features: int) -> Priors:
+        """Return the priors in the user's units."""
+        chosen = {name: self.given[name] for name in PRIORS}
+        return check_priors(self.structure, self.n_components, n_features, **chosen)
+
+    def origin(self, problem: Problem, responsibilities: Tensor | None, solution: Solution | None) -> Origin:
+        """Return where runs start, in the frame: from the last solution, where that is wanted and there is one."""
+        if self.warm_start and responsibilities is None and solution is not None:
+            return self._warm_origin(problem, solution)
+        frame, n_components, n_features = problem.frame, self.n_components, problem.data.n_features
+        place, weights, covariances = frame.scale.device, self.given["init_weights"], self.given["init_covariances"]
+        if weights is not None:
+            weights = check_mixing_weights(weights, n_components, "init_weights").to(place)
+        if covariances is not None:
+            name = "init_covariances"
+            covariances = check_covariances(covariances, self.structure, n_components, n_features, name)
+            covariances = covariances.to(place).rescale(1 / frame.scale)
+        origin = Origin(weights=weights, covariances=covariances)
+        if responsibilities is not None:
+            return replace(origin, responsibilities=responsibilities)
+        means = check_init_means(self.given["init_means"], n_components, n_features)
+        if isinstance(means, str):
+            return replace(origin, start=STARTS[means])
+        if isinstance(means, Tensor):
+            return replace(origin, means=frame.rows_in(means.to(place)))
+        return replace(origin, means=_called(means, problem))
+
+    def _warm_origin(self, problem: Problem, solution: Solution) -> Origin:
+        """Return the last solution as the start."""
+        self.check_unchanged(solution, problem.data.n_features, "warm_start=True")
+        place = problem.frame.shift.device
+        framed = problem.frame.parameters_in(solution.mixture.parameters.to(place))
+        return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances, is_solution=True)
+
+    def check_unchanged(self, solution: Solution, n_features: int, what: str) -> None:
+        """Raise a ValueError where the settings are no longer those of a solution."""
+        mixture = solution.mixture
+        same_shape = (mixture.n_components, mixture.n_features) == (self.n_components, n_features)
+        if mixture.structure is not self.structure or not same_shape:
+            raise ValueError(
+                f"{what} continues the last solution, but n_components, n_features or covariance_type changed since; "
+                f"restore them, or fit anew{' with warm_start=False' * what.startswith('warm_start')}."
+            )
+
+
+def _called(function: Callable, problem: Problem) -> Callable[[torch.Generator], Tensor]:
+    """Return what makes centres in the frame by a user's function of rows, K and a generator, the same on each rank."""
+    data, frame, n_components = problem.data, problem.frame, problem.n_components
+
+    def centres(generator: torch.Generator) -> Tensor:
+        rows = rows_for(data, problem)
+
+        def found() -> Tensor:
+            name = "the result of init_means"
+            return check_means(function(rows, n_components, generator), n_components, data.n_features, name)
+
+        return frame.rows_in(data.processes.agreed(found).to(frame.shift.device))
+
+    return centres
+
+
+def rows_for(data: Data, problem: Problem) -> Tensor:
+    """Return all rows where they are in memory, else those that starts look at, (m, d) in the user's units."""
+    return problem.sample.rows if data.in_memory is None else data.in_memory
+
+
+def _check_verbose(value: Any) -> bool:
+    """Return whether to report progress, for a bool or a level as an integer, or raise a ValueError."""
+    return value if isinstance(value, bool) else check_integer(value, "verbose", 0) > 0
+
+
+def _check_accelerate(value: Any) -> bool:
+    """Return whether EM is to be accelerated, or raise a ValueError that names the choices."""
+    if value is not None and value != "squarem":
+        raise ValueError(f"accelerate must be None or 'squarem'; got {value!r}.")
+    return value is not None
+
+
+def check_init_means(init_means: Any, n_components: int, n_features: int) -> str | Callable | Tensor:
+    """Return the name of a start, a callable, or centres (K, d) in the user's units."""
+    if isinstance(init_means, str):
+        if init_means not in STARTS:
+            choices = ", ".join(repr(name) for name in STARTS)
+            raise ValueError(f"init_means must be one of {choices}, an array or a callable; got {init_means!r}.")
+        return init_means
+    return init_means if callable(init_means) else check_means(init_means, n_components, n_features, "init_means")
+
+
+def check_priors(
+    structure: Structure,
+    n_components: int,
+    n_features: int,
+    *,
+    weight_concentration_prior: Any,
+    mean_prior: Any,
+    mean_precision_prior: Any,
+    covariance_prior: Any,
+    degrees_of_freedom_prior: Any,
+) -> Priors:
+    """Return the priors in the user's units, or raise a ValueError that names the parameter at fault."""
+    _require_pair(mean_prior, "mean_prior", mean_precision_prior, "mean_precision_prior")
+    _require_pair(covariance_prior, "covariance_prior", degrees_of_freedom_prior, "degrees_of_freedom_prior")
+    concentration = mean = mean_precision = covariance = degrees_of_freedom = None
+    if weight_concentration_prior is not None:
+        concentration = _check_vector(weight_concentration_prior, n_components, "weight_concentration_prior", 0.0)
+    if mean_prior is not None:
+        mean = as_float64(mean_prior, "mean_prior")
+        if mean.shape not in ((n_features,), (n_components, n_features)):
+            raise ValueError(
+                f"mean_prior must have shape (n_features,) = ({n_features},) or (n_components, n_features) = "
+                f"({n_components}, {n_features}); got shape {tuple(mean.shape)}."
+            )
+        require_finite(mean, "mean_prior")
+        mean = mean.expand(n_components, n_features)
+        mean_precision = _check_vector(mean_precision_prior, n_components, "mean_precision_prior", 0.0)
+    if covariance_prior is not None:
+        if not structure.takes_prior:
+            raise ValueError(
+                f"covariance_prior is not defined for covariance_type={structure.name!r}: leave it and "
+                "degrees_of_freedom_prior out, or choose another covariance_type."
+            )
+        covariance = check_covariances(covariance_prior, structure, n_components, n_features, "covariance_prior")
+        least = float(structure.form.prior_constant(n_features) - 2)  # d - 1 for full types, 0 for others
+        degrees_of_freedom = _check_vector(
+            degrees_of_freedom_prior, structure.n_covariances(n_components), "degrees_of_freedom_prior", least
+        )
+    return Priors(concentration, mean, mean_precision, covariance, degrees_of_freedom)
+
+
+def _check_vector(value: Any, size: int, name: str, above: float) -> Tensor:
+    """Return (size,) numbers, all > above, from a scalar or a vector."""
+    vector = as_float64(value, name)
+    if vector.ndim == 0:
+        vector = vector.expand(size)
+    if vector.shape != (size,):
+        raise ValueError(f"{name} must be a scalar or have shape ({size},); got shape {tuple(vector.shape)}.")
+    if not (torch.isfinite(vector).all() and (vector > above).all()):
+        raise ValueError(f"{name} must be finite and > {above:g}; got {vector.tolist()}.")
+    return vector
+
+
+def _require_pair(first: Any, first_name: str, second: Any, second_name: str) -> None:
+    for given, missing, given_name, missing_name in (
+        (first, second, first_name, second_name),
+        (second, first, second_name, first_name),
+    ):
+        if given is not None and missing is None:
+            raise ValueError(f"{given_name} needs {missing_name}: give both or neither.")

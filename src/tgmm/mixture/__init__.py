@@ -1,0 +1,1 @@
+"""The fitted mixture: a frozen object, and what can be asked of it."""

@@ -1,0 +1,224 @@
+"""A fitted mixture as a frozen object: what it consists of, and what follows from that, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tgmm.covariance import CovarianceCollapse, Covariances, Structure, structure_named
+from tgmm.data.columns import Columns
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.checks import as_float64, require_finite
+from tgmm.runtime.devices import fields_of, standalone
+from tgmm.runtime.dlpack import imported
+
+M = TypeVar("M", bound="BaseMixture")
+T = TypeVar("T")
+
+KEPT = 32  # how much that follows from a mixture is kept: conditioning on ever other features must not fill the memory
+SYMMETRY = 1e-6  # relative difference of entries that rounding can explain, of matrices that users hand in
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BaseMixture:
+    """What a mixture consists of.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In the user's units, float64.
+    structure : Structure
+    dtype : torch.dtype
+        The float type of parameters and predictions as users see them.
+    columns : Columns
+        Of the data that it is a mixture of.
+    device : str or torch.device, optional
+        Where rows are computed with; None: the tensor's own, else CUDA where there is one, else the CPU.
+    """
+
+    parameters: Parameters
+    structure: Structure
+    dtype: torch.dtype
+    columns: Columns
+    device: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_derived", {})
+
+    @classmethod
+    def of(
+        cls: type[M],
+        parameters: Parameters,
+        structure: Structure,
+        dtype: torch.dtype,
+        columns: Columns,
+        device: Any = None,
+    ) -> M:
+        """Return the mixture that consists of these."""
+        mixture = object.__new__(cls)
+        BaseMixture.__init__(mixture, parameters, structure, dtype, columns, device)
+        return mixture
+
+    def changed(self: M, **changes: Any) -> M:
+        """Return the mixture with some of its parts replaced."""
+        return self.of(**fields_of(self) | changes)
+
+    def derived(self, make: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function makes of this mixture and hashable arguments: made once, and kept among the last."""
+        known: dict[Any, Any] = vars(self)["_derived"]
+        key = (make, *arguments)
+        found = known.get(key)
+        if found is None:
+            while len(known) >= KEPT:
+                known.pop(next(iter(known)), None)
+            with standalone():
+                found = known[key] = make(self, *arguments)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: what follows from it is not."""
+        return fields_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was pickled."""
+        BaseMixture.__init__(self, **state)
+
+    @property
+    def n_components(self) -> int:
+        """The number of components, K."""
+        return self.parameters.n_components
+
+    @property
+    def n_features(self) -> int:
+        """The number of features, d."""
+        return self.parameters.n_features
+
+    @property
+    def covariance_type(self) -> str:
+        """The covariance structure."""
+        return self.structure.name
+
+    @property
+    def feature_names(self) -> np.ndarray | None:
+        """The names of the features, (d,), where there are some."""
+        return self.columns.public_names
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the components, (K,)."""
+        return self._public(self.parameters.weights)
+
+    @property
+    def means(self) -> Tensor:
+        """Means, (K, d), in the units of the data."""
+        return self._public(self.parameters.means)
+
+    @property
+    def covariances(self) -> Tensor:
+        """Covariances in the shape of the type, in squared units of the data."""
+        return self._public(self.parameters.covariances.public)
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free parameters: covariances, means and weights."""
+        free = self.structure.n_parameters(self.n_components, self.n_features)
+        return free + self.n_components * (self.n_features + 1) - 1
+
+    def _public(self, values: Tensor) -> Tensor:
+        """Return a copy in the float type of the mixture: a mixture never changes."""
+        return values.to(self.dtype, copy=True)
+
+    def __repr__(self) -> str:
+        """Return the type and the size."""
+        name, kind = type(self).__name__, self.covariance_type
+        return f"{name}(n_components={self.n_components}, n_features={self.n_features}, covariance_type={kind!r})"
+
+
+def as_mixture(model: Any, name: str) -> BaseMixture:
+    """Return a mixture, or the one that a fitted estimator holds, or raise a ValueError that names the argument."""
+    if isinstance(model, BaseMixture):
+        return model
+    if not hasattr(type(model), "mixture_"):
+        raise ValueError(f"{name} must be a tgmm.GaussianMixture or a tgmm.Mixture; got {model!r}.")
+    check_is_fitted(model)
+    return model.mixture_
+
+
+def check_parameters(
+    weights: Any, means: Any, covariances: Any, covariance_type: str
+) -> tuple[Parameters, Structure, torch.dtype]:
+    """Return the parameters of a mixture in float64, their structure, and the float type they came in.
+
+    They stay on the device of the means.
+    """
+    structure = structure_named(covariance_type)
+    means = imported(means, "means")
+    dtype = means.dtype if isinstance(means, Tensor) else np.asarray(means).dtype
+    device = means.device if isinstance(means, Tensor) else torch.device("cpu")
+    checked = as_float64(means, "means")
+    if checked.ndim != 2 or 0 in checked.shape:
+        raise ValueError(f"means must have shape (n_components, n_features); got shape {tuple(checked.shape)}.")
+    n_components, n_features = checked.shape
+    parameters = Parameters(
+        check_mixing_weights(weights, n_components, "weights").to(device, copy=True),
+        check_means(means, n_components, n_features, "means").to(device, copy=True),
+        check_covariances(covariances, structure, n_components, n_features, "covariances").to(device),
+    )
+    return parameters, structure, torch.float32 if str(dtype).endswith(("float32", "float16")) else torch.float64
+
+
+def check_means(value: Any, n_components: int, n_features: int, name: str) -> Tensor:
+    """Return (K, d) finite means, or raise a ValueError that names the parameter."""
+    means = as_float64(value, name)
+    if means.shape != (n_components, n_features):
+        raise ValueError(
+            f"{name} must have shape (n_components, n_features) = ({n_components}, {n_features}); "
+            f"got shape {tuple(means.shape)}."
+        )
+    require_finite(means, name)
+    return means
+
+
+def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
+    """Return weights (K,) that sum to 1, or raise a ValueError that names the parameter."""
+    weights = as_float64(value, name)
+    if weights.shape != (n_components,):
+        raise ValueError(
+            f"{name} must have shape (n_components,) = ({n_components},); got shape {tuple(weights.shape)}."
+        )
+    if not (torch.isfinite(weights).all() and (weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-3):
+        raise ValueError(f"{name} must be >= 0 and sum to 1; got {weights.tolist()}.")
+    return weights / weights.sum()
+
+
+def check_covariances(value: Any, structure: Structure, n_components: int, n_features: int, name: str) -> Covariances:
+    """Return positive definite covariances of the structure, broadcast over K, or raise a ValueError."""
+    values = as_float64(value, name)
+    wanted = structure.shape(n_components, n_features)
+    alone = structure.form.shape_of_one(n_features)
+    if values.shape not in (wanted, alone):
+        either = f"{wanted}" if wanted == alone else f"{wanted} or {alone}"
+        raise ValueError(
+            f"{name} must have shape {either} for covariance_type={structure.name!r}, K={n_components} and "
+            f"d={n_features}; got shape {tuple(values.shape)}."
+        )
+    require_finite(values, name)
+    covariances = structure.from_public(values, n_components, n_features)
+    symmetric = structure.form.from_packed(covariances.packed, n_features, shared=structure.shared)
+    slack = 1e-8 * float(values.abs().amax())
+    if not torch.allclose(covariances.values, symmetric.values, rtol=SYMMETRY, atol=slack):
+        raise ValueError(f"{name} must be symmetric.")
+    try:
+        _ = symmetric.factor
+    except CovarianceCollapse as error:
+        which = "" if error.component is None else f"; that of component {error.component} is not"
+        raise ValueError(f"{name} must be positive definite{which}.") from error
+    if not structure.contains(symmetric):
+        raise ValueError(f"{name} must be those of covariance_type={structure.name!r}: {structure.restriction}.")
+    return symmetric

@@ -1,0 +1,277 @@
+"""The distribution of some features given the others, and regression by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances
+from tgmm.data.validation import check_rows
+from tgmm.kernels.chunking import rows_per_chunk
+from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.densities import FAR, exact_predictor_of
+from tgmm.mixture.marginal import check_dims, marginal, total_covariance, total_mean, total_variance
+from tgmm.mixture.sampling import draw_components, draw_deviations
+from tgmm.runtime.checks import check_integer
+from tgmm.runtime.devices import standalone, widen
+from tgmm.runtime.generators import RandomState, as_generator
+
+
+@standalone()
+def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int]) -> ConditionalMixture:
+    """Return the mixture of the other features, given some.
+
+    Parameters
+    ----------
+    x_observed : array-like or Tensor of shape (o,) or (n, o)
+        One observation, or a batch of them; the columns are the features `dims`.
+    dims : sequence of int
+        The o observed features.
+
+    Returns
+    -------
+    ConditionalMixture
+        Of the r = d - o other features, in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If `dims` are not distinct features or leave none over, or `x_observed` does not fit them.
+
+    Notes
+    -----
+    Given the observation each component is Gaussian with the mean and covariance of linear regression (Bishop, PRML,
+    2.3.1); its weight is its posterior probability.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
+    >>> conditional = mixture.condition([2.0], dims=[0])
+    >>> conditional.mean(), conditional.covariance()
+    (tensor([1.], dtype=torch.float64), tensor([[0.7500]], dtype=torch.float64))
+    """
+    law = _law(mixture, dims)
+    single = _n_dimensions(x_observed) == 1
+    rows, _ = check_rows(_as_batch(x_observed, single), law.observed.columns)
+    log_weights, means = law(rows.tensor)
+    return ConditionalMixture(law, log_weights, means, single)
+
+
+@standalone()
+def regress(mixture: BaseMixture, X_observed: Any, dims: Sequence[int]) -> tuple[Any, Any]:
+    """Predict the other features from some: Gaussian mixture regression.
+
+    Parameters
+    ----------
+    X_observed : array-like or Tensor of shape (n, o)
+        The columns are the features `dims`.
+    dims : sequence of int
+        The o observed features.
+
+    Returns
+    -------
+    mean, standard_deviation : arrays or Tensors of shape (n, d - o)
+        Of the conditional distribution of each row's other features, in ascending order. NumPy for arrays, tensors for
+        tensors.
+
+    Raises
+    ------
+    ValueError
+        If `dims` are not distinct features or leave none over, or `X_observed` does not fit them.
+
+    Notes
+    -----
+    The regression function is the conditional mean (Ghahramani & Jordan 1994, NIPS 6; Cohn, Ghahramani & Jordan 1996,
+    JAIR 4, with the conditional variance).
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.6], [0.6, 1.0]]])
+    >>> mean, standard_deviation = mixture.regress([[2.0], [5.0]], dims=[0])
+    >>> mean.ravel(), standard_deviation.ravel()
+    (array([1.2, 3. ]), array([0.8, 0.8]))
+    """
+    law = _law(mixture, dims)
+    rows, _ = check_rows(X_observed, law.observed.columns)
+    parts = []
+    for part in rows.tensor.split(law.rows_per_chunk):
+        log_weights, means = law(part)
+        weights = log_weights.exp()
+        variance = total_variance(weights, means, law.covariances.variances)
+        parts.append((total_mean(weights, means).to(mixture.dtype), variance.sqrt().to(mixture.dtype)))
+    mean, standard_deviation = (torch.cat(column) for column in zip(*parts, strict=True))
+    return rows.give_back(mean), rows.give_back(standard_deviation)
+
+
+@dataclass(frozen=True)
+class _Law:
+    """What the conditional mixtures of all observations share, in float64."""
+
+    observed: BaseMixture  # the marginals of the observed features
+    rest: BaseMixture  # and of the others
+    slopes: Tensor  # (B, r, o)
+    covariances: Covariances  # of the rest, given the observed
+
+    @classmethod
+    def of(cls, mixture: BaseMixture, observed: tuple[int, ...], rest: tuple[int, ...]) -> _Law:
+        """Split the features into observed ones and the rest."""
+        device = mixture.parameters.means.device
+        indices = (torch.tensor(part, device=device) for part in (observed, rest))
+        slopes, covariances = mixture.parameters.covariances.regression(*indices)
+        return cls(marginal(mixture, observed), marginal(mixture, rest), slopes, covariances)
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log weights (n, K) and the means (n, K, r) given rows (n, o)."""
+        parameters = self.observed.parameters
+        rows = widen(rows).to(parameters.means.device)
+        deviations = rows - parameters.means[:, None]  # (K, n, o)
+        means = self.rest.parameters.means[:, None] + deviations @ self.slopes.mT  # (K, n, r)
+        joint = parameters.log_joint(deviations)  # (K, n)
+        log_weights = joint.log_softmax(0).T
+        far = torch.nonzero(~(joint.amax(0).abs() < FAR / torch.finfo(torch.float64).eps)).flatten()
+        if far.numel():
+            log_weights[far] = exact_predictor_of(self.observed).responsibilities(rows[far]).log()
+        return log_weights, means.transpose(0, 1)
+
+    @property
+    def rows_per_chunk(self) -> int:
+        """How many observations to condition on at a time."""
+        n_components, n_observed = self.observed.parameters.means.shape
+        return rows_per_chunk(n_components * (n_observed + 3 * self.slopes.shape[1]), 8, self.slopes.device)
+
+
+def _law(mixture: BaseMixture, dims: Any) -> _Law:
+    """Return what conditioning on features needs, made once, or raise a ValueError that names `dims`."""
+    observed = tuple(check_dims(dims, mixture.n_features).tolist())
+    rest = tuple(i for i in range(mixture.n_features) if i not in observed)
+    if not rest:
+        raise ValueError(f"dims must leave a feature to condition; got all {mixture.n_features}: {dims!r}.")
+    return mixture.derived(_Law.of, observed, rest)
+
+
+class ConditionalMixture:
+    """The mixture of r features given the others, for one observation or for each of a batch of n.
+
+    For a batch every result has one more dimension in front, n. Tensors are on the device of the parameters,
+    in the mixture's float type. `Mixture.condition` makes them.
+
+    Attributes
+    ----------
+    weights_ : Tensor of shape (K,) or (n, K)
+        The posterior probabilities of the components, given the observed features.
+    means_ : Tensor of shape (K, r) or (n, K, r)
+    covariances_ : Tensor
+        In the shape of the mixture's type for r features; they do not depend on the observation.
+    """
+
+    def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool) -> None:
+        self._law, self._log_weights, self._means, self._single = law, log_weights, means, single
+
+    @property
+    def weights_(self) -> Tensor:
+        """Weights of the components."""
+        return self._public(self._log_weights.exp())
+
+    @property
+    def means_(self) -> Tensor:
+        """Means of the components."""
+        return self._public(self._means)
+
+    @property
+    def covariances_(self) -> Tensor:
+        """Covariances of the components, in the shape of the type."""
+        return self._law.covariances.public.to(self._law.rest.dtype, copy=True)
+
+    def mean(self) -> Tensor:
+        """Return the conditional mean, (r,) or (n, r): the regression function."""
+        return self._public(total_mean(self._log_weights.exp(), self._means))
+
+    def covariance(self) -> Tensor:
+        """Return the conditional covariance, (r, r) or (n, r, r), within and between the components."""
+        return self._public(total_covariance(self._log_weights.exp(), self._means, self._law.covariances.dense))
+
+    @standalone()
+    def log_prob(self, X: Any) -> Any:
+        """Return the conditional log-density of values of the unobserved features, in nats.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (m, r)
+            For one observation, any number of values; for a batch of n, one value each: (n, r).
+
+        Returns
+        -------
+        array or Tensor of shape (m,)
+            NumPy for arrays, a tensor for tensors.
+
+        Examples
+        --------
+        >>> from tgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 0.0]], [1.0], "spherical")
+        >>> mixture.condition([3.0], dims=[0]).log_prob([[0.0], [1.0]]).round(4)
+        array([-0.9189, -1.4189])
+        """
+        rows, _ = check_rows(X, self._law.rest.columns)
+        if not self._single and rows.tensor.shape[0] != self._means.shape[0]:
+            raise ValueError(
+                f"X must have one row for each of the {self._means.shape[0]} observations; got {rows.tensor.shape[0]}."
+            )
+        deviations = widen(rows.tensor).to(self._means.device)[:, None] - self._means  # (m, K, r)
+        factor, n_features = self._law.covariances.factor, self._means.shape[2]
+        distances = factor.distances(deviations.transpose(0, 1))  # (K, m)
+        constants = factor.log_det + n_features * math.log(2 * math.pi)  # (B,)
+        joint = self._log_weights.T - 0.5 * (constants[:, None] + distances)
+        return rows.give_back(joint.logsumexp(0).to(self._law.rest.dtype))
+
+    @standalone()
+    def sample(self, n_samples: int = 1, *, random_state: RandomState = None) -> tuple[Tensor, Tensor]:
+        """Draw values of the unobserved features, and the components they come from.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            m, for each observation.
+        random_state : int, numpy.random.RandomState or torch.Generator, optional
+
+        Returns
+        -------
+        X : Tensor of shape (m, r) or (n, m, r)
+        components : Tensor of shape (m,) or (n, m)
+
+        Examples
+        --------
+        >>> from tgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 0.0]], [1.0], "spherical")
+        >>> X, components = mixture.condition([[3.0], [4.0]], dims=[0]).sample(5, random_state=0)
+        >>> X.shape
+        torch.Size([2, 5, 1])
+        """
+        n_samples = check_integer(n_samples, "n_samples", 1)
+        generator = as_generator(random_state)
+        components = draw_components(self._log_weights.exp(), n_samples, generator).to(self._means.device)  # (n, m)
+        means = torch.take_along_dim(self._means, components[..., None], 1)  # (n, m, r)
+        deviations = draw_deviations(self._law.covariances, components.flatten(), generator).reshape(means.shape)
+        return self._public(means + deviations), (components[0] if self._single else components)
+
+    def _public(self, values: Tensor) -> Tensor:
+        """Return values (n, ...) in the mixture's float type, without the n of one observation."""
+        return (values[0] if self._single else values).to(self._law.rest.dtype)
+
+
+def _n_dimensions(values: Any) -> int:
+    return values.ndim if hasattr(values, "ndim") else np.ndim(values)
+
+
+def _as_batch(values: Any, single: bool) -> Any:
+    """Return one observation (o,) as a batch (1, o); anything else as it is."""
+    if not single:
+        return values
+    return values[None] if isinstance(values, Tensor) else np.asarray(values)[None]

@@ -1,0 +1,206 @@
+"""Densities, posterior probabilities and distances of rows, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tgmm.data.validation import check_rows
+from tgmm.kernels.assignment import most_probable, soft
+from tgmm.kernels.base import BITS
+from tgmm.kernels.choose import first_precise, kernels_for
+from tgmm.kernels.chunking import rows_per_chunk
+from tgmm.mixture.base import BaseMixture
+from tgmm.model.frame import Frame
+from tgmm.runtime.devices import standalone, widen
+
+# Quadratic parts of the exponent this close are equal: what separates them is rounding.
+TIE = 1e-12
+# Rows are far where the rounding of their joint log-densities exceeds this.
+FAR = 1e-3
+FAR_NUMBERS = 1 << 22  # entries of the (K, m, d) deviations of far rows held at a time
+
+
+class Joint(NamedTuple):
+    """The joint log-densities of some rows."""
+
+    part: slice  # which rows
+    bits: Tensor  # (K, c), to be overwritten
+    common: Tensor | None  # (c,) bits that all components have in common on top
+    far: Tensor  # (m,) indices, among all, of the rows that are far
+
+
+class Predictor:
+    """Evaluates a mixture at rows, in a frame of the mixture's own; made once, it serves any rows and any thread.
+
+    Parameters
+    ----------
+    mixture : BaseMixture
+    dtype : torch.dtype
+        The float type of the results.
+    device : torch.device
+        Where rows are moved to.
+    """
+
+    def __init__(self, mixture: BaseMixture, dtype: torch.dtype, device: torch.device) -> None:
+        parameters, one_scale = mixture.parameters, mixture.structure.one_scale
+        self.frame = Frame.around(parameters, dtype, one_scale=one_scale)
+        self.parameters = self.frame.parameters_in(parameters)
+        moment = parameters.covariances.own_moment
+        kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device)
+        self.kernel = kernels[first_precise(kernels, self.parameters)]
+        self.operands = self.kernel.operands(self.parameters)
+        self.dtype, self.device = dtype, device
+        # A sum over d features is no farther for their number.
+        self.limit = FAR / torch.finfo(self.kernel.dtype).eps * (1 + parameters.n_features / 1000)
+
+    def log_density(self, rows: Tensor) -> Tensor:
+        """Return the log-densities of rows, (n,)."""
+
+        def near(joint: Joint) -> Tensor:
+            log_density, _ = soft(joint.bits)
+            if joint.common is not None:
+                log_density += joint.common / BITS
+            return self.frame.log_density_out(log_density)
+
+        return self._of_parts(rows, near, lambda far: far[0])
+
+    def responsibilities(self, rows: Tensor) -> Tensor:
+        """Return the posterior probabilities of the components, (n, K)."""
+
+        def near(joint: Joint) -> Tensor:
+            soft(joint.bits)
+            return joint.bits.T.contiguous()
+
+        return self._of_parts(rows, near, lambda far: far[1].T)
+
+    def labels(self, rows: Tensor) -> Tensor:
+        """Return the most probable components, (n,) int64."""
+        return self._of_parts(rows, lambda joint: most_probable(joint.bits), lambda far: far[1].argmax(0))
+
+    def log_density_and_certainty(self, rows: Tensor) -> Tensor:
+        """Return the log-density and the log-probability of the most probable component of each row, (n, 2)."""
+
+        def near(joint: Joint) -> Tensor:
+            log_density, _ = soft(joint.bits)
+            if joint.common is not None:
+                log_density += joint.common / BITS
+            return torch.stack([self.frame.log_density_out(log_density), joint.bits.amax(0).log_()], 1)
+
+        return self._of_parts(rows, near, lambda far: torch.stack([far[0], far[1].amax(0).log()], 1))
+
+    def _of_parts(
+        self, rows: Tensor, near: Callable[[Joint], Tensor], far: Callable[[tuple[Tensor, Tensor]], Tensor]
+    ) -> Tensor:
+        """Return a quantity of each row, (n, ...), from joint log-densities, or for far rows from what `_far` gives."""
+        out: Tensor | None = None
+        for joint in self._joint(rows):
+            found = near(joint).to(self.device)
+            if found.shape[0] == rows.shape[0] and not joint.far.numel():
+                return found if found.dtype == torch.int64 else found.to(self.dtype)
+            if out is None:
+                dtype = found.dtype if found.dtype == torch.int64 else self.dtype
+                out = torch.empty(rows.shape[0], *found.shape[1:], dtype=dtype, device=self.device)
+            out[joint.part] = found.to(out.dtype)
+            if joint.far.numel():
+                out[joint.far] = far(self._far(rows, joint.far)).to(out.dtype)
+        assert out is not None, "there are rows"
+        return out
+
+    def _joint(self, rows: Tensor) -> Iterator[Joint]:
+        """Yield the joint log-densities of rows.
+
+        Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
+        """
+        buffer = self.kernel.buffer()
+        for first in range(0, rows.shape[0], self.kernel.n_rows):
+            part = slice(first, first + self.kernel.n_rows)
+            bits, common = self.kernel.log_joint(rows[part], self.operands, buffer)
+            size = bits.amax(0).abs_()
+            if common is not None:
+                size += common.abs()
+            yield Joint(part, bits, common, first + torch.nonzero(~(size < self.limit)).flatten())
+
+    def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""
+        count = max(1, FAR_NUMBERS // self.parameters.means.numel())
+        parts = [self._far_part(rows[part.to(rows.device)]) for part in far.split(count)]
+        densities, posteriors = zip(*parts, strict=True)
+        return torch.cat(densities), torch.cat(posteriors, 1)
+
+    def _far_part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-densities (m,) and responsibilities (K, m) of far rows.
+
+        Distances are computed for rows divided by their size. Where the log-density's own rounding hides the
+        differences between components, or it leaves the float type and is -inf, what grows fastest with the row
+        decides: the quadratic part of the exponent, and among components for which that is the same the linear part.
+        """
+        parameters, factor = self.parameters, self.parameters.covariances.factor
+        weights, means = parameters.weights, parameters.means
+        rows = widen(rows)
+        size = rows.abs().amax(1).clamp(min=1.0)  # (m,)
+        scaled = (rows / size[:, None] - self.frame.shift / size[:, None]) / self.frame.scale  # (m, d)
+        deviations = scaled - means[:, None] / size[:, None]  # (K, m, d)
+        distances = factor.distances(deviations) * size * size  # (K, m)
+        joint = parameters.log_constants[:, None] - 0.5 * distances
+        log_density = self.frame.log_density_out(joint.logsumexp(0))
+        quadratic = factor.distances(scaled.expand_as(deviations))  # (K, m)
+        quadratic = torch.where(weights[:, None] > 0, quadratic, torch.inf)
+        linear = factor.times(means)  # (K, d)
+        rest = parameters.log_constants - 0.5 * (means * linear).sum(-1)  # (K,)
+        rest = rest[:, None] / size + linear @ scaled.T  # (K, m)
+        rest = torch.where(quadratic <= quadratic.amin(0) * (1 + TIE), rest, -torch.inf)
+        limit = (rest - rest.amax(0)) * size
+        hidden = ~(log_density.abs() < FAR / torch.finfo(torch.float64).eps)
+        posterior = torch.where(hidden, limit, joint).softmax(0)
+        return log_density.to(self.device, self.dtype), posterior.to(self.device, self.dtype)
+
+
+def predictor_of(mixture: BaseMixture, device: torch.device) -> Predictor:
+    """Return what evaluates a mixture on a device in its own float type; made once."""
+    return mixture.derived(Predictor, mixture.dtype, device)
+
+
+def exact_predictor_of(mixture: BaseMixture) -> Predictor:
+    """Return what evaluates a mixture in float64 where its parameters are; made once."""
+    return mixture.derived(Predictor, torch.float64, mixture.parameters.means.device)
+
+
+@standalone()
+def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
+    """Return the Mahalanobis distance of each row from each component, (n, K), in standard deviations.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n, d)
+
+    Returns
+    -------
+    array or Tensor of shape (n, K)
+        sqrt((x - mu_k)' Sigma_k^-1 (x - mu_k)); NumPy for arrays, a tensor for tensors.
+
+    Notes
+    -----
+    Mahalanobis 1936 (Proceedings of the National Institute of Sciences of India 2). For rows of component k its square
+    is chi-square distributed with d degrees of freedom.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0], [9.0]], [1.0, 4.0], "spherical")
+    >>> mixture.mahalanobis([[3.0]])
+    array([[3., 3.]])
+    """
+    rows, _ = check_rows(X, mixture.columns)
+    means, factor = mixture.parameters.means, mixture.parameters.covariances.factor
+    parts = []
+    for part in rows.tensor.split(rows_per_chunk(3 * means.numel(), 8, means.device)):
+        deviations = widen(part).to(means.device) - means[:, None]  # (K, c, d)
+        # Rows as far away as the float type reaches have squares that it does not: take their size out.
+        size = deviations.abs().amax(-1)  # (K, c)
+        unit = deviations / torch.where(size > 0, size, 1.0)[..., None]
+        parts.append((factor.distances(unit).sqrt() * size).T.to(mixture.dtype))
+    return rows.give_back(torch.cat(parts))

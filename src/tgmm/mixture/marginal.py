@@ -1,0 +1,120 @@
+"""The distribution of some of the features alone; mean and covariance of the whole."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.covariance import structure_named
+from tgmm.mixture.base import BaseMixture
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import standalone
+
+M = TypeVar("M", bound=BaseMixture)
+
+
+@standalone()
+def marginal(mixture: M, dims: Sequence[int]) -> M:
+    """Return the mixture of some of the features: the others integrated out.
+
+    Parameters
+    ----------
+    dims : sequence of int
+        The features to keep, in the order wanted.
+
+    Returns
+    -------
+    Mixture
+        In ``len(dims)`` dimensions; of the same type, unless that type is a restriction of whole covariances alone.
+
+    Raises
+    ------
+    ValueError
+        If `dims` are not distinct features.
+
+    Notes
+    -----
+    The marginals of a Gaussian are the blocks of its mean and covariance (Bishop, PRML, 2.3.2); those of a mixture keep
+    its weights.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0, 4.0]], [[1.0, 2.0]], "diag")
+    >>> mixture.marginal([1]).covariances
+    tensor([[2.]], dtype=torch.float64)
+    """
+    parameters = mixture.parameters
+    index = check_dims(dims, mixture.n_features).to(parameters.means.device)
+    part = Parameters(parameters.weights, parameters.means[:, index], parameters.covariances.restrict(index))
+    structure, columns = structure_named(mixture.structure.marginal_name), mixture.columns.take(index.tolist())
+    return mixture.changed(parameters=part, structure=structure, columns=columns)
+
+
+def check_dims(dims: Any, n_features: int) -> Tensor:
+    """Return features as indices (m,), or raise a ValueError that names `dims`."""
+    listed = dims.tolist() if isinstance(dims, Tensor | np.ndarray) else dims
+    is_list = isinstance(listed, list | tuple | range) and len(listed) > 0
+    if not is_list or not all(isinstance(i, numbers.Integral) and not isinstance(i, bool) for i in listed):
+        raise ValueError(f"dims must be a sequence of feature indices, such as [0]; got {dims!r}.")
+    if len(set(listed)) != len(listed) or not all(0 <= i < n_features for i in listed):
+        raise ValueError(f"dims must be different features from 0 to {n_features - 1}; got {dims!r}.")
+    return torch.tensor([int(i) for i in listed])
+
+
+def mean(mixture: BaseMixture) -> Tensor:
+    """Return the mean of the whole mixture, (d,).
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 2.0], "spherical")
+    >>> mixture.mean()
+    tensor([3.], dtype=torch.float64)
+    """
+    return total_mean(mixture.parameters.weights, mixture.parameters.means).to(mixture.dtype)
+
+
+def covariance(mixture: BaseMixture) -> Tensor:
+    """Return the covariance matrix of the whole mixture, (d, d), within and between its components.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 2.0], "spherical")
+    >>> mixture.covariance()
+    tensor([[4.7500]], dtype=torch.float64)
+    """
+    parameters = mixture.parameters
+    return total_covariance(parameters.weights, parameters.means, parameters.covariances.dense).to(mixture.dtype)
+
+
+def total_mean(weights: Tensor, means: Tensor) -> Tensor:
+    """Return the means (..., d) of mixtures with weights (..., K) and means (..., K, d)."""
+    return (weights[..., None, :] @ means)[..., 0, :]
+
+
+def total_variance(weights: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+    """Return the variances of the features (..., d), of components with variances (B, d)."""
+    within = weights @ variances.expand(weights.shape[-1], -1)
+    return within + _spread(weights, means).square().sum(-2)
+
+
+def total_covariance(weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    """Return the covariance matrices (..., d, d), of components with covariance matrices (B, d, d)."""
+    spread = _spread(weights, means)
+    within = torch.tensordot(weights, covariances.expand(weights.shape[-1], -1, -1), dims=1)
+    return within + spread.mT @ spread
+
+
+def _spread(weights: Tensor, means: Tensor) -> Tensor:
+    """Return the deviations of the components' means times the square roots of their weights, (..., K, d).
+
+    The root comes before the square, so that a component of weight 0 counts for nothing wherever it lies.
+    """
+    return weights.sqrt()[..., None] * (means - total_mean(weights, means)[..., None, :])

@@ -1,0 +1,100 @@
+"""`tgmm.Mixture`: a Gaussian mixture as a plain, frozen object with every verb that needs no training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tgmm.data.columns import Columns
+from tgmm.mixture import (
+    conditional,
+    densities,
+    distributions,
+    evaluation,
+    information,
+    marginal,
+    module,
+    sampling,
+    saving,
+    scikit_learn,
+)
+from tgmm.mixture.base import BaseMixture, check_parameters
+
+
+class Mixture(BaseMixture):
+    """A mixture of K Gaussians, given by its parameters.
+
+    A plain object that never changes: estimators fit one and hold it (`GaussianMixture.mixture_`), and anyone can make
+    one. It predicts, samples, conditions and converts, and keeps whatever it has computed for that. Its attributes are
+    copies.
+
+    Parameters
+    ----------
+    weights : array-like of shape (K,)
+        Not negative, with the sum 1.
+    means : array-like of shape (K, d)
+        Their float type, float32 or else float64, is that of the mixture, and its results live on their device.
+    covariances : array-like
+        In the shape of the type, or of one covariance for all components.
+    covariance_type : str, default="full"
+        The structure of the covariances; see `GaussianMixture`.
+
+    Attributes
+    ----------
+    weights, means, covariances : Tensor
+        (K,), (K, d) and by type, in the float type of the mixture.
+    covariance_type : str
+    n_components, n_features : int
+        K and d.
+    n_parameters : int
+        The number of free parameters: weights, means and covariances.
+    feature_names : ndarray of str, or None
+        The names of the columns that an estimator was fitted to.
+
+    Raises
+    ------
+    ValueError
+        For parameters that are not those of a mixture; the message names the one at fault.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.25, 0.75], [[0.0, 0.0], [4.0, 4.0]], [[1.0, 1.0], [2.0, 1.0]], "diag")
+    >>> mixture
+    Mixture(n_components=2, n_features=2, covariance_type='diag')
+    >>> mixture.predict([[0.5, 0.5], [3.0, 4.0]])
+    array([0, 1])
+    >>> mixture.marginal([0]).mean()
+    tensor([3.], dtype=torch.float64)
+    """
+
+    def __init__(self, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> None:
+        parameters, structure, dtype = check_parameters(weights, means, covariances, covariance_type)
+        super().__init__(parameters, structure, dtype, Columns(parameters.n_features))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} cannot be set: a mixture never changes; make another one.")
+
+    predict = evaluation.predict
+    predict_proba = evaluation.predict_proba
+    score_samples = evaluation.score_samples
+    score = evaluation.score
+    aic = evaluation.aic
+    bic = evaluation.bic
+    icl = evaluation.icl
+    sample = sampling.sample
+    mean = marginal.mean
+    covariance = marginal.covariance
+    marginal = marginal.marginal
+    condition = conditional.condition
+    regress = conditional.regress
+    entropy = information.entropy
+    kl_divergence = information.kl_divergence
+    kl_upper_bound = information.kl_upper_bound
+    mahalanobis = densities.mahalanobis
+    save = saving.save
+    load = classmethod(saving.load)
+    to_sklearn = scikit_learn.to_sklearn
+    from_sklearn = classmethod(scikit_learn.from_sklearn)
+    to_distribution = distributions.to_distribution
+    to_module = module.to_module
+    log_prob = module.log_prob

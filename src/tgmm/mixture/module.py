@@ -1,0 +1,154 @@
+"""The mixture as a function that torch differentiates, compiles and exports."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor, nn
+
+from tgmm.mixture.base import BaseMixture
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import widen
+
+
+class MixtureModule(nn.Module):
+    """A Gaussian mixture as an `nn.Module` whose buffers are its parameters.
+
+    Called with rows (n, d), it returns their log-densities (n,), in nats, and the posterior probabilities of the
+    components (n, K). It computes in the float type of its buffers and keeps n K d numbers at a time.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In the user's units.
+    dtype : torch.dtype
+        The float type of the buffers.
+
+    Attributes
+    ----------
+    weights, means, covariances : Tensor
+        (K,), (K, d), and in the shape of the covariance type.
+    means_remainder : Tensor
+        What rounding took from the means, (K, d), so that data far from the origin are as safe as any.
+    log_constants : Tensor
+        Log weight plus the log-density at the mean, (K,).
+    log_det, inverse_root, inverse_sd : Tensor
+        The factored covariances: log-determinants, and inverse Cholesky factors or inverse standard deviations.
+    """
+
+    weights: Tensor
+    means: Tensor
+    means_remainder: Tensor
+    covariances: Tensor
+    log_constants: Tensor
+
+    def __init__(self, parameters: Parameters, dtype: torch.dtype) -> None:
+        super().__init__()
+        means, factor = parameters.means, parameters.covariances.factor
+        self.factor_type = type(factor)
+        self.factor_fields = tuple(field.name for field in fields(factor))
+        buffers = {
+            "weights": parameters.weights,
+            "means": means,
+            "means_remainder": means - means.to(dtype),
+            "covariances": parameters.covariances.public,
+            # Not computed in a call: exporters round Python's numbers, such as log(2 pi), to float32.
+            "log_constants": parameters.log_constants,
+            **{name: getattr(factor, name) for name in self.factor_fields},
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer.to(dtype).clone(memory_format=torch.contiguous_format))
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """Return log(weight_k p_k(x)) of rows (n, d), (n, K).
+
+        From Mahalanobis distances (Bishop, PRML, 2.43): nothing cancels, wherever the rows are.
+        """
+        factor = self.factor_type(**{name: getattr(self, name) for name in self.factor_fields})
+        deviations = x.to(self.means.dtype) - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
+        return self.log_constants - 0.5 * factor.distances(deviations).T
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-densities (n,) and the posterior probabilities (n, K) of rows (n, d)."""
+        joint = self.log_joint(x)
+        # Where the squares of a far row overflow all of them are -inf, of which there is no softmax.
+        overflown = joint.amax(-1, keepdim=True) == -torch.inf
+        return joint.logsumexp(-1), torch.where(overflown, self.weights.log(), joint).softmax(-1)
+
+
+def to_module(mixture: BaseMixture) -> MixtureModule:
+    """Return the mixture as an `nn.Module` whose buffers are its parameters.
+
+    Called with rows (n, d), it returns what `score_samples` and `predict_proba` return. It can be moved, saved,
+    compiled (`torch.compile`) and exported: by `torch.export`, and to ONNX with ``pip install tgmm[onnx]`` and
+    ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. Rows so far away that their
+    squared distances leave the float type have log-density -inf and the weights for probabilities.
+
+    Returns
+    -------
+    MixtureModule
+        In evaluation mode, on the device of the parameters, in the float type of the mixture.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> program = torch.export.export(mixture.to_module(), (torch.zeros(2, 1, dtype=torch.float64),))
+    >>> log_density, probabilities = program.module()(torch.tensor([[2.0], [3.0]], dtype=torch.float64))
+    >>> probabilities
+    tensor([[0.5000, 0.5000],
+            [0.0180, 0.9820]], dtype=torch.float64)
+    """
+    return MixtureModule(mixture.parameters, mixture.dtype).eval()
+
+
+def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
+    """Return the log-density at x as a function that is differentiable in x, for use as a prior or a loss.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., d)
+        Of a float type, in the units of the data.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        In nats, on the device of x, with its autograd graph. Equal to `score_samples`; computed in float64 and given
+        in the float type of the mixture. n K d numbers are kept for the gradient.
+
+    Raises
+    ------
+    ValueError
+        Where x is not a finite tensor of this shape.
+
+    See Also
+    --------
+    to_module : The same as a module, for `torch.compile` and `torch.func`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> x = torch.tensor([-1.0], dtype=torch.float64, requires_grad=True)
+    >>> mixture.log_prob(x).backward()
+    >>> x.grad
+    tensor([1.0000], dtype=torch.float64)
+    """
+    n_features = mixture.n_features
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"x must be a tensor of a float type; got {kind}. Other arrays are for score_samples.")
+    if x.ndim == 0 or x.shape[-1] != n_features:
+        raise ValueError(f"x must have shape (..., n_features) = (..., {n_features}); got shape {tuple(x.shape)}.")
+    if not torch.isfinite(x).all():
+        raise ValueError("x must be finite; it contains NaN or infinity.")
+    rows = widen(x).reshape(-1, n_features)
+    module = mixture.derived(_module_on, rows.dtype, rows.device)
+    return module.log_joint(rows).logsumexp(-1).reshape(x.shape[:-1]).to(x.device, mixture.dtype)
+
+
+def _module_on(mixture: BaseMixture, dtype: torch.dtype, device: torch.device) -> MixtureModule:
+    return MixtureModule(mixture.parameters, dtype).to(device)

@@ -1,0 +1,194 @@
+"""A mixture as a flat dict and as a file, and back: `Mixture.save`, `Mixture.load`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from tgmm.covariance import Structure, structure_named
+from tgmm.data.columns import Columns
+from tgmm.files.formats import format_of
+from tgmm.files.plain import State, stored
+from tgmm.files.store import (
+    check_checksum,
+    check_kinds,
+    check_version,
+    model_file_errors,
+    own,
+    read_file,
+    signed,
+    write_state,
+)
+from tgmm.mixture.base import BaseMixture, check_covariances, check_means, check_mixing_weights
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import check_device, float64_device
+
+M = TypeVar("M", bound=BaseMixture)
+
+FORMAT_VERSION = 1
+FLOAT_TYPES = {"float32": torch.float32, "float64": torch.float64}
+KINDS: dict[str, type] = {
+    "format_version": int,
+    "checksum": str,
+    "fitted_covariance_type": str,
+    "float_type": str,
+    "weights_": torch.Tensor,
+    "means_": torch.Tensor,
+    "covariances_": torch.Tensor,
+    "n_features_in_": int,
+}
+OPTIONAL_KINDS: dict[str, type] = {"feature_names_in_": str}
+WEIGHTS_TOLERANCE = 1e-6  # weights are stored in float64, as they were normalised
+
+
+def save(mixture: BaseMixture, path: str | os.PathLike[str]) -> None:
+    """Write the mixture to a file.
+
+    The write is atomic: the file has the old content or the new, whatever happens in between, and a save that fails
+    leaves no other file behind. Parameters are stored in float64 beside the float type of the mixture, so that what is
+    loaded predicts the same bits. `GaussianMixture.load` reads the file too.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
+        ``pip install tgmm[safetensors]``.
+
+    Raises
+    ------
+    ValueError
+        For another suffix.
+    OSError
+        Where the file cannot be written; an old file at that path is left as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mixture.save(f"{folder}/mixture.pth")
+    ...     loaded = Mixture.load(f"{folder}/mixture.pth")
+    >>> loaded.predict([[0.5], [3.0]])
+    array([0, 1])
+    """
+    write_state(path, signed(state_of(mixture)))
+
+
+def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
+    """Return the mixture in a file that `save` wrote, that of a mixture or of an estimator. No code in it is ever run.
+
+    Parameters
+    ----------
+    path : str or path
+    device : str or torch.device, optional
+        As in the constructor of `GaussianMixture`, whatever device it was saved from.
+
+    Returns
+    -------
+    Mixture
+
+    Raises
+    ------
+    ModelFileError
+        Where the file is not such a file, is damaged, or comes from a newer version. A `ValueError`.
+    FileNotFoundError
+        Where there is none.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from tgmm import Mixture, ModelFileError
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "mixture.pth")
+    ...     _ = path.write_bytes(b"something else")
+    ...     try:
+    ...         Mixture.load(path)
+    ...     except ModelFileError:
+    ...         print("not a mixture")
+    not a mixture
+    """
+    encoding, place = format_of(path), float64_device(check_device(device))
+    data = read_file(Path(path))
+    with model_file_errors(f"{os.fspath(path)!r}"):
+        state = encoding.decode(data)
+        check_entries(state, KINDS, OPTIONAL_KINDS)
+        mixture = mixture_of(cls, state, cls.__name__)
+    return on_device(mixture, place, device)
+
+
+def on_device(mixture: M, place: torch.device, device: Any) -> M:
+    """Return a mixture with its parameters in a place, that computes on the device of the user's choice."""
+    return mixture.changed(parameters=mixture.parameters.to(place), device=device)
+
+
+def state_of(mixture: BaseMixture) -> State:
+    """Return what there is to say of a mixture, without a checksum."""
+    parameters = mixture.parameters
+    state: State = {
+        "format_version": FORMAT_VERSION,
+        "fitted_covariance_type": mixture.covariance_type,
+        "float_type": str(mixture.dtype).removeprefix("torch."),
+        "weights_": stored(parameters.weights),
+        "means_": stored(parameters.means),
+        "covariances_": stored(parameters.covariances.public),
+        "n_features_in_": mixture.n_features,
+    }
+    if mixture.columns.names is not None:
+        state["feature_names_in_"] = json.dumps([str(name) for name in mixture.columns.names])
+    return state
+
+
+def check_entries(state: Any, kinds: dict[str, type], optional: dict[str, type]) -> None:
+    """Raise where a state is no flat dict, of another version, or lacks an entry, has a wrong one, or was changed."""
+    check_version(state, "format_version", FORMAT_VERSION)
+    if missing := sorted(kinds.keys() - state.keys()):
+        raise ValueError(f"it lacks {', '.join(missing)}.")
+    check_kinds(state, kinds | optional)
+    check_checksum(state)
+
+
+def mixture_of(cls: type[M], state: State, owner: str) -> M:
+    """Return the mixture of a state with the right entries, on the CPU, in memory of its own."""
+    structure = structure_named(state["fitted_covariance_type"])
+    parameters = _parameters(state, structure)
+    if state["float_type"] not in FLOAT_TYPES:
+        raise ValueError(f"float_type must be one of {', '.join(FLOAT_TYPES)}.")
+    names = _feature_names(state.get("feature_names_in_"), parameters.n_features)
+    columns = Columns.of(parameters.n_features, names, owner)
+    return cls.of(parameters, structure, FLOAT_TYPES[state["float_type"]], columns)
+
+
+def _parameters(state: State, structure: Structure) -> Parameters:
+    """Return the parameters of a valid mixture, bit for bit."""
+    weights, means, covariances = (own(state[name]) for name in ("weights_", "means_", "covariances_"))
+    if weights.ndim != 1 or means.ndim != 2 or len(weights) != len(means) or 0 in means.shape:
+        raise ValueError(
+            f"weights_ (K,) and means_ (K, d) do not belong together: {tuple(weights.shape)} and {tuple(means.shape)}."
+        )
+    n_components, n_features = means.shape
+    if state["n_features_in_"] != n_features:
+        raise ValueError(f"n_features_in_={state['n_features_in_']}, but means_ has {n_features} features.")
+    wanted = structure.shape(n_components, n_features)
+    if covariances.shape != wanted:
+        raise ValueError(f"covariances_ must have shape {wanted}; it has {tuple(covariances.shape)}.")
+    check_mixing_weights(weights, n_components, "weights_")
+    if abs(float(weights.sum()) - 1) > WEIGHTS_TOLERANCE:
+        raise ValueError(f"weights_ must sum to 1; the sum is {float(weights.sum())!r}.")
+    check_means(means, n_components, n_features, "means_")
+    check_covariances(covariances, structure, n_components, n_features, "covariances_")
+    return Parameters(weights, means, structure.from_public(covariances, n_components, n_features))
+
+
+def _feature_names(text: Any, n_features: int) -> list[str] | None:
+    """Return the names of the features from JSON, or None where there are none."""
+    if text is None:
+        return None
+    names = json.loads(text)
+    if not isinstance(names, list) or len(names) != n_features or any(type(name) is not str for name in names):
+        raise ValueError(f"feature_names_in_ must be a list of {n_features} names.")
+    return names

@@ -1,0 +1,90 @@
+"""The parameters of a mixture, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances
+from tgmm.runtime.devices import fields_of, moved
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Weights, means and covariances of a mixture of K Gaussians in d dimensions, in float64.
+
+    They are in the frame of a fit (`tgmm.model.frame`), unless a fitted mixture holds them: those are in the user's
+    units. Everything else is computed when it is first needed, and kept.
+    """
+
+    weights: Tensor  # (..., K)
+    means: Tensor  # (..., K, d)
+    covariances: Covariances
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return self.means.shape[-2]
+
+    @property
+    def n_features(self) -> int:
+        """The number of features, d."""
+        return self.means.shape[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: what follows from it is not."""
+        return fields_of(self)
+
+    def to(self, device: torch.device) -> Parameters:
+        """Return the parameters on the device."""
+        return self if self.means.device == device else moved(self, device)
+
+    @cached_property
+    def log_constants(self) -> Tensor:
+        """Log weight plus the log-density at the mean, (..., K)."""
+        return self.weights.log() - 0.5 * (self.n_features * math.log(2 * math.pi) + self.covariances.factor.log_det)
+
+    @cached_property
+    def natural(self) -> Tensor:
+        """The natural parameters (..., K, 1 + d + q), or (..., K, 1 + d) where the components share their covariance.
+
+        log(weight_k p_k(z)) = eta_k . (1, z, moment(z)), up to the quadratic part that all components have in common
+        (Bishop, PRML, 2.4 and exercise 2.57).
+        """
+        linear = self.covariances.factor.times(self.means)  # (..., K, d)
+        constant = self.log_constants - 0.5 * (self.means * linear).sum(-1)  # (..., K)
+        if self.covariances.shared:
+            return torch.cat([constant[..., None], linear], -1)
+        return torch.cat([constant[..., None], linear, self.quadratic], -1)
+
+    @cached_property
+    def quadratic(self) -> Tensor:
+        """The coefficients of moment(z) in the log-densities, (..., B, q)."""
+        return -0.5 * self.covariances.factor.coefficients()
+
+    def log_joint(self, deviations: Tensor) -> Tensor:
+        """Return log(weight_k p_k) of rows with these deviations (..., K, c, d) from the means, (..., K, c)."""
+        return self.log_constants[..., None] - 0.5 * self.covariances.factor.distances(deviations)
+
+    @cached_property
+    def smallest_variance(self) -> float:
+        """The smallest variance of any feature in any component."""
+        return float(self.covariances.variances.amin())
+
+    @cached_property
+    def amplification_about_origin(self) -> float:
+        """The largest amplification over the components in sums about the origin."""
+        return float(self.amplification(torch.zeros_like(self.means[:1])).amax())
+
+    def amplification(self, centre: Tensor) -> Tensor:
+        """Return by how much rounding in sums about centre (K or 1, d) is amplified in the variances, (K,).
+
+        Components of weight 0 take no part in any sum.
+        """
+        second = (self.means - centre).square() + self.covariances.variances  # (K, d)
+        return torch.where(self.weights > 0, self.covariances.factor.amplification(second), 0.0)

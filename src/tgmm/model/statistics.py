@@ -1,0 +1,60 @@
+"""Sufficient statistics: the only thing that crosses chunks, devices and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance.moments import Moment
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Weighted sums over rows, in float64.
+
+    The sums are about ``centre``, which every part of one expectation shares, so adding is exact.
+    """
+
+    mass: Tensor  # (K,) sum of responsibilities
+    first: Tensor  # (K, d) responsibilities times (row - centre)
+    second: Tensor  # (K, q), or (1, q) where the sum over components is all that is needed
+    log_likelihood: Tensor  # () sum of log-densities
+    objective: Tensor  # () what EM climbs: the log-likelihood, or the classification log-likelihood
+    weight: Tensor  # () sum of the sample weights
+    centre: Tensor  # (1, d) or (K, d); not a sum
+
+    def __add__(self, other: Statistics) -> Statistics:
+        """Return the statistics of both sets of rows."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in SUMS})
+
+    def scale(self, gamma: float) -> Statistics:
+        """Return the statistics with every sample weight multiplied by gamma."""
+        return replace(self, **{name: getattr(self, name) * gamma for name in SUMS})
+
+    def about(self, centre: Tensor, moment: Moment) -> Statistics:
+        """Return the statistics about another centre, (1, d) or (K, d).
+
+        A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
+        """
+        shift = self.centre - centre
+        if not shift.any():
+            return self
+        mass = self.mass[:, None]
+        mean = self.first / torch.where(mass > 0, mass, 1.0)  # (K, d) about the old centre
+        gain = moment.pooled(mass * (moment.of(mean + shift) - moment.of(mean)))
+        return replace(self, first=mass * (mean + shift), second=self.second + gain, centre=centre)
+
+    def packed(self) -> Tensor:
+        """Return all sums as one vector."""
+        return torch.cat([getattr(self, name).flatten() for name in SUMS])
+
+    def unpacked(self, sums: Tensor) -> Statistics:
+        """Return statistics about the same centre from such a vector."""
+        parts = sums.split([getattr(self, name).numel() for name in SUMS])
+        shaped = {name: part.reshape(getattr(self, name).shape) for name, part in zip(SUMS, parts, strict=True)}
+        return replace(self, **shaped)
+
+
+SUMS = tuple(field.name for field in fields(Statistics) if field.name != "centre")

@@ -1,0 +1,98 @@
+"""The M-step as an object: the exact mode of the posterior given statistics, for every structure and prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances, Structure
+from tgmm.model.parameters import Parameters
+from tgmm.model.priors import Priors
+from tgmm.model.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Update:
+    """From statistics to the parameters that maximise the expected log-posterior.
+
+    With N the mass of a component, xbar and S its mean and scatter, D = xbar - m: the weights are proportional
+    to max(N + alpha - 1, 0), the mean is (N xbar + kappa m) / (N + kappa), the scatter gains
+    N kappa / (N + kappa) D D', and the covariance is (Psi + scatter) over the exponents of its density:
+    N for the rows, 1 for the mean's prior, nu + c for its own (Fraley & Raftery 2007, TR 486; Gelman et al., BDA3,
+    3.6). One variance for all d features counts the first two d times; where components share a covariance, scatter
+    and exponents are summed. What regularises is part of the scatter, as if every row had been spread by so much, so
+    that the structure is never left.
+
+    Parameters
+    ----------
+    structure : Structure
+    priors : Priors
+        In the frame.
+    regularisation : Tensor, optional
+        What is added to every variance, (d,), or () where the structure has one scale.
+    """
+
+    structure: Structure
+    priors: Priors
+    regularisation: Tensor | None = None
+
+    def regularised(self, amount: Tensor | None) -> Update:
+        """Return the update that adds so much to every variance."""
+        return replace(self, regularisation=amount)
+
+    def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
+        """Return the parameters; previous covariances of the structure are where an inner iteration starts.
+
+        A component without mass has a mode where the priors are proper; elsewhere its mean and covariance are not to be
+        used.
+
+        Raises
+        ------
+        ValueError
+            If the Dirichlet prior sets every weight to 0.
+        """
+        mass, moment = statistics.mass, self.structure.moment  # (K,)
+        weight_mass = self.priors.weight_mass(mass)
+        if not weight_mass.sum() > 0:
+            raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
+        step = statistics.first / torch.where(mass > 0, mass, 1.0)[:, None]  # (K, d)
+        means = statistics.centre + step
+        scatter = moment.pooled(statistics.second) - moment.pooled(mass[:, None] * moment.of(step))  # (B, q)
+        if self.priors.mean is not None and self.priors.mean_precision is not None:
+            gap = means - self.priors.mean  # (K, d)
+            shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (K,)
+            means = means - shrinkage[:, None] * gap
+            scatter = scatter + moment.pooled((mass * shrinkage)[:, None] * moment.of(gap))
+        covariances = self._covariances(scatter, self._counts(mass), means.shape[-1], previous)
+        return Parameters(weight_mass / weight_mass.sum(), means, covariances)
+
+    def _counts(self, mass: Tensor) -> Tensor:
+        """Return how many rows' powers of its determinant each covariance's density has, (B,)."""
+        counts = mass if self.priors.mean is None else mass + 1  # (K,)
+        return self.structure.moment.pooled(counts[:, None])[:, 0] + self.priors.counts()
+
+    def _covariances(
+        self, packed: Tensor, counts: Tensor, n_features: int, previous: Covariances | None
+    ) -> Covariances:
+        """Return the structure's covariances of scatter (B, q) that so many rows (B,) have."""
+        form, shared = self.structure.form, self.structure.shared
+        if self.priors.covariance is not None:
+            packed = packed + self.priors.covariance.packed
+        scatter = form.from_packed(packed, n_features, shared=shared)
+        if self.regularisation is not None:
+            scatter = scatter.plus(self._spread(counts, form, n_features))
+        return self.structure.estimate(scatter, counts, previous)
+
+    def _spread(self, counts: Tensor, form: type[Covariances], n_features: int) -> Tensor:
+        """Return what regularises as the scatter of so many rows, (B, d), or (B,) where there is one variance."""
+        assert self.regularisation is not None
+        times = form.exponent(n_features) * torch.where(counts > 0, counts, 1.0)
+        return (
+            times * self.regularisation if form.one_scale else times[:, None] * self.regularisation.expand(n_features)
+        )
+
+    def log_prior(self, parameters: Parameters) -> Tensor:
+        """Return the log prior density of parameters in the frame, up to terms that are free of them, ()."""
+        return self.priors.log_density(parameters)

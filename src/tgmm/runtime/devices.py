@@ -1,0 +1,123 @@
+"""Devices and float types: where tensors live, what they are computed in, and what surrounds a computation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+# Every branch on a value that an accelerator holds waits for the work queued there, some 20 us, and an M-step has a
+# dozen of them. A megabyte crosses a PCIe bus in less; the M-step on a few numbers takes no longer on the host.
+HOST_NUMBERS = 1 << 17
+
+Record = TypeVar("Record")
+
+
+def check_device(device: Any, rows: Tensor | None = None) -> torch.device:
+    """Return the device to compute on: the one asked for, that of a user's tensor of rows, else CUDA or the CPU."""
+    if device is None:
+        return default_device() if rows is None else rows.device
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).item()  # a device that only describes tensors has no values
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device={device!r} cannot be used: {error}") from error
+    return chosen
+
+
+def default_device() -> torch.device:
+    """Return CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Return the device, or the CPU where it has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Return the tensor in float64, on the CPU where its device has none."""
+    return tensor.to(float64_device(tensor.device)).double()
+
+
+def working_type(dtype: torch.dtype) -> torch.dtype:
+    """Return the float type that data of this type is computed in.
+
+    Half types are computed in float32; integers and bool in float64.
+    """
+    if dtype in (torch.float32, torch.float16, torch.bfloat16):
+        return torch.float32
+    return torch.float64
+
+
+def home(n_numbers: int, device: torch.device) -> torch.device:
+    """Return where the parameters and statistics of a fit on this device live, given how many numbers they are.
+
+    Few live on the host, so that an iteration needs one transfer from an accelerator, that of the statistics. For many
+    (full covariances in many dimensions) the M-step's own arithmetic is worth more than its waits.
+    """
+    return torch.device("cpu") if n_numbers <= HOST_NUMBERS else float64_device(device)
+
+
+def moved(record: Record, device: torch.device) -> Record:
+    """Return a dataclass with its tensors on the device, those in dataclasses among its fields too."""
+    changes: dict[str, Any] = {}
+    for field in fields(record):  # pyright: ignore[reportArgumentType]
+        value = getattr(record, field.name)
+        if isinstance(value, Tensor):
+            changes[field.name] = value.to(device)
+        elif is_dataclass(value):
+            move = getattr(value, "to", None)
+            changes[field.name] = moved(value, device) if move is None else move(device)
+    return replace(record, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name: what it consists of, without what follows from that."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def transferred(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors of one float type on the device, by one transfer."""
+    if all(tensor.device == device for tensor in tensors):
+        return tensors
+    packed = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
+    parts = packed.split([tensor.numel() for tensor in tensors])
+    return tuple(part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+
+@contextmanager
+def standalone() -> Iterator[None]:
+    """Compute without a graph, and on the CPU where no device is named, whatever the user's default device is.
+
+    Nor in the user's inference mode: what is kept of its tensors could not be differentiated through later.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        if torch.get_default_device().type == "cpu":  # the context slows every operation down
+            yield
+        else:
+            with torch.device("cpu"):
+                yield
+
+
+@contextmanager
+def float32_products() -> Iterator[None]:
+    """Multiply float32 matrices in float32, whatever shorter type the user's switches or autocast allow.
+
+    TF32 has 11 bits, bfloat16 8: statistics of that precision cannot carry variances.
+    """
+    with ExitStack() as restored:
+        mkldnn = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+        for backend in (torch.backends.cuda.matmul, mkldnn):
+            chosen = backend.fp32_precision
+            if chosen not in ("none", "ieee"):
+                restored.callback(setattr, backend, "fp32_precision", chosen)
+                backend.fp32_precision = "ieee"
+        for device_type in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device_type):
+                restored.enter_context(torch.autocast(device_type, enabled=False))
+        yield

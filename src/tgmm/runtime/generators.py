@@ -1,0 +1,45 @@
+"""Where random numbers come from: never torch's or numpy's global generators."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import torch
+
+RandomState = int | np.random.RandomState | torch.Generator | None
+
+
+def as_generator(random_state: RandomState) -> torch.Generator:
+    """Return a CPU generator for what a user calls a random state.
+
+    A CPU `torch.Generator` is used, and advanced, itself; one on another device and a
+    `numpy.random.RandomState` give a seed; None takes one from the operating system.
+    """
+    if isinstance(random_state, torch.Generator):
+        return on_device(random_state, torch.device("cpu"))
+    if random_state is None:
+        generator = torch.Generator()
+        generator.seed()
+        return generator
+    if isinstance(random_state, np.random.RandomState):
+        return torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        return torch.Generator().manual_seed(int(random_state) % 2**63)
+    raise ValueError(
+        f"random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; got {random_state!r}."
+    )
+
+
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a generator for draws on the device: this one, or one that it seeds."""
+    if device == generator.device:
+        return generator
+    seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return torch.Generator(device).manual_seed(int(seed))
+
+
+def seed_of(generator: torch.Generator) -> int:
+    """Return a seed that depends on the generator's state, which stays as it is."""
+    copy = torch.Generator().set_state(generator.get_state())
+    return int(torch.randint(2**62, (1,), generator=copy))
