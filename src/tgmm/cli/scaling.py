@@ -12,8 +12,6 @@ from tgmm.estimators.base import solution_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.selection import Cell, Selection
 
-STRUCTURE_IN_UNITS = {"spherical": "diag", "tied_spherical": "tied_diag"}  # equal variances are no longer equal
-
 
 def in_units(selection: Selection, shift: Tensor, scale: Tensor, weight: float) -> Selection:
     """Return a selection that was made from (x - shift) / scale as one from x.
@@ -39,9 +37,9 @@ def _cell_in_units(cell: Cell, volume: float, weight: float) -> Cell:
 
 
 def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor) -> GaussianMixture:
-    """Return a model of (x - shift) / scale as one of x; of spherical structures, a diagonal one."""
+    """Return a model of (x - shift) / scale as one of x, of a wider structure where features had one unit in common."""
     mixture = model.mixture_
-    name = STRUCTURE_IN_UNITS.get(mixture.covariance_type, mixture.covariance_type)
+    name = mixture.structure.rescaled_name
     given = {"n_components": mixture.n_components, "n_features": mixture.n_features, "covariance_type": name}
     return fitted_as(solution_of(model).in_units(shift, scale, structure_named(name)), given)
 

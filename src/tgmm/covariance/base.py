@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -99,12 +99,14 @@ class Covariances(ABC):
     shared: bool = False
 
     form: ClassVar[str]  # the name of the structure that knows no restriction but the form
+    rescaled_form: ClassVar[str]  # the same, once each feature is given another unit
+    moment_type: ClassVar[type[Moment]]
     one_scale: ClassVar[bool] = False  # one variance, hence one unit, for all features
 
-    @staticmethod
-    @abstractmethod
-    def moment(*, shared: bool) -> Moment:
+    @classmethod
+    def moment(cls, *, shared: bool) -> Moment:
         """Return the moments that covariances of this form are functions of."""
+        return _moment(cls.moment_type, shared)
 
     @staticmethod
     @abstractmethod
@@ -148,7 +150,7 @@ class Covariances(ABC):
     def over(self: C, divisor: Tensor) -> C:
         """Return the covariances divided by numbers (..., B)."""
         n_dimensions = len(self.shape_of_one(self.n_features))
-        return replace(self, values=self.values / divisor.reshape(*divisor.shape, *[1] * n_dimensions))
+        return self._of(self.values / divisor.reshape(*divisor.shape, *[1] * n_dimensions))
 
     @abstractmethod
     def rescale(self: C, scale: Tensor) -> C:
@@ -189,7 +191,7 @@ class Covariances(ABC):
         """Return the covariances on a device, factored where they were."""
         if self.values.device == device:
             return self
-        return self._with_factor(replace(self, values=self.values.to(device)), lambda factor: factor.to(device))
+        return self._with_factor(self._of(self.values.to(device)), lambda factor: factor.to(device))
 
     def take(self: C, index: Any) -> C:
         """Return the covariances of some of the components, by an index of the first dimension, factored if these are.
@@ -198,21 +200,25 @@ class Covariances(ABC):
         """
         if self.shared:
             return self
-        return self._with_factor(replace(self, values=self.values[index]), lambda factor: factor.take(index))
+        return self._with_factor(self._of(self.values[index]), lambda factor: factor.take(index))
 
     def replaced(self: C, which: Tensor, others: C) -> C:
         """Return covariances with those of other components, or of one, in the place of some, which (K,)."""
         if self.shared:
             return self
         mask = which.reshape(-1, *[1] * (self.values.ndim - 1))
-        return replace(self, values=torch.where(mask, others.values, self.values))
+        return self._of(torch.where(mask, others.values, self.values))
 
     def average(self: C, weights: Tensor) -> C:
         """Return the weighted mean of the components' covariances, as that of one component."""
         if self.shared:
             return self
         shares = (weights / weights.sum()).reshape(-1, *[1] * (self.values.ndim - 1))
-        return replace(self, values=torch.where(shares > 0, shares * self.values, 0.0).sum(0, keepdim=True))
+        return self._of(torch.where(shares > 0, shares * self.values, 0.0).sum(0, keepdim=True))
+
+    def _of(self: C, values: Tensor) -> C:
+        """Return covariances of this form, for as many features, with other values."""
+        return type(self)(values, self.n_features, self.shared)
 
     def _with_factor(self: C, other: C, convert: Callable[[Factor], Factor]) -> C:
         """Return other covariances, with the factor of these, converted, where there is one."""
@@ -228,3 +234,9 @@ class Covariances(ABC):
     def _require_positive(self, variances: Tensor) -> None:
         """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
         self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
+
+
+@cache
+def _moment(kind: type[Moment], shared: bool) -> Moment:
+    """Return the one object of a moment."""
+    return kind(shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -44,11 +44,8 @@ class Diagonal(Covariances):
     """One variance a feature, values (..., B, d)."""
 
     form = "diag"
-
-    @staticmethod
-    def moment(*, shared: bool) -> Square:
-        """Return the squares of features."""
-        return Square(shared)
+    rescaled_form = "diag"
+    moment_type = Square
 
     @staticmethod
     def shape_of_one(n_features: int) -> tuple[int, ...]:
@@ -87,11 +84,11 @@ class Diagonal(Covariances):
 
     def plus(self, amount: Tensor) -> Diagonal:
         """Return the variances plus amount."""
-        return replace(self, values=self.values + amount)
+        return self._of(self.values + amount)
 
     def rescale(self, scale: Tensor) -> Diagonal:
         """Return the variances times scale squared."""
-        return replace(self, values=self.values * scale * scale)
+        return self._of(self.values * scale * scale)
 
     def restrict(self, dims: Tensor) -> Diagonal:
         """Return the variances of the features dims."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -51,11 +51,8 @@ class Full(Covariances):
     """Unrestricted covariance matrices, values (..., B, d, d)."""
 
     form = "full"
-
-    @staticmethod
-    def moment(*, shared: bool) -> Outer:
-        """Return the products of features."""
-        return Outer(shared)
+    rescaled_form = "full"
+    moment_type = Outer
 
     @staticmethod
     def shape_of_one(n_features: int) -> tuple[int, ...]:
@@ -99,11 +96,11 @@ class Full(Covariances):
 
     def plus(self, amount: Tensor) -> Full:
         """Return the matrices with amount added to their diagonals."""
-        return replace(self, values=self.values + torch.diag_embed(amount))
+        return self._of(self.values + torch.diag_embed(amount))
 
     def rescale(self, scale: Tensor) -> Full:
         """Return S Sigma S with S = diag(scale)."""
-        return replace(self, values=self.values * scale * scale[:, None])
+        return self._of(self.values * scale * scale[:, None])
 
     def restrict(self, dims: Tensor) -> Full:
         """Return the submatrices of the features dims."""

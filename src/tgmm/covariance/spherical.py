@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -18,12 +18,9 @@ class Spherical(Covariances):
     """Multiples of the identity, values (..., B)."""
 
     form = "spherical"
+    rescaled_form = "diag"
+    moment_type = Norm
     one_scale = True
-
-    @staticmethod
-    def moment(*, shared: bool) -> Norm:
-        """Return the squared norm."""
-        return Norm(shared)
 
     @staticmethod
     def shape_of_one(n_features: int) -> tuple[int, ...]:
@@ -62,11 +59,11 @@ class Spherical(Covariances):
 
     def plus(self, amount: Tensor) -> Spherical:
         """Return the variances plus amount."""
-        return replace(self, values=self.values + amount)
+        return self._of(self.values + amount)
 
     def rescale(self, scale: Tensor) -> Spherical:
         """Return the variances times scale squared; the entries of scale are equal."""
-        return replace(self, values=self.values * scale[0] * scale[0])
+        return self._of(self.values * scale[0] * scale[0])
 
     def restrict(self, dims: Tensor) -> Spherical:
         """Return the variances: they do not depend on the feature."""

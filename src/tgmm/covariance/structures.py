@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.moments import Moment
+
+NO_ROWS = 1e-300  # in place of a count of 0, so that nothing over nothing is 0
 
 
 class Structure(ABC):
@@ -29,6 +31,8 @@ class Structure(ABC):
         Whether an inverse-Wishart prior of its covariances is defined.
     marginal_name : str
         The structure that the mixture of some of the features has.
+    rescaled_name : str
+        The structure that the mixture has where each feature is given another unit.
     restriction : str
         What its covariances have in common besides their form, in words, where they do.
     """
@@ -39,7 +43,7 @@ class Structure(ABC):
     takes_prior = True
     restriction = ""
 
-    @property
+    @cached_property
     def moment(self) -> Moment:
         """The moments whose sums the estimate is made from."""
         return self.form.moment(shared=self.shared)
@@ -52,6 +56,11 @@ class Structure(ABC):
     @property
     def marginal_name(self) -> str:
         """The structure that the mixture of some of the features has: here its own."""
+        return self.name
+
+    @property
+    def rescaled_name(self) -> str:
+        """The structure that the mixture has where each feature is given another unit: here its own."""
         return self.name
 
     @abstractmethod
@@ -67,7 +76,7 @@ class Structure(ABC):
         scatter : Covariances
             The scatter matrices S_k, kept as the covariances are: summed over the components where these are shared.
         counts : Tensor of shape (B,)
-            n_k; where it is 0, what comes out is not to be used.
+            n_k; where it is 0, what comes out is not to be used, and is not to matter for the others.
         previous : Covariances, optional
             Those of the last iteration, for an estimate that has to be iterated itself.
         """
@@ -112,7 +121,15 @@ class Free(Structure):
 
     def __init__(self, form: type[Covariances], *, shared: bool) -> None:
         self.form, self.shared = form, shared
-        self.name = f"tied_{form.form}" if shared else form.form
+        self.name = self._named(form.form)
+
+    def _named(self, form: str) -> str:
+        return f"tied_{form}" if self.shared else form
+
+    @property
+    def rescaled_name(self) -> str:
+        """The structure that the mixture has where each feature is given another unit."""
+        return self._named(self.form.rescaled_form)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return B times the number of different moments."""
@@ -120,4 +137,5 @@ class Free(Structure):
 
     def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
         """Return the scatter over the counts; one variance for d features counts each row d times."""
-        return scatter.over(self.form.exponent(scatter.n_features) * torch.where(counts > 0, counts, 1.0))
+        exponent = self.form.exponent(scatter.n_features)
+        return scatter.over((counts if exponent == 1 else exponent * counts).clamp(min=NO_ROWS))

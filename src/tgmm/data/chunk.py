@@ -67,6 +67,13 @@ class Accumulator(ABC, Generic[S]):
 
     n_rows: int
 
+    def add_all(self, chunks: Iterable[Chunk]) -> None:
+        """Take in chunk after chunk, at most `n_rows` at a time, until more would change nothing."""
+        for chunk in divided(chunks, self.n_rows):
+            self.add(chunk)
+            if self.is_full():
+                break
+
     @abstractmethod
     def add(self, chunk: Chunk) -> None:
         """Take in some rows."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Accumulator, Chunk, divided
+from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.reservoir import Reservoir
 from tgmm.data.summary import Summary, SummaryOf, bulk
 from tgmm.runtime.processes import ALONE, Processes
@@ -130,10 +130,7 @@ class Data(ABC):
 
         def own() -> S:
             accumulator = make()
-            for chunk in divided(self, accumulator.n_rows):
-                accumulator.add(chunk)
-                if accumulator.is_full():
-                    break
+            accumulator.add_all(self)
             return accumulator.result()
 
         if same is not None:

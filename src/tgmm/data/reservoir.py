@@ -51,12 +51,12 @@ class Reservoir:
     def indices(self, n_rows: int) -> Tensor:
         """Return the indices, ascending, of the rows that the sample of so many rows consists of."""
         places, positions = self._taken(0, n_rows)
-        return torch.from_numpy(np.sort(positions[_last_of_each(places)]))
+        return torch.from_numpy(np.sort(positions[self._last_of_each(places)]))
 
     def add(self, chunk: Chunk) -> None:
         """Take in the next rows."""
         places, positions = self._taken(self._n_seen, self._n_seen + chunk.rows.shape[0])
-        chosen = _last_of_each(places)
+        chosen = self._last_of_each(places)
         index = torch.from_numpy(positions[chosen] - self._n_seen).to(chunk.rows.device)
         self._chunks.append((places[chosen], positions[chosen], chunk.part(index)))
         self._n_kept += len(chosen)
@@ -74,7 +74,7 @@ class Reservoir:
         """Keep what has its place still."""
         places = np.concatenate([places for places, _, _ in self._chunks])
         positions = np.concatenate([positions for _, positions, _ in self._chunks])
-        kept = _last_of_each(places)
+        kept = self._last_of_each(places)
         kept = kept[np.argsort(positions[kept])]
         index = torch.from_numpy(kept).to(self._chunks[0][2].rows.device)
         whole = joined([rows for _, _, rows in self._chunks])
@@ -102,8 +102,8 @@ class Reservoir:
         self._places = np.concatenate([self._places, self._generator.integers(self.size, size=BLOCK)])
         self._log_w, self._last = float(log_w[-1]), int(positions[-1])
 
-
-def _last_of_each(places: np.ndarray) -> np.ndarray:
-    """Return where each place was taken last."""
-    _, first_from_the_end = np.unique(places[::-1], return_index=True)
-    return len(places) - 1 - first_from_the_end
+    def _last_of_each(self, places: np.ndarray) -> np.ndarray:
+        """Return where each place was taken last, for those that were taken."""
+        last = np.full(self.size, -1)
+        last[places] = np.arange(len(places))  # of equal places NumPy keeps the last
+        return last[last >= 0]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Chunk, divided, joined
+from tgmm.data.chunk import Chunk, joined
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
 from tgmm.data.prefetch import prefetched
 from tgmm.data.reservoir import Reservoir, Sampling
 from tgmm.data.source import Source, as_batch
-from tgmm.data.summary import SUMMARY_ROWS, Summary, SummaryOf
+from tgmm.data.summary import Summary, SummaryOf
 from tgmm.data.validation import NO_WEIGHT, check_finite, check_weight_values
 from tgmm.runtime.devices import widen
 from tgmm.runtime.progress import progress_bar
@@ -156,8 +156,7 @@ class Scan:
             self._reservoir = Reservoir(self._sampling.size(self.n_features), self._sampling.seed)
             self._summary = SummaryOf(widen(chunk.rows[0]))
         self._reservoir.add(chunk)
-        for part in divided([chunk], SUMMARY_ROWS):
-            self._summary.add(part)
+        self._summary.add_all([chunk])
 
     def has(self, size: int, seed: int) -> bool:
         """Whether the sample is of this size, from this seed."""

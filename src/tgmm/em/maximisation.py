@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -71,44 +71,65 @@ class Maximisation:
         ladder, recentred = self.expectation.ladder, False
         while True:
             lost = lost_components(statistics, self.update.priors)  # (K,)
-            fresh = lost.clone()
-            fresh[list(before)] = False
-            worst = cache(partial(worst_explained, previous, self.expectation, rung, int(fresh.sum())))
-            mode = partial(self._mode, statistics=statistics, previous=previous, fresh=fresh, worst=worst)
+            fresh = _not_among(lost, before)
+            rows = None if fresh is None else worst_explained(previous, self.expectation, rung, int(fresh.sum()))
+            mode = partial(self._mode, statistics=statistics, previous=previous, fresh=fresh, rows=rows)
             proposal = self.propose(mode, statistics, ladder.resolution(rung))
-            gone = (lost | (self.update.priors.weight_mass(statistics.mass) == 0)) & ~fresh
-            candidate = self._kept(proposal.parameters, gone, previous)
+            gone = self._gone(statistics, lost, fresh)
+            candidate = proposal.parameters if gone is None else self._kept(proposal.parameters, gone, previous)
             collapse = _collapse_of(candidate.covariances)
             if collapse is not None and recentred:
                 raise collapse
             precise = proposal.is_resolved and collapse is None
             if recentred or (precise and ladder.is_precise(candidate, statistics.centre, rung)):
-                return Maximised(candidate, statistics, rung, tuple(fresh.nonzero().flatten().tolist()))
+                return Maximised(candidate, statistics, rung, () if fresh is None else _indices(fresh))
             recentred = not ladder.goes_on(rung)
             statistics, rung = self.expectation.refined(previous, rung, proposal.means)
 
     def _mode(
         self,
         update: Update,
+        *,
         statistics: Statistics,
         previous: Parameters,
-        fresh: Tensor,
-        worst: Callable[[], Tensor],
+        fresh: Tensor | None,
+        rows: Tensor | None,
     ) -> Parameters:
-        """Return the mode that an update finds, with lost components on the worst explained rows."""
+        """Return the mode that an update finds, with lost components on rows in the frame, one for each."""
         same_form = previous.covariances.own_moment == update.structure.moment
         mode = update(statistics, previous.covariances if same_form else None)
-        if not fresh.any():
+        if fresh is None or rows is None:
             return mode
-        mode = reseeded(mode, fresh, worst())
+        mode = reseeded(mode, fresh, rows)
         return replace(mode, covariances=update.structure.project(mode.covariances, mode.weights))
+
+    def _gone(self, statistics: Statistics, lost: Tensor | None, fresh: Tensor | None) -> Tensor | None:
+        """Return which components get no weight and stay where they were, (K,), or None where none does."""
+        priors = self.update.priors
+        if lost is None and priors.concentration is None:
+            return None
+        gone = priors.weight_mass(statistics.mass) == 0  # (K,)
+        gone = gone if lost is None else gone | lost
+        gone = gone if fresh is None else gone & ~fresh
+        return gone if gone.any() else None
 
     def _kept(self, parameters: Parameters, gone: Tensor, previous: Parameters) -> Parameters:
         """Return parameters in which components without weight are where they were."""
-        if not gone.any():
-            return parameters
         kept = keep_previous(parameters, gone, previous)
         return replace(kept, covariances=self.update.structure.project(kept.covariances, kept.weights))
+
+
+def _not_among(lost: Tensor | None, before: tuple[int, ...]) -> Tensor | None:
+    """Return which of the lost components are not among others, (K,), or None where none is."""
+    if lost is None:
+        return None
+    fresh = lost.clone()
+    fresh[list(before)] = False
+    return fresh if fresh.any() else None
+
+
+def _indices(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero().flatten().tolist())
 
 
 def _collapse_of(covariances: Covariances) -> CovarianceCollapse | None:

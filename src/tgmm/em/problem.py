@@ -101,9 +101,13 @@ class Problem:
 
     def objective_out(self, objective: float) -> float:
         """Map an objective per unit of weight from the frame into the user's units."""
+        return self.frame.log_density_out(objective, self._n_volumes)
+
+    @cached_property
+    def _n_volumes(self) -> float:
+        """How often the log-volume of the frame is part of an objective."""
         weight = self.data.weight / self.data.unit
-        n_volumes = self.update.priors.n_volumes(self.n_components)
-        return self.frame.log_density_out(objective, 1 + n_volumes / weight)
+        return 1 + self.update.priors.n_volumes(self.n_components) / weight
 
     def degeneracies(self) -> list[str]:
         """Return what in the data makes some variance rest on `reg_covar` alone."""

@@ -17,18 +17,18 @@ from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 
 
-def lost_components(statistics: Statistics, priors: Priors) -> Tensor:
-    """Return which components have no mass to estimate anything from, (K,).
+def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
+    """Return which components have no mass to estimate anything from, (K,), or None where all have some.
 
     Not lost are components that the Dirichlet prior's mode sets to 0, and those whose priors alone have a mode.
     """
+    if priors.proper:
+        return None
     negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight
     lost = statistics.mass <= negligible
-    if priors.proper:
-        return torch.zeros_like(lost)
     if priors.concentration is not None:
-        return lost & (priors.weight_mass(statistics.mass) > 0)
-    return lost
+        lost = lost & (priors.weight_mass(statistics.mass) > 0)
+    return lost if lost.any() else None
 
 
 def reseeded(parameters: Parameters, lost: Tensor, rows: Tensor) -> Parameters:

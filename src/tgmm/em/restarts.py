@@ -34,7 +34,7 @@ class Race:
 
     def with_entrant(self, index: int, entrant: Entrant) -> Race:
         """Return the race with an entrant begun or changed."""
-        return replace(self, entrants=(*self.entrants[:index], entrant, *self.entrants[index + 1 :]))
+        return Race((*self.entrants[:index], entrant, *self.entrants[index + 1 :]), self.n_steps)
 
     def without_the_hopeless(self) -> Race:
         """Return the race without the runs that are not worth their steps."""

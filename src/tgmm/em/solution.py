@@ -49,13 +49,13 @@ class Solution:
         )
 
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:
-        """Return the solution for rows x, of one for (x - shift) / scale; spherical covariances become diagonal.
+        """Return the solution for rows x, of one for (x - shift) / scale.
 
         Parameters
         ----------
         shift, scale : Tensor of shape (d,)
         structure : Structure
-            Which the covariances then have.
+            Which the covariances then have: of their own form, or of the diagonal one that they are a case of.
         """
         mixture, frame = self.mixture, Frame(shift, scale)
         covariances = mixture.parameters.covariances

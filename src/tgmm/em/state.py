@@ -83,6 +83,19 @@ class RunState:
         before, last = (self.history[i] - self.history[i - 1] for i in (-2, -1))
         return last * last / (before - last) if before > last > 0 else math.inf
 
+    def moved_to(self, point: Point, rung: int, fresh: tuple[int, ...], notes: tuple[str, ...]) -> RunState:
+        """Return the state at another point, where components were put elsewhere and notes were made on the way."""
+        return RunState(
+            point,
+            self.regularisation,
+            self.history,
+            rung,
+            self.converged,
+            self.path,
+            self.reseeded + fresh,
+            self.notes + notes,
+        )
+
     def to(self, device: torch.device) -> RunState:
         """Return the state on a device."""
         points = tuple(point.to(device) for point in self.path.points)

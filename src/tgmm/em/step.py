@@ -75,10 +75,7 @@ class EM:
             point, rung = self.evaluate(held, rung)
             if point.objective < state.point.objective - ROUNDING:  # nothing but rounding is left to climb
                 point = state.point
-        following = replace(
-            state, point=point, rung=rung, reseeded=state.reseeded + found.fresh, notes=state.notes + found.notes
-        )
-        return Step(following, is_em=not changed)
+        return Step(state.moved_to(point, rung, found.fresh, found.notes), is_em=not changed)
 
     def _point(self, parameters: Parameters, statistics: Statistics) -> Point:
         """Return the log-posterior (or classification log-posterior) per unit of weight with what it is that of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -78,18 +79,19 @@ class Products(Kernel):
         """Return the statistics of sums (K, 1 + d [+ q]) and totals (3,), with what shared moments left out."""
         sums, totals = transferred(self.frame.shift.device, sums, totals)
         first, second = sums[:, 1 : 1 + self.n_features], sums[:, 1 + self.n_features :]
-        offset = torch.zeros_like(totals[2])
+        log_likelihood, objective, weight = totals.unbind()
         if self.moment.shared and self.pooled_second is not None:
             second = self.pooled_second
             if parameters.covariances.own_moment == self.moment:
                 offset = second[0] @ parameters.quadratic[0]
+                log_likelihood, objective = log_likelihood + offset, objective + offset
         return Statistics(
             mass=sums[:, 0],
             first=first,
             second=second,
-            log_likelihood=totals[0] + offset,
-            objective=totals[1] + offset,
-            weight=totals[2],
+            log_likelihood=log_likelihood,
+            objective=objective,
+            weight=weight,
             centre=torch.zeros_like(first[:1]),
         )
 
@@ -108,6 +110,10 @@ class ProductSums(Accumulator[Statistics]):
         self.second = self.sums.new_zeros(1, kernel.n_moments) if pooling else None
 
     @float32_products()
+    def add_all(self, chunks: Iterable[Chunk]) -> None:
+        """Take in chunk after chunk."""
+        super().add_all(chunks)
+
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
         kernel, weights, totals = self.kernel, chunk.weights, self.totals

@@ -48,13 +48,13 @@ class Priors:
             return 0.0
         return (self.degrees_of_freedom + psi.prior_constant(psi.n_features)) / psi.exponent(psi.n_features)
 
-    def log_density(self, parameters: Parameters) -> Tensor:
-        """Return the log prior density of parameters up to terms that are free of them, ().
+    def log_density(self, parameters: Parameters) -> Tensor | float:
+        """Return the log prior density of parameters up to terms that are free of them, (); 0 without priors.
 
         The density of a weight that is exactly 0 is left out: the component is no longer part of the model.
         """
         weights, means, factor = parameters.weights, parameters.means, parameters.covariances.factor
-        total = torch.zeros_like(weights.sum())
+        total: Tensor | float = 0.0
         if self.concentration is not None:
             total = total + (self.concentration - 1) @ torch.where(weights > 0, weights, 1.0).log()
         if self.mean is not None and self.mean_precision is not None:

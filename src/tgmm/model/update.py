@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Update:
 
     def regularised(self, amount: Tensor | None) -> Update:
         """Return the update that adds so much to every variance."""
-        return replace(self, regularisation=amount)
+        return Update(self.structure, self.priors, amount)
 
     def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
         """Return the parameters; previous covariances of the structure are where an inner iteration starts.
@@ -71,16 +71,18 @@ class Update:
     def _counts(self, mass: Tensor) -> Tensor:
         """Return how many rows' powers of its determinant each covariance's density has, (B,)."""
         counts = mass if self.priors.mean is None else mass + 1  # (K,)
-        return self.structure.moment.pooled(counts[:, None])[:, 0] + self.priors.counts()
+        if self.structure.shared:
+            counts = counts.sum(0, keepdim=True)
+        return counts if self.priors.covariance is None else counts + self.priors.counts()
 
     def _covariances(
         self, packed: Tensor, counts: Tensor, n_features: int, previous: Covariances | None
     ) -> Covariances:
         """Return the structure's covariances of scatter (B, q) that so many rows (B,) have."""
-        form, shared = self.structure.form, self.structure.shared
+        form = self.structure.form
         if self.priors.covariance is not None:
             packed = packed + self.priors.covariance.packed
-        scatter = form.from_packed(packed, n_features, shared=shared)
+        scatter = form.from_packed(packed, n_features, shared=self.structure.shared)
         if self.regularisation is not None:
             scatter = scatter.plus(self._spread(counts, form, n_features))
         return self.structure.estimate(scatter, counts, previous)
@@ -88,11 +90,10 @@ class Update:
     def _spread(self, counts: Tensor, form: type[Covariances], n_features: int) -> Tensor:
         """Return what regularises as the scatter of so many rows, (B, d), or (B,) where there is one variance."""
         assert self.regularisation is not None
-        times = form.exponent(n_features) * torch.where(counts > 0, counts, 1.0)
-        return (
-            times * self.regularisation if form.one_scale else times[:, None] * self.regularisation.expand(n_features)
-        )
+        if form.one_scale:
+            return form.exponent(n_features) * counts * self.regularisation
+        return counts[:, None] * self.regularisation.expand(n_features)
 
-    def log_prior(self, parameters: Parameters) -> Tensor:
+    def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, ()."""
         return self.priors.log_density(parameters)
