@@ -39,29 +39,17 @@ class Structure(ABC):
 
     name: str
     form: type[Covariances]
-    shared = False
-    takes_prior = True
-    restriction = ""
+    shared: bool = False
+    one_scale: bool = False
+    takes_prior: bool = True
+    marginal_name: str
+    rescaled_name: str
+    restriction: str = ""
 
     @cached_property
     def moment(self) -> Moment:
         """The moments whose sums the estimate is made from."""
         return self.form.moment(shared=self.shared)
-
-    @property
-    def one_scale(self) -> bool:
-        """Whether features must keep one unit in common."""
-        return self.form.one_scale
-
-    @property
-    def marginal_name(self) -> str:
-        """The structure that the mixture of some of the features has: here its own."""
-        return self.name
-
-    @property
-    def rescaled_name(self) -> str:
-        """The structure that the mixture has where each feature is given another unit: here its own."""
-        return self.name
 
     @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:
@@ -120,16 +108,12 @@ class Free(Structure):
     """
 
     def __init__(self, form: type[Covariances], *, shared: bool) -> None:
-        self.form, self.shared = form, shared
-        self.name = self._named(form.form)
+        self.form, self.shared, self.one_scale = form, shared, form.one_scale
+        self.name = self.marginal_name = self._named(form.form)
+        self.rescaled_name = self._named(form.rescaled_form)
 
     def _named(self, form: str) -> str:
         return f"tied_{form}" if self.shared else form
-
-    @property
-    def rescaled_name(self) -> str:
-        """The structure that the mixture has where each feature is given another unit."""
-        return self._named(self.form.rescaled_form)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return B times the number of different moments."""
