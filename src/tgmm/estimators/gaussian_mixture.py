@@ -38,7 +38,8 @@ class GaussianMixture(MixtureEstimator):
     n_features : int, optional
         d; taken from the data where None, checked against the data otherwise.
     covariance_type : str, default="full"
-        "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical".
+        "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
+        the guide on covariances.
     max_iter : int, default=200
         Most EM iterations of one run.
     tol : float, default=1e-4
