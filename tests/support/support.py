@@ -1,12 +1,14 @@
 """What several test modules need: the six structures, their shapes, and NumPy views of a fitted model."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+ORACLES = Path(__file__).parents[1] / "oracles" / "data"  # what others computed
 COVARIANCE_TYPES = ["full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical"]
 FULL_TYPES = ["full", "tied_full"]
 UNTIED_TYPES = ["full", "diag", "spherical"]

@@ -225,3 +225,14 @@ def fit_with_another_bit(rank, settings, shards):
 
     EM.evaluate = another_bit
     return fit(rank, settings, shards)
+
+
+def overlapping(n=600, d=3, seed=3):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) + 2.5 * rng.integers(0, 3, size=(n, 1)) * [1.0, -0.5, 0.3, 0.8][:d]
+
+
+def assert_same_bits(outcomes):
+    for other in outcomes[1:]:
+        for name, value in outcomes[0].items():
+            assert np.array_equal(value, other[name]), name

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support import ORACLES
 
 from tgmm import GaussianMixture, select
 from tgmm.cli import main, tables
 
-FAITHFUL = Path(__file__).parent / "data" / "faithful.csv"
+FAITHFUL = ORACLES / "faithful.csv"
 
 
 @pytest.fixture

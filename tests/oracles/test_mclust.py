@@ -4,18 +4,16 @@ The records and what they hold are described in data/README.md.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import assert_same_parameters, parameters
 from naive_em import as_matrices, naive_em
-from support import STRUCTURE_OF_CODE
+from support import ORACLES, STRUCTURE_OF_CODE
 
 from tgmm import GaussianMixture
 
-DATA = Path(__file__).parent / "data"
-RECORDS = json.loads((DATA / "mclust_faithful.json").read_text())
+RECORDS = json.loads((ORACLES / "mclust_faithful.json").read_text())
 every_record = pytest.mark.parametrize(
     "record", RECORDS, ids=[f"{r['model']}-{r['K']}-{'prior' if r['prior'] else 'ml'}" for r in RECORDS]
 )
@@ -23,7 +21,7 @@ every_record = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def faithful():
-    return np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1)
+    return np.loadtxt(ORACLES / "faithful.csv", delimiter=",", skiprows=1)
 
 
 def test_every_model_is_there_with_and_without_a_prior():

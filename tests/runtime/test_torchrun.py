@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
-from test_distributed import overlapping
+from ranks import overlapping
 
 from tgmm import GaussianMixture
 
@@ -21,7 +21,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore")]
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed_fit.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "distributed_fit.py"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from cases import PRIORS, fit_quietly, mixture, prior_keywords
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from support import COVARIANCE_TYPES, covariance_shape, messages, warnings_of
+from support import ORACLES, COVARIANCE_TYPES, covariance_shape, messages, warnings_of
 
 from tgmm import GaussianMixture, ModelFileError
 
@@ -372,7 +372,7 @@ STORED = json.loads((DATA / "models.json").read_text())
 def test_files_of_every_format_version_load(name):
     expected = STORED[name]
     model = GaussianMixture.load(DATA / name)
-    X = np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1).astype(expected["float_type"])
+    X = np.loadtxt(ORACLES / "faithful.csv", delimiter=",", skiprows=1).astype(expected["float_type"])
     if "feature_names" in expected:
         assert list(model.feature_names_in_) == expected["feature_names"]
         X = pd.DataFrame(X, columns=expected["feature_names"])

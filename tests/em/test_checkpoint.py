@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import ranks
 import torch
+from ranks import assert_same_bits, overlapping
 from support import COVARIANCE_TYPES
-from test_distributed import assert_same_bits, overlapping
 
 from tgmm import GaussianMixture, ModelFileError
 

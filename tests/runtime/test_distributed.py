@@ -6,22 +6,12 @@ import numpy as np
 import pytest
 import ranks
 import torch.distributed as dist
+from ranks import assert_same_bits, overlapping
 from support import COVARIANCE_TYPES, STARTS
 
 from tgmm import GaussianMixture, MixtureOutlierDetector, select
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore")]
-
-
-def overlapping(n=600, d=3, seed=3):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, d)) + 2.5 * rng.integers(0, 3, size=(n, 1)) * [1.0, -0.5, 0.3, 0.8][:d]
-
-
-def assert_same_bits(outcomes):
-    for other in outcomes[1:]:
-        for name, value in outcomes[0].items():
-            assert np.array_equal(value, other[name]), name
 
 
 def assert_close(outcome, gmm, tolerance=1e-10):

@@ -1,25 +1,22 @@
 """Choosing a model: the winner that mclust has, criteria by their definitions, and cells that fail alone."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.special import logsumexp
-from support import STRUCTURE_OF_CODE, n_parameters, reference_log_densities
+from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
 from tgmm.selection import Cell, ranked
 from tgmm.selection.fitter import Fitter, FoldSource
 
-DATA = Path(__file__).parent / "data"
-
 
 @pytest.fixture(scope="module")
 def faithful():
-    return np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1)
+    return np.loadtxt(ORACLES / "faithful.csv", delimiter=",", skiprows=1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def test_old_faithful_has_mclusts_winner(selection):
 
 def test_no_likelihood_is_below_mclusts(selection):
     found = {(cell.covariance_type, cell.n_components): cell.log_likelihood for cell in selection.cells}
-    records = [r for r in json.loads((DATA / "mclust_faithful.json").read_text()) if r["prior"] is None]
+    records = [r for r in json.loads((ORACLES / "mclust_faithful.json").read_text()) if r["prior"] is None]
     assert len(records) == 12
     for record in records:
         assert found[STRUCTURE_OF_CODE[record["model"]], record["K"]] >= record["loglik"] - 5e-3, record["model"]
