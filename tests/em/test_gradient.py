@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import PRIORS, mixture, parameters, prior_keywords
 from naive_em import STRUCTURES, unconstrained_gradient
+from structures import SPECS
 
 from tgmm import GaussianMixture
 
@@ -52,7 +53,7 @@ def test_the_weighted_fit_is_stationary(structure, priors):
         "degrees_of_freedom_prior": D + 4.0,
     }
     prior |= {name: value for name, value in shared.items() if name in prior}
-    if "covariance_prior" in prior and not structure.startswith("tied_"):
+    if "covariance_prior" in prior and not SPECS[structure].tied:
         prior["covariance_prior"] = prior["covariance_prior"][0]
     model = converged_model(X, labels, structure, prior, sample_weight)
     assert_stationary(model, X, structure, prior, sample_weight)

@@ -11,6 +11,7 @@ from cases import as_numpy, assert_same_parameters, fit_quietly, parameters, pri
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from naive_em import STRUCTURES
+from structures import SPECS
 
 from tgmm import GaussianMixture
 
@@ -95,18 +96,17 @@ def test_units_scale_the_parameters(recipe, powers):
     problem = cook(**recipe)
     structure, d = problem["structure"], problem["X"].shape[1]
     units = 2.0 ** np.array(powers[:d])
-    if structure.endswith("spherical"):
+    if SPECS[structure].knows_units:
         units[:] = units[0]
     model = fitted(problem, reg_covar=1e-3)
     scaled = fitted(problem, X=problem["X"] * units, reg_covar=1e-3)
     weights, means, covariances = parameters(model)
-    squares = {"full": np.outer(units, units), "diag": units**2, "spherical": units[0] ** 2}
-    squares = squares[structure.removeprefix("tied_")]
+    squares = [units[0] ** 2, units**2, np.outer(units, units)][SPECS[structure].n_axes]
     expected = (weights, means * units, covariances * squares)
     assert_same_parameters(parameters(scaled), expected, structure, 1e-9)
     history = as_numpy(model.objective_history_) - np.log(units).sum()
     np.testing.assert_allclose(scaled.objective_history_, history, rtol=0, atol=1e-9)
-    reg = as_numpy(model.reg_covar_) * (units[0] ** 2 if structure.endswith("spherical") else units**2)
+    reg = as_numpy(model.reg_covar_) * (units[0] ** 2 if SPECS[structure].knows_units else units**2)
     np.testing.assert_allclose(as_numpy(scaled.reg_covar_), reg, rtol=1e-9)
 
 
@@ -200,14 +200,13 @@ def test_the_librarys_own_starts_know_neither_offset_nor_units(recipe, start, po
     structure, K, d = recipe["structure"], recipe["n_components"], recipe["d"]
     X = cook(**recipe)["X"]
     units = 2.0 ** np.array(powers[:d])
-    if structure.endswith("spherical"):
+    if SPECS[structure].knows_units:
         units[:] = units[0]
     model = GaussianMixture(
         K, covariance_type=structure, init_means=start, random_state=recipe["seed"], max_iter=5, tol=0, reg_covar=1e-3
     )
     weights, means, covariances = parameters(fit_quietly(model, X))
-    squares = {"full": np.outer(units, units), "diag": units**2, "spherical": units[0] ** 2}
-    squares = squares[structure.removeprefix("tied_")]
+    squares = [units[0] ** 2, units**2, np.outer(units, units)][SPECS[structure].n_axes]
     moved = parameters(fit_quietly(model, (X + 1024) * units))
     expected = (weights, (means + 1024) * units, covariances * squares)
     assert_same_parameters(moved, expected, structure, 1e-8)
@@ -235,7 +234,7 @@ def test_the_objective_never_falls(recipe, priors, reg_covar):
 def test_relabelled_components_stay_relabelled(recipe, priors, seed):
     problem = cook(**recipe)
     structure, d, K = problem["structure"], problem["X"].shape[1], problem["responsibilities"].shape[1]
-    tied = structure.startswith("tied_")
+    tied = SPECS[structure].tied
     order = np.random.default_rng(seed).permutation(K)
     prior = prior_keywords(priors, structure, K, d)
     relabelled_prior = {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from structures import SPECS
 from support import (
     COVARIANCE_TYPES,
     FULL_TYPES,
@@ -239,8 +240,8 @@ def test_degrees_of_freedom_have_the_type_s_limit(blobs, covariance_type):
 @every_type
 def test_priors_broadcast(blobs, covariance_type, kind):
     psi = np.array(some_covariances(covariance_type))
-    shared = psi if covariance_type.startswith("tied") else psi[0]
-    per_component = psi if covariance_type.startswith("tied") else np.stack([psi[0]] * 3)
+    shared = psi if SPECS[covariance_type].tied else psi[0]
+    per_component = psi if SPECS[covariance_type].tied else np.stack([psi[0]] * 3)
     one = mixture(
         covariance_type=covariance_type,
         weight_concentration_prior=2.0,
@@ -255,7 +256,7 @@ def test_priors_broadcast(blobs, covariance_type, kind):
         mean_prior=KINDS[kind](np.array([[1.0, 2.0, 3.0]] * 3)),
         mean_precision_prior=KINDS[kind](np.full(3, 0.5)),
         covariance_prior=KINDS[kind](per_component),
-        degrees_of_freedom_prior=4.0 if covariance_type.startswith("tied") else KINDS[kind](np.full(3, 4.0)),
+        degrees_of_freedom_prior=4.0 if SPECS[covariance_type].tied else KINDS[kind](np.full(3, 4.0)),
     ).fit(blobs)
     assert_same_fit(one, each)
 

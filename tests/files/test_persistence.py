@@ -12,7 +12,7 @@ import torch
 from cases import PRIORS, fit_quietly, mixture, prior_keywords
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from support import ORACLES, COVARIANCE_TYPES, covariance_shape, messages, warnings_of
+from support import COVARIANCE_TYPES, ORACLES, covariance_shape, messages, warnings_of
 
 from tgmm import GaussianMixture, ModelFileError
 

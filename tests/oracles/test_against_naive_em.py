@@ -17,6 +17,7 @@ from cases import (
 )
 from naive_em import STRUCTURES, assign, log_joint, maximise, naive_em, objective
 from scipy.special import logsumexp
+from structures import SPECS
 
 from tgmm import GaussianMixture
 
@@ -196,21 +197,20 @@ def test_one_component_is_a_closed_form(structure, priors):
     n, xbar = len(X), X.mean(axis=0)
     scatter = (X - xbar).T @ (X - xbar)
     mean, prior_count, mean_count = xbar, 0, 0
-    kind = structure.removeprefix("tied_")
+    n_axes = SPECS[structure].n_axes
     if "mean_prior" in prior:
         m, kappa = prior["mean_prior"][0], prior["mean_precision_prior"][0]
         mean = (n * xbar + kappa * m) / (n + kappa)
         scatter = scatter + n * kappa / (n + kappa) * np.outer(xbar - m, xbar - m)
-        mean_count = D if kind == "spherical" else 1
+        mean_count = D if n_axes == 0 else 1
     Psi = 0.0
     if "covariance_prior" in prior:
-        shape = {"full": (D, D), "diag": (D,), "spherical": ()}[kind]
-        Psi = np.reshape(prior["covariance_prior"], shape)
-        prior_count = np.squeeze(prior["degrees_of_freedom_prior"]) + (D + 1 if kind == "full" else 2)
-    scatter = {"full": scatter, "diag": np.diag(scatter), "spherical": np.trace(scatter)}[kind]
-    deviations = n * D if kind == "spherical" else n
+        Psi = np.reshape(prior["covariance_prior"], (D,) * n_axes)
+        prior_count = np.squeeze(prior["degrees_of_freedom_prior"]) + (D + 1 if n_axes == 2 else 2)
+    scatter = [np.trace(scatter), np.diag(scatter), scatter][n_axes]
+    deviations = n * D if n_axes == 0 else n
     covariance = (Psi + scatter) / (deviations + prior_count + mean_count)
-    if not structure.startswith("tied_"):
+    if not SPECS[structure].tied:
         covariance = covariance[np.newaxis]
 
     assert_same_parameters(parameters(model), (np.ones(1), mean[np.newaxis], covariance), structure, 1e-10)
@@ -233,7 +233,7 @@ def test_a_dirichlet_below_one_prunes(structure, cem):
     assert weights[2] == 0
     assert np.isfinite(means).all()
     assert np.isfinite(covariances).all()
-    tied = structure.startswith("tied_")
+    tied = SPECS[structure].tied
     assert_same_parameters(
         (weights[:2], means[:2], covariances if tied else covariances[:2]),
         (naive.weights[:2], naive.means[:2], naive.covariances if tied else naive.covariances[:2]),

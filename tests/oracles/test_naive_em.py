@@ -6,6 +6,7 @@ import torch
 from cases import PRIORS, explicit_start, mixture, prior_keywords, soft_responsibilities
 from naive_em import STRUCTURES, log_posterior, naive_em, objective, unconstrained_gradient
 from scipy.stats import invgamma, invwishart, multivariate_normal, norm
+from structures import SPECS
 
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
 every_prior = pytest.mark.parametrize("priors", PRIORS)
@@ -41,7 +42,7 @@ def test_the_log_prior_is_scipys_up_to_a_constant():
             weights, _, covariances = explicit_start(seed, rng.standard_normal((9, d)), structure, 1)
             means = rng.standard_normal((1, d))
             matrix = np.squeeze(covariances, axis=0) if covariances.ndim and len(covariances) == 1 else covariances
-            if structure.endswith("full"):
+            if SPECS[structure].n_axes == 2:
                 expected = invwishart(df=nu, scale=Psi.reshape(d, d)).logpdf(matrix)
                 expected += multivariate_normal(m, matrix / kappa).logpdf(means[0])
             else:
@@ -79,7 +80,7 @@ def test_the_gradient_vanishes_at_the_limit(structure, priors):
 def test_the_gradient_sees_a_denominator_that_is_off_by_one(structure):
     X, labels = mixture(seed=5, n=90, separation=5)
     fit = naive_em(X, structure, np.eye(3)[labels], 80)
-    count = len(X) if structure.startswith("tied_") else len(X) / 3
+    count = len(X) if SPECS[structure].tied else len(X) / 3
     off = fit.covariances * (count / (count + 1))
     gradient = unconstrained_gradient(X, fit.weights, fit.means, off, structure)
     assert max(values.abs().max() for values in gradient.values()) > 0.3

@@ -7,6 +7,7 @@ import pytest
 from cases import as_numpy, assert_same_parameters, explicit_start, fit_quietly, mixture, parameters
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnMixture
+from structures import SPECS
 
 from tgmm import GaussianMixture
 
@@ -34,7 +35,7 @@ def both(structure, iterations, seed=30):
         covariance_type=SKLEARN_NAME[structure],
         weights_init=weights,
         means_init=means,
-        precisions_init=np.linalg.inv(covariances) if structure.endswith("full") else 1 / covariances,
+        precisions_init=np.linalg.inv(covariances) if (SPECS[structure].n_axes == 2) else 1 / covariances,
         reg_covar=0,
         tol=0,
         max_iter=iterations,

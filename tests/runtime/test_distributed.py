@@ -7,6 +7,7 @@ import pytest
 import ranks
 import torch.distributed as dist
 from ranks import assert_same_bits, overlapping
+from structures import SPECS
 from support import COVARIANCE_TYPES, STARTS
 
 from tgmm import GaussianMixture, MixtureOutlierDetector, select
@@ -170,8 +171,8 @@ def test_an_iteration_is_one_all_reduce(covariance_type):
     """And of as many bytes as docs/scaling.md says."""
     X, K, d = overlapping(), 3, 3
     settings = {"n_components": K, "covariance_type": covariance_type, "random_state": 0, "tol": 0.0}
-    moment = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1}[covariance_type.removeprefix("tied_")]
-    size = K + K * d + (1 if covariance_type.startswith("tied") else K) * moment + 6
+    moment = [1, d, d * (d + 1) // 2][SPECS[covariance_type].n_axes]
+    size = K + K * d + (1 if SPECS[covariance_type].tied else K) * moment + 6
     short, long = (ranks.results(ranks.reductions, 2, {**settings, "max_iter": m}, np.split(X, 2)) for m in (4, 9))
     for rank in range(2):
         assert long[rank][len(short[rank]) :] == [size] * 5

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from naive_em import as_matrices
 from sklearn.exceptions import ConvergenceWarning
+from structures import SPECS
 
 PRIORS = ("none", "weights", "means", "covariance", "means_and_covariance", "all")
 
@@ -52,20 +53,14 @@ def random_covariances(rng, structure, n_components, d):
     roots = np.eye(d) + 0.3 * rng.standard_normal((n_components, d, d))
     matrices = roots @ roots.transpose(0, 2, 1)
     variances = np.diagonal(matrices, axis1=1, axis2=2)
-    return {
-        "full": matrices,
-        "diag": variances,
-        "spherical": variances[:, 0],
-        "tied_full": matrices[0],
-        "tied_diag": variances[0],
-        "tied_spherical": variances[0, 0],
-    }[structure]
+    covariances = [variances[:, 0], variances, matrices][SPECS[structure].n_axes]
+    return covariances[0] if SPECS[structure].tied else covariances
 
 
 def prior_keywords(combination, structure, n_components, d, seed=0):
     """Hyperparameters, all different from component to component where the contract allows it, Dirichlet above 1."""
     rng = np.random.default_rng(seed)
-    tied = structure.startswith("tied_")
+    tied = SPECS[structure].tied
     weights = {"weight_concentration_prior": rng.uniform(1.5, 6, n_components)}
     means = {
         "mean_prior": rng.standard_normal((n_components, d)),

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, xlogy
+from structures import SPECS
 
-STRUCTURES = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
+STRUCTURES = [name for name, spec in SPECS.items() if spec.has_prior]
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,7 @@ def naive_em(X, structure, start, iterations, *, sample_weight=None, reg_covar=0
 
 def as_matrices(covariances, structure, n_components, n_features):
     """Covariances of any structure as (K, d, d)."""
-    covariances = np.asarray(covariances, dtype=np.float64)
-    if structure.startswith("tied_"):
-        covariances = np.stack([covariances] * n_components)
-    if structure.endswith("full"):
-        return covariances
-    if structure.endswith("diag"):
-        return np.stack([np.diag(variances) for variances in covariances])
-    return np.stack([variance * np.eye(n_features) for variance in covariances])
+    return SPECS[structure].dense(np.asarray(covariances, dtype=np.float64), n_components, n_features)
 
 
 def log_normal(X, mean, covariance):
@@ -136,26 +130,17 @@ def mode_covariances(scatters, N, structure, prior):
     has_covariance_prior = prior.get("covariance_prior") is not None
     Psi, nu = covariance_prior_in_full_shape(prior, structure, K, d)
 
-    # what the covariance prior and the mean prior add to the number of squared deviations
-    prior_count = {"full": nu + d + 1, "diag": nu + 2, "spherical": nu + 2}
-    mean_count = {"full": 1, "diag": 1, "spherical": d}
-    kind = structure.removeprefix("tied_")
-    added = (prior_count[kind] if has_covariance_prior else np.zeros_like(nu)) + (
-        (K if structure.startswith("tied_") else 1) * mean_count[kind] if has_mean_prior else 0
-    )
-
+    # how often a row counts, and what the priors add to the number of squared deviations
+    spec = SPECS[structure]
+    times = d if spec.n_axes == 0 else 1
+    added = nu + (d + 1 if spec.n_axes == 2 else 2) if has_covariance_prior else np.zeros_like(nu)
+    if has_mean_prior:
+        added = added + (K if spec.tied else 1) * times
     N = np.where(N > 0, N, np.nan)
-    if structure == "full":
-        return np.stack([(Psi[k] + scatters[k]) / (N[k] + added[k]) for k in range(K)])
-    if structure == "diag":
-        return np.stack([(Psi[k] + diagonals[k]) / (N[k] + added[k]) for k in range(K)])
-    if structure == "spherical":
-        return np.array([(Psi[k] + traces[k]) / (N[k] * d + added[k]) for k in range(K)])
-    if structure == "tied_full":
-        return (Psi + scatters.sum(axis=0)) / (N_tot + added)
-    if structure == "tied_diag":
-        return (Psi + diagonals.sum(axis=0)) / (N_tot + added)
-    return (Psi + traces.sum()) / (N_tot * d + added)
+    squares = [traces, diagonals, scatters][spec.n_axes]
+    if spec.tied:
+        return (Psi + squares.sum(axis=0)) / (N_tot * times + added)
+    return np.stack([(Psi[k] + squares[k]) / (N[k] * times + added[k]) for k in range(K)])
 
 
 def mean_prior_per_component(prior, n_components, n_features):
@@ -169,11 +154,8 @@ def mean_prior_per_component(prior, n_components, n_features):
 
 def covariance_prior_in_full_shape(prior, structure, n_components, n_features):
     """Psi in the shape of ``covariances_`` and nu as (K,), or () for the tied types; 0 where there is no prior."""
-    K, d = n_components, n_features
-    shape = {"full": (K, d, d), "diag": (K, d), "spherical": (K,), "tied_full": (d, d), "tied_diag": (d,)}.get(
-        structure, ()
-    )
-    nu_shape = () if structure.startswith("tied_") else (K,)
+    shape = SPECS[structure].shape(n_components, n_features)
+    nu_shape = () if SPECS[structure].tied else (n_components,)
     if prior.get("covariance_prior") is None:
         return np.zeros(shape), np.zeros(nu_shape)
     Psi = np.broadcast_to(np.asarray(prior["covariance_prior"], dtype=np.float64), shape)
@@ -191,7 +173,7 @@ def resolve_reg_covar(reg_covar, X, sample_weight, weights, covariances, structu
     within = np.einsum("k,kjj->j", weights, matrices)
     centre = np.average(X, axis=0, weights=sample_weight)
     in_the_data = np.average((X - centre) ** 2, axis=0, weights=sample_weight)
-    if structure.endswith("spherical"):
+    if SPECS[structure].n_axes == 0:
         within, in_the_data = within.mean(), in_the_data.mean()
     unit = np.where(within > 0, within, np.where(in_the_data > 0, in_the_data, 1.0))
     return reg_covar * unit
@@ -199,7 +181,7 @@ def resolve_reg_covar(reg_covar, X, sample_weight, weights, covariances, structu
 
 def regularise(covariances, reg, structure):
     """Add the resolved ``reg_covar`` to every variance."""
-    if structure.endswith("full"):
+    if SPECS[structure].n_axes == 2:
         return covariances + np.diag(reg)
     return covariances + reg
 
@@ -230,7 +212,7 @@ def log_prior(weights, means, covariances, structure, prior):
             total += log_normal(means[k][np.newaxis], m[k], matrices[k] / kappa[k])[0]
     if prior.get("covariance_prior") is not None:
         Psi, nu = covariance_prior_in_full_shape(prior, structure, K, d)
-        if structure.startswith("tied_"):
+        if SPECS[structure].tied:
             total += log_inverse_wishart(covariances, Psi, nu, structure, d)
         else:
             total += sum(log_inverse_wishart(covariances[k], Psi[k], nu[k], structure, d) for k in range(K))
@@ -239,7 +221,7 @@ def log_prior(weights, means, covariances, structure, prior):
 
 def log_inverse_wishart(covariance, Psi, nu, structure, d):
     """The prior of one covariance: a matrix, a row of variances (one density each), or one variance (one density)."""
-    if structure.endswith("full"):
+    if SPECS[structure].n_axes == 2:
         log_determinant = np.linalg.slogdet(covariance)[1]
         return -(nu + d + 1) / 2 * log_determinant - np.trace(np.linalg.solve(covariance, Psi)) / 2
     return np.sum(-(nu + 2) / 2 * np.log(covariance) - Psi / covariance / 2)
@@ -258,11 +240,11 @@ def log_posterior(X, weights, means, covariances, structure, sample_weight=None,
     """
     prior = prior or {}
     K, d = means.shape
-    tied = structure.startswith("tied_")
+    tied = SPECS[structure].tied
     stacked = covariances.unsqueeze(0) if tied else covariances  # the distinct covariances lead
-    if structure.endswith("full"):
+    if SPECS[structure].n_axes == 2:
         matrices = stacked
-    elif structure.endswith("diag"):
+    elif SPECS[structure].n_axes == 1:
         matrices = torch.diag_embed(stacked)
     else:
         matrices = stacked[:, None, None] * torch.eye(d, dtype=stacked.dtype)
@@ -289,7 +271,7 @@ def log_posterior(X, weights, means, covariances, structure, sample_weight=None,
     if prior.get("covariance_prior") is not None:
         Psi = tensor("covariance_prior").expand(stacked.shape)
         nu = tensor("degrees_of_freedom_prior").expand(len(stacked))
-        if structure.endswith("full"):
+        if SPECS[structure].n_axes == 2:
             traces = torch.linalg.solve(stacked, Psi).diagonal(dim1=1, dim2=2).sum(dim=1)
             total = total - (0.5 * (nu + d + 1) * torch.logdet(stacked) + 0.5 * traces).sum()
         else:
@@ -314,7 +296,7 @@ def unconstrained_gradient(X, weights, means, covariances, structure, sample_wei
 
     logits = weights.log().requires_grad_()
     standard_means = (means / deviations).requires_grad_()
-    if structure.endswith("full"):
+    if SPECS[structure].n_axes == 2:
         factor = torch.linalg.cholesky(covariances)
         log_diagonal = factor.diagonal(dim1=-2, dim2=-1).log().requires_grad_()
         below = factor.tril(-1).requires_grad_()

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
+from structures import SPECS, spec_of
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "data"  # what others computed
+# The six that know no restriction but their form.
 COVARIANCE_TYPES = ["full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical"]
-FULL_TYPES = ["full", "tied_full"]
-UNTIED_TYPES = ["full", "diag", "spherical"]
-TIED_TYPES = ["tied_full", "tied_diag", "tied_spherical"]
-SPHERICAL_TYPES = ["spherical", "tied_spherical"]
+FULL_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].n_axes == 2]
+UNTIED_TYPES = [name for name in COVARIANCE_TYPES if not SPECS[name].tied]
+TIED_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].tied]
+SPHERICAL_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].n_axes == 0]
 # mclust's names: equal or varying volume, shape and orientation.
 STRUCTURE_OF_CODE = {
     "VVV": "full",
@@ -28,58 +30,27 @@ STARTS = ["kmeans", "kpp", "k-means++", "random", "points", "maxdist"]
 
 def covariance_shape(covariance_type, n_components, n_features):
     """Shape of `covariances_`, as the contract's table has it."""
-    k, d = n_components, n_features
-    return {
-        "full": (k, d, d),
-        "diag": (k, d),
-        "spherical": (k,),
-        "tied_full": (d, d),
-        "tied_diag": (d,),
-        "tied_spherical": (),
-    }[covariance_type]
+    return spec_of(covariance_type).shape(n_components, n_features)
 
 
 def n_parameters(covariance_type, n_components, n_features):
     """Free parameters of the mixture: weights, means, covariances."""
-    k, d = n_components, n_features
-    covariances = {
-        "full": k * d * (d + 1) // 2,
-        "diag": k * d,
-        "spherical": k,
-        "tied_full": d * (d + 1) // 2,
-        "tied_diag": d,
-        "tied_spherical": 1,
-    }[covariance_type]
-    return (k - 1) + k * d + covariances
+    covariances = spec_of(covariance_type).n_free(n_components, n_features)
+    return (n_components - 1) + n_components * n_features + covariances
 
 
 def dense_covariances(covariances, covariance_type, n_components, n_features):
     """The covariances of any structure as a (K, d, d) array."""
-    c = np.asarray(covariances, dtype=float)
-    eye = np.eye(n_features)
-    per_component = {
-        "full": lambda k: c[k],
-        "diag": lambda k: np.diag(c[k]),
-        "spherical": lambda k: c[k] * eye,
-        "tied_full": lambda k: c,
-        "tied_diag": lambda k: np.diag(c),
-        "tied_spherical": lambda k: c * eye,
-    }[covariance_type]
-    return np.stack([per_component(k) for k in range(n_components)])
+    return np.stack(spec_of(covariance_type).dense(np.asarray(covariances, dtype=float), n_components, n_features))
 
 
 def structured_covariances(dense, weights, covariance_type):
     """The maximum likelihood covariances of a structure, from each component's scatter over its mass, (K, d, d)."""
-    pooled = np.einsum("k,kij->ij", weights, dense)
-    variances = np.einsum("kii->ki", dense)
-    return {
-        "full": dense,
-        "diag": variances,
-        "spherical": variances.mean(axis=1),
-        "tied_full": pooled,
-        "tied_diag": np.diag(pooled),
-        "tied_spherical": np.diag(pooled).mean(),
-    }[covariance_type]
+    spec = SPECS[covariance_type]
+    matrices = np.einsum("k,kij->ij", weights, dense)[np.newaxis] if spec.tied else dense
+    variances = np.einsum("kii->ki", matrices)
+    covariances = [variances.mean(axis=1), variances, matrices][spec.n_axes]
+    return covariances[0] if spec.tied else covariances
 
 
 def grouped_parameters(X, labels, n_components, covariance_type):
@@ -105,8 +76,7 @@ def weighted_log_densities(X, weights, means, dense):
 def reference_log_densities(gmm, X):
     """`weighted_log_densities` at the fitted parameters of `gmm`."""
     n_components, n_features = gmm.means_.shape
-    covariance_type = {"tied": "tied_full"}.get(gmm.covariance_type, gmm.covariance_type)
-    dense = dense_covariances(gmm.covariances_.cpu(), covariance_type, n_components, n_features)
+    dense = dense_covariances(gmm.covariances_.cpu(), gmm.covariance_type, n_components, n_features)
     return weighted_log_densities(X, gmm.weights_.cpu(), gmm.means_.cpu(), dense)
 
 
@@ -118,13 +88,12 @@ def reference_score(gmm, X):
 def assert_valid(gmm, X):
     """The model is finite and proper, and predicts for the rows of `X`."""
     n_components, n_features = gmm.means_.shape
-    covariance_type = {"tied": "tied_full"}.get(gmm.covariance_type, gmm.covariance_type)
     assert gmm.weights_.shape == (n_components,)
     assert (gmm.weights_ >= 0).all()
     assert abs(float(gmm.weights_.sum()) - 1) < 1e-6
     assert torch.isfinite(gmm.means_).all()
-    assert gmm.covariances_.shape == covariance_shape(covariance_type, n_components, n_features)
-    dense = dense_covariances(gmm.covariances_.cpu(), covariance_type, n_components, n_features)
+    assert gmm.covariances_.shape == covariance_shape(gmm.covariance_type, n_components, n_features)
+    dense = dense_covariances(gmm.covariances_.cpu(), gmm.covariance_type, n_components, n_features)
     assert np.isfinite(dense).all()
     assert (np.linalg.eigvalsh(dense) > 0).all()
     assert np.isfinite(gmm.lower_bound_)

@@ -1,0 +1,165 @@
+"""The covariance structures as the contract has them, with nothing of the library: what each is, and all its members.
+
+A structure's entry says how its public array makes matrices, and how one moves from a member to any other near it by
+coordinates that nothing restricts. From that follow random members, the number of free parameters, and the oracle of
+every estimate: at the right one the derivative in every coordinate is zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One structure.
+
+    Parameters
+    ----------
+    name : str
+    shape : callable
+        (K, d) to the shape of `covariances_`.
+    dense : callable
+        From `covariances_` (array), K and d to matrices (K, d, d).
+    public : callable
+        From matrices (K, d, d) of a member to `covariances_`.
+    n_free : callable
+        (K, d) to the number of free parameters of the covariances.
+    moved : callable
+        From matrices (K, d, d) of a member and coordinates (n_free,) to those of another member; tensors.
+    has_prior : bool
+        Whether an inverse-Wishart prior is defined.
+    knows_units : bool
+        Whether features must keep one unit: rescaling one of them leads out of the structure.
+    marginal : str
+        The structure of some of the features.
+    """
+
+    name: str
+    shape: Callable
+    dense: Callable
+    public: Callable
+    n_free: Callable
+    moved: Callable
+    has_prior: bool = True
+    knows_units: bool = False
+    marginal: str | None = None
+
+    @property
+    def tied(self):
+        """Whether all components have the same."""
+        return 7 not in self.shape(7, 3)
+
+    @property
+    def n_axes(self):
+        """Of one covariance: 2 for a matrix, 1 for variances, 0 for one variance."""
+        return len(self.shape(7, 3)) - (not self.tied)
+
+    def member(self, seed, n_components, n_features, spread=0.4):
+        """Matrices (K, d, d) of a member drawn at random."""
+        theta = spread * np.random.default_rng(seed).standard_normal(self.n_free(n_components, n_features))
+        eye = torch.eye(n_features, dtype=torch.float64).expand(n_components, -1, -1)
+        return self.moved(eye, torch.as_tensor(theta)).numpy()
+
+
+def shared(one, n_components):
+    return np.stack([one] * n_components)
+
+
+def full_moved(matrices, theta):
+    """C exp(H) C' with C C' the matrix and H symmetric, from its upper triangle."""
+    n, d = matrices.shape[:2]
+    i, j = torch.triu_indices(d, d)
+    half = torch.zeros(n, d, d, dtype=torch.float64)
+    half = half.index_put((torch.arange(n)[:, None], i, j), theta.reshape(n, -1))
+    roots = torch.linalg.cholesky(matrices)
+    return roots @ torch.linalg.matrix_exp(half + half.mT) @ roots.mT
+
+
+def diag_moved(matrices, theta):
+    variances = matrices.diagonal(dim1=1, dim2=2)
+    return torch.diag_embed(variances * theta.reshape(variances.shape).exp())
+
+
+def spherical_moved(matrices, theta):
+    return matrices * theta.exp()[:, None, None]
+
+
+def tied_moved(moved):
+    return lambda matrices, theta: moved(matrices[:1], theta).expand(len(matrices), -1, -1)
+
+
+def squares(k, d):
+    return (k, d, d)
+
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        Spec(
+            "full",
+            squares,
+            lambda c, k, d: c,
+            lambda m: m,
+            lambda k, d: k * d * (d + 1) // 2,
+            full_moved,
+        ),
+        Spec(
+            "diag",
+            lambda k, d: (k, d),
+            lambda c, k, d: np.stack([np.diag(row) for row in c]),
+            lambda m: np.diagonal(m, axis1=1, axis2=2),
+            lambda k, d: k * d,
+            diag_moved,
+        ),
+        Spec(
+            "spherical",
+            lambda k, d: (k,),
+            lambda c, k, d: np.stack([variance * np.eye(d) for variance in c]),
+            lambda m: m[:, 0, 0],
+            lambda k, d: k,
+            spherical_moved,
+            knows_units=True,
+        ),
+        Spec(
+            "tied_full",
+            lambda k, d: (d, d),
+            lambda c, k, d: shared(c, k),
+            lambda m: m[0],
+            lambda k, d: d * (d + 1) // 2,
+            tied_moved(full_moved),
+        ),
+        Spec(
+            "tied_diag",
+            lambda k, d: (d,),
+            lambda c, k, d: shared(np.diag(c), k),
+            lambda m: np.diag(m[0]),
+            lambda k, d: d,
+            tied_moved(diag_moved),
+        ),
+        Spec(
+            "tied_spherical",
+            lambda k, d: (),
+            lambda c, k, d: shared(c * np.eye(d), k),
+            lambda m: m[0, 0, 0],
+            lambda k, d: 1,
+            tied_moved(spherical_moved),
+            knows_units=True,
+        ),
+    )
+}
+
+
+def spec_of(name):
+    """The entry of a `covariance_type`."""
+    return SPECS[{"tied": "tied_full"}.get(name, name)]
+
+
+def slope(function, name, matrices):
+    """The derivative of a function of matrices (K, d, d) in the coordinates around a member, (n_free,)."""
+    matrices = torch.as_tensor(np.array(matrices), dtype=torch.float64)
+    theta = torch.zeros(SPECS[name].n_free(*matrices.shape[:2]), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(function(SPECS[name].moved(matrices, theta)), theta)
+    return gradient.numpy()
