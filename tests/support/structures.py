@@ -57,6 +57,11 @@ class Spec:
         """Of one covariance: 2 for a matrix, 1 for variances, 0 for one variance."""
         return len(self.shape(7, 3)) - (not self.tied)
 
+    @property
+    def free(self):
+        """The structure of the same form without any restriction."""
+        return ("spherical", "diag", "full")[self.n_axes]
+
     def member(self, seed, n_components, n_features, spread=0.4):
         """Matrices (K, d, d) of a member drawn at random."""
         theta = spread * np.random.default_rng(seed).standard_normal(self.n_free(n_components, n_features))
