@@ -267,7 +267,10 @@ def test_one_component_is_one_step(name):
     model = GaussianMixture(covariance_type=name, reg_covar=0.0).fit(X)
     centred = X - X.mean(0)
     np.testing.assert_allclose(
-        matrices_of(model), estimated(name, (centred.T @ centred)[None], np.array([len(X)])), rtol=1e-9, atol=1e-12
+        matrices_of(model),
+        estimated(name, (centred.T @ centred)[None], np.array([float(len(X))])),
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 

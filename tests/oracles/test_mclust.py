@@ -65,3 +65,22 @@ def test_the_limit_is_mclusts(faithful, record):
     free_parameters = (model.bic(faithful) + 2 * log_likelihood) / np.log(n)
     assert free_parameters == pytest.approx(record["df"], abs=1e-9)
     assert model.aic(faithful) == pytest.approx(2 * record["df"] - 2 * record["loglik"], abs=2e-3)
+
+
+SETS = json.loads((ORACLES / "mclust_structures.json").read_text())
+
+
+@pytest.mark.parametrize("model", sorted({cell["model"] for found in SETS.values() for cell in found["cells"]}))
+@pytest.mark.parametrize("name", SETS)
+def test_likelihoods_and_parameters_are_mclusts_from_its_own_labels(name, model):
+    X = np.loadtxt(ORACLES / f"{name}.csv", delimiter=",", skiprows=1)
+    cells = [cell for cell in SETS[name]["cells"] if cell["model"] == model]
+    assert len(cells) == 4
+    for cell in cells:
+        K = cell["K"]
+        labels = np.array(SETS[name]["start_labels"].get(str(K), np.zeros(len(X), int)))
+        gmm = GaussianMixture(
+            K, covariance_type=STRUCTURE_OF_CODE.get(model, model), reg_covar=0, tol=1e-12, max_iter=20_000
+        ).fit(X, init_responsibilities=labels)
+        assert gmm.score(X) * len(X) == pytest.approx(cell["loglik"], rel=1e-6)
+        assert gmm.mixture_.n_parameters == cell["df"]

@@ -96,6 +96,25 @@ def tied_moved(moved):
     return lambda matrices, theta: moved(matrices[:1], theta).expand(len(matrices), -1, -1)
 
 
+def vei_moved(matrices, theta):
+    """Every volume by itself, and one shape for all: K + d - 1 coordinates."""
+    n = len(matrices)
+    shape = torch.cat([theta[n:], -theta[n:].sum()[None]])
+    return torch.diag_embed(matrices.diagonal(dim1=1, dim2=2) * (theta[:n, None] + shape).exp())
+
+
+def vev_moved(matrices, theta):
+    """Every volume and orientation by itself, and one shape for all."""
+    n, d = matrices.shape[:2]
+    values, axes = torch.linalg.eigh(matrices)
+    shape = torch.cat([theta[n : n + d - 1], -theta[n : n + d - 1].sum()[None]])
+    i, j = torch.triu_indices(d, d, 1)
+    turn = torch.zeros(n, d, d, dtype=torch.float64)
+    turn = turn.index_put((torch.arange(n)[:, None], i, j), theta[n + d - 1 :].reshape(n, -1))
+    axes = axes @ torch.linalg.matrix_exp(turn - turn.mT)
+    return axes @ torch.diag_embed(values * (theta[:n, None] + shape).exp()) @ axes.mT
+
+
 def squares(k, d):
     return (k, d, d)
 
@@ -152,6 +171,26 @@ SPECS = {
             lambda k, d: 1,
             tied_moved(spherical_moved),
             knows_units=True,
+        ),
+        Spec(
+            "VEI",
+            lambda k, d: (k, d),
+            lambda c, k, d: np.stack([np.diag(row) for row in c]),
+            lambda m: np.diagonal(m, axis1=1, axis2=2),
+            lambda k, d: k + d - 1,
+            vei_moved,
+            has_prior=False,
+        ),
+        Spec(
+            "VEV",
+            squares,
+            lambda c, k, d: c,
+            lambda m: m,
+            lambda k, d: k + d - 1 + k * d * (d - 1) // 2,
+            vev_moved,
+            has_prior=False,
+            knows_units=True,
+            marginal="full",
         ),
     )
 }
