@@ -263,3 +263,32 @@ def test_a_saved_memory_is_checked():
     state["checksum"] = checksum(state)
     with pytest.raises(ValueError, match="memory_ must be three positive numbers"):
         model().load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("X", "keywords", "message"),
+    [
+        ([[np.nan] * D] * 9, {}, "NaN"),
+        ([[1.0] * D] * 2, {}, "at least as many rows"),
+        ([[1.0] * D] * 9, {"step": 2.0}, "step"),
+        ([[1.0] * D] * 9, {"sample_weight": [1.0]}, "sample_weight"),
+    ],
+)
+def test_a_first_batch_that_is_refused_leaves_nothing_behind(X, keywords, message):
+    gmm = model()
+    before = dict(vars(gmm))
+    with pytest.raises(ValueError, match=message):
+        gmm.partial_fit(X, **keywords)
+    assert vars(gmm) == before
+    assert not any(hasattr(gmm, name) for name in ("n_features_in_", "feature_names_in_", "means_", "fitted_"))
+    one_feature = batches()[0][0][:, :1]
+    assert gmm.partial_fit(one_feature).n_features_in_ == 1  # of any number of features
+
+
+def test_the_history_does_not_grow_for_ever(monkeypatch):
+    monkeypatch.setattr("tgmm.em.online.HISTORY", 5)
+    gmm, (X, _) = model(), batches()[0]
+    for n_batches in range(1, 9):
+        gmm.partial_fit(X)
+        assert gmm.n_iter_ == n_batches
+        assert len(gmm.objective_history_) == min(n_batches, 5)

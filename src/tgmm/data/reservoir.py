@@ -95,8 +95,9 @@ class Reservoir:
     def _draw(self) -> None:
         """Draw the next rows that take a place, and which."""
         log_w = self._log_w + np.cumsum(np.log1p(-self._generator.random(BLOCK))) / self.size
-        skips = np.floor(np.log1p(-self._generator.random(BLOCK)) / np.log1p(-np.exp(log_w)))
-        skips = np.minimum(skips, FARTHEST / BLOCK)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # late in a long pass exp(log_w) is 0
+            skips = np.floor(np.log1p(-self._generator.random(BLOCK)) / np.log1p(-np.exp(log_w)))
+        skips = np.fmin(skips, FARTHEST / BLOCK)
         positions = self._last + np.cumsum(skips.astype(np.int64) + 1)
         self._positions = np.concatenate([self._positions, positions])
         self._places = np.concatenate([self._places, self._generator.integers(self.size, size=BLOCK)])

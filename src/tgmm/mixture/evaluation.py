@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Chunk
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.data.data import Data
 from tgmm.data.opening import as_source
 from tgmm.data.outputs import collect
 from tgmm.data.training import open_stream
@@ -174,14 +175,62 @@ class Criteria:
 def criteria(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> Criteria:
     """Return all criteria of a mixture on rows, in one pass over them."""
     evaluation = Evaluation.of(mixture, X, sample_weight)
-    return criteria_of_chunks(mixture, evaluation.chunks, evaluation.device)
+    sums = WeightedSums(predictor_of(mixture, evaluation.device).log_density_and_certainty)
+    sums.add_all(evaluation.chunks)
+    return _criteria(mixture, sums.result())
 
 
-def criteria_of_chunks(mixture: BaseMixture, chunks: Iterable[Chunk], device: torch.device) -> Criteria:
-    """Return all criteria of a mixture on checked rows."""
-    predictor = predictor_of(mixture, device)
-    totals, weight = _weighted_sum(chunks, lambda rows: predictor.log_density_and_certainty(rows))
-    return Criteria(float(totals[0]), weight, mixture.n_parameters, float(totals[1]))
+def criteria_on(mixture: BaseMixture, data: Data, device: torch.device) -> Criteria:
+    """Return all criteria of a mixture on data to learn from, in one pass over it."""
+    quantity = predictor_of(mixture, device).log_density_and_certainty
+    return _criteria(mixture, data.fold(lambda: WeightedSums(quantity)))
+
+
+def _criteria(mixture: BaseMixture, totals: Totals) -> Criteria:
+    log_likelihood, certainty = totals.values.tolist()
+    return Criteria(log_likelihood, totals.checked_weight, mixture.n_parameters, certainty)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Weighted sums over rows of what a quantity is for each, and the sum of the weights, in float64."""
+
+    values: Tensor  # (...)
+    weight: float
+
+    def __add__(self, other: Totals) -> Totals:
+        """Return the sums over the rows of both."""
+        return Totals(self.values + other.values, self.weight + other.weight)
+
+    @property
+    def checked_weight(self) -> float:
+        """The sum of the weights, or a ValueError where all are 0."""
+        if not self.weight > 0:
+            raise ValueError(NO_WEIGHT)
+        return self.weight
+
+
+class WeightedSums(Accumulator[Totals]):
+    """Gathers the weighted sums of a quantity of each row, (c, ...) of rows (c, d)."""
+
+    n_rows = 1 << 20  # those who evaluate divide further; the quantities of so many rows are kept at a time
+
+    def __init__(self, quantity: Callable[[Tensor], Tensor]) -> None:
+        self.quantity = quantity
+        self.totals = Totals(torch.zeros((), dtype=torch.float64), 0.0)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the sums over a chunk; rows of weight 0 count for nothing, whatever their quantity."""
+        values = self.quantity(chunk.rows).cpu().double()  # (c, ...)
+        if chunk.weights is None:
+            self.totals += Totals(values.sum(0), values.shape[0])
+        else:
+            weights = chunk.weights.cpu().double()
+            self.totals += Totals(weights[weights > 0] @ values[weights > 0], float(weights.sum()))
+
+    def result(self) -> Totals:
+        """Return the sums."""
+        return self.totals
 
 
 @standalone()
@@ -199,22 +248,7 @@ def _evaluate(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any) -> Any
 def _log_likelihood(mixture: BaseMixture, X: Any, sample_weight: Any) -> tuple[float, float]:
     """Return the log-likelihood of rows, and the sum of their weights."""
     data = Evaluation.of(mixture, X, sample_weight)
-    predictor = predictor_of(mixture, data.device)
-    total, weight = _weighted_sum(data.chunks, predictor.log_density)
-    return float(total), weight
-
-
-def _weighted_sum(chunks: Iterable[Chunk], quantity: Callable[[Tensor], Tensor]) -> tuple[Tensor, float]:
-    """Return the weighted sum over all rows of a quantity, and the sum of the weights, in float64 on the CPU."""
-    total, weight = torch.zeros((), dtype=torch.float64), 0.0
-    for chunk in chunks:
-        values = quantity(chunk.rows).cpu().double()  # (c, ...)
-        if chunk.weights is None:
-            total, weight = total + values.sum(0), weight + values.shape[0]
-        else:
-            weights = chunk.weights.cpu().double()
-            total = total + weights[weights > 0] @ values[weights > 0]
-            weight += float(weights.sum())
-    if not weight > 0:
-        raise ValueError(NO_WEIGHT)
-    return total, weight
+    sums = WeightedSums(predictor_of(mixture, data.device).log_density)
+    sums.add_all(data.chunks)
+    totals = sums.result()
+    return float(totals.values), totals.checked_weight

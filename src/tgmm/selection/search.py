@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tgmm.covariance import COMMON, CovarianceCollapse, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.mixture.evaluation import Criteria, criteria_of_chunks
+from tgmm.mixture.evaluation import Criteria, criteria_on
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.devices import standalone
 from tgmm.runtime.generators import RandomState, as_generator
@@ -201,7 +201,7 @@ def _held_out(count: int, name: str, whole: Fitter, folds: list[Fold]) -> float:
 
 def _criteria(solution: Solution, whole: Fitter) -> Criteria:
     """Return what a solution is worth, by one pass over the rows; the fit has told their likelihood."""
-    found = criteria_of_chunks(solution.mixture, whole.data, whole.training.device)
+    found = criteria_on(solution.mixture, whole.data, whole.training.device)
     return replace(found, log_likelihood=solution.log_likelihood * whole.data.weight)
 
 

@@ -1,0 +1,131 @@
+"""What is given row by row travels with the rows, or is refused where their order is not promised."""
+
+import numpy as np
+import pytest
+import torch
+from cases import fit_quietly, mixture
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
+
+from tgmm import GaussianMixture, MixtureOutlierDetector, select
+from tgmm.data import LoaderSource, Source
+
+N = 240
+X, LABELS = mixture(5, n=N, d=2, n_components=2, separation=4.0)
+WEIGHTS = np.random.default_rng(1).uniform(0.5, 3.0, N)
+DATA = TensorDataset(torch.as_tensor(X))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(torch.as_tensor(X))
+
+
+class Batches:
+    """Something that can be iterated over again and says no more about itself."""
+
+    def __iter__(self):
+        return iter(np.array_split(X, 4))
+
+
+class Shuffled(Source):
+    in_order = False
+
+    def __iter__(self):
+        return iter(np.array_split(np.random.default_rng(0).permutation(X), 4))
+
+
+def sampled(sampler):
+    return DataLoader(DATA, batch_sampler=BatchSampler(sampler, 32, drop_last=False))
+
+
+OUT_OF_ORDER = {
+    "shuffle=True": lambda: DataLoader(DATA, batch_size=32, shuffle=True),
+    "a random sampler": lambda: DataLoader(DATA, batch_size=32, sampler=RandomSampler(DATA)),
+    "a batch sampler that shuffles": lambda: sampled(RandomSampler(DATA)),
+    "whole batches that are shuffled": lambda: DataLoader(
+        DATA, batch_size=None, sampler=BatchSampler(RandomSampler(DATA), 32, drop_last=False)
+    ),
+    "a stream, which may shuffle": lambda: DataLoader(Stream(), batch_size=32),
+    "an iterable that promises nothing": Batches,
+    "a source that says so": Shuffled,
+}
+IN_ORDER = {
+    "a loader": lambda: DataLoader(DATA, batch_size=32),
+    "a batch sampler": lambda: sampled(SequentialSampler(DATA)),
+    "whole batches": lambda: DataLoader(
+        DATA, batch_size=None, sampler=BatchSampler(SequentialSampler(DATA), 32, drop_last=False)
+    ),
+    "a list": lambda: np.array_split(X, 4),
+    "a tuple": lambda: tuple(np.array_split(X, 4)),
+    "a list as a source": lambda: LoaderSource(np.array_split(X, 4)),
+}
+out_of_order = pytest.mark.parametrize("rows", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
+in_order = pytest.mark.parametrize("rows", IN_ORDER.values(), ids=IN_ORDER)
+
+
+@out_of_order
+@pytest.mark.parametrize("given", [{"sample_weight": WEIGHTS}, {"init_responsibilities": LABELS}])
+def test_rows_without_a_promised_order_take_nothing_that_is_given_by_row(rows, given):
+    name = next(iter(given))
+    model = GaussianMixture(2)
+    with pytest.raises(ValueError, match=f"{name} is given row by row, .*order.*shuffle=False.*pairs"):
+        model.fit(rows(), **given)
+    assert not hasattr(model, "means_")
+
+
+@out_of_order
+@pytest.mark.parametrize("verb", ["score", "aic", "bic", "icl", "partial_fit", "select", "detector"])
+def test_every_verb_refuses(rows, verb):
+    gmm = GaussianMixture(2, random_state=0).fit(X)
+    calls = {
+        "select": lambda: select(rows(), [2], "full", sample_weight=WEIGHTS),
+        "detector": lambda: MixtureOutlierDetector().fit(rows(), sample_weight=WEIGHTS),
+    }
+    call = calls.get(verb, lambda: getattr(gmm, verb)(rows(), sample_weight=WEIGHTS))
+    with pytest.raises(ValueError, match="sample_weight is given row by row"):
+        call()
+
+
+@in_order
+def test_rows_in_order_take_weights_and_responsibilities(rows):
+    given = {"sample_weight": WEIGHTS, "init_responsibilities": LABELS}
+    streamed, in_memory = (fit_quietly(GaussianMixture(2, max_iter=3, tol=0), Y, **given) for Y in (rows(), X))
+    np.testing.assert_allclose(streamed.means_, in_memory.means_, rtol=1e-10)
+    assert streamed.bic(rows(), WEIGHTS) == pytest.approx(in_memory.bic(X, WEIGHTS), rel=1e-12)
+
+
+def test_weights_beside_shuffled_rows_stay_with_them():
+    pairs = TensorDataset(torch.as_tensor(X), torch.as_tensor(WEIGHTS))
+    generator = torch.Generator().manual_seed(3)
+    loader = DataLoader(pairs, batch_size=32, shuffle=True, generator=generator)
+    streamed = fit_quietly(GaussianMixture(2, max_iter=3, tol=0, init_means=X[:2]), loader)
+    in_memory = fit_quietly(GaussianMixture(2, max_iter=3, tol=0, init_means=X[:2]), X, sample_weight=WEIGHTS)
+    np.testing.assert_allclose(streamed.means_, in_memory.means_, rtol=1e-9)
+
+
+def test_without_anything_by_row_any_order_will_do():
+    for rows in OUT_OF_ORDER.values():
+        model = fit_quietly(GaussianMixture(2, max_iter=2, tol=0, init_means=X[:2]), rows())
+        expected = fit_quietly(GaussianMixture(2, max_iter=2, tol=0, init_means=X[:2]), X)
+        np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_responsibilities_go_with_the_rows_that_have_a_weight(kind, zeros):
+    """Chunks and rows of weight 0 do not shift them."""
+    weights = np.where(np.arange(N) % 5 == 0, 0.0, WEIGHTS) if zeros else WEIGHTS
+    given = LABELS if kind == "labels" else 0.1 + 0.8 * np.eye(2)[LABELS]
+    settings = {"max_iter": 1, "tol": 0, "reg_covar": 0}
+    for rows in (X, np.array_split(X, 7)):
+        model = fit_quietly(GaussianMixture(2, **settings), rows, sample_weight=weights, init_responsibilities=given)
+        R = np.eye(2)[LABELS] if kind == "labels" else given
+        mass = weights[:, None] * R
+        start = (mass.T @ X) / mass.sum(0)[:, None]
+        again = GaussianMixture.from_parameters(
+            mass.sum(0) / weights.sum(),
+            start,
+            np.stack([np.cov(X, rowvar=False, bias=True, aweights=mass[:, k]) for k in range(2)]),
+        )
+        first = again.score(X, sample_weight=weights)
+        assert model.objective_history_[0] == pytest.approx(first, rel=1e-10)
