@@ -91,7 +91,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "back_to_top_button": False,
 }
-html_sidebars = {"index": [], "quickstart": [], "changelog": [], "performance": [], "scaling": []}
+html_sidebars = {"index": [], "quickstart": [], "changelog": [], "performance": [], "scaling": [], "architecture": []}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
