@@ -1,139 +1,52 @@
-"""All benchmarks in one run: `make bench`.
+"""Benchmarks: `python benchmarks/run.py SUITE [options]`, or `make bench`.
 
-Prints tables in Markdown and writes every number, with the machine and the versions, to a JSON file. One EM iteration
-from equal starts, the time from raw data to a given log-likelihood, the memory that a fit adds to the data, and the
-machine's own rate of matrix products, which the iterations are measured by.
+A suite is a module in the folder `suites`; nothing else has to know of it.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
-from argparse import Namespace
+import argparse
+import ast
+import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import convergence
-import iteration
-import memory
-from environments import PEERS
-from measuring import DTYPES, IN_PROJECT, OURS, parser, problems, workers
-from problems import STRUCTURES, Shape
-from processes import report
-
-SHAPES = ("100kx2x5", "100kx16x16", "50kx64x32", "1Mx8x8", "20kx128x64")
-QUICK = ("10kx2x5", "10kx16x16")
-MEMORY, MEMORY_SMALLER = "1Mx16x16", "250kx16x16"
-RESULTS = Path(__file__).parent / "results"
+SUITES = Path(__file__).parent / "suites"
+DEFAULT = "all"
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """Return what the numbers depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
-        "processor": next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), ""),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "load_before": os.getloadavg(),
-    }
+def docstrings() -> dict[str, str]:
+    """Return what each suite says of itself, without importing it: some need what is not everywhere."""
+    paths = sorted(path for path in SUITES.glob("*.py") if path.stem != "__init__")
+    return {path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in paths}
 
 
-def iterations(chosen: Namespace, results: dict[str, Any]) -> None:
-    """Add the records of iterations to the results, and the best rates of matrix products seen meanwhile."""
-    rates = results["rates"]
-    with workers(chosen.libraries, chosen.threads) as libraries:
-        ours = next(worker for worker in libraries if worker.library == OURS)
-        for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, iteration.SEPARATION):
-            report(f"iteration: {problem.shape} {problem.structure} {problem.dtype}")
-            for dtype in DTYPES:
-                rates[dtype] = max(rates[dtype], ours.ask("matrix_rate", dtype=dtype, repeats=3)["rate"])
-            add(results, "iteration", iteration.measure(problem, libraries, chosen.budget, chosen.turns))
-            save(results, chosen.output)
+def overview(suites: dict[str, str]) -> str:
+    """Return how to use this script, and a line for every suite."""
+    width = max(map(len, suites))
+    lines = [f"  {name.ljust(width)}  {docstring.partition(chr(10))[0]}" for name, docstring in suites.items()]
+    usage = f"usage: python benchmarks/run.py [SUITE] [options]\n\nSuites ({DEFAULT!r} where none is named):\n"
+    return "\n".join([usage, *lines, "\n`python benchmarks/run.py SUITE --help` lists the options of one."])
 
 
-def convergences(chosen: Namespace, results: dict[str, Any]) -> None:
-    """Add the records of fits to a given log-likelihood, of the two that reach it in reasonable time."""
-    shapes = chosen.shapes[:1] if chosen.quick else [Shape.parse(shape) for shape in convergence.SHAPES]
-    with workers([name for name in chosen.libraries if name in IN_PROJECT], chosen.threads) as libraries:
-        for found in convergence.measure_all(shapes, chosen.structures, chosen.dtypes, libraries, turns=3):
-            add(results, "convergence", found)
-            save(results, chosen.output)
-
-
-def memories(chosen: Namespace, results: dict[str, Any]) -> None:
-    """Add the records of memory, and of ours on fewer rows too: it is not to grow with them."""
-    shape, smaller = Shape.parse(QUICK[1] if chosen.quick else MEMORY), Shape.parse(MEMORY_SMALLER)
-    dtypes = chosen.dtypes[:1]
-    add(results, "memory", memory.measure_all([shape], chosen.structures, dtypes, chosen.libraries, chosen.threads))
-    if not chosen.quick:
-        add(results, "memory", memory.measure_all([smaller], chosen.structures, dtypes, [OURS], chosen.threads))
-    save(results, chosen.output)
-
-
-def add(results: dict[str, Any], kind: str, records: Sequence[dict[str, Any]]) -> None:
-    """Add records, in place of earlier ones of the same problem and library."""
-    new = {_what(record) for record in records}
-    results[kind] = [record for record in results[kind] if _what(record) not in new] + list(records)
-
-
-def _what(record: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(record.get(name) for name in ("shape", "separation", "structure", "dtype", "library"))
-
-
-def save(results: dict[str, Any], path: Path) -> None:
-    """Write what there is so far."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def tables(results: dict[str, Any], libraries: Sequence[str], clock: str) -> str:
-    """Return all tables."""
-    about, rates = results["machine"], results["rates"]
-    cores = f"{about['threads']} of {about['cores']} cores"
-    rate = ", ".join(f"{rates[dtype] / 1e9:.0f} GFLOP/s in {dtype}" for dtype in rates)
-    return "\n\n".join(
-        [
-            f"{about['processor']}, {cores}, {about['date']}; matrix products: {rate}",
-            "One EM iteration, milliseconds (fraction of the matrix rate)",
-            iteration.show(results["iteration"], libraries, clock, rates),
-            "From raw data to within 1e-6 of the best log-likelihood, milliseconds (seeds, iterations)",
-            convergence.show(results["convergence"], IN_PROJECT, clock),
-            "Memory that a fit adds to the data, megabytes",
-            memory.show(results["memory"], libraries),
-        ]
+def main(arguments: Sequence[str]) -> None:
+    """Run the suite that is named first, or the one that has no need to be named."""
+    suites = docstrings()
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(overview(suites))
+        return
+    is_named = bool(arguments) and not arguments[0].startswith("-")
+    name, rest = (arguments[0], arguments[1:]) if is_named else (DEFAULT, arguments)
+    if name not in suites:
+        raise SystemExit(f"There is no suite {name!r}; choose one of {', '.join(suites)}.")
+    options = argparse.ArgumentParser(
+        prog=f"run.py {name}", description=suites[name], formatter_class=argparse.RawDescriptionHelpFormatter
     )
-
-
-PARTS = {"iteration": iterations, "convergence": convergences, "memory": memories}
-
-
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], SHAPES)
-    options.set_defaults(libraries=[*IN_PROJECT, *PEERS])
-    options.add_argument("--quick", action="store_true", help="small problems: whether it works, not how fast")
-    options.add_argument("--budget", type=float, default=0.1, help="seconds of iterations in one fit")
-    options.add_argument("--turns", type=int, default=5, help="times that every fit is repeated")
-    options.add_argument("--output", type=Path, default=RESULTS / "latest.json")
-    options.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="what is measured")
-    options.add_argument("--update", action="store_true", help="keep what the output has of other problems")
-    chosen = options.parse_args()
-    if chosen.quick:
-        chosen.shapes = [Shape.parse(shape) for shape in QUICK]
-        chosen.structures = [structure for structure in chosen.structures if structure in STRUCTURES[:4]]
-        chosen.turns = 3
-    results: dict[str, Any] = {"machine": machine(chosen.threads), "rates": dict.fromkeys(DTYPES, 0.0)}
-    results |= {"iteration": [], "convergence": [], "memory": []}
-    if chosen.update:
-        results = json.loads(chosen.output.read_text())
-    for part in chosen.parts:
-        PARTS[part](chosen, results)
-    print(tables(results, chosen.libraries, chosen.clock))
+    suite = importlib.import_module(f"suites.{name}")
+    suite.add_options(options)
+    suite.main(options.parse_args(rest))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

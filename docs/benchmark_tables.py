@@ -6,13 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import convergence
-import iteration
-import memory
-from environments import PEERS
-from measuring import IN_PROJECT
+from harness.environments import PEERS
+from harness.measuring import IN_PROJECT
+from harness.records import RESULTS
+from suites import convergence, iteration, memory
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
 

@@ -1,6 +1,6 @@
 """How much memory a fit adds to the data and the interpreter at its largest, ours and others'.
 
-    python benchmarks/memory.py
+    python benchmarks/run.py memory
 
 Every fit has a process of its own that has done one small fit before, so that what libraries load or set up on first
 use does not count. It is a whole fit from raw data, start included, that runs until an iteration changes little.
@@ -8,12 +8,15 @@ use does not count. It is a whole fit from raw data, start included, that runs u
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from measuring import Problem, parser, problems, table
-from problems import Shape
-from processes import Worker, WorkerError, report
+from harness.measuring import Problem, problems
+from harness.options import add_grid, add_libraries, add_shapes
+from harness.problems import Shape
+from harness.processes import Worker, WorkerError, report
+from harness.tables import by_problem, table
 
 SHAPE = "1Mx16x16"
 SMALL = 5000  # rows of the fit before
@@ -51,20 +54,20 @@ def measure_all(
 def show(records: Sequence[dict[str, Any]], libraries: Sequence[str]) -> str:
     """Return a table of megabytes."""
     rows = []
-    for key in dict.fromkeys((r["shape"], r["structure"], r["dtype"]) for r in records):
-        found = {r["library"]: r["bytes"] for r in records if (r["shape"], r["structure"], r["dtype"]) == key}
-        rows.append([*key, *(f"{found[library] / 1e6:.0f}" if library in found else "" for library in libraries)])
+    for key, found in by_problem(records):
+        cells = (f"{found[library]['bytes'] / 1e6:.0f}" if library in found else "" for library in libraries)
+        rows.append([*key, *cells])
     return table(["n x d x K", "type", "float", *libraries], rows)
 
 
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], [SHAPE])
+def add_options(options: ArgumentParser) -> None:
+    add_shapes(options, [SHAPE])
+    add_grid(options)
+    add_libraries(options)
     options.set_defaults(dtypes=["float32"])
-    chosen = options.parse_args()
+
+
+def main(chosen: Namespace) -> None:
     records = measure_all(chosen.shapes, chosen.structures, chosen.dtypes, chosen.libraries, chosen.threads)
     print("megabytes that a fit adds to the data\n")
     print(show(records, chosen.libraries))
-
-
-if __name__ == "__main__":
-    main()

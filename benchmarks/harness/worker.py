@@ -1,6 +1,6 @@
 """One library in its own process: reads requests, one JSON object a line, and answers each with one.
 
-Started by `processes.Worker`; nothing else writes to the pipe it answers on.
+Started by `harness.processes.Worker`; nothing else writes to the pipe it answers on.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import gc
 import json
 import os
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from libraries import LIBRARIES
-from problems import Parameters
+
+from harness.libraries import LIBRARIES
+from harness.meters import Seconds, largest_resident_bytes, least_seconds, resident_bytes
+from harness.problems import Parameters
 
 MATRIX = 2048  # order of the matrices whose product is the machine's rate
 
@@ -47,11 +48,11 @@ class Session:
         self.model = None
         before = _trimmed_resident()
         start = self.start if from_start else None
-        processor, wall = time.process_time(), time.perf_counter()
+        beginning = Seconds.now()
         model = self.library.fit(self.rows, self.structure, self.n_components, iterations, start, seed, tol)
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        passed = beginning.passed()
         self.model = model
-        return {"seconds": wall, "processor": processor, "bytes": _status("VmHWM") - before}
+        return {**passed._asdict(), "bytes": largest_resident_bytes() - before}
 
     def save(self, path: str) -> dict[str, Any]:
         """Write the parameters of the last fit to a file."""
@@ -65,13 +66,8 @@ class Session:
         a = np.random.default_rng(0).random((MATRIX, MATRIX)).astype(dtype)
         out = np.empty_like(a)
         tensor, tensor_out = torch.from_numpy(a), torch.from_numpy(out)
-        seconds = []
-        for _ in range(repeats):
-            for product in (lambda: np.matmul(a, a, out=out), lambda: torch.mm(tensor, tensor, out=tensor_out)):
-                start = time.perf_counter()
-                product()
-                seconds.append(time.perf_counter() - start)
-        return {"rate": 2 * MATRIX**3 / min(seconds)}
+        products = (lambda: np.matmul(a, a, out=out), lambda: torch.mm(tensor, tensor, out=tensor_out))
+        return {"rate": 2 * MATRIX**3 / min(least_seconds(product, repeats) for product in products)}
 
 
 def _trimmed_resident() -> int:
@@ -79,14 +75,7 @@ def _trimmed_resident() -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(field)
+    return resident_bytes()
 
 
 def main() -> None:

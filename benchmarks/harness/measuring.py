@@ -1,8 +1,7 @@
-"""What the measurements share: the grid of problems, the files that hand a problem to the workers, the command line."""
+"""The grid of problems, the files that hand a problem to the workers, and the workers."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import PEERS
-from problems import STRUCTURES, Parameters, Shape, average_log_likelihood, make_rows, make_start
-from processes import Worker
+
+from harness.problems import Parameters, Shape, average_log_likelihood, make_rows, make_start
+from harness.processes import Worker
 
 OURS = "tgmm"
 IN_PROJECT = (OURS, "scikit-learn")  # need no environment of their own
@@ -83,28 +82,3 @@ def workers(libraries: Sequence[str], threads: int) -> Iterator[list[Worker]]:
     """Start a process for each library."""
     with ExitStack() as stack:
         yield [stack.enter_context(Worker(library, threads)) for library in libraries]
-
-
-def parser(description: str, shapes: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the options that every measurement has."""
-    options = argparse.ArgumentParser(description=description)
-    options.add_argument("--shapes", nargs="+", type=Shape.parse, default=[Shape.parse(shape) for shape in shapes])
-    options.add_argument("--structures", nargs="+", choices=STRUCTURES, default=STRUCTURES)
-    options.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
-    options.add_argument("--libraries", nargs="+", choices=(*IN_PROJECT, *PEERS), default=IN_PROJECT)
-    options.add_argument("--threads", type=int, default=1, help="threads each library may use")
-    options.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default=CLOCKS[0],
-        help="what the table shows; the processors' own seconds say more on a machine that does other work too",
-    )
-    return options
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    cells = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -1,6 +1,6 @@
 """What `accelerate="squarem"` saves on overlapping components, and costs where there is nothing to save.
 
-    python benchmarks/acceleration.py
+    python benchmarks/run.py acceleration
 
 First, the M-steps and the time to within 1e-7 of the limit, plain and accelerated, from the same start. Then whole fits
 with the default tolerance on the problems of the other benchmarks: the ratio of their times and of their M-steps.
@@ -8,16 +8,20 @@ with the default tolerance on the problems of the other benchmarks: the ratio of
 
 from __future__ import annotations
 
-import time
 import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from measuring import parser, table
-from problems import Shape, make_rows
-from processes import report
 
+from harness.meters import Seconds
+from harness.options import add_grid, add_shapes
+from harness.problems import Shape, make_rows
+from harness.processes import report
+from harness.tables import table
 from tgmm import GaussianMixture
 
 OVERLAPPING = [Shape(5000, 2, 3), Shape(5000, 5, 3), Shape(5000, 16, 3)]
@@ -32,11 +36,11 @@ WAYS = (None, "squarem")
 
 def timed(rows: torch.Tensor, accelerate: str | None, turns: int, **settings: Any) -> tuple[GaussianMixture, float]:
     """Return a fit and the least seconds it took."""
-    seconds = []
+    gmm, seconds = GaussianMixture(accelerate=accelerate, random_state=0, reg_covar=0.0, **settings), []
     for _ in range(turns):
-        start = time.perf_counter()
-        gmm = GaussianMixture(accelerate=accelerate, random_state=0, reg_covar=0.0, **settings).fit(rows)
-        seconds.append(time.perf_counter() - start)
+        start = Seconds.now()
+        gmm.fit(rows)
+        seconds.append(start.passed().seconds)
     return gmm, min(seconds)
 
 
@@ -74,30 +78,34 @@ def whole_fit(shape: Shape, separation: float, structure: str, dtype: str) -> li
     ]
 
 
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], ORDINARY)
-    chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
-    warnings.simplefilter("ignore")
-    limits = []
+def limits(structures: Sequence[str]) -> str:
+    """Return the first table."""
+    rows = []
     for shape in OVERLAPPING:
-        for structure in chosen.structures:
+        for structure in structures:
             report(f"acceleration: {shape} {structure}")
-            limits.append(to_the_limit(shape, structure))
-    header = ["n x d x K", "type", "plain", "squarem", "ratio of M-steps", "ratio of times", ""]
-    print(
-        f"M-steps (and time) to within {NEAR:g} of the limit, {chosen.threads} thread(s)\n\n{table(header, limits)}\n"
-    )
-    fits = []
-    for shape in chosen.shapes:
-        for separation in SEPARATIONS:
-            for structure in chosen.structures:
-                for dtype in chosen.dtypes:
-                    report(f"acceleration: {shape} {separation:g} {structure} {dtype}")
-                    fits.append(whole_fit(shape, separation, structure, dtype))
-    header = ["n x d x K", "apart", "type", "float", "plain", "squarem", "ratio of times", "likelihood"]
-    print(f"M-steps (and time) of whole fits with the default tolerance\n\n{table(header, fits)}")
+            rows.append(to_the_limit(shape, structure))
+    return table(["n x d x K", "type", "plain", "squarem", "ratio of M-steps", "ratio of times", ""], rows)
 
 
-if __name__ == "__main__":
-    main()
+def whole_fits(shapes: Sequence[Shape], structures: Sequence[str], dtypes: Sequence[str]) -> str:
+    """Return the second table."""
+    rows = []
+    for problem in product(shapes, SEPARATIONS, structures, dtypes):
+        report("acceleration: {} {:g} {} {}".format(*problem))
+        rows.append(whole_fit(*problem))
+    return table(["n x d x K", "apart", "type", "float", "plain", "squarem", "ratio of times", "likelihood"], rows)
+
+
+def add_options(options: ArgumentParser) -> None:
+    add_shapes(options, ORDINARY)
+    add_grid(options)
+
+
+def main(chosen: Namespace) -> None:
+    torch.set_num_threads(chosen.threads)
+    warnings.simplefilter("ignore")  # fits that are cut short say so
+    print(f"M-steps (and time) to within {NEAR:g} of the limit, {chosen.threads} thread(s)\n")
+    print(limits(chosen.structures))
+    print("\nM-steps (and time) of whole fits with the default tolerance\n")
+    print(whole_fits(chosen.shapes, chosen.structures, chosen.dtypes))

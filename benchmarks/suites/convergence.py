@@ -1,6 +1,6 @@
 """How long it takes from raw data to a given log-likelihood, start included, ours and others'.
 
-    python benchmarks/convergence.py
+    python benchmarks/run.py convergence
 
 The log-likelihood to reach is the best that long fits of ours and scikit-learn's come to, less 1e-6 a row. Every
 library begins where it would by itself, with the first seed that leads to that optimum, and gets as few iterations as
@@ -11,12 +11,15 @@ Components are either far apart, where the start is most of the work, or nearer,
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from measuring import IN_PROJECT, OURS, Problem, parser, problems, table, workers
-from problems import Shape
-from processes import Worker, WorkerError, report
+from harness.measuring import IN_PROJECT, OURS, Problem, problems, workers
+from harness.options import add_clock, add_grid, add_libraries, add_shapes
+from harness.problems import Shape
+from harness.processes import Worker, WorkerError, report
+from harness.tables import by_problem, table
 
 SHAPES = ("100kx2x5", "100kx16x16")
 SEPARATIONS = (10.0, 6.0)  # standard deviations; components distinct enough for many starts to lead to one optimum
@@ -101,17 +104,12 @@ def _least(fits: Sequence[dict[str, float]]) -> dict[str, float | None]:
 def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str) -> str:
     """Return a table: milliseconds (seeds, iterations), and how many times faster than the others' fastest we are."""
     rows = []
-    for key in dict.fromkeys(map(_key, records)):
-        found = {record["library"]: record for record in records if _key(record) == key}
+    for key, found in by_problem(records, ("shape", "separation", "structure", "dtype")):
         row = [*map(str, key), *(_cell(found[library], clock) if library in found else "" for library in libraries)]
         peers = [r[clock] for library, r in found.items() if library != OURS and r[clock]]
         ours = found[OURS][clock] if OURS in found else None
         rows.append([*row, f"{min(peers) / ours:.1f}" if peers and ours else ""])
     return table(["n x d x K", "apart", "type", "float", *libraries, "ratio to best"], rows)
-
-
-def _key(record: dict[str, Any]) -> tuple[Any, ...]:
-    return record["shape"], record["separation"], record["structure"], record["dtype"]
 
 
 def _cell(record: dict[str, Any], clock: str) -> str:
@@ -120,17 +118,18 @@ def _cell(record: dict[str, Any], clock: str) -> str:
     return f"{1e3 * record[clock]:.4g} ({record['seeds']}, {record['iterations']})"
 
 
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], SHAPES)
+def add_options(options: ArgumentParser) -> None:
+    add_shapes(options, SHAPES)
+    add_grid(options)
+    add_libraries(options)
+    add_clock(options)
     options.add_argument("--turns", type=int, default=3, help="times that every fit is repeated")
-    chosen = options.parse_args()
+
+
+def main(chosen: Namespace) -> None:
     records = []
     with workers(chosen.libraries, chosen.threads) as libraries:
         for found in measure_all(chosen.shapes, chosen.structures, chosen.dtypes, libraries, chosen.turns):
             records += found
     print(f"milliseconds to the log-likelihood (seeds, iterations), {chosen.threads} thread(s)\n")
     print(show(records, chosen.libraries, chosen.clock))
-
-
-if __name__ == "__main__":
-    main()

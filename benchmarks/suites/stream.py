@@ -1,6 +1,6 @@
 """What it costs to fit rows that stay in a file, against rows in memory: seconds a row, and memory.
 
-    python benchmarks/stream.py --rows 100000000
+    python benchmarks/run.py stream --rows 100000000
 
 A file of float32 rows from a mixture is written first, and removed at the end. Each fit has a process of its own. An
 iteration is the difference of two fits with different numbers of iterations; the seconds of the processors are given
@@ -10,20 +10,23 @@ the process above that after its imports.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import table
+
+from harness.environments import BENCHMARKS
+from harness.meters import Seconds, largest_resident_bytes, resident_bytes
+from harness.processes import OUR_SOURCE, thread_pools
+from harness.tables import table
 
 N_COMPONENTS = 8
 SEPARATION = 3.0
@@ -32,6 +35,7 @@ SPARE = 2 << 30  # bytes of the disk that stay free
 FEW, MORE = 1, 3  # iterations of the shorter fit, and how many more the longer one has
 TURNS_IN_MEMORY = 5
 LIMIT = {"memory": 300e6, "cost": 1.1}
+COSTS = ("seconds", "processor", "whole seconds", "whole processor")
 
 
 def write_rows(path: Path, n_rows: int, n_features: int) -> None:
@@ -54,28 +58,23 @@ def write_rows(path: Path, n_rows: int, n_features: int) -> None:
 
 def fit(path: str, n_rows: int | None, iterations: int, structure: str) -> dict[str, Any]:
     """Fit the first rows, in memory, or all of the file as it is read; return seconds and bytes."""
-    import psutil
-
     from tgmm import GaussianMixture
 
     warnings.simplefilter("ignore")  # fits that are cut short say so
-    process = psutil.Process()
-    before = process.memory_info().rss
+    before = resident_bytes()
     X = path if n_rows is None else np.array(np.load(path, mmap_mode="r")[:n_rows])
     gmm = GaussianMixture(N_COMPONENTS, covariance_type=structure, max_iter=iterations, tol=0, random_state=0)
-    processor, wall = time.process_time(), time.perf_counter()
+    start = Seconds.now()
     gmm.fit(X)
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return {"seconds": wall, "processor": processor, "bytes": peak - before, "lower_bound": gmm.lower_bound_}
+    passed = start.passed()
+    return {**passed._asdict(), "bytes": largest_resident_bytes() - before}
 
 
 def in_a_process(path: Path, n_rows: int | None, iterations: int, structure: str, threads: int) -> dict[str, Any]:
     """Return what `fit` returns in a new process."""
     task = json.dumps([str(path), n_rows, iterations, structure])
-    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    command = [sys.executable, __file__, "--task", task]
-    environment = {**os.environ, **pools, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "stream", "--task", task]
+    environment = {**os.environ, **thread_pools(threads), **OUR_SOURCE}
     return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
 
@@ -92,16 +91,35 @@ def measure(path: Path, n_rows: int, n_in_memory: int | None, structure: str, th
     return {**difference, **whole, "bytes": max(f["bytes"] for f in fits[FEW + MORE])}
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def show(found: dict[str, tuple[int, dict[str, Any]]]) -> str:
+    """Return a table of what was measured, by where the rows are, with their number."""
+    header = [
+        "rows in",
+        "rows",
+        "ns a row and iteration",
+        "of the processor",
+        "ns a row, whole fit",
+        "of the processor",
+        "MB above start-up",
+    ]
+    rows = [
+        [where, f"{n:,}", *(f"{values[name]:.0f}" for name in COSTS), f"{values['bytes'] / 1e6:.0f}"]
+        for where, (n, values) in found.items()
+    ]
+    return table(header, rows)
+
+
+def add_options(options: ArgumentParser) -> None:
     options.add_argument("--rows", type=int, default=100_000_000)
     options.add_argument("--rows-in-memory", type=int, default=1_000_000)
     options.add_argument("--features", type=int, default=8)
     options.add_argument("--structure", default="full")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--folder", help="where the file is written")
-    options.add_argument("--task", help=argparse.SUPPRESS)
-    chosen = options.parse_args()
+    options.add_argument("--task", help=SUPPRESS)
+
+
+def main(chosen: Namespace) -> None:
     if chosen.task:
         print(json.dumps(fit(*json.loads(chosen.task))))
         return
@@ -111,24 +129,7 @@ def main() -> None:
         few = min(chosen.rows_in_memory, chosen.rows)
         memory = measure(path, few, few, chosen.structure, chosen.threads)
         stream = measure(path, chosen.rows, None, chosen.structure, chosen.threads)
-    names = ("seconds", "processor", "whole seconds", "whole processor")
-    rows = [
-        [where, f"{n:,}", *(f"{found[name]:.0f}" for name in names), f"{found['bytes'] / 1e6:.0f}"]
-        for where, n, found in (("memory", few, memory), ("file", chosen.rows, stream))
-    ]
-    header = [
-        "rows in",
-        "rows",
-        "ns a row and iteration",
-        "of the processor",
-        "ns a row, whole fit",
-        "of the processor",
-    ]
     print(f"{chosen.structure}, {chosen.features} features, {N_COMPONENTS} components, {FEW + MORE} iterations\n")
-    print(table([*header, "MB above start-up"], rows))
-    ratios = ", ".join(f"{name} {stream[name] / memory[name]:.2f}" for name in names)
+    print(show({"memory": (few, memory), "file": (chosen.rows, stream)}))
+    ratios = ", ".join(f"{name} {stream[name] / memory[name]:.2f}" for name in COSTS)
     print(f"\nfile / memory: {ratios}; goal: at most {LIMIT['cost']} and {LIMIT['memory'] / 1e6:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()

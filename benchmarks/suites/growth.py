@@ -1,6 +1,6 @@
 """How the cost of one EM iteration grows with the rows, the features and the components, ours and scikit-learn's.
 
-    python benchmarks/growth.py
+    python benchmarks/run.py growth
 
 Each of the three is varied alone. The numbers go to a JSON file, from which the site draws them.
 """
@@ -8,16 +8,19 @@ Each of the three is varied alone. The numbers go to a JSON file, from which the
 from __future__ import annotations
 
 import math
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import iteration
-from measuring import parser, problems, table, workers
-from problems import Shape
-from processes import report
-from run import RESULTS, machine, save
+from harness.measuring import problems, workers
+from harness.options import add_clock, add_grid, add_libraries
+from harness.problems import Shape
+from harness.processes import report
+from harness.records import RESULTS, machine, save
+from harness.tables import table
+from suites import iteration
 
 BASE = Shape(n_rows=20_000, n_features=16, n_components=16)
 VARIED = {
@@ -41,11 +44,15 @@ def exponents(records: Sequence[dict[str, Any]], clock: str) -> str:
     return table(["varied", "type", "float", "library", "exponent"], rows)
 
 
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], [str(BASE)])
+def add_options(options: ArgumentParser) -> None:
+    add_grid(options)
+    add_libraries(options)
+    add_clock(options)
     options.set_defaults(structures=STRUCTURES)
     options.add_argument("--output", type=Path, default=RESULTS / "growth-latest.json")
-    chosen = options.parse_args()
+
+
+def main(chosen: Namespace) -> None:
     shapes = dict.fromkeys(replace(BASE, **{name: value}) for name, values in VARIED.items() for value in values)
     results = {"machine": machine(chosen.threads), "base": str(BASE), "varied": VARIED, "iteration": []}
     with workers(chosen.libraries, chosen.threads) as libraries:
@@ -54,7 +61,3 @@ def main() -> None:
             results["iteration"] += iteration.measure(problem, libraries, BUDGET, TURNS)
             save(results, chosen.output)
     print(exponents(results["iteration"], chosen.clock))
-
-
-if __name__ == "__main__":
-    main()

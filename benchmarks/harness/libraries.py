@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from problems import STRUCTURES, Parameters
+
+from harness.problems import STRUCTURES, Parameters
 
 # Rows, structure, K, iterations, start, seed and tolerance to the library's own model.
 Fit = Callable[[Any, str, int, int, Parameters | None, int, float], Any]
@@ -38,7 +39,7 @@ def tgmm() -> Library:
     from tgmm import GaussianMixture
 
     def fit(rows, structure, n_components, iterations, start, seed, tol):
-        given = {} if start is None else _named(start, "init_means", "init_weights", "init_covariances")
+        given = {} if start is None else start.as_init()
         return GaussianMixture(
             n_components,
             covariance_type=structure,
@@ -60,7 +61,8 @@ def tgmm_published() -> Library:
     from tgmm import GaussianMixture
 
     def fit(rows, structure, n_components, iterations, start, seed, tol):
-        given = {} if start is None else _named(start, "init_means", "init_weights", "init_covariances")
+        arrays = {} if start is None else start.as_init()
+        given: dict[str, Any] = {name: torch.from_numpy(values) for name, values in arrays.items()}
         return GaussianMixture(
             n_components,
             n_features=rows.shape[1],
@@ -70,7 +72,7 @@ def tgmm_published() -> Library:
             reg_covar=0.0,
             random_state=seed,
             device="cpu",
-            **{name: torch.from_numpy(value) for name, value in given.items()},
+            **given,
         ).fit(rows)
 
     return Library(torch.from_numpy, fit, _of_tensors, _installed("tgmm"))
@@ -85,9 +87,11 @@ def scikit_learn() -> Library:
         if start is not None:
             form = structure.removeprefix("tied_")
             invert = np.linalg.inv if form == "full" else np.reciprocal
-            given = _named(
-                start._replace(covariances=invert(start.covariances)), "means_init", "weights_init", "precisions_init"
-            )
+            given = {
+                "means_init": start.means,
+                "weights_init": start.weights,
+                "precisions_init": invert(start.covariances),
+            }
         name = "tied" if structure == "tied_full" else structure
         return GaussianMixture(
             n_components, covariance_type=name, max_iter=iterations, tol=tol, reg_covar=0.0, random_state=seed, **given
@@ -160,10 +164,6 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
     "pomegranate": pomegranate,
     "gmmx": gmmx,
 }
-
-
-def _named(start: Parameters, means: str, weights: str, covariances: str) -> dict[str, np.ndarray]:
-    return {means: start.means, weights: start.weights, covariances: start.covariances}
 
 
 def _of_tensors(model: Any, structure: str) -> Parameters:

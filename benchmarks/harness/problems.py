@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -42,6 +42,10 @@ class Parameters(NamedTuple):
     weights: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
+
+    def as_init(self) -> dict[str, Any]:
+        """Return them as the settings by which a fit of this library starts from them."""
+        return {f"init_{name}": values for name, values in self._asdict().items()}
 
 
 def make_rows(shape: Shape, separation: float, dtype: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +114,13 @@ def features(structure: str, d: int) -> int:
     covariance the moments cancel, and the row is left.
     """
     return {"full": d * (d + 1) // 2, "diag": 2 * d, "spherical": d + 1}.get(structure, d)
+
+
+def packed_size(structure: str, shape: Shape) -> int:
+    """Return how many numbers a process sends in an iteration of a fit by many, as in docs/scaling.md."""
+    d, n_components = shape.n_features, shape.n_components
+    moment = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1}[structure.removeprefix("tied_")]
+    return n_components * (1 + d) + (1 if structure.startswith("tied_") else n_components) * moment + 6
 
 
 def operations(structure: str, shape: Shape) -> float:

@@ -1,16 +1,16 @@
 """The tables of docs/scaling.md: the bytes of an iteration, and the efficiency on many ranks that follows from them.
 
-python benchmarks/scaling_on_paper.py
+python benchmarks/run.py scaling_on_paper
 """
 
 from __future__ import annotations
 
 import math
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-from measuring import table
-from problems import Shape
-from scaling import packed_size
+from harness.problems import Shape, packed_size
+from harness.tables import table
 
 RANKS = (8, 64, 1024)
 REPEATED = 0.5e-3  # seconds of an iteration on hardly any rows: the M-step's small operations
@@ -35,12 +35,12 @@ class Machine:
     is_ring: bool  # gloo's all-reduce is a ring, NCCL's a tree where latency matters
 
     def communication(self, n_bytes: int, n_ranks: int) -> float:
-        """Seconds of an all-reduce (Thakur, Rabenseifner & Gropp 2005)."""
+        """Return the seconds of an all-reduce (Thakur, Rabenseifner & Gropp 2005)."""
         steps = 2 * (n_ranks - 1) if self.is_ring else 2 * math.ceil(math.log2(n_ranks))
         return steps * self.latency + 2 * (n_ranks - 1) / n_ranks * n_bytes / self.bandwidth
 
     def efficiency(self, structure: str, shape: Shape, n_ranks: int) -> float:
-        """The share of an iteration that is neither waiting for others nor what all ranks repeat."""
+        """Return the share of an iteration that is neither waiting for others nor what all ranks repeat."""
         d, n_components = shape.n_features, shape.n_components
         moments = packed_size(structure, shape) - n_components * (1 + d) - 6
         products = 4 * (n_components * (1 + d) + (0 if structure.startswith("tied") else moments))
@@ -57,7 +57,16 @@ MACHINES = (
 )
 
 
-def main() -> None:
+def written(n_bytes: float) -> str:
+    """Return a number of bytes with its unit."""
+    return f"{n_bytes / 1e3:.1f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def add_options(options: ArgumentParser) -> None:
+    """There are none: the tables are of the machines and models above."""
+
+
+def main(chosen: Namespace) -> None:
     names = [f"{structure}, d = {shape.n_features}, K = {shape.n_components}" for structure, shape in MODELS]
     sizes = [packed_size(structure, shape) for structure, shape in MODELS]
     rows = [[name, f"{size:,}", written(8 * size)] for name, size in zip(names, sizes, strict=True)]
@@ -68,12 +77,3 @@ def main() -> None:
         for name, model in zip(names, MODELS, strict=True)
     ]
     print(table(["a rank", "model", *(f"{n_ranks} ranks" for n_ranks in RANKS)], rows))
-
-
-def written(n_bytes: float) -> str:
-    """A number of bytes with its unit."""
-    return f"{n_bytes / 1e3:.1f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    main()

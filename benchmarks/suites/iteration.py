@@ -1,6 +1,6 @@
 """How long one EM iteration takes, ours and others', from the same start in the same run.
 
-    python benchmarks/iteration.py
+    python benchmarks/run.py iteration
 
 An iteration is the difference of two fits with different numbers of iterations, so that what a fit does once does not
 count. Libraries take turns, and the least of several turns counts: other work on the machine only ever adds. That they
@@ -10,12 +10,15 @@ did the same work is checked: after equal iterations from equal starts their lik
 from __future__ import annotations
 
 import math
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from measuring import OURS, Problem, parser, problems, table, workers
-from problems import operations
-from processes import Worker, WorkerError, report
+from harness.measuring import OURS, Problem, problems, workers
+from harness.options import add_clock, add_grid, add_libraries, add_shapes
+from harness.problems import operations
+from harness.processes import Worker, WorkerError, report
+from harness.tables import by_problem, table
 
 SHAPE = "100kx16x16"
 SEPARATION = 3.0  # overlapping components: many iterations to go, so that float32 steps are not lost in rounding
@@ -102,8 +105,7 @@ def measure(problem: Problem, libraries: Sequence[Worker], budget: float, turns:
 def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str, rates: dict[str, float]) -> str:
     """Return a table: milliseconds an iteration (fraction of the matrix rate), and how many times faster we are."""
     rows = []
-    for key in dict.fromkeys((r["shape"], r["structure"], r["dtype"]) for r in records):
-        found = {r["library"]: r for r in records if (r["shape"], r["structure"], r["dtype"]) == key}
+    for key, found in by_problem(records):
         cells = (_cell(found[name], clock, rates.get(key[2])) if name in found else "" for name in libraries)
         peers = [record[clock] for library, record in found.items() if library != OURS]
         ratio = f"{min(peers) / found[OURS][clock]:.1f}" if peers and OURS in found else ""
@@ -117,11 +119,16 @@ def _cell(record: dict[str, Any], clock: str, rate: float | None) -> str:
     return text if record["equal"] else text + " other result"
 
 
-def main() -> None:
-    options = parser(__doc__.splitlines()[0], [SHAPE])
+def add_options(options: ArgumentParser) -> None:
+    add_shapes(options, [SHAPE])
+    add_grid(options)
+    add_libraries(options)
+    add_clock(options)
     options.add_argument("--budget", type=float, default=0.2, help="seconds of iterations in one fit")
     options.add_argument("--turns", type=int, default=7, help="times that every fit is repeated")
-    chosen = options.parse_args()
+
+
+def main(chosen: Namespace) -> None:
     records = []
     with workers(chosen.libraries, chosen.threads) as libraries:
         for problem in problems(chosen.shapes, chosen.structures, chosen.dtypes, SEPARATION):
@@ -129,7 +136,3 @@ def main() -> None:
             records += measure(problem, libraries, chosen.budget, chosen.turns)
     print(f"milliseconds an EM iteration, {chosen.threads} thread(s)\n")
     print(show(records, chosen.libraries, chosen.clock, {}))
-
-
-if __name__ == "__main__":
-    main()

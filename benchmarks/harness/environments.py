@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-VENVS = HERE / ".venvs"
+BENCHMARKS = Path(__file__).parents[1]
+PROJECT = BENCHMARKS.parent
+VENVS = BENCHMARKS / ".venvs"
 # What each needs beyond the versions of constraints.txt; the others live in the environment that measures.
 PEERS = {
     "tgmm-0.4.3": ["tgmm==0.4.3"],
@@ -23,9 +24,9 @@ def python_of(library: str) -> Path:
     venv = VENVS / library
     stamp = venv / ".installed"
     if not stamp.exists() or stamp.read_text().split() != PEERS[library]:
-        print(f"installing {library} into {venv.relative_to(HERE.parent)}", file=sys.stderr, flush=True)
+        print(f"installing {library} into {venv.relative_to(PROJECT)}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-        constraints = HERE.parent / "constraints.txt"
+        constraints = PROJECT / "constraints.txt"
         pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-c", str(constraints), *PEERS[library]], check=True)
         stamp.write_text("\n".join(PEERS[library]))

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-from environments import python_of
+from harness.environments import BENCHMARKS, PROJECT, python_of
 
-HERE = Path(__file__).parent
 # Settings of the surroundings that would hold a library back: an OpenBLAS told to use the kernels of another processor.
 FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+OUR_SOURCE = {"PYTHONPATH": str(PROJECT / "src")}
 
 
 class WorkerError(RuntimeError):
@@ -34,7 +33,8 @@ class Worker:
     def __init__(self, library: str, threads: int) -> None:
         self.library, self.threads = library, threads
         self.process = subprocess.Popen(
-            [str(python_of(library)), str(HERE / "worker.py"), library],
+            [str(python_of(library)), "-m", "harness.worker", library],
+            cwd=BENCHMARKS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -72,11 +72,15 @@ class Worker:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in (*FORCED, "PYTHONPATH")}
-        pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
-        source = {"PYTHONPATH": str(HERE.parent / "src")} if self.library == "tgmm" else {}
+        source = OUR_SOURCE if self.library == "tgmm" else {}
         eigen = "true" if self.threads > 1 else "false"
         jax = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen}"}
-        return kept | pools | source | jax
+        return kept | thread_pools(self.threads) | source | jax
+
+
+def thread_pools(threads: int) -> dict[str, str]:
+    """Return the settings of the surroundings by which a new process has pools of so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
 
 def report(text: str) -> None:
