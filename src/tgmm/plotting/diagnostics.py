@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tgmm.estimators.base import MixtureEstimator
 from tgmm.mixture.base import as_mixture
@@ -161,7 +160,7 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     [0.5, 0.5]
     """
     if np.ndim(row) == 1:
-        row = torch.as_tensor(np.asarray(row, dtype=np.float64))[None]
+        row = np.asarray(row, dtype=np.float64)[None]
     probabilities = style.probabilities_of(model, row)
     if len(probabilities) != 1:
         raise ValueError(f"row must be one row; got {len(probabilities)}.")

@@ -189,8 +189,13 @@ class Group(Processes):
 
 
 def _stamp(tensors: Sequence[Tensor], below: int) -> int:
-    """Return a whole number below a bound that depends on every bit of float64 tensors."""
-    return sum(int(tensor.contiguous().view(torch.int64).sum()) for tensor in tensors) % below
+    """Return a whole number below a bound that depends on every bit of float64 tensors, and on its place."""
+    total, place = 0, 1
+    for tensor in tensors:
+        words = tensor.flatten().view(torch.int64)
+        places = torch.arange(place, place + 2 * words.shape[0], 2, device=words.device)
+        total, place = total + int((words * places).sum()), place + 2 * words.shape[0]
+    return total % ((below - 1) | 1)  # odd places and an odd modulus: no bit of any word is lost
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:

@@ -42,7 +42,9 @@ def repeated(rows: Tensor, n_components: int) -> Tensor:
 
 def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the different rows, ordered by a projection of theirs, and the sums of their weights."""
-    direction = torch.arange(1, rows.shape[1] + 1, device=rows.device).double().sqrt()  # no row is special to it
+    # Cosines of whole numbers are linearly independent over the rationals (Lindemann & Weierstrass): different rows of
+    # a grid have different projections.
+    direction = torch.arange(1, rows.shape[1] + 1, device=rows.device).double().cos()
     order = (widen(rows) * direction).sum(1).argsort(stable=True)
     rows, weights = rows[order], weights[order]
     new = torch.ones_like(weights, dtype=torch.bool)
