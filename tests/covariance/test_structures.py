@@ -162,13 +162,9 @@ def scatters(seed, n_components=K, d=D, n=30):
 def estimated(name, S, counts):
     """The structure's estimate from scatter matrices S (K, d, d) and counts (K,), as matrices."""
     structure, (n_components, d) = STRUCTURES[name], S.shape[:2]
-    i, j = torch.triu_indices(d, d)
-    S, counts = torch.as_tensor(S), torch.as_tensor(counts)
-    squares = S.diagonal(dim1=1, dim2=2)
-    moments = (squares.sum(-1, keepdim=True), squares, S[:, i, j])[SPECS[name].n_axes]
-    scatter = structure.form.from_packed(structure.moment.pooled(moments), d, shared=structure.shared)
-    found = structure.estimate(scatter, structure.moment.pooled(counts[:, None])[:, 0])
-    return found.dense.expand(n_components, d, d).numpy()
+    scatter = structure.form.from_packed(torch.as_tensor(SPECS[name].moments(S)), d, shared=structure.shared)
+    counts = torch.as_tensor(counts.sum(keepdims=True) if SPECS[name].tied else counts)
+    return structure.estimate(scatter, counts).dense.expand(n_components, d, d).numpy()
 
 
 @every_structure

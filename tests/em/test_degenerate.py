@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from support import (
+    ASPHERICAL_TYPES,
     COVARIANCE_TYPES,
     FULL_TYPES,
     STARTS,
@@ -13,6 +14,7 @@ from support import (
     assert_same_fit,
     assert_valid,
     messages,
+    unit_covariances,
     warnings_of,
 )
 
@@ -132,9 +134,8 @@ def test_degenerate_tensors():
 
 @every_type
 def test_a_covariance_prior_needs_no_regularisation(covariance_type):
-    psi = {"full": np.eye(2), "tied_full": np.eye(2), "diag": np.ones(2), "tied_diag": np.ones(2)}
     gmm = GaussianMixture(covariance_type=covariance_type, reg_covar=0, degrees_of_freedom_prior=3.0)
-    gmm.set_params(covariance_prior=psi.get(covariance_type, 1.0))
+    gmm.set_params(covariance_prior=unit_covariances(covariance_type, 1, 2))
     fitted, _ = warnings_of(gmm.fit, np.full((10, 2), 4.0))
     assert_valid(fitted, np.full((10, 2), 4.0))
 
@@ -157,11 +158,8 @@ def test_a_mean_far_from_every_row(blobs, covariance_type, cem):
 @every_type
 def test_a_mean_far_from_every_row_with_all_of_the_start_given(blobs, covariance_type):
     start = np.array([[0.0, 0.0, 0.0], [4.0, 1.0, -3.0], [1e6, 1e6, 1e6]])
-    unit = {"full": np.eye(3), "tied_full": np.eye(3), "diag": np.ones(3), "tied_diag": np.ones(3)}
     gmm = GaussianMixture(n_components=3, covariance_type=covariance_type, init_means=start, max_iter=2000)
-    gmm.set_params(init_weights=[0.4, 0.4, 0.2], init_covariances=unit.get(covariance_type, 1.0))
-    if covariance_type == "spherical":
-        gmm.set_params(init_covariances=np.ones(3))
+    gmm.set_params(init_weights=[0.4, 0.4, 0.2], init_covariances=unit_covariances(covariance_type, 3, 3))
     assert_one_warning(gmm, blobs)
     assert (gmm.weights_ > 0).all()
     assert set(gmm.predict(blobs)) == {0, 1, 2}
@@ -291,7 +289,7 @@ def test_identical_rows_without_regularisation(covariance_type, n_init):
         GaussianMixture(covariance_type=covariance_type, reg_covar=0, n_init=n_init).fit(np.full((10, 2), 3.0))
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "diag", "tied_full", "tied_diag"])
+@pytest.mark.parametrize("covariance_type", ASPHERICAL_TYPES)
 def test_a_constant_feature_without_regularisation(blobs, covariance_type):
     X = np.column_stack([blobs, np.full(len(blobs), 2.0)])
     with pytest.raises(ValueError, match="reg_covar"):
@@ -335,7 +333,7 @@ def test_regularisation_saves_a_component_on_one_row(covariance_type):
 @pytest.mark.parametrize("covariance_type", UNTIED_TYPES)
 def test_a_covariance_prior_saves_a_component_on_one_row(covariance_type):
     X = rows_with_an_outlier()
-    psi = {"full": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[covariance_type]
+    psi = unit_covariances(covariance_type, 2, 2)
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0, max_iter=2000)
     gmm.set_params(covariance_prior=psi, degrees_of_freedom_prior=3.0)
     assert_no_warning(gmm, X, init_responsibilities=(np.arange(80) == 40).astype(int))
@@ -363,7 +361,7 @@ def test_not_converged(blobs, covariance_type, cem):
     assert_valid(gmm, blobs)
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied_full"])
+@pytest.mark.parametrize("covariance_type", FULL_TYPES)
 def test_a_covariance_prior_carries_more_features_than_rows_without_a_word(covariance_type):
     X = np.random.default_rng(4).standard_normal((3, 5))
     gmm = GaussianMixture(covariance_type=covariance_type, covariance_prior=np.eye(5), degrees_of_freedom_prior=7)

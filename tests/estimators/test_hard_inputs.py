@@ -15,6 +15,7 @@ from naive_em import STRUCTURES, as_matrices, log_joint, naive_em
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from structures import SPECS
+from support import ASPHERICAL_TYPES, TIED_TYPES
 
 from tgmm import GaussianMixture
 
@@ -236,7 +237,7 @@ def test_a_point_mass_beside_a_cluster(structure, dtype):
     assert_right(model, naive, structure)
 
 
-@pytest.mark.parametrize("structure", ["full", "tied_full", "diag", "tied_diag"])
+@pytest.mark.parametrize("structure", ASPHERICAL_TYPES)
 @every_float
 @pytest.mark.parametrize("n_components", [1, 2])
 def test_fewer_rows_than_features(structure, dtype, n_components):
@@ -347,7 +348,7 @@ def test_rows_far_away_at_predict(structure, dtype, distance):
     np.testing.assert_allclose(model.predict_proba(both)[: len(X)], model.predict_proba(X), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("structure", ["tied_full", "tied_diag", "tied_spherical"])
+@pytest.mark.parametrize("structure", TIED_TYPES)
 @every_float
 def test_far_rows_between_two_tied_components(structure, dtype):
     """Where two components are equally probable, far out: the squares that all share are 1e6 and cancel."""

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from sklearn.exceptions import NotFittedError
+from structures import SPECS
 from support import COVARIANCE_TYPES, FULL_TYPES, STARTS, assert_same_fit, covariance_shape, warnings_of
 
 from tgmm import GaussianMixture
@@ -165,7 +166,7 @@ def test_parameter_shapes(blobs, covariance_type):
     assert gmm.weights_.shape == (3,)
     assert gmm.means_.shape == (3, 3)
     assert gmm.covariances_.shape == covariance_shape(covariance_type, 3, 3)
-    assert gmm.reg_covar_.shape == (() if "spherical" in covariance_type else (3,))
+    assert gmm.reg_covar_.shape == (() if SPECS[covariance_type].knows_units else (3,))
 
 
 # --- float types ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from support import (
     FULL_TYPES,
     SPHERICAL_TYPES,
     STARTS,
+    UNTIED_TYPES,
     assert_same_fit,
     assert_valid,
     covariance_shape,
@@ -323,7 +324,7 @@ def test_parameters_given_are_where_the_run_starts(blobs, covariance_type, kind)
     np.testing.assert_allclose(gmm.means_, responsibilities.T @ blobs / masses[:, None], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", UNTIED_TYPES)
 def test_init_covariances_broadcast(blobs, covariance_type):
     _, means, covariances = given_start(covariance_type)
     shared = covariances[0]

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from structures import SPECS
 from support import COVARIANCE_TYPES, TIED_TYPES
 
 pytest.importorskip("triton")
@@ -44,17 +45,10 @@ def problem(covariance_type, n_components, n_features, *, n=250, weighted=False)
     rows = 3 + 2 * torch.randn(n, n_features, generator=generator)
     frame = Frame.of(rows.double().mean(0), rows.double().var(0), torch.float32, one_scale=structure.one_scale)
     means = 0.5 * torch.randn(n_components, n_features, dtype=torch.float64, generator=generator)
-    n_covariances = structure.n_covariances(n_components)
-    roots = torch.randn(n_covariances, n_features, n_features, dtype=torch.float64, generator=generator)
-    roots = torch.eye(n_features) + 0.3 / n_features**0.5 * roots
-    matrices = roots @ roots.mT
-    covariances = {
-        "full": matrices,
-        "diag": matrices.diagonal(dim1=1, dim2=2),
-        "spherical": matrices.diagonal(dim1=1, dim2=2).mean(1),
-    }[structure.form.form]
+    matrices = SPECS[covariance_type].member(0, n_components, n_features, 0.3 / n_features**0.5)
+    public = torch.tensor(SPECS[covariance_type].public(matrices))
+    covariances = structure.from_public(public, n_components, n_features)
     weights = 0.1 + torch.rand(n_components, dtype=torch.float64, generator=generator)
-    covariances = structure.form(covariances, n_features, structure.shared)
     start = Parameters(weights / weights.sum(), means, covariances)
     sample_weights = torch.rand(n, dtype=torch.float64, generator=generator) if weighted else None
     return TensorData(rows, sample_weights), start, (structure.moment, frame, n_components)

@@ -62,11 +62,24 @@ class Spec:
         """The structure of the same form without any restriction."""
         return ("spherical", "diag", "full")[self.n_axes]
 
+    @property
+    def restricted(self):
+        """Whether covariances of its form, one a component or one for all, need not be of the structure."""
+        n_covariances = 1 if self.tied else 7
+        return self.n_free(7, 3) < n_covariances * (1, 3, 6)[self.n_axes]
+
     def member(self, seed, n_components, n_features, spread=0.4):
         """Matrices (K, d, d) of a member drawn at random."""
         theta = spread * np.random.default_rng(seed).standard_normal(self.n_free(n_components, n_features))
         eye = torch.eye(n_features, dtype=torch.float64).expand(n_components, -1, -1)
         return self.moved(eye, torch.as_tensor(theta)).numpy()
+
+    def moments(self, matrices):
+        """What is summed of matrices (K, d, d): traces, diagonals or upper triangles, (K, q), or (1, q) where tied."""
+        i, j = np.triu_indices(matrices.shape[-1])
+        squares = np.diagonal(matrices, axis1=1, axis2=2)
+        moments = (squares.sum(1, keepdims=True), squares, matrices[:, i, j])[self.n_axes]
+        return moments.sum(0, keepdims=True) if self.tied else moments.copy()
 
 
 def shared(one, n_components):

@@ -1,4 +1,4 @@
-"""What several test modules need: the six structures, their shapes, and NumPy views of a fitted model."""
+"""What several test modules need: kinds of structures, their shapes, and NumPy views of a fitted model."""
 
 import warnings
 from pathlib import Path
@@ -10,12 +10,12 @@ from scipy.stats import multivariate_normal
 from structures import SPECS, spec_of
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "data"  # what others computed
-# The six that know no restriction but their form.
-COVARIANCE_TYPES = ["full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical"]
+COVARIANCE_TYPES = [name for name, spec in SPECS.items() if not spec.restricted]  # that know nothing but their form
 FULL_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].n_axes == 2]
 UNTIED_TYPES = [name for name in COVARIANCE_TYPES if not SPECS[name].tied]
 TIED_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].tied]
 SPHERICAL_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].n_axes == 0]
+ASPHERICAL_TYPES = [name for name in COVARIANCE_TYPES if SPECS[name].n_axes > 0]
 # mclust's names: equal or varying volume, shape and orientation.
 STRUCTURE_OF_CODE = {
     "VVV": "full",
@@ -42,6 +42,11 @@ def n_parameters(covariance_type, n_components, n_features):
 def dense_covariances(covariances, covariance_type, n_components, n_features):
     """The covariances of any structure as a (K, d, d) array."""
     return np.stack(spec_of(covariance_type).dense(np.asarray(covariances, dtype=float), n_components, n_features))
+
+
+def unit_covariances(covariance_type, n_components, n_features):
+    """Identity matrices in the type's shape."""
+    return SPECS[covariance_type].public(np.stack([np.eye(n_features)] * n_components))
 
 
 def structured_covariances(dense, weights, covariance_type):

@@ -1,0 +1,37 @@
+"""Every kernel there is: what makes each in every float type that it is for.
+
+A new kernel is a line here, and is then held against the dense formulas for every structure.
+"""
+
+import os
+from importlib.util import find_spec
+
+import torch
+
+from tgmm.kernels.centred import Centred
+from tgmm.kernels.products import Products
+
+HOST = torch.device("cpu")
+
+
+def made(form, dtype, device=HOST):
+    """What makes a kernel of a form from moment, frame and K."""
+    return lambda moment, frame, n_components: form(moment, frame, n_components, dtype, device)
+
+
+KERNELS = {
+    "products, float64": made(Products, torch.float64),
+    "products, float32": made(Products, torch.float32),
+    "centred, float64": made(Centred, torch.float64),
+    "centred, float32": made(Centred, torch.float32),  # of a device without float64
+}
+FORMS = {Products, Centred}
+
+if find_spec("triton") is not None:
+    from tgmm.kernels.fused import Fused
+
+    # In Triton's interpreter where there is no GPU, see `conftest.py`.
+    KERNELS["fused, float32"] = made(
+        Fused, torch.float32, HOST if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
+    )
+    FORMS.add(Fused)
