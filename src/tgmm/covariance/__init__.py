@@ -24,6 +24,11 @@ def structure_named(name: str) -> Structure:
     return structure
 
 
+def separate(structure: Structure) -> Structure:
+    """Return the structure of the same form in which each component has any covariance of its own."""
+    return next(free for free in FREE if free.form is structure.form and not free.shared)
+
+
 __all__ = [
     "ALIASES",
     "COMMON",
@@ -33,5 +38,6 @@ __all__ = [
     "Factor",
     "Spherical",
     "Structure",
+    "separate",
     "structure_named",
 ]

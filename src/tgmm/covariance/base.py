@@ -16,10 +16,17 @@ from tgmm.runtime.devices import fields_of
 
 
 class CovarianceCollapse(ValueError):
-    """A covariance that is not positive definite to working precision: that of a component, or the shared one."""
+    """A covariance that is not positive definite to working precision: that of a component, or the shared one.
 
-    def __init__(self, component: int | None) -> None:
-        self.component = component
+    Parameters
+    ----------
+    component : int or None
+    bad : Tensor of bool, (..., B), optional
+        Which covariances of a batch of mixtures are not.
+    """
+
+    def __init__(self, component: int | None, bad: Tensor | None = None) -> None:
+        self.component, self.bad = component, bad
         whose = "the shared covariance" if component is None else f"the covariance of component {component}"
         super().__init__(f"{whose} collapsed")
 
@@ -168,6 +175,15 @@ class Covariances(ABC):
         slopes = self.variances.new_zeros(self.variances.shape[-2], rest.shape[0], observed.shape[0])
         return slopes, self.restrict(rest)
 
+    @staticmethod
+    @abstractmethod
+    def least_rows(n_features: int) -> int:
+        """Return how many rows a component has, if its own covariance is to be more than an accident of them."""
+
+    @abstractmethod
+    def thinness(self, whole: Covariances) -> Tensor:
+        """Return the smallest variance in any direction, relative to that of one whole (1, ...) there, (..., B)."""
+
     @cached_property
     @abstractmethod
     def factor(self) -> Factor:
@@ -202,11 +218,15 @@ class Covariances(ABC):
             return self
         return self._with_factor(self._of(self.values[index]), lambda factor: factor.take(index))
 
+    def of_some(self: C, index: Any) -> C:
+        """Return those of some mixtures of a batch, by an index of the first dimension, factored if these are."""
+        return self._with_factor(self._of(self.values[index]), lambda factor: factor.take(index))
+
     def replaced(self: C, which: Tensor, others: C) -> C:
-        """Return covariances with those of other components, or of one, in the place of some, which (K,)."""
+        """Return covariances with those of other components, or of one, in the place of some, which (..., K)."""
         if self.shared:
             return self
-        mask = which.reshape(-1, *[1] * (self.values.ndim - 1))
+        mask = which.reshape(*which.shape, *[1] * len(self.shape_of_one(self.n_features)))
         return self._of(torch.where(mask, others.values, self.values))
 
     def average(self: C, weights: Tensor) -> C:
@@ -229,11 +249,13 @@ class Covariances(ABC):
     def _collapse(self, bad: Tensor) -> None:
         """Raise CovarianceCollapse for the first of the covariances (..., B) that are bad."""
         if bad.any():
-            raise CovarianceCollapse(None if self.shared else int(bad.nonzero()[0, -1]))
+            raise CovarianceCollapse(None if self.shared else int(bad.nonzero()[0, -1]), bad)
 
     def _require_positive(self, variances: Tensor) -> None:
         """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
-        self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
+        least, largest = variances.aminmax()  # NaN where any is
+        if not (least > 0 and largest < torch.inf):
+            self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
 
 
 @cache

@@ -94,6 +94,15 @@ class Diagonal(Covariances):
         """Return the variances of the features dims."""
         return Diagonal(self.values[..., dims], dims.shape[0], self.shared)
 
+    @staticmethod
+    def least_rows(n_features: int) -> int:
+        """Return 5: each feature alone has twice as many as span an interval, and one more."""
+        return 5
+
+    def thinness(self, whole: Covariances) -> Tensor:
+        """Return the smallest ratio of variances."""
+        return (self.variances / whole.variances).amin(-1)
+
     @cached_property
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations."""

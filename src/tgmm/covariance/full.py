@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances, Factor
-from tgmm.covariance.moments import Outer, upper_triangle
+from tgmm.covariance.moments import Outer, doubled, symmetric_places, upper_places, upper_triangle
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,10 @@ class FullFactor(Factor):
 
     def coefficients(self) -> Tensor:
         """Return the upper triangle of the precision, off-diagonal entries doubled."""
-        i, j = upper_triangle(self.inverse_root.shape[-1], self.inverse_root.device)
-        return self.precision[..., i, j] * (2.0 - (i == j).to(self.inverse_root.dtype))
+        precision, n_features = self.precision, self.inverse_root.shape[-1]
+        places = upper_places(n_features, precision.device)
+        upper = precision.flatten(-2).index_select(-1, places)
+        return upper * doubled(n_features, precision.dtype, precision.device)
 
     def amplification(self, second: Tensor) -> Tensor:
         """Return the infinity norm of D P D."""
@@ -72,11 +74,8 @@ class Full(Covariances):
     @classmethod
     def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Full:
         """Return symmetric matrices from their upper triangles."""
-        i, j = upper_triangle(n_features, packed.device)
-        matrices = packed.new_empty(*packed.shape[:-1], n_features, n_features)
-        matrices[..., i, j] = packed
-        matrices[..., j, i] = packed
-        return cls(matrices, n_features, shared)
+        entries = packed.index_select(-1, symmetric_places(n_features, packed.device))
+        return cls(entries.view(*packed.shape[:-1], n_features, n_features), n_features, shared)
 
     @property
     def packed(self) -> Tensor:
@@ -120,6 +119,16 @@ class Full(Covariances):
         slopes = -root @ inverse_root[:, n_observed:, :n_observed]
         return slopes, Full(root @ root.mT, rest.shape[0], self.shared)
 
+    @staticmethod
+    def least_rows(n_features: int) -> int:
+        """Return 2 (d + 1): twice as many as span an ellipsoid."""
+        return 2 * (n_features + 1)
+
+    def thinness(self, whole: Covariances) -> Tensor:
+        """Return the smallest eigenvalues in coordinates in which the whole is the identity."""
+        whiten = whole.factor.whiten
+        return torch.linalg.eigvalsh(whiten(whiten(self.values).mT))[..., 0]
+
     @cached_property
     def factor(self) -> FullFactor:
         """Factored correlation matrices, so that the features' units do not matter.
@@ -134,7 +143,8 @@ class Full(Covariances):
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
         rounding = 4 * self.n_features * torch.finfo(self.values.dtype).eps
-        self._collapse((info != 0) | ~(pivots.square() > rounding).all(-1))
+        if info.any() or not pivots.square().amin() > rounding:
+            self._collapse((info != 0) | ~(pivots.square() > rounding).all(-1))
         identity = torch.eye(self.n_features, dtype=root.dtype, device=root.device).expand_as(root)
         inverse_root = torch.linalg.solve_triangular(root, identity, upper=False) * inverse_sd[..., None, :]
         return FullFactor(2 * pivots.log().sum(-1) + variances.log().sum(-1), inverse_root)

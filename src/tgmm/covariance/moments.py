@@ -22,6 +22,29 @@ def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tenso
     return i, j
 
 
+@lru_cache(maxsize=64)
+def upper_places(n_features: int, device: torch.device) -> Tensor:
+    """Return the place in a matrix of each entry of its upper triangle, (q,), row by row."""
+    i, j = upper_triangle(n_features, device)
+    return i * n_features + j
+
+
+@lru_cache(maxsize=64)
+def symmetric_places(n_features: int, device: torch.device) -> Tensor:
+    """Return the place in the upper triangle of each entry of a symmetric matrix, (d d,), row by row."""
+    i, j = upper_triangle(n_features, device)
+    places = torch.empty(n_features, n_features, dtype=torch.int64, device=device)
+    places[i, j] = places[j, i] = torch.arange(i.shape[0], device=device)
+    return places.flatten()
+
+
+@lru_cache(maxsize=64)
+def doubled(n_features: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return how often an entry of the upper triangle is in the matrix: 1 on the diagonal, else 2, (q,)."""
+    i, j = upper_triangle(n_features, device)
+    return 2.0 - (i == j).to(dtype)
+
+
 @dataclass(frozen=True)
 class Moment(ABC):
     """A quadratic feature map from rows (..., d) to (..., q).

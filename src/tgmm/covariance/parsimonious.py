@@ -47,7 +47,7 @@ class VEI(Structure):
 
     def _of(self, variances: Tensor, counts: Tensor) -> Diagonal:
         volumes, shape = volumes_and_shape(variances, counts)
-        return Diagonal(volumes[:, None] * shape, variances.shape[1])
+        return Diagonal(volumes[..., None] * shape[..., None, :], variances.shape[-1])
 
 
 class VEV(Structure):
@@ -82,14 +82,14 @@ class VEV(Structure):
         return torch.allclose(projected.values, covariances.values, rtol=ALIKE, atol=slack)
 
     def _of(self, matrices: Tensor, counts: Tensor) -> Full:
-        values, axes = torch.linalg.eigh(matrices)  # (K, d) ascending, (K, d, d)
+        values, axes = torch.linalg.eigh(matrices)  # (..., K, d) ascending, (..., K, d, d)
         volumes, shape = volumes_and_shape(values.clamp(min=0), counts)
-        scaled = axes * (volumes[:, None] * shape)[:, None, :]
+        scaled = axes * (volumes[..., None] * shape[..., None, :])[..., None, :]
         return Full(scaled @ axes.mT, matrices.shape[-1])
 
 
 def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the volumes lambda (K,) and the shape a (d,), with product 1, of variances lambda_k a_j.
+    """Return the volumes lambda (..., K) and the shape a (..., d), with product 1, of variances lambda_k a_j.
 
     They minimise the sum over k and j of n_k (log(lambda_k a_j) + v_kj / (lambda_k a_j)), which is convex in their
     logarithms, by minimising in one and the other in turn (Celeux & Govaert 1995, 4.2). Components of count 0 get the
@@ -97,23 +97,23 @@ def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor
 
     Parameters
     ----------
-    variances : Tensor of shape (K, d)
+    variances : Tensor of shape (..., K, d)
         v, of each component's rows.
-    counts : Tensor of shape (K,)
+    counts : Tensor of shape (..., K)
         n, the numbers of rows.
     """
-    shape = _unit(counts @ variances)
-    volumes = (variances / shape).mean(1)
+    shape = _unit(counts, variances)
+    volumes = (variances / shape[..., None, :]).mean(-1)
     for _ in range(SWEEPS):
         relative = torch.where(volumes > 0, counts / volumes.clamp(min=NO_ROWS), 0.0)
-        shape = _unit(relative @ variances)
-        before, volumes = volumes, (variances / shape).mean(1)
+        shape = _unit(relative, variances)
+        before, volumes = volumes, (variances / shape[..., None, :]).mean(-1)
         if not ((volumes - before).abs() > SETTLED * volumes).any():
             break
     return volumes, shape
 
 
-def _unit(variances: Tensor) -> Tensor:
-    """Return positive numbers (d,) divided by their geometric mean."""
-    logarithms = variances.clamp(min=NO_ROWS).log()
-    return (logarithms - logarithms.mean()).exp()
+def _unit(factors: Tensor, variances: Tensor) -> Tensor:
+    """Return the sum over k of factors (..., K) times variances (..., K, d), of geometric mean 1, (..., d)."""
+    logarithms = (factors[..., None, :] @ variances)[..., 0, :].clamp(min=NO_ROWS).log()
+    return (logarithms - logarithms.mean(-1, keepdim=True)).exp()

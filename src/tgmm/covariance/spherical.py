@@ -69,6 +69,15 @@ class Spherical(Covariances):
         """Return the variances: they do not depend on the feature."""
         return Spherical(self.values, dims.shape[0], self.shared)
 
+    @staticmethod
+    def least_rows(n_features: int) -> int:
+        """Return 4: twice as many as span an interval."""
+        return 4
+
+    def thinness(self, whole: Covariances) -> Tensor:
+        """Return the ratio of variances."""
+        return (self.variances / whole.variances).amin(-1)
+
     @cached_property
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations, (..., B, 1)."""

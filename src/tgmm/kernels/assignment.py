@@ -12,31 +12,31 @@ from torch import Tensor
 
 
 def soft(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Overwrite joint (K, c), in bits, by the posterior probabilities; EM climbs the log-likelihood.
+    """Overwrite joint (..., K, c), in bits, by the posterior probabilities; EM climbs the log-likelihood.
 
     A row infinitely far from every component gets probabilities 0, not NaN. Probabilities below the smallest normal
     number become 0, and are never computed: denormal numbers cost many times as much.
     """
     limits = torch.finfo(joint.dtype)
-    largest = joint.amax(0).clamp_(min=limits.min)  # (c,)
-    joint.sub_(largest).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
-    total = joint.sum(0).clamp_(min=limits.tiny)  # (c,)
-    joint.div_(total)
+    largest = joint.amax(-2).clamp_(min=limits.min)  # (..., c)
+    joint.sub_(largest[..., None, :]).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
+    total = joint.sum(-2).clamp_(min=limits.tiny)  # (..., c)
+    joint.div_(total[..., None, :])
     log_likelihood = total.log2_().add_(largest).mul_(math.log(2))
     return log_likelihood, log_likelihood
 
 
 def hard(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Overwrite joint (K, c), in bits, by 1 for the most probable component; CEM climbs the classification likelihood.
+    """Overwrite joint (..., K, c), in bits, by 1 for the most probable component: CEM.
 
-    Of components that are equally probable it is the first.
+    It climbs the classification likelihood. Of components that are equally probable it is the first.
 
     Source: Celeux & Govaert 1992, Computational Statistics & Data Analysis 14.
     """
-    largest = joint.amax(0)  # (c,)
+    largest = joint.amax(-2)  # (..., c)
     ranks = _ranks_of_largest(joint, largest)
     log_likelihood, _ = soft(joint)
-    torch.eq(ranks, ranks.amax(0), out=joint)
+    torch.eq(ranks, ranks.amax(-2, keepdim=True), out=joint)
     return log_likelihood, largest * math.log(2)
 
 
@@ -46,12 +46,12 @@ def most_probable(joint: Tensor) -> Tensor:
 
 
 def _ranks_of_largest(joint: Tensor, largest: Tensor) -> Tensor:
-    """Return K for the first component, 1 for the last, where it is the largest of its column, else 0: (K, c).
+    """Return K for the first component, 1 for the last, where it is the largest of its column, else 0: (..., K, c).
 
     Comparing takes a tenth of the time in which torch finds the index of the largest.
     """
-    ranks = torch.arange(joint.shape[0], 0, -1, dtype=torch.float32, device=joint.device)  # (K,)
-    return (joint == largest) * ranks[:, None]
+    ranks = torch.arange(joint.shape[-2], 0, -1, dtype=torch.float32, device=joint.device)  # (K,)
+    return (joint == largest[..., None, :]) * ranks[:, None]
 
 
 def given(joint: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:

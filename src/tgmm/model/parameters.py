@@ -44,6 +44,10 @@ class Parameters:
         """Return the parameters on the device."""
         return self if self.means.device == device else moved(self, device)
 
+    def of_some(self, index: Any) -> Parameters:
+        """Return those of some of the mixtures of a batch, by an index of the first dimension."""
+        return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index))
+
     @cached_property
     def log_constants(self) -> Tensor:
         """Log weight plus the log-density at the mean, (..., K)."""

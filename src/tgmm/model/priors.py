@@ -32,13 +32,17 @@ class Priors:
         covariance = None if self.covariance is None else self.covariance.rescale(1 / frame.scale)
         return replace(self, mean=mean, covariance=covariance)
 
+    def about(self, origin: Tensor) -> Priors:
+        """Return the priors of rows minus an origin (d,)."""
+        return self if self.mean is None else replace(self, mean=self.mean - origin)
+
     @property
     def proper(self) -> bool:
         """Whether a component without data has a proper mode: a mean and a covariance prior."""
         return self.mean is not None and self.covariance is not None
 
     def weight_mass(self, mass: Tensor) -> Tensor:
-        """Return what the weights are proportional to, max(N_k + alpha_k - 1, 0), (K,)."""
+        """Return what the weights are proportional to, max(N_k + alpha_k - 1, 0), (..., K)."""
         return mass if self.concentration is None else (mass + self.concentration - 1).clamp(min=0)
 
     def counts(self) -> Tensor | float:
@@ -49,21 +53,21 @@ class Priors:
         return (self.degrees_of_freedom + psi.prior_constant(psi.n_features)) / psi.exponent(psi.n_features)
 
     def log_density(self, parameters: Parameters) -> Tensor | float:
-        """Return the log prior density of parameters up to terms that are free of them, (); 0 without priors.
+        """Return the log prior density of parameters up to terms that are free of them, (...); 0 without priors.
 
         The density of a weight that is exactly 0 is left out: the component is no longer part of the model.
         """
         weights, means, factor = parameters.weights, parameters.means, parameters.covariances.factor
         total: Tensor | float = 0.0
         if self.concentration is not None:
-            total = total + (self.concentration - 1) @ torch.where(weights > 0, weights, 1.0).log()
+            total = total + ((self.concentration - 1) * torch.where(weights > 0, weights, 1.0).log()).sum(-1)
         if self.mean is not None and self.mean_precision is not None:
             gap = means - self.mean  # (K, d)
-            distance = (gap * factor.times(gap)).sum(-1)  # (K,)
-            total = total - 0.5 * (factor.log_det.expand(weights.shape) + self.mean_precision * distance).sum()
+            distance = (gap * factor.times(gap)).sum(-1)  # (..., K)
+            total = total - 0.5 * (factor.log_det.expand(weights.shape) + self.mean_precision * distance).sum(-1)
         if self.covariance is not None:
-            trace = (self.covariance.packed * factor.coefficients()).sum(-1)  # (B,)
-            total = total - 0.5 * (self.counts() * factor.log_det + trace).sum()
+            trace = (self.covariance.packed * factor.coefficients()).sum(-1)  # (..., B)
+            total = total - 0.5 * (self.counts() * factor.log_det + trace).sum(-1)
         return total
 
     def n_volumes(self, n_components: int) -> float:

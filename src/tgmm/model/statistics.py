@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +18,11 @@ class Statistics:
     The sums are about ``centre``, which every part of one expectation shares, so adding is exact.
     """
 
-    mass: Tensor  # (K,) sum of responsibilities
-    first: Tensor  # (K, d) responsibilities times (row - centre)
-    second: Tensor  # (K, q), or (1, q) where the sum over components is all that is needed
-    log_likelihood: Tensor  # () sum of log-densities
-    objective: Tensor  # () what EM climbs: the log-likelihood, or the classification log-likelihood
+    mass: Tensor  # (..., K) sum of responsibilities
+    first: Tensor  # (..., K, d) responsibilities times (row - centre)
+    second: Tensor  # (..., K, q), or (..., 1, q) where the sum over components is all that is needed
+    log_likelihood: Tensor  # (...) sum of log-densities
+    objective: Tensor  # (...) what EM climbs: the log-likelihood, or the classification log-likelihood
     weight: Tensor  # () sum of the sample weights
     centre: Tensor  # (1, d) or (K, d); not a sum
 
@@ -32,6 +33,17 @@ class Statistics:
     def scale(self, gamma: float) -> Statistics:
         """Return the statistics with every sample weight multiplied by gamma."""
         return replace(self, **{name: getattr(self, name) * gamma for name in SUMS})
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of all rows, (d,), where each has been given to components in whole."""
+        mass = self.mass[..., None]
+        return (self.first + mass * self.centre).sum(-2) / self.weight
+
+    def of_some(self, index: Any) -> Statistics:
+        """Return those of some of the mixtures of a batch, under which the same rows were summed."""
+        parts = {name: getattr(self, name)[index] for name in SUMS if name != "weight"}
+        return replace(self, **parts)
 
     def about(self, centre: Tensor, moment: Moment) -> Statistics:
         """Return the statistics about another centre, (1, d) or (K, d).

@@ -32,6 +32,8 @@ class Update:
         In the frame.
     regularisation : Tensor, optional
         What is added to every variance, (d,), or () where the structure has one scale.
+
+    Statistics of a batch of mixtures give the parameters of all of them.
     """
 
     structure: Structure
@@ -53,32 +55,33 @@ class Update:
         ValueError
             If the Dirichlet prior sets every weight to 0.
         """
-        mass, moment = statistics.mass, self.structure.moment  # (K,)
+        mass, moment = statistics.mass, self.structure.moment  # (..., K)
         weight_mass = self.priors.weight_mass(mass)
-        if not weight_mass.sum() > 0:
+        total = weight_mass.sum(-1, keepdim=True)
+        if not (total > 0).all():
             raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
-        step = statistics.first / torch.where(mass > 0, mass, 1.0)[:, None]  # (K, d)
+        step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
         means = statistics.centre + step
-        scatter = moment.pooled(statistics.second) - moment.pooled(mass[:, None] * moment.of(step))  # (B, q)
+        scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
         if self.priors.mean is not None and self.priors.mean_precision is not None:
-            gap = means - self.priors.mean  # (K, d)
-            shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (K,)
-            means = means - shrinkage[:, None] * gap
-            scatter = scatter + moment.pooled((mass * shrinkage)[:, None] * moment.of(gap))
+            gap = means - self.priors.mean  # (..., K, d)
+            shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (..., K)
+            means = means - shrinkage[..., None] * gap
+            scatter = scatter + moment.pooled((mass * shrinkage)[..., None] * moment.of(gap))
         covariances = self._covariances(scatter, self._counts(mass), means.shape[-1], previous)
-        return Parameters(weight_mass / weight_mass.sum(), means, covariances)
+        return Parameters(weight_mass / total, means, covariances)
 
     def _counts(self, mass: Tensor) -> Tensor:
-        """Return how many rows' powers of its determinant each covariance's density has, (B,)."""
-        counts = mass if self.priors.mean is None else mass + 1  # (K,)
+        """Return how many rows' powers of its determinant each covariance's density has, (..., B)."""
+        counts = mass if self.priors.mean is None else mass + 1  # (..., K)
         if self.structure.shared:
-            counts = counts.sum(0, keepdim=True)
+            counts = counts.sum(-1, keepdim=True)
         return counts if self.priors.covariance is None else counts + self.priors.counts()
 
     def _covariances(
         self, packed: Tensor, counts: Tensor, n_features: int, previous: Covariances | None
     ) -> Covariances:
-        """Return the structure's covariances of scatter (B, q) that so many rows (B,) have."""
+        """Return the structure's covariances of scatter (..., B, q) that so many rows (..., B) have."""
         form = self.structure.form
         if self.priors.covariance is not None:
             packed = packed + self.priors.covariance.packed
@@ -88,12 +91,12 @@ class Update:
         return self.structure.estimate(scatter, counts, previous)
 
     def _spread(self, counts: Tensor, form: type[Covariances], n_features: int) -> Tensor:
-        """Return what regularises as the scatter of so many rows, (B, d), or (B,) where there is one variance."""
+        """Return what regularises as the scatter of so many rows, (..., B, d), or (..., B) for one variance."""
         assert self.regularisation is not None
         if form.one_scale:
             return form.exponent(n_features) * counts * self.regularisation
-        return counts[:, None] * self.regularisation.expand(n_features)
+        return counts[..., None] * self.regularisation.expand(n_features)
 
     def log_prior(self, parameters: Parameters) -> Tensor | float:
-        """Return the log prior density of parameters in the frame, up to terms that are free of them, ()."""
+        """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""
         return self.priors.log_density(parameters)

@@ -1,0 +1,131 @@
+"""Many mixtures at once over rows that are kept in memory: an E-step of all of them as two matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance.moments import Moment
+from tgmm.kernels.assignment import soft
+from tgmm.kernels.base import BITS, Assignment
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+
+FEATURES = 1 << 21  # of rows that are computed with at a time, and the most that are kept from pass to pass
+NUMBERS = 1 << 19  # joint log-densities of as many mixtures as are computed at a time
+
+
+class Batched:
+    """Statistics of rows under each of a batch of mixtures, in float64.
+
+    The form is that of `tgmm.kernels.products`. Where rows are few, their features are made once for all passes.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (m, d)
+        In the frame, near whose origin they are.
+    weights : Tensor of shape (m,)
+    moment : Moment
+        Which sums the statistics hold.
+    """
+
+    def __init__(self, rows: Tensor, weights: Tensor, moment: Moment) -> None:
+        self.rows, self.weights, self.moment = rows, weights, moment
+        self.n_features = rows.shape[1]
+        self.n_columns = 1 + self.n_features + (0 if moment.shared else moment.size(self.n_features))
+        self.size = max(1, FEATURES // self.n_columns)  # rows at a time
+        self.weight = weights.sum()
+        self._weigh_the_same = bool((weights == 1).all())
+        self.total_second = moment.weighted_sum(rows, weights)  # (q,)
+        self._kept = self._features(slice(None)) if rows.shape[0] <= self.size else None
+
+    def joint(self, parameters: Parameters) -> Tensor:
+        """Return the joint log-densities of each mixture's components, in bits, (R, K, m).
+
+        Where components share their covariance the quadratic part is left out.
+        """
+        parts = [self._joint(parameters, phi) for _, phi in self._chunks()]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def of_shares(self, shares: Tensor) -> Statistics:
+        """Return the statistics of responsibilities that are known, (R, K, m); there is no likelihood."""
+        sums = torch.zeros(*shares.shape[:2], self.n_columns, dtype=torch.float64)
+        for part, phi in self._chunks():
+            sums += self._sums(shares[..., part] * self.weights[part], phi)
+        nothing = sums.new_zeros(shares.shape[0])
+        return self._statistics(sums, nothing, nothing)
+
+    def statistics(self, parameters: Parameters, assignment: Assignment = soft) -> Statistics:
+        """Return the statistics under a batch of mixtures: (R, K), (R, K, d), (R, B, q), (R,)."""
+        n_mixtures = parameters.means.shape[0]
+        size = max(1, NUMBERS // (parameters.n_components * min(self.rows.shape[0], self.size)))
+        if n_mixtures <= size:
+            return self._under(parameters, assignment)
+        some = (slice(first, first + size) for first in range(0, n_mixtures, size))
+        return stacked([self._under(parameters.of_some(part), assignment) for part in some])
+
+    def _under(self, parameters: Parameters, assignment: Assignment) -> Statistics:
+        n_mixtures = parameters.means.shape[0]
+        sums = torch.zeros(n_mixtures, parameters.n_components, self.n_columns, dtype=torch.float64)
+        totals = sums.new_zeros(2, n_mixtures)  # log-likelihood, objective
+        for part, phi in self._chunks():
+            joint = self._joint(parameters, phi)
+            likelihood, objective = assignment(joint, None)  # (R, c)
+            totals[0] += likelihood @ self.weights[part]
+            totals[1] = totals[0] if objective is likelihood else totals[1] + objective @ self.weights[part]
+            sums += self._sums(joint if self._weigh_the_same else joint.mul_(self.weights[part]), phi)
+        if parameters.covariances.shared:
+            totals += parameters.quadratic[..., 0, :] @ self.total_second
+        return self._statistics(sums, *totals)
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the features of all rows, (1 + d [+ q], c), with the part of the rows that each are of."""
+        if self._kept is not None:
+            yield slice(None), self._kept
+            return
+        for first in range(0, self.rows.shape[0], self.size):
+            part = slice(first, first + self.size)
+            yield part, self._features(part)
+
+    def _features(self, part: slice) -> Tensor:
+        rows = self.rows[part]
+        phi = rows.new_empty(self.n_columns, rows.shape[0])
+        phi[0] = 1
+        phi[1 : 1 + self.n_features] = rows.T
+        if not self.moment.shared:
+            self.moment.fill(phi[1 : 1 + self.n_features], phi[1 + self.n_features :])
+        return phi
+
+    def _joint(self, parameters: Parameters, phi: Tensor) -> Tensor:
+        eta = parameters.natural * BITS  # (R, K, 1 + d [+ q])
+        return (eta.flatten(0, 1) @ phi[: eta.shape[-1]]).view(*eta.shape[:-1], -1)
+
+    def _sums(self, masses: Tensor, phi: Tensor) -> Tensor:
+        """Return the sums of features under weighted responsibilities (R, K, c), (R, K, 1 + d [+ q])."""
+        return (masses.flatten(0, 1) @ phi.T).view(*masses.shape[:2], -1)
+
+    def _statistics(self, sums: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
+        second = sums[..., 1 + self.n_features :]
+        if self.moment.shared:
+            second = self.total_second.expand(sums.shape[0], 1, -1)
+        return Statistics(
+            mass=sums[..., 0],
+            first=sums[..., 1 : 1 + self.n_features],
+            second=second,
+            log_likelihood=log_likelihood,
+            objective=objective,
+            weight=self.weight,
+            centre=self.rows.new_zeros(1, self.n_features),
+        )
+
+
+def stacked(parts: Sequence[Statistics]) -> Statistics:
+    """Return the statistics of several batches as those of one."""
+    first = parts[0]
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("mass", "first", "second", "log_likelihood", "objective")
+    }
+    return Statistics(**joined, weight=first.weight, centre=first.centre)
