@@ -35,6 +35,15 @@ def start_rows(sample: Chunk, frame: Frame, dtype: torch.dtype) -> tuple[Tensor,
     return _merged(rows, weights)
 
 
+def projection(rows: Tensor) -> Tensor:
+    """Return a projection of rows (m, d) in float64 by which they can be put in order, (m,).
+
+    Cosines of whole numbers are linearly independent over the rationals (Lindemann & Weierstrass): different rows of a
+    grid have different projections.
+    """
+    return (rows * torch.arange(1, rows.shape[1] + 1, device=rows.device).double().cos()).sum(1)
+
+
 def repeated(rows: Tensor, n_components: int) -> Tensor:
     """Return all rows, over and over until they are K: the centres where there are no more different rows, (K, d)."""
     return rows[torch.arange(n_components, device=rows.device) % rows.shape[0]]
@@ -42,10 +51,7 @@ def repeated(rows: Tensor, n_components: int) -> Tensor:
 
 def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the different rows, ordered by a projection of theirs, and the sums of their weights."""
-    # Cosines of whole numbers are linearly independent over the rationals (Lindemann & Weierstrass): different rows of
-    # a grid have different projections.
-    direction = torch.arange(1, rows.shape[1] + 1, device=rows.device).double().cos()
-    order = (widen(rows) * direction).sum(1).argsort(stable=True)
+    order = projection(widen(rows)).argsort(stable=True)
     rows, weights = rows[order], weights[order]
     new = torch.ones_like(weights, dtype=torch.bool)
     new[1:] = (rows[1:] != rows[:-1]).any(1)

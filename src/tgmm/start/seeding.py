@@ -53,11 +53,31 @@ def draw(weights: Tensor, count: int, generator: torch.Generator, *, replacement
     Without replacement by exponential keys (Efraimidis & Spirakis 2006, Information Processing Letters 97).
     """
     if not replacement:
-        uniform = torch.rand(weights.shape[0], generator=generator, dtype=torch.float64).to(weights.device)
-        return (-uniform.log() / weights).topk(count, largest=False).indices
+        return _keys(weights, generator).topk(count, largest=False).indices
     cumulative = weights.double().cumsum(0)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64).to(weights.device)
     return torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp_(max=weights.shape[0] - 1)
+
+
+def subset(weights: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the indices of at most so many rows, in their order, drawn by weight, and the weights that they stand for.
+
+    A row stands for its weight over the probability that it is drawn, given the largest key that is not (Cohen & Kaplan
+    2007, PODC: bottom-k sketches with exponential ranks): equal weights stay equal, and no total is biased.
+    """
+    if weights.shape[0] <= size:
+        return torch.arange(weights.shape[0], device=weights.device), weights
+    keys = _keys(weights, generator)
+    least, drawn = keys.topk(size + 1, largest=False)
+    drawn = drawn[:size].sort().values
+    stands_for = weights[drawn] / -torch.expm1(-weights[drawn] * least[size])
+    return drawn, stands_for * (weights.sum() / stands_for.sum())
+
+
+def _keys(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return exponential keys, (m,): the rows with the smallest are a draw without replacement by weight."""
+    uniform = torch.rand(weights.shape[0], generator=generator, dtype=torch.float64).to(weights.device)
+    return -uniform.log() / weights
 
 
 def _squared_distances(rows: Tensor, centres: Tensor) -> Tensor:

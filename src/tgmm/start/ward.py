@@ -25,8 +25,8 @@ def hierarchy(rows: Tensor) -> np.ndarray:
 
 def cluster_means(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | None:
     """Return the means (K, d) of K clusters of the tree of rows, or None where it has no cut into so many."""
-    means, _ = _cut(rows, tree, n_components)
-    return means if means.shape[0] == n_components else None  # ties join several clusters at once
+    labels = _cut(tree, n_components)
+    return None if int(labels.max()) + 1 != n_components else _means(rows, labels)  # ties join several clusters at once
 
 
 def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor | None:
@@ -34,9 +34,6 @@ def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torc
 
     Clusters that are apart are found far more often than by seeding row by row. The rows are drawn with probability
     in proportion to their weights, and are at most half of all, so that starts differ from each other.
-
-    The tree is cut where it has K clusters of some size, and the largest K are taken: rows far from all others are
-    clusters of their own high up in the tree, and would else cost components that merge what is apart.
     """
     n_drawn = max(ROWS_LEAST, min(ROWS_PER_COMPONENT * n_components, ROWS), ROWS_PER_COMPONENT_LEAST * n_components)
     if n_drawn > ROWS_MOST:
@@ -44,14 +41,40 @@ def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torc
     n_drawn = min(n_drawn, max(rows.shape[0] // 2, min(rows.shape[0], HALVED * n_components)))
     drawn = rows[draw(weights, n_drawn, generator, replacement=False)]
     tree = hierarchy(drawn)
-    average = n_drawn / n_components
+    labels = large_clusters(tree, n_components)
+    return cluster_means(drawn, tree, n_components) if labels is None else _means(drawn, labels)
+
+
+def partition(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | None:
+    """Return which of K clusters of the tree each row is in or next to, (m,), or None where there are not so many."""
+    labels = large_clusters(tree, n_components)
+    if labels is None:
+        labels = _cut(tree, n_components)
+        return labels if int(labels.max()) + 1 == n_components else None
+    small = labels < 0
+    if small.any():
+        labels[small] = torch.cdist(rows[small], _means(rows, labels)).argmin(1)
+    return labels
+
+
+def large_clusters(tree: np.ndarray, n_components: int) -> Tensor | None:
+    """Return which of the K largest clusters each row is in, (m,), -1 for none; None where there are not so many.
+
+    The tree is cut where it has K clusters of some size: rows far from all others are clusters of their own high up in
+    the tree, and would else cost components that merge what is apart.
+    """
+    average = (tree.shape[0] + 1) / n_components
     least = max(average / 20, min(3.0, average / 8))  # rows of a cluster; 3 are no outliers, unless all are small
     n_clusters = _clusters_for(tree, n_components, least)
-    if n_clusters is not None:
-        means, counts = _cut(drawn, tree, n_clusters)
-        if int((counts >= least).sum()) >= n_components:
-            return means[counts.topk(n_components).indices]
-    return cluster_means(drawn, tree, n_components)
+    if n_clusters is None:
+        return None
+    labels = _cut(tree, n_clusters)
+    counts = torch.bincount(labels)
+    if int((counts >= least).sum()) < n_components:
+        return None
+    places = torch.full_like(counts, -1)
+    places[counts.topk(n_components).indices] = torch.arange(n_components)
+    return places[labels]
 
 
 def _clusters_for(tree: np.ndarray, n_components: int, least: float) -> int | None:
@@ -64,9 +87,14 @@ def _clusters_for(tree: np.ndarray, n_components: int, least: float) -> int | No
     return int(found[0]) + 1 if found.size else None
 
 
-def _cut(rows: Tensor, tree: np.ndarray, n_clusters: int) -> tuple[Tensor, Tensor]:
-    """Return the means (c, d) of at most so many clusters of the tree of rows, and their numbers of rows (c,)."""
-    labels = torch.from_numpy(fcluster(tree, n_clusters, "maxclust").astype(np.int64) - 1).to(rows.device)  # (m,)
+def _cut(tree: np.ndarray, n_clusters: int) -> Tensor:
+    """Return which of at most so many clusters of the tree each row is in, (m,)."""
+    return torch.from_numpy(fcluster(tree, n_clusters, "maxclust").astype(np.int64) - 1)
+
+
+def _means(rows: Tensor, labels: Tensor) -> Tensor:
+    """Return the means of clusters, (c, d), without the rows in none, of label -1."""
+    labels = labels.to(rows.device)
+    rows, labels = rows[labels >= 0], labels[labels >= 0]
     counts = torch.bincount(labels)
-    sums = rows.new_zeros(counts.shape[0], rows.shape[1]).index_add_(0, labels, rows)
-    return sums / counts[:, None], counts
+    return rows.new_zeros(counts.shape[0], rows.shape[1]).index_add_(0, labels, rows) / counts[:, None]

@@ -1,0 +1,70 @@
+"""Rows in units in which directions can be compared: those of all rows, or those of the clusters in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SMALLEST = 1e-10  # of the largest variance: directions below have nothing but rounding in them
+ROWS = 192  # whose close pairs tell the covariance within clusters
+SWEEPS, SETTLED = 12, 2e-2  # of that covariance's own iteration
+RIDGE = 0.25  # of its average variance, times the number of features over that of rows
+
+
+def whitened(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return rows (m, d) in coordinates in which their covariance is the identity, (m, r).
+
+    Directions in which they do not vary are left out. Rows that are too few stay in the coordinates that they have.
+    """
+    centred = rows - weights @ rows / weights.sum()
+    if are_few(rows):
+        return centred
+    values, axes = torch.linalg.eigh(_covariance(rows, weights))
+    varies = values > SMALLEST * values[-1]
+    return centred @ (axes[:, varies] / values[varies].sqrt())
+
+
+def principal_axes(rows: Tensor, weights: Tensor, n_axes: int) -> Tensor:
+    """Return the directions in which rows (m, d) vary most, (d, q)."""
+    return torch.linalg.eigh(_covariance(rows, weights))[1].flip(1)[:, :n_axes]
+
+
+def sphered(rows: Tensor, n_components: int) -> Tensor:
+    """Return rows (m, d) in coordinates in which the covariance within clusters is near a multiple of the identity.
+
+    That covariance is estimated from the closest pairs of rows, which are close in coordinates that it makes in turn
+    (Art, Gnanadesikan & Kettenring 1982, Utilitas Mathematica 21A).
+    """
+    if are_few(rows):
+        return rows
+    n_features = rows.shape[1]
+    some = rows[:: -(-rows.shape[0] // ROWS)]
+    i, j = torch.triu_indices(some.shape[0], some.shape[0], 1)
+    n_pairs = min(max(int(0.5 / n_components * i.shape[0]), 5 * n_features), i.shape[0])
+    gaps = some[i] - some[j]  # (p, d)
+    identity = torch.eye(n_features, dtype=rows.dtype)
+    to_sphere, before = identity, torch.full_like(identity, torch.inf)
+    for _ in range(SWEEPS):
+        distances = (gaps @ to_sphere).square().sum(1)
+        close = gaps[distances.topk(n_pairs, largest=False, sorted=False).indices]
+        within = close.T @ close
+        size = within.trace() / n_features
+        if not size > 0:  # so many rows are alike
+            break
+        within = within / size + RIDGE * n_features / ROWS * identity
+        values, axes = torch.linalg.eigh(within)
+        to_sphere = (axes / values.sqrt()) @ axes.T  # turns no axis
+        if float((within - before).abs().amax()) < SETTLED:
+            break
+        before = within
+    return rows @ to_sphere
+
+
+def are_few(rows: Tensor) -> bool:
+    """Whether rows are no more than d + 1: whatever they are, all could be as far from each other."""
+    return rows.shape[0] <= rows.shape[1] + 1
+
+
+def _covariance(rows: Tensor, weights: Tensor) -> Tensor:
+    centred = rows - weights @ rows / weights.sum()
+    return (centred * weights[:, None]).T @ centred / weights.sum()
