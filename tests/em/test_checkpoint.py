@@ -57,7 +57,14 @@ def test_a_killed_rank_goes_on(settings, killed, tmp_path):
 
 
 def test_float32_goes_on_with_the_kernel_that_it_had(tmp_path):
-    assert_goes_on(tmp_path, {"tol": 1e-9}, 1, [(overlapping(400) + 100).astype(np.float32)], 0, 35)
+    assert_goes_on(
+        tmp_path,
+        {"tol": 1e-9, "init_means": "random", "accelerate": None},
+        1,
+        [(overlapping(400) + 100).astype(np.float32)],
+        0,
+        35,
+    )
 
 
 def fit(path, X=None, *, resume=False, **settings):

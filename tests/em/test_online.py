@@ -66,8 +66,9 @@ def test_steps_are_those_of_the_definition(structure, combination):
 @structures
 def test_the_first_batch_is_one_em_step_from_the_start(structure):
     X, weights = batches()[0]
-    online = model(structure, reg_covar=1e-6).partial_fit(X, sample_weight=weights)
-    in_one_go = fit_quietly(model(structure, reg_covar=1e-6, max_iter=1), X, sample_weight=weights)
+    settings = {"reg_covar": 1e-6, "init_means": "kmeans"}  # not so near the end that nothing but reg_covar moves it
+    online = model(structure, **settings).partial_fit(X, sample_weight=weights)
+    in_one_go = fit_quietly(model(structure, max_iter=1, **settings), X, sample_weight=weights)
     assert_same_fit(online, in_one_go, rtol=1e-9)
     np.testing.assert_allclose(online.reg_covar_, in_one_go.reg_covar_, rtol=1e-12)
 
@@ -112,7 +113,7 @@ def test_a_long_stream_converges_to_the_fit_of_all_rows(structure, prior):
 
     X, _ = mixture(2, 60000, D, K, separation=3)
     at_once = fit_quietly(model(structure, **prior), X)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     gmm = model(structure, init_means=X[:K], **prior)
     for batch in np.split(X, np.sort(rng.choice(np.arange(300, len(X)), 300, replace=False))):
         gmm.partial_fit(batch)

@@ -29,7 +29,7 @@ def fit(X, structure, labels=None, *, n_components=K, **keywords):
     """From labels (a fixed number of steps) or from the library's own start; warnings are other tests' business."""
     if labels is not None:
         keywords = {"max_iter": ITERATIONS, "tol": 0} | keywords
-    model = GaussianMixture(n_components, covariance_type=structure, random_state=0, **keywords)
+    model = GaussianMixture(n_components, covariance_type=structure, random_state=0, accelerate=None, **keywords)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.fit(X, init_responsibilities=labels)
@@ -183,7 +183,7 @@ def test_a_sentinel_value(structure, dtype, sentinel):
     X = np.concatenate([X, np.full((4, 2), sentinel)]).astype(dtype)
     labels = np.concatenate([labels, np.full(4, K)])
     naive = naive_em(X, structure, np.eye(K + 1)[labels], ITERATIONS, reg_covar=1e-6)
-    model = GaussianMixture(K + 1, covariance_type=structure, max_iter=ITERATIONS, tol=0)
+    model = GaussianMixture(K + 1, covariance_type=structure, max_iter=ITERATIONS, tol=0, accelerate=None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -55,7 +55,7 @@ DEFAULTS = {
     "tol": 1e-4,
     "reg_covar": 1e-6,
     "n_init": 1,
-    "init_means": "kmeans",
+    "init_means": "auto",
     "init_weights": None,
     "init_covariances": None,
     "random_state": None,
@@ -288,10 +288,10 @@ def test_pickle_of_an_unfitted_estimator():
 
 
 def test_refit_forgets_the_first_fit(blobs):
-    gmm = GaussianMixture(n_components=3, max_iter=1, random_state=0)
+    gmm = GaussianMixture(n_components=3, init_means="random", max_iter=1, random_state=0)
     with pytest.warns(ConvergenceWarning):
         gmm.fit(blobs)
-    gmm.set_params(n_components=2, max_iter=200).fit(blobs[:, :2])
+    gmm.set_params(n_components=2, max_iter=200, init_means="auto").fit(blobs[:, :2])
     fresh = GaussianMixture(n_components=2, random_state=0).fit(blobs[:, :2])
     assert_same_fit(gmm, fresh)
     assert gmm.n_iter_ == fresh.n_iter_

@@ -45,7 +45,7 @@ def assert_same_model(loaded, model, X):
     """Every fitted attribute and every prediction has the same bits."""
     for name in ("weights_", "means_", "covariances_", "reg_covar_"):
         assert_same_bits(getattr(loaded, name).numpy(), getattr(model, name).numpy())
-    for name in ("converged_", "n_iter_", "objective_history_", "n_features_in_", "fitted_"):
+    for name in ("converged_", "n_iter_", "objective_history_", "runs_", "n_features_in_", "fitted_"):
         value = getattr(loaded, name)
         assert (type(value), value) == (type(getattr(model, name)), getattr(model, name)), name
     assert np.array_equal(loaded.lower_bound_, model.lower_bound_, equal_nan=True)
@@ -181,7 +181,7 @@ def test_settings_that_are_not_plain_data_are_left_out_with_one_warning(tmp_path
         assert caught[0].filename == __file__
         assert "init_means, random_state" in str(caught[0].message)
     loaded = GaussianMixture.load(tmp_path / "model.pth")
-    assert loaded.init_means == "kmeans"
+    assert loaded.init_means == "auto"
     assert loaded.random_state is None
     assert_same_model(loaded, model, X)
 

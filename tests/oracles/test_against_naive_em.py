@@ -22,6 +22,7 @@ from structures import SPECS
 from tgmm import GaussianMixture
 
 K, D, N, ITERATIONS = 3, 3, 150, 4
+PLAIN = {"accelerate": None}  # step by step what the naive EM does
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}  # standard deviations, and relative for variances
 
 every_structure = pytest.mark.parametrize("structure", STRUCTURES)
@@ -43,7 +44,8 @@ def stored(dtype, seed=0, **keywords):
 
 
 def fit_from_responsibilities(X, structure, responsibilities, iterations=ITERATIONS, *, sample_weight=None, **keywords):
-    model = GaussianMixture(K, covariance_type=structure, max_iter=iterations, tol=0, **({"reg_covar": 0} | keywords))
+    settings = PLAIN | {"reg_covar": 0, "tol": 0} | keywords
+    model = GaussianMixture(K, covariance_type=structure, max_iter=iterations, **settings)
     return fit_quietly(model, X, sample_weight=sample_weight, init_responsibilities=responsibilities)
 
 
@@ -83,7 +85,7 @@ def test_same_as_the_naive_em_in_other_dimensions(structure, priors, dtype, d):
     X = X.astype(dtype)
     responsibilities = soft_responsibilities(15, labels, 4)
     prior = prior_keywords(priors, structure, 4, d)
-    model = GaussianMixture(4, covariance_type=structure, max_iter=3, tol=0, reg_covar=0, **prior)
+    model = GaussianMixture(4, covariance_type=structure, max_iter=3, tol=0, reg_covar=0, **PLAIN, **prior)
     fit_quietly(model, X, init_responsibilities=responsibilities)
     naive = naive_em(X, structure, responsibilities, 3, **prior)
     assert_same_fit(model, naive, structure, dtype, has_prior=bool(prior))
@@ -120,6 +122,7 @@ def test_an_explicit_start(structure, dtype, chunks):
     weights, means, covariances = explicit_start(5, X, structure, K)
     model = GaussianMixture(
         K,
+        **PLAIN,
         covariance_type=structure,
         init_weights=weights,
         init_means=means,
@@ -156,6 +159,7 @@ def test_reg_covar_of_an_explicit_start(structure):
     start = explicit_start(8, X, structure, K)
     model = GaussianMixture(
         K,
+        **PLAIN,
         covariance_type=structure,
         init_weights=start[0],
         init_means=start[1],
@@ -191,7 +195,7 @@ def test_one_component_is_a_closed_form(structure, priors):
     """K = 1: one M-step is the answer, and the mean and covariance are those of the table of section 3."""
     X, _ = mixture(10, n=40, d=D, n_components=1)
     prior = prior_keywords(priors, structure, 1, D)
-    model = GaussianMixture(covariance_type=structure, reg_covar=0, max_iter=3, tol=0, **prior)
+    model = GaussianMixture(covariance_type=structure, reg_covar=0, max_iter=3, tol=0, **PLAIN, **prior)
     fit_quietly(model, X)
 
     n, xbar = len(X), X.mean(axis=0)
@@ -296,6 +300,7 @@ def test_the_last_parameters_are_one_m_step_of_the_ones_before(structure):
     assert_same_parameters(parameters(second), expected, structure, 1e-10)
     resumed = GaussianMixture(
         K,
+        **PLAIN,
         covariance_type=structure,
         init_weights=first.weights_,
         init_means=first.means_,

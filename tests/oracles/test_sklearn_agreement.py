@@ -28,6 +28,7 @@ def both(structure, iterations, seed=30):
         reg_covar=0,
         tol=0,
         max_iter=iterations,
+        accelerate=None,
     )
     fit_quietly(ours, X)
     theirs = SklearnMixture(

@@ -206,12 +206,13 @@ class TestErrors:
 
     def test_a_source_that_fails_in_mid_fit(self):
         X = overlapping()
-        failing = ranks.Fails(X[300:], passes=6)
-        self.assert_all_raise(2, "On rank 1 of 2: the disk is gone", [[X[:300]], failing], kind=OSError)
+        failing, settings = ranks.Fails(X[300:], passes=6), {"n_components": 2, "tol": 0}
+        self.assert_all_raise(2, "On rank 1 of 2: the disk is gone", [[X[:300]], failing], settings, kind=OSError)
 
     def test_a_source_with_other_values_in_mid_fit(self):
         X = overlapping()
-        self.assert_all_raise(2, "On rank 1 of 2: Input X contains NaN", [[X[:300]], ranks.Spoils(X[300:], passes=6)])
+        spoiling, settings = ranks.Spoils(X[300:], passes=6), {"n_components": 2, "tol": 0}
+        self.assert_all_raise(2, "On rank 1 of 2: Input X contains NaN", [[X[:300]], spoiling], settings)
 
     def test_too_few_rows_in_all(self):
         self.assert_all_raise(

@@ -173,11 +173,11 @@ def test_first_parameters_are_the_structures_mode_of_the_rows_nearest_to_each_ce
     sampling = Sampling(lambda _: 1000, 0)
     training = Training.of(X, weights, Columns(None), sampling, device="cpu")
     problem = Problem.of(training, STRUCTURES[structure], 2, Priors(), 0.0)
-    found = started(problem, Origin(STARTS[name]), generator(1))
+    found = started(problem, Origin(start=STARTS[name]), 1)
     assert found.notes == ()
     assert (found.regularisation == 0).all()
     z, w = problem.frame.rows_in(torch.tensor(X)).numpy(), weights / weights.mean()
-    centres = STARTS[name](*problem.start_rows, 2, generator(1)).numpy()
+    centres = STARTS[name](*problem.start_rows, 2, torch.Generator().manual_seed(1)).numpy()
     R = w[:, None] * np.eye(2)[cdist(z, centres).argmin(1)]
     counts, parameters = R.sum(0), found.parameters
     np.testing.assert_allclose(parameters.weights, counts / counts.sum(), rtol=1e-12)

@@ -11,7 +11,7 @@ from tgmm import __version__
 from tgmm.cli import commands
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
 from tgmm.selection import CRITERIA
-from tgmm.start import STARTS
+from tgmm.start import AUTO, STARTS
 
 EPILOGUE = "Data: .csv, .tsv, .txt, .npy, .parquet, .arrow, .feather, .zarr, or a folder of Parquet files."
 
@@ -69,15 +69,14 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("estimation")
     group.add_argument(
         "--init",
-        choices=STARTS,
+        choices=(AUTO, *STARTS),
+        default=AUTO,
         metavar="START",
-        help=f"one start for each run, of {', '.join(STARTS)}; default several by k-means and Ward's clustering",
+        help=f"where runs start: {', '.join((AUTO, *STARTS))}; default {AUTO}, trials of several starts",
     )
-    group.add_argument("--n-init", type=int, default=5, metavar="N", help="starts; default 5")
+    group.add_argument("--n-init", type=int, default=5, metavar="N", help="runs, or trials; default 5")
     group.add_argument("--max-iter", type=int, default=1000, metavar="N", help="most EM iterations; default 1000")
-    group.add_argument(
-        "--tol", type=float, default=1e-6, help="least change of the average log-likelihood; default 1e-6"
-    )
+    group.add_argument("--tol", type=float, default=1e-8, help="least gain of the average log-likelihood; default 1e-8")
     group.add_argument(
         "--reg-covar",
         type=float,

@@ -83,13 +83,13 @@ def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
         priors["weight_concentration_prior"] = options.weight_concentration
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
         priors |= _conjugate(rows, types, options)
-    start = {} if options.init is None else {"init_means": options.init}
     return select(
         rows,
         options.components,
         types,
         options.criterion,
         n_init=options.n_init,
+        init_means=options.init,
         tol=options.tol,
         max_iter=options.max_iter,
         reg_covar=options.reg_covar,
@@ -97,7 +97,6 @@ def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
         device=options.device,
         verbose=options.progress,
         **priors,
-        **start,
     )
 
 

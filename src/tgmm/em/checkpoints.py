@@ -15,8 +15,8 @@ from tgmm.covariance import CovarianceCollapse, Structure
 from tgmm.data.summary import Summary
 from tgmm.em.fit import Journal, Snapshot
 from tgmm.em.restarts import Entrant, Race
+from tgmm.em.state import FollowedRun, Point, RunState
 from tgmm.em.state import Path as Gathered
-from tgmm.em.state import Point, RunState
 from tgmm.files.formats import Format, format_of
 from tgmm.files.plain import State, differences, stored
 from tgmm.files.store import check_checksum, model_file_errors, read_file, signed, write_state
@@ -24,8 +24,8 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
 INTERVAL = 10  # iterations from one record to the next; the end is always recorded
-CHECKPOINT_VERSION = 2
-FIGURES = ("history", "rung", "converged", "reseeded", "notes")  # of a run, as JSON
+CHECKPOINT_VERSION = 3
+FIGURES = ("history", "n_em", "rung", "converged", "reseeded", "notes", "start", "seed")  # of a run, as JSON
 
 
 class Checkpoint(Journal):
@@ -108,8 +108,7 @@ class Checkpoint(Journal):
         return Snapshot(
             summary=Summary(**_fields_of(Summary, state, "summary")),
             seed=state["seed"],
-            generator=state["generator"].to(torch.uint8),
-            race=Race(entrants, state["n_steps"]),
+            race=Race(entrants, state["n_steps"], tuple(FollowedRun(*run) for run in json.loads(state["ended"]))),
         )
 
     def _entrant(self, state: State, name: str) -> Entrant:
@@ -126,11 +125,14 @@ class Checkpoint(Journal):
             point=points[-1],
             regularisation=state[f"{name}.regularisation"],
             history=tuple(figures["history"]),
+            n_em=figures["n_em"],
             rung=figures["rung"],
             converged=figures["converged"],
             path=Gathered(tuple(gathered), figures["longest"]),
             reseeded=tuple(figures["reseeded"]),
             notes=tuple(figures["notes"]),
+            start=figures["start"],
+            seed=figures["seed"],
         )
         return Entrant(run)
 
@@ -144,9 +146,9 @@ class Checkpoint(Journal):
 
 def _flat(snapshot: Snapshot) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a snapshot as plain values and float64 tensors."""
-    yield "generator", stored(snapshot.generator)
     yield "seed", snapshot.seed
     yield "n_steps", snapshot.race.n_steps
+    yield "ended", json.dumps(snapshot.race.ended)
     yield "n_runs", len(snapshot.race.entrants)
     yield from _flat_fields("summary", snapshot.summary)
     for index, entrant in enumerate(snapshot.race.entrants):

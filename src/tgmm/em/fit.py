@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse
 from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
+from tgmm.em.degeneracy import Guard, is_degenerate
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
 from tgmm.em.run import Runner, Stopping
-from tgmm.em.start import Origin, started
+from tgmm.em.start import Origin
+from tgmm.em.starts import starts
 from tgmm.em.state import RunState
 from tgmm.em.step import EM
 from tgmm.kernels.assignment import hard, soft
@@ -30,11 +32,10 @@ class Snapshot:
 
     summary: Summary  # of the data, which makes the frame
     seed: int  # of the sample that starts look at
-    generator: Tensor  # (s,) its state
     race: Race
 
     def to(self, device: torch.device) -> Snapshot:
-        """Return the snapshot on a device, but for the generator's state."""
+        """Return the snapshot on a device."""
         entrants = [
             entrant if entrant.run is None else Entrant(entrant.run.to(device)) for entrant in self.race.entrants
         ]
@@ -90,16 +91,14 @@ class Fit:
     problem : Problem
     origin : Origin
     policy : Policy
-    generator : torch.Generator
     seed : int
-        Of the sample that starts look at.
+        Of the sample that starts look at, and of all that they draw.
     """
 
     problem: Problem
     origin: Origin
     policy: Policy
-    generator: torch.Generator
-    seed: int = 0
+    seed: int
 
     @property
     def em(self) -> EM:
@@ -114,51 +113,45 @@ class Fit:
         step = Squarem(em).step if self.policy.accelerate else em.step
         return Runner(em, step, self.origin.is_regularised)
 
-    def followed(self, run: RunState, observe: Observer) -> RunState:
-        """Return a run at its end.
-
-        Raises
-        ------
-        ValueError
-            If its covariances collapse.
-        """
-        try:
-            for following in self.runner.advanced(run, self.policy.stopping):
-                run = following
-                self._report(run, observe)
-        except CovarianceCollapse as collapse:
-            raise ValueError(explain(collapse, self.problem.regularisation.reg_covar)) from collapse
-        return run
-
-    def begun(self) -> RunState:
-        """Return a run that begins."""
-        return self.em.begin(*started(self.problem, self.origin, self.generator))
-
-    def best_run(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> RunState:
-        """Return the best of n_init runs, beginning with those of an earlier fit where there was one.
+    def raced(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> Race:
+        """Return runs from all starts at their ends, going on with those of an earlier fit where there was one.
 
         Raises
         ------
         ValueError
             If the covariances of every run collapse.
         """
-        race = Race()
-        if earlier is not None:
-            self.generator.set_state(earlier.generator)
-            race = earlier.to(self.problem.frame.shift.device).race
 
         def observed(race: Race, run: RunState) -> None:
             self._report(run, observe)
             self._record(journal, race, at_end=False)
 
-        n_runs = self.policy.n_init if self.origin.is_random else 1
-        restarts = Restarts(self.runner, lambda _: self.begun(), n_runs, observed)
+        race = self._begun() if earlier is None else earlier.to(self.problem.frame.shift.device).race
         try:
-            race = restarts.finished(race, self.policy.stopping)
+            race = Restarts(self.runner, self.is_degenerate, observed).finished(race, self.policy.stopping)
         except CovarianceCollapse as collapse:
             raise ValueError(explain(collapse, self.problem.regularisation.reg_covar)) from collapse
         self._record(journal, race, at_end=True)
-        return best_of(race)
+        return race
+
+    def best_of(self, race: Race) -> RunState:
+        """Return the best of the runs in a race."""
+        return best_of(list(race.running().values()), self.is_degenerate)
+
+    def is_degenerate(self, run: RunState) -> bool:
+        """Whether a run is at a solution that is to lose against others."""
+        return is_degenerate(run, self.problem, self._guard)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return Guard.of(self.problem)
+
+    def _begun(self) -> Race:
+        """Return a race in which every run has begun."""
+        policy = self.policy
+        begin, ended = starts(self.problem, self.origin, policy.n_init, self.seed, classification=policy.classification)
+        entrants = (Entrant.begun(lambda start=start: self.em.begin(start())) for start in begin)
+        return Race(tuple(entrants), ended=ended)
 
     def _report(self, run: RunState, observe: Observer) -> None:
         """Report an iteration in the user's units."""
@@ -170,5 +163,5 @@ class Fit:
         if not journal.is_due(at_end=at_end):
             return
         processes = self.problem.data.processes
-        snapshot = Snapshot(self.problem.summary, self.seed, self.generator.get_state(), race)
+        snapshot = Snapshot(self.problem.summary, self.seed, race)
         processes.guard(lambda: journal.write(snapshot) if processes.rank == 0 else None)

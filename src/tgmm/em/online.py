@@ -12,7 +12,8 @@ from tgmm.em.maximisation import Maximisation, regularised
 from tgmm.em.precision import Ladder
 from tgmm.em.problem import Problem
 from tgmm.em.solution import Solution, out_of_frame
-from tgmm.em.start import Origin, started
+from tgmm.em.start import Origin
+from tgmm.em.starts import starts
 from tgmm.em.step import EM
 from tgmm.em.stepwise import Blended, Continuation, Memory
 from tgmm.kernels.assignment import hard, soft
@@ -40,11 +41,11 @@ class Learner:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of_first_batch(cls, problem: Problem, origin: Origin, generator: torch.Generator) -> Learner:
+    def of_first_batch(cls, problem: Problem, origin: Origin, seed: int, *, classification: bool) -> Learner:
         """Return the start that the first batch gives."""
-        parameters, regularisation, notes = started(problem, origin, generator)
-        notes = (*problem.degeneracies(), *notes)
-        return cls(parameters, problem.update, problem.frame, regularisation, notes=notes)
+        started = starts(problem, origin, 1, seed, classification=classification).begin[0]()
+        notes = (*problem.degeneracies(), *started.notes)
+        return cls(started.parameters, problem.update, problem.frame, started.regularisation, notes=notes)
 
     @classmethod
     def going_on(cls, solution: Solution, priors: Priors, reg_covar: float, training: Training) -> Learner:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tgmm.covariance import CovarianceCollapse
+from tgmm.em.batch import OPTIMISM
 from tgmm.em.run import Runner, Stopping
-from tgmm.em.state import RunState
+from tgmm.em.state import FollowedRun, RunState
 
 SHORT_RUN = 10  # M-steps before runs are compared for the first time; twice as many each time after that
-OPTIMISM = 20.0  # how many times the gain that a run's last steps foretell it is given credit for
 
 
 @dataclass(frozen=True)
@@ -20,26 +20,35 @@ class Entrant:
     run: RunState | None = None
     lost: CovarianceCollapse | None = None
 
+    @classmethod
+    def begun(cls, begin: Callable[[], RunState]) -> Entrant:
+        """Begin a run, which may be lost at once."""
+        try:
+            return cls(begin())
+        except CovarianceCollapse as lost:
+            return cls(lost=lost)
+
 
 @dataclass(frozen=True)
 class Race:
     """A race between two iterations."""
 
-    entrants: tuple[Entrant, ...] = ()  # those begun, in the order of the starts
+    entrants: tuple[Entrant, ...]  # in the order of the starts
     n_steps: int = SHORT_RUN  # M-steps to which runs are advanced before they are compared next
+    ended: tuple[FollowedRun, ...] = ()  # runs that ended before the race, and lower
 
     def running(self) -> dict[int, RunState]:
         """Return the runs that are neither lost nor given up, by their index."""
         return {index: entrant.run for index, entrant in enumerate(self.entrants) if entrant.run is not None}
 
     def with_entrant(self, index: int, entrant: Entrant) -> Race:
-        """Return the race with an entrant begun or changed."""
-        return Race((*self.entrants[:index], entrant, *self.entrants[index + 1 :]), self.n_steps)
+        """Return the race with an entrant changed."""
+        return replace(self, entrants=(*self.entrants[:index], entrant, *self.entrants[index + 1 :]))
 
-    def without_the_hopeless(self) -> Race:
+    def without_the_hopeless(self, is_degenerate: Callable[[RunState], bool]) -> Race:
         """Return the race without the runs that are not worth their steps."""
         running = self.running()
-        best = max(run.objective for run in running.values())
+        best = best_of(list(running.values()), is_degenerate).objective
         race = self
         for index, run in running.items():
             if not run.objective + OPTIMISM * run.foreseen_gain >= best:
@@ -59,16 +68,14 @@ class Restarts:
     Parameters
     ----------
     runner : Runner
-    begin : callable
-        Begins the run of this index.
-    n_runs : int
+    is_degenerate : callable
+        Whether a run is at a solution that is to lose against others.
     observe : callable
         Called with the race after every iteration of any run, and the run that made it.
     """
 
     runner: Runner
-    begin: Callable[[int], RunState]
-    n_runs: int
+    is_degenerate: Callable[[RunState], bool]
     observe: Callable[[Race, RunState], None]
 
     def finished(self, race: Race, stopping: Stopping) -> Race:
@@ -80,25 +87,16 @@ class Restarts:
             If every run is lost.
         """
         stage = replace(stopping, max_iter=min(race.n_steps, stopping.max_iter))
-        for index in range(self.n_runs):
-            if index == len(race.entrants):
-                race = race.with_entrant(index, self._begun(index))
-            race = self._advanced(race, index, stage)
-        while stage.max_iter < stopping.max_iter and not all(run.converged for run in race.running().values()):
-            race = replace(race.without_the_hopeless(), n_steps=2 * stage.max_iter)
-            stage = replace(stage, max_iter=min(race.n_steps, stopping.max_iter))
+        while True:
             for index in race.running():
                 race = self._advanced(race, index, stage)
+            if stage.max_iter >= stopping.max_iter or all(run.converged for run in race.running().values()):
+                break
+            race = replace(race.without_the_hopeless(self.is_degenerate), n_steps=2 * stage.max_iter)
+            stage = replace(stage, max_iter=min(race.n_steps, stopping.max_iter))
         if not race.running():
             raise next(entrant.lost for entrant in race.entrants if entrant.lost is not None)
         return race
-
-    def _begun(self, index: int) -> Entrant:
-        """Begin a run, which may be lost at once."""
-        try:
-            return Entrant(self.begin(index))
-        except CovarianceCollapse as lost:
-            return Entrant(lost=lost)
 
     def _advanced(self, race: Race, index: int, stopping: Stopping) -> Race:
         """Advance a run, which may be lost."""
@@ -114,6 +112,8 @@ class Restarts:
         return race
 
 
-def best_of(race: Race) -> RunState:
-    """Return the highest of the runs in a race."""
-    return max(race.running().values(), key=lambda run: run.objective)
+def best_of(runs: list[RunState], is_degenerate: Callable[[RunState], bool]) -> RunState:
+    """Return the highest of runs, of those that are not degenerate if there are any."""
+    if len(runs) > 1:
+        runs = [run for run in runs if not is_degenerate(run)] or runs
+    return max(runs, key=lambda run: run.objective)

@@ -12,14 +12,18 @@ from tgmm.em.step import EM, Step
 
 @dataclass(frozen=True)
 class Stopping:
-    """Stop after max_iter M-steps, or once the average objective changes by less than tol."""
+    """Stop after max_iter M-steps, or once the average objective changes by less than tol and would gain no more.
+
+    Changes can be small for long on a plateau; only where they shrink fast enough do they tell that the end is near.
+    """
 
     tol: float
     max_iter: int
 
-    def converged(self, change: float) -> bool:
-        """Whether a change of the average objective, in nats per unit of weight, is small enough."""
-        return abs(change) < self.tol
+    def converged(self, state: RunState) -> bool:
+        """Whether a state is the end: its last change, and what two EM steps foresee, in nats per unit of weight."""
+        change = state.history[-1] - state.history[-2]
+        return abs(change) < self.tol and state.foreseen_gain < self.tol and (state.n_em >= 2 or state.is_settled)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ class Runner:
                 following = self.em.widened(following)
                 history = (*history[:-1], min(history[-1], following.point.objective))  # EM climbs; the rest was noise
                 change = following.point.objective - history[-1]
-            converged = is_em and stopping.converged(change)
-            state = replace(following, history=(*history, following.point.objective), converged=converged)
+            history = (*history, following.point.objective)
+            state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0)
+            state = replace(state, converged=is_em and stopping.converged(state))
             yield state
 
     def finished(self, state: RunState, stopping: Stopping) -> RunState:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from tgmm.covariance import Structure
 from tgmm.data.columns import Columns
+from tgmm.em.degeneracy import note_of
 from tgmm.em.problem import Problem
-from tgmm.em.state import RunState
+from tgmm.em.restarts import Race
+from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.stepwise import Continuation, Memory
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
@@ -30,10 +32,15 @@ class Solution:
     regularisation: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # (d,) or ()
     notes: tuple[str, ...] = ()
     continuation: Continuation | None = None  # what online learning goes on from
+    runs: tuple[FollowedRun, ...] = ()  # best first
 
     @classmethod
-    def of_run(cls, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:
-        """Map a run out of the frame, to the device of the fit; notes are those from before the run."""
+    def of_race(cls, race: Race, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:
+        """Map the best run of a race out of the frame, to the device of the fit; notes are those from before it."""
+        if not notes:
+            notes = note_of(run, problem)
+        others = [each.followed for each in race.running().values() if each is not run]
+        runs = [run.followed, *sorted([*others, *race.ended], reverse=True)]
         frame, place = problem.frame, float64_device(problem.device)
         memory = Memory.of(run.point.statistics.scale(problem.data.unit))
         parameters = out_of_frame(run.parameters, frame, problem.dtype).to(place)
@@ -46,6 +53,7 @@ class Solution:
             regularisation=frame.variances_out(run.regularisation).to(place),
             notes=tuple(dict.fromkeys([*notes, *run.notes])),  # a component can be lost at the start and in the run
             continuation=Continuation(memory, frame, run.regularisation),
+            runs=tuple(each._replace(objective=problem.objective_out(each.objective)) for each in runs),
         )
 
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:

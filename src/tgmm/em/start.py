@@ -1,4 +1,4 @@
-"""Where runs start, and their first parameters, by the same M-step as all later ones."""
+"""Where a run starts, and its first parameters, by the same M-step as all later ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from tgmm.covariance import Covariances, Spherical
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
 from tgmm.kernels.assignment import given, hard
+from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
 from tgmm.start import Start
 from tgmm.start.sample import repeated
+from tgmm.start.views import Views
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Origin:
     rows to the nearest centres. Means can be a function of the generator, called for each run.
     """
 
+    name: str = ""
     start: Start | None = None
+    has_trials: bool = False  # whether trials of many starts come first, where they are worth their time
+    views: Views | None = None  # of the sample, where several fits share them
     responsibilities: Tensor | None = None  # (n_given,) or (n_given, K), of this process's rows
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)
@@ -53,23 +58,35 @@ class Started(NamedTuple):
     parameters: Parameters
     regularisation: Tensor  # what is added to every variance, (d,), or () where there is one scale
     notes: tuple[str, ...] = ()
+    name: str = ""  # of the start
+    seed: int = 0  # of what it drew at random
 
 
-def started(problem: Problem, origin: Origin, generator: torch.Generator) -> Started:
-    """Return what a run from an origin begins with. All processes draw what rank 0 draws."""
-    generator.set_state(problem.data.processes.first(generator.get_state()))
+def started(problem: Problem, origin: Origin, seed: int) -> Started:
+    """Return what a run from an origin begins with."""
+    generator = torch.Generator().manual_seed(seed)
     means = origin.means(generator) if callable(origin.means) else origin.means
     if means is not None and origin.weights is not None and origin.covariances is not None:
         parameters = Parameters(origin.weights, means, origin.covariances)
-        return Started(parameters, problem.regularisation.resolve(parameters))
+        return Started(parameters, problem.regularisation.resolve(parameters), (), origin.name)
     if origin.responsibilities is not None:
         anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
-        return _from_assignment(problem, origin, anywhere, None)
-    return _from_assignment(problem, origin, _centres(problem, origin, generator) if means is None else means, means)
+        found = _from_assignment(problem, origin, _nearest(anywhere), given, None)
+    else:
+        centres = _centres(problem, origin, generator) if means is None else means
+        found = _from_assignment(problem, origin, _nearest(centres), hard, means)
+    return found._replace(name=origin.name, seed=seed if origin.is_random else 0)
 
 
-def _from_assignment(problem: Problem, origin: Origin, centres: Tensor, means: Tensor | None) -> Started:
-    """Return what begins from the assignment of rows, given or to the nearest of the centres (K, d)."""
+def started_from(problem: Problem, origin: Origin, parameters: Parameters, assignment: Assignment) -> Started:
+    """Return what a run begins with that goes on from parameters in the frame."""
+    return _from_assignment(problem, origin, parameters, assignment, None)
+
+
+def _from_assignment(
+    problem: Problem, origin: Origin, assigning: Parameters, assignment: Assignment, means: Tensor | None
+) -> Started:
+    """Return what begins from the assignment of rows under parameters, or from their given responsibilities."""
     resolved: list[Tensor] = []  # the run's regularisation
 
     def put_in(parameters: Parameters) -> Parameters:
@@ -90,12 +107,11 @@ def _from_assignment(problem: Problem, origin: Origin, centres: Tensor, means: T
         is_resolved = problem.regularisation.is_resolved(plain, statistics.centre, resolution)
         return Proposal(parameters, plain.means, is_resolved)
 
-    expectation = problem.expectation(hard)
+    expectation = problem.expectation(assignment)
     if origin.responsibilities is not None:
-        expectation = replace(problem.expectation(given), data=problem.data.knowing(origin.responsibilities))
-    nearest = _nearest(centres)
-    statistics, rung = expectation(nearest, 0)
-    found = Maximisation(expectation, problem.update, propose)(statistics, nearest, rung)
+        expectation = replace(expectation, data=problem.data.knowing(origin.responsibilities))
+    statistics, rung = expectation(assigning, 0)
+    found = Maximisation(expectation, problem.update, propose)(statistics, assigning, rung)
     # A given mean stays where it is; the run will see whether it gets rows.
     return Started(found.parameters, resolved[0], found.notes if means is None else ())
 

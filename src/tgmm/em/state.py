@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +13,26 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import moved
 
+SETTLED = 1e-12  # a change of the average objective, relative to the objective, that is nothing but rounding
 LONGEST = 4.0  # the first bound on the step length of an acceleration, and the factor by which it grows
+
+
+class FollowedRun(NamedTuple):
+    """A run that was followed to the end.
+
+    Attributes
+    ----------
+    objective : float
+        What it climbed to: the average log-likelihood (with priors: plus log prior per unit of weight), in nats.
+    start : str
+        The start that it began from.
+    seed : int
+        Of what the start drew at random; 0 where it drew nothing.
+    """
+
+    objective: float
+    start: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -43,11 +63,14 @@ class RunState:
     point: Point
     regularisation: Tensor  # what is added to every variance, (d,), or () where there is one scale
     history: tuple[float, ...]  # the objective, from the start to this point
+    n_em: int = 0  # EM steps that led to this point one after another
     rung: int = 0  # of the ladder of kernels
     converged: bool = False
     path: Path = Path()
     reseeded: tuple[int, ...] = ()  # components that were put elsewhere, each once a run
     notes: tuple[str, ...] = ()  # what befell the run that the user should know
+    start: str = ""  # how it began
+    seed: int = 0  # of what was drawn at random then
 
     @property
     def parameters(self) -> Parameters:
@@ -58,6 +81,18 @@ class RunState:
     def objective(self) -> float:
         """The objective at the point that was reached."""
         return self.history[-1]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last step gained nothing but rounding."""
+        if len(self.history) < 2:
+            return False
+        return self.history[-1] - self.history[-2] <= SETTLED * max(1.0, abs(self.objective))
+
+    @property
+    def followed(self) -> FollowedRun:
+        """What users are told of the run; the objective is the frame's."""
+        return FollowedRun(self.objective, self.start, self.seed)
 
     @property
     def n_iter(self) -> int:
@@ -74,27 +109,18 @@ class RunState:
         """What the objective would still gain if its last changes went on as a geometric series.
 
         Aitken's extrapolation (McLachlan & Krishnan 2008, The EM Algorithm and Extensions, 4.9); infinite where the
-        changes do not shrink, 0 once the run has converged.
+        changes do not shrink, 0 once the run has converged or nothing but rounding is left.
         """
-        if self.converged:
+        if self.converged or self.is_settled:
             return 0.0
         if len(self.history) < 3:
             return math.inf
         before, last = (self.history[i] - self.history[i - 1] for i in (-2, -1))
-        return last * last / (before - last) if before > last > 0 else math.inf
+        return last * last / (before - last) if before > last else math.inf
 
     def moved_to(self, point: Point, rung: int, fresh: tuple[int, ...], notes: tuple[str, ...]) -> RunState:
         """Return the state at another point, where components were put elsewhere and notes were made on the way."""
-        return RunState(
-            point,
-            self.regularisation,
-            self.history,
-            rung,
-            self.converged,
-            self.path,
-            self.reseeded + fresh,
-            self.notes + notes,
-        )
+        return replace(self, point=point, rung=rung, reseeded=self.reseeded + fresh, notes=self.notes + notes)
 
     def to(self, device: torch.device) -> RunState:
         """Return the state on a device."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from torch import Tensor
-
 from tgmm.em.expectation import Expectation
 from tgmm.em.maximisation import Maximisation, regularised
+from tgmm.em.start import Started
 from tgmm.em.state import Point, RunState
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
@@ -42,10 +41,18 @@ class EM:
     expectation: Expectation
     update: Update
 
-    def begin(self, parameters: Parameters, regularisation: Tensor, notes: tuple[str, ...] = ()) -> RunState:
-        """Return the state of a run that starts from parameters."""
-        point, rung = self.evaluate(parameters, 0)
-        return RunState(point, regularisation, (point.objective,), rung, notes=notes)
+    def begin(self, started: Started) -> RunState:
+        """Return the state of a run that begins."""
+        point, rung = self.evaluate(started.parameters, 0)
+        return RunState(
+            point,
+            started.regularisation,
+            (point.objective,),
+            rung=rung,
+            notes=started.notes,
+            start=started.name,
+            seed=started.seed,
+        )
 
     def evaluate(self, parameters: Parameters, rung: int) -> tuple[Point, int]:
         """Return parameters with their expectation, and the rung that it took."""

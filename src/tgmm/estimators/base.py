@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from tgmm.em.solution import Solution
+from tgmm.em.state import FollowedRun
 from tgmm.estimators import saving
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
@@ -292,6 +293,11 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def objective_history_(self) -> list[float]:
         """The average objective, from the start to these parameters."""
         return list(self._fitted().history)
+
+    @property
+    def runs_(self) -> list[FollowedRun]:
+        """The runs that were followed to the end, best first: objective, start and seed of each."""
+        return list(self._fitted().runs)
 
     @property
     def reg_covar_(self) -> Tensor:

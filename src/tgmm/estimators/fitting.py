@@ -16,7 +16,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.files.plain import plain_values
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
-from tgmm.runtime.generators import as_generator, seed_of
+from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.processes import ALONE, Group, Processes
 from tgmm.runtime.progress import Reporter
 
@@ -52,16 +52,18 @@ def solved(
     processes = processes_of(settings)
     journal = NoJournal() if journal is None else journal
     earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
-    generator = as_generator(settings.given["random_state"])
-    seed = processes.first(seed_of(generator)) if earlier is None else earlier.seed
+    seed = processes.first(drawn_seed(settings.given["random_state"]))
+    seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner), seed)
     problem = posed(settings, training, None if earlier is None else earlier.summary)
     notes = problem.degeneracies()
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
-    fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, generator, seed)
+    fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
-        run = fit.best_run(journal, progress, earlier)
-    return Solution.of_run(run, problem, training.columns, notes)
+        race = fit.raced(journal, progress, earlier)
+        solution = Solution.of_race(race, fit.best_of(race), problem, training.columns, notes)
+        progress.conclude(solution.runs)
+    return solution
 
 
 @standalone()
@@ -71,15 +73,15 @@ def learnt_from(
     """Return the solution after one more batch of rows; see `GaussianMixture.partial_fit`."""
     if step is not None and not 0 < check_number(step, "step") <= 1:
         raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
-    generator = as_generator(settings.given["random_state"])
-    seed = processes_of(settings).first(seed_of(generator))
+    seed = processes_of(settings).first(drawn_seed(settings.given["random_state"]))
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     training = opened(settings, X, sample_weight, columns, seed)
     n_features, classification = training.data.n_features, settings.policy.classification
     try:
         if before is None:
             problem = posed(settings, training)
-            learner = Learner.of_first_batch(problem, settings.origin(problem, None, None), generator)
+            origin = settings.origin(problem, None, None)
+            learner = Learner.of_first_batch(problem, origin, seed, classification=classification)
         else:
             settings.check_unchanged(before, n_features, "partial_fit")
             learner = Learner.going_on(before, settings.priors(n_features), settings.reg_covar, training)

@@ -43,13 +43,17 @@ class GaussianMixture(MixtureEstimator):
     max_iter : int, default=200
         Most EM iterations of one run.
     tol : float, default=1e-4
-        A run has converged when its average objective changes by less, in nats per unit of sample weight.
+        A run has converged when its last step changed the average objective by less, and what it would still gain,
+        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight.
     reg_covar : float, default=1e-6
         Added to every variance, in units of the feature's pooled within-component variance at the run's start.
     n_init : int, default=1
-        Runs from different starts; the best objective wins.
-    init_means : str, array-like of shape (K, d) or callable, default="kmeans"
-        "kmeans", "kpp" or "k-means++", "random" or "points", "maxdist", or ``f(X, K, generator) -> (K, d)``.
+        Runs from different starts, or trials with different draws; the best objective wins.
+    init_means : str, array-like of shape (K, d) or callable, default="auto"
+        "auto" tries several starts on a sample of the rows, splits and merges components of the best, and follows that
+        on all rows; it is "kmeans" where this would cost far more than the fit (more than 100 components, full
+        covariances in hundreds of dimensions). Else "kmeans", "kpp" or "k-means++", "random" or "points", "maxdist",
+        K centres, or ``f(X, K, generator) -> (K, d)``.
     init_weights : array-like of shape (K,), optional
         Taken from the start's assignment where None.
     init_covariances : array-like, optional
@@ -58,8 +62,9 @@ class GaussianMixture(MixtureEstimator):
         The global generators are never touched.
     warm_start : bool, default=False
         Start from the last solution.
-    accelerate : {None, "squarem"}, default=None
-        Extrapolate between EM steps (Varadhan & Roland 2008): as monotone, fewer steps where they converge slowly.
+    accelerate : {"squarem", None}, default="squarem"
+        Extrapolate between EM steps (Varadhan & Roland 2008): as monotone, and far fewer steps where they are slow.
+        None is plain EM, as in other libraries; from the same start the two can end in different optima (18 of 991).
     cem : bool, default=False
         Classification EM (Celeux & Govaert 1992).
     weight_concentration_prior : float or array-like of shape (K,), optional
@@ -86,11 +91,13 @@ class GaussianMixture(MixtureEstimator):
         (K,), (K, d) and by type, in the float type of the fit.
     converged_ : bool
     n_iter_ : int
-        M-steps of the best run.
+        M-steps of the best run on all rows.
     lower_bound_ : float
         Average log-likelihood of exactly these parameters on the training data, in nats.
     objective_history_ : list of float
         Average log-likelihood (with priors: plus log prior per unit of weight), from the start to these parameters.
+    runs_ : list of FollowedRun
+        Objective, start and seed of each run that was followed to the end, best first: close ones are rival optima.
     reg_covar_ : Tensor
         What was added to the variances, (d,) or ().
 
@@ -122,12 +129,12 @@ class GaussianMixture(MixtureEstimator):
         tol: float = 1e-4,
         reg_covar: float = 1e-6,
         n_init: int = 1,
-        init_means: str | Any | Callable = "kmeans",
+        init_means: str | Any | Callable = "auto",
         init_weights: Any = None,
         init_covariances: Any = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        accelerate: str | None = None,
+        accelerate: str | None = "squarem",
         cem: bool = False,
         weight_concentration_prior: Any = None,
         mean_prior: Any = None,
@@ -208,15 +215,8 @@ class GaussianMixture(MixtureEstimator):
             agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "before": before}
             check_alike(Group(), given, **agreement)
         settings = Settings.of(given)
-        solution = solved(
-            settings,
-            X,
-            sample_weight,
-            init_responsibilities,
-            owner=type(self).__name__,
-            before=before,
-            journal=journal_of(settings, resume=resume),
-        )
+        rows, journal = (X, sample_weight, init_responsibilities), journal_of(settings, resume=resume)
+        solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         self._adopt(solution)
         _warn_of(solution)
         if not solution.converged:

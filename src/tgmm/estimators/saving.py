@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from tgmm.covariance import ALIASES
 from tgmm.em.solution import Solution
+from tgmm.em.state import FollowedRun
 from tgmm.em.stepwise import Continuation
 from tgmm.estimators.settings import PRIORS, check_priors
 from tgmm.files.plain import State, stored
@@ -25,7 +27,7 @@ RECORD: dict[str, type] = {
     "objective_history_": Tensor,
     "reg_covar_": Tensor,
 }
-OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, "memory_": Tensor}
+OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, "memory_": Tensor, "runs_": str}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def state_of(solution: Solution, settings: State) -> State:
         "objective_history_": torch.tensor(solution.history, dtype=torch.float64),
         "reg_covar_": stored(solution.regularisation),
     }
+    if solution.runs:
+        state["runs_"] = json.dumps(solution.runs)
     if solution.continuation is not None:
         memory = solution.continuation.memory
         counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
@@ -101,7 +105,16 @@ def _solution(state: State, mixture: Mixture) -> Solution:
         history=tuple(history.tolist()),
         regularisation=regularisation,
         continuation=_continuation(state, mixture, regularisation),
+        runs=_runs(state),
     )
+
+
+def _runs(state: State) -> tuple[FollowedRun, ...]:
+    """Return the runs that were followed to the end."""
+    try:
+        return tuple(FollowedRun(float(a), str(b), int(c)) for a, b, c in json.loads(state.get("runs_", "[]")))
+    except (TypeError, ValueError) as error:
+        raise ValueError("runs_ must be a list of objectives, starts and seeds as JSON.") from error
 
 
 def _continuation(state: State, mixture: Mixture, regularisation: Tensor) -> Continuation | None:

@@ -20,7 +20,7 @@ from tgmm.em.start import Origin
 from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
 from tgmm.model.priors import Priors
 from tgmm.runtime.checks import as_float64, check_flag, check_integer, check_number, require_finite
-from tgmm.start import STARTS
+from tgmm.start import AUTO, STARTS, UNTRIED
 from tgmm.start.sample import sample_size
 
 PRIORS = (
@@ -102,20 +102,24 @@ class Settings:
             covariances = covariances.to(place).rescale(1 / frame.scale)
         origin = Origin(weights=weights, covariances=covariances)
         if responsibilities is not None:
-            return replace(origin, responsibilities=responsibilities)
+            return replace(origin, name="init_responsibilities", responsibilities=responsibilities)
         means = check_init_means(self.given["init_means"], n_components, n_features)
         if isinstance(means, str):
-            return replace(origin, start=STARTS[means])
+            has_trials = means == AUTO
+            name = UNTRIED if has_trials else means
+            return replace(origin, name=name, start=STARTS[name], has_trials=has_trials)
         if isinstance(means, Tensor):
-            return replace(origin, means=frame.rows_in(means.to(place)))
-        return replace(origin, means=_called(means, problem))
+            return replace(origin, name="init_means", means=frame.rows_in(means.to(place)))
+        return replace(origin, name="init_means", means=_called(means, problem))
 
     def _warm_origin(self, problem: Problem, solution: Solution) -> Origin:
         """Return the last solution as the start."""
         self.check_unchanged(solution, problem.data.n_features, "warm_start=True")
         place = problem.frame.shift.device
         framed = problem.frame.parameters_in(solution.mixture.parameters.to(place))
-        return Origin(weights=framed.weights, means=framed.means, covariances=framed.covariances, is_solution=True)
+        return Origin(
+            "warm_start", means=framed.means, weights=framed.weights, covariances=framed.covariances, is_solution=True
+        )
 
     def check_unchanged(self, solution: Solution, n_features: int, what: str) -> None:
         """Raise a ValueError where the settings are no longer those of a solution."""
@@ -164,8 +168,8 @@ def _check_accelerate(value: Any) -> bool:
 def check_init_means(init_means: Any, n_components: int, n_features: int) -> str | Callable | Tensor:
     """Return the name of a start, a callable, or centres (K, d) in the user's units."""
     if isinstance(init_means, str):
-        if init_means not in STARTS:
-            choices = ", ".join(repr(name) for name in STARTS)
+        if init_means not in (AUTO, *STARTS):
+            choices = ", ".join(repr(name) for name in (AUTO, *STARTS))
             raise ValueError(f"init_means must be one of {choices}, an array or a callable; got {init_means!r}.")
         return init_means
     return init_means if callable(init_means) else check_means(init_means, n_components, n_features, "init_means")

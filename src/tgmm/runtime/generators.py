@@ -39,7 +39,6 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
     return torch.Generator(device).manual_seed(int(seed))
 
 
-def seed_of(generator: torch.Generator) -> int:
-    """Return a seed that depends on the generator's state, which stays as it is."""
-    copy = torch.Generator().set_state(generator.get_state())
-    return int(torch.randint(2**62, (1,), generator=copy))
+def drawn_seed(random_state: RandomState) -> int:
+    """Return a seed from what a user calls a random state; a generator is advanced by one number."""
+    return int(torch.randint(2**62, (1,), generator=as_generator(random_state)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +54,13 @@ class Reporter:
         self.bar.set_postfix(objective=f"{objective:.6f}", change=f"{change:.1e}", refresh=False)
         if iteration % self.interval == 0:
             logger.info("iteration %d: average objective %.8f, change %.2e", iteration, objective, change)
+
+    def conclude(self, runs: Sequence[tuple[float, str, int]]) -> None:
+        """Report the runs that were followed to the end: objective, start and seed of each, best first."""
+        if self.enabled:
+            self.bar.close()
+            for objective, start, seed in runs:
+                logger.info("run from %s (seed %d): average objective %.8f", start, seed, objective)
 
 
 class _NoBar:

@@ -10,7 +10,6 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
@@ -18,21 +17,17 @@ from tgmm.data.source import Source
 from tgmm.data.training import Training
 from tgmm.em.fit import Fit, NoJournal
 from tgmm.em.problem import Problem
-from tgmm.em.run import Stopping
 from tgmm.em.solution import Solution
-from tgmm.em.start import Origin
-from tgmm.em.state import RunState
+from tgmm.em.starts import MOST_COMPONENTS, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
 from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.checks import check_integer
-from tgmm.runtime.generators import as_generator
+from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.progress import Reporter
 from tgmm.start.sample import sample_size
-from tgmm.start.shared import SharedStarts
-
-SHORT_TOL, SHORT_MAX_ITER = 1e-4, 100
+from tgmm.start.views import Views
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Fitted:
 
     solution: Solution
     given: dict[str, Any]  # the settings that it can be repeated with
+    is_degenerate: bool
 
     def model(self) -> GaussianMixture:
         """Return the fit as an estimator."""
@@ -70,11 +66,7 @@ class Fitter:
         self.training = Training.of(
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
-        # The second kind depends on the units as only structures with one scale may.
-        self.starts = [
-            SharedStarts(self.training.survey, one_scale=one_scale, n_kmeans=n_init, seed=seed)
-            for one_scale in (False, True)
-        ]
+        self._views: dict[bool, Views] = {}
 
     @property
     def data(self) -> Data:
@@ -83,59 +75,28 @@ class Fitter:
 
     def fit(self, n_components: int, covariance_type: str) -> Fitted:
         """Return the fit of a cell."""
-        given = {"n_components": n_components, "covariance_type": covariance_type, **self.given}
-        if "init_means" in given:
-            given = {"n_init": self.n_init, "random_state": self.seed, **given}
+        cell = {"n_components": n_components, "covariance_type": covariance_type}
+        given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
         problem = posed(settings, self.training)
+        origin = settings.origin(problem, None, None)
+        if origin.has_trials and n_components > 1:
+            origin = replace(origin, views=self._views_of(problem))
+        fit = Fit(problem, origin, settings.policy, drawn_seed(settings.given["random_state"]))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
-            if "init_means" in given:
-                fit = _fit(problem, settings, settings.origin(problem, None, None))
-                run = fit.best_run(NoJournal(), progress)
-            else:
-                run, centres = self._from_shared_starts(problem, settings, progress)
-                given["init_means"] = centres
-        solution = Solution.of_run(run, problem, self.training.columns, problem.degeneracies())
-        return Fitted(solution, given)
+            race = fit.raced(NoJournal(), progress)
+        run, notes = fit.best_of(race), problem.degeneracies()
+        solution = Solution.of_race(race, run, problem, self.training.columns, notes)
+        return Fitted(solution, given, fit.is_degenerate(run))
 
-    def _from_shared_starts(self, problem: Problem, settings: Settings, progress: Reporter) -> tuple[RunState, Tensor]:
-        """Return the run that is highest after a short while, at its end, and the centres (K, d) it began from."""
-        shared = self.starts if problem.structure.one_scale else self.starts[:1]
-        starts = [centres for source in shared for centres in source.centres(problem.n_components)]
-        stopping = settings.policy.stopping
-        short = Stopping(max(stopping.tol, SHORT_TOL), min(stopping.max_iter, SHORT_MAX_ITER))
-        fits = [_fit(problem, settings, _origin(settings, problem, centres)) for centres in starts]
-        runs = {i: _short_run(fit, short) for i, fit in enumerate(fits)} if len(fits) > 1 else {}
-        reached = {i: run for i, run in runs.items() if run is not None}
-        if not reached:  # there is one start, or the covariances of all collapse
-            return fits[0].best_run(NoJournal(), progress), starts[0]
-        best = max(reached, key=lambda i: reached[i].objective)
-        return fits[best].followed(_going_on(reached[best], stopping), progress), starts[best]
-
-
-def _fit(problem: Problem, settings: Settings, origin: Origin) -> Fit:
-    return Fit(problem, origin, settings.policy, as_generator(settings.given["random_state"]))
-
-
-def _origin(settings: Settings, problem: Problem, centres: Tensor) -> Origin:
-    """Return the origin of runs from these centres (K, d)."""
-    return replace(settings, given={**settings.given, "init_means": centres}).origin(problem, None, None)
-
-
-def _short_run(fit: Fit, stopping: Stopping) -> RunState | None:
-    """Return where a short run ends, or None where its covariance collapses."""
-    try:
-        return fit.runner.finished(fit.begun(), stopping)
-    except CovarianceCollapse:
-        return None
-
-
-def _going_on(run: RunState, stopping: Stopping) -> RunState:
-    """Return a run that has stopped early as one that goes on, unless it would have stopped there anyway."""
-    if not run.converged:
-        return run
-    return replace(run, converged=stopping.converged(run.history[-1] - run.history[-2]))
+    def _views_of(self, problem: Problem) -> Views:
+        """Return what trials see of the rows: the same for all cells whose frames have the same units."""
+        one_scale = problem.structure.one_scale
+        if one_scale not in self._views:
+            most = min(max(self.counts), MOST_COMPONENTS)
+            self._views[one_scale] = views_of(problem, most, self.seed)
+        return self._views[one_scale]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm.covariance import COMMON, CovarianceCollapse, structure_named
+from tgmm.covariance import COMMON, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.evaluation import Criteria, criteria_on
@@ -32,7 +32,7 @@ def select(
     sample_weight: Any = None,
     n_init: int = 5,
     cv: int = 5,
-    tol: float = 1e-6,
+    tol: float = 1e-8,
     max_iter: int = 1000,
     random_state: RandomState = None,
     device: Any = None,
@@ -61,13 +61,11 @@ def select(
     sample_weight : array-like of shape (n,), optional
         Not negative; a weight of 2 equals the row twice.
     n_init : int, default=5
-        Starts by k-means for each number of components, next to one by Ward's hierarchical clustering. The starts
-        are shared between the structures; short runs of EM from each decide which one is followed to the end
-        (Biernacki, Celeux & Govaert 2003, Computational Statistics & Data Analysis 41). With `init_means` among the
-        settings, that start is used instead, `n_init` times where it is random.
+        Trials with different draws for each cell, or runs where `init_means` is among the settings; more of them never
+        end lower. What the first trials see of the rows is made once for all cells.
     cv : int, default=5
         Folds of "held_out", at random, the same for all cells.
-    tol, max_iter : float, default=1e-6; int, default=1000
+    tol, max_iter : float, default=1e-8; int, default=1000
         As for `GaussianMixture`, but closer to the limit: BIC compares likelihoods across cells.
     random_state : int, numpy.random.RandomState or torch.Generator, optional
         The global generators are never touched.
@@ -175,7 +173,7 @@ def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[
             return Cell(count, name, reason=f"{type(error).__name__}: {error}"), None
     solution = fitted.solution
     others = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
-    status = "degenerate" if _is_degenerate(solution) else "converged" if solution.converged else "not converged"
+    status = "degenerate" if fitted.is_degenerate else "converged" if solution.converged else "not converged"
     cell = Cell(
         count,
         name,
@@ -203,17 +201,3 @@ def _criteria(solution: Solution, whole: Fitter) -> Criteria:
     """Return what a solution is worth, by one pass over the rows; the fit has told their likelihood."""
     found = criteria_on(solution.mixture, whole.data, whole.training.device)
     return replace(found, log_likelihood=solution.log_likelihood * whole.data.weight)
-
-
-def _is_degenerate(solution: Solution) -> bool:
-    """Whether some component has a direction whose variance is more than half regularisation."""
-    covariances = solution.mixture.parameters.covariances
-    regularisation = solution.regularisation.double().expand(covariances.n_features)
-    if not (regularisation > 0).all():
-        return False
-    least = torch.full_like(regularisation[0] if covariances.one_scale else regularisation, 2.0)
-    try:
-        _ = covariances.rescale(regularisation.rsqrt()).plus(-least).factor
-    except CovarianceCollapse:
-        return True
-    return False

@@ -14,6 +14,9 @@ from torch import Tensor
 from tgmm.start.kmeans import kmeans
 from tgmm.start.seeding import farthest_first, kmeans_plusplus, random_rows
 
+AUTO = "auto"  # trials of many starts, see `tgmm.em.starts`
+UNTRIED = "kmeans"  # the start where trials are not worth their time
+
 Start = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 
 STARTS: dict[str, Start] = {
@@ -25,4 +28,4 @@ STARTS: dict[str, Start] = {
     "maxdist": farthest_first,
 }
 
-__all__ = ["STARTS", "Start"]
+__all__ = ["AUTO", "STARTS", "UNTRIED", "Start"]

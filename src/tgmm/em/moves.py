@@ -1,0 +1,239 @@
+"""Moves out of a local maximum: one component is split, two others merge.
+
+Ueda, Nakano, Ghahramani & Hinton 2000 (Neural Computation 12) split and merge one triple of components at a time. Here
+splits are refined within the rows of their component alone, and all that promise most are tried at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property, reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.em.batch import Batch, Runs, joined
+from tgmm.em.degeneracy import Guard
+from tgmm.kernels.assignment import soft
+from tgmm.kernels.batched import Batched
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.model.update import Update
+
+ROUNDS = 6
+LOCAL_STEPS = 6  # EM steps of a split among the rows of its component
+SPLITS, MOST_SPLITS = 4, 12  # of them that are tried together, and in all
+PER_COMPONENT = 2  # of them that are tried, at most
+MERGES = 10  # that are tried with each
+BLEAK = 0.3  # nats a row by which a triple may be worse before any EM; those that won were worse by 0.07 at most
+TRIED = 12  # of the triples that are followed, after one E-step
+SHORT = ((2, 60), (6, 30))  # for how many steps; how many times the gain of the last one they are then credited with
+FOLLOWED, LONG, NEAR = 3, 40, 1e-4  # and then
+GAIN = 2e-4  # nats a row that a move is to win
+SHARE = 1e-6  # of all rows, that components have at least
+NOTHING = 1e-300  # the mass of a component that a prior leaves without any
+SAME, SAME_MASS = 1e-4, 2e-3  # nats a row, and share of the rows, by which runs differ that are at one solution
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Sums over the rows of components, from which mixtures can be put together."""
+
+    mass: Tensor  # (...)
+    first: Tensor  # (..., d)
+    second: Tensor  # (..., q)
+
+    @classmethod
+    def of(cls, statistics: Statistics) -> Parts:
+        """Return the components of mixtures, (R, K)."""
+        return cls(statistics.mass, statistics.first, statistics.second)
+
+    def __getitem__(self, index: Any) -> Parts:
+        """Return some of the components."""
+        return Parts(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def __add__(self, other: Parts) -> Parts:
+        """Return components that are one of these and one of those."""
+        return Parts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def with_others(self, other: Parts, dim: int = 0) -> Parts:
+        """Return these components and the others."""
+        names = [field.name for field in fields(self)]
+        return Parts(*(torch.cat([getattr(self, name), getattr(other, name)], dim) for name in names))
+
+    def statistics(self, weight: Tensor) -> Statistics:
+        """Return the statistics of mixtures of components (R, K)."""
+        nothing = self.mass.new_zeros(self.mass.shape[0])
+        centre = self.first.new_zeros(1, self.first.shape[-1])
+        return Statistics(self.mass, self.first, self.second, nothing, nothing, weight, centre)
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Splits and merges of the components of a run.
+
+    Parameters
+    ----------
+    batch : Batch
+        EM on the mixture.
+    local : Batched
+        The same rows, with the moments that a component alone needs.
+    update : Update
+        The M-step of components that each have their own covariance.
+    guard : Guard
+    """
+
+    batch: Batch
+    local: Batched
+    update: Update
+    guard: Guard
+
+    @cached_property
+    def _floor(self) -> Parts:
+        """A tiny share of all rows, which keeps components from being singular."""
+        return Parts.of(self.local.of_shares(torch.full_like(self.local.weights, SHARE)[None, None]))
+
+    def improved(self, run: Runs) -> Runs:
+        """Return where moves lead one run to."""
+        if run.parameters.n_components == 1:
+            return run
+        for _ in range(ROUNDS):
+            better = next((found for found in self._moved(run) if self._gain(run, found) > GAIN), None)
+            if better is None:
+                break
+            run = better
+        return run
+
+    def _gain(self, run: Runs, found: Runs) -> float:
+        """Return by how much one run is higher than another."""
+        before, after = self.guard.heights(joined([run, found])).tolist()
+        return after - before
+
+    def _moved(self, run: Runs) -> Iterator[Runs]:
+        """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first."""
+        is_degenerate = bool(self.guard.degenerate(run))
+        floor = -torch.inf if is_degenerate else float(run.objective)
+        tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
+        for triples in self._triples(run, BLEAK if tells else torch.inf):
+            start = run.start.expand(triples.mass.shape[0])
+            runs = self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
+            if len(runs):
+                runs = highest(distinct(runs, self.guard), FOLLOWED, self.guard)
+                yield highest(self.batch.climbed(runs, NEAR, LONG, floor + GAIN), 1, self.guard)
+
+    def _hopeful(self, runs: Runs, floor: float) -> Runs:
+        """Return the runs after a few steps that could still rise above the floor."""
+        for n_steps, patience in SHORT:
+            before = self.batch.advanced(runs, n_steps - 1)
+            runs = self.batch.stepped(before)
+            hopes = runs.objective + patience * (runs.objective - before.objective)
+            runs = runs.of_some(hopes > floor)
+            if not len(runs):
+                break
+        return runs
+
+    def _triples(self, run: Runs, bleak: float) -> Iterator[Statistics]:
+        """Yield the statistics of mixtures (R, K, ...) that are a split and a merge away, but for bleak ones."""
+        joint = self.batch.kernel.joint(run.parameters)
+        soft(joint)
+        shares = joint[0]  # (K, m)
+        whole = Parts.of(self.local.of_shares(joint))[0]  # (K,)
+        halves, components = self._splits(shares, whole)
+        least = float(self._worth(whole).sum()) - bleak * float(self.local.weight)
+        for first in range(0, len(components), SPLITS):
+            pairs = range(first, min(first + SPLITS, len(components)))
+            rests = (whole[torch.arange(whole.mass.shape[0]) != components[pair]] for pair in pairs)
+            tried = [self._merged(rest.with_others(halves[pair])) for pair, rest in zip(pairs, rests, strict=True)]
+            if max(worth for _, worth in tried) >= least:
+                yield reduce(Parts.with_others, (parts for parts, _ in tried)).statistics(self.local.weight)
+
+    def _splits(self, shares: Tensor, whole: Parts) -> tuple[Parts, list[int]]:
+        """Return the splits (C, 2) that promise most, and their components."""
+        own = self._alone(whole)  # (K, 1, ...)
+        sides, components = self._sides(shares, whole, own)
+        if not components.numel():
+            return whole, []
+        mine, local = shares[components], self.local  # (C, m)
+        joint = torch.stack([mine * sides, mine * ~sides], 1)  # (C, 2, m)
+        likelihood = torch.zeros_like(mine)
+        for _ in range(LOCAL_STEPS):
+            joint = local.joint(self._mixtures_of(Parts.of(local.of_shares(joint))))
+            likelihood, _ = soft(joint)
+            joint.mul_(mine[:, None])
+        halves = Parts.of(local.of_shares(joint))
+        before, _ = soft(local.joint(own))  # (K, m)
+        gain = (mine * (likelihood - before[components])) @ local.weights  # (C,)
+        n_rows = halves.mass * self.guard.rows_per_weight
+        gain = torch.where((n_rows > own.n_features + 2).all(1), gain, -torch.inf)
+        chosen: list[int] = []
+        of = components.tolist()
+        for index in gain.argsort(descending=True).tolist():
+            if gain[index] > 0 and [of[i] for i in chosen].count(of[index]) < PER_COMPONENT:
+                chosen.append(index)
+        return halves[chosen[:MOST_SPLITS]], [of[index] for index in chosen[:MOST_SPLITS]]
+
+    def _sides(self, shares: Tensor, whole: Parts, own: Parameters) -> tuple[Tensor, Tensor]:
+        """Return ways to divide the rows in two (C, m), and which component each is for, (C,).
+
+        By the component's longest axis, by the axis of least kurtosis of its rows, and by distance.
+        """
+        n_features = own.n_features
+        large = (whole.mass * self.guard.rows_per_weight >= 4 * (n_features + 1)).nonzero().flatten()
+        if not large.numel():
+            return shares, large
+        values, axes = torch.linalg.eigh(own.covariances.of_some(large).dense[:, 0])  # (k, d), (k, d, d)
+        gaps = self.local.rows - own.means[large]  # (k, m, d)
+        white = gaps @ (axes / values.clamp(min=1e-12).sqrt()[:, None, :])
+        squares = white.square().sum(-1)  # (k, m)
+        ways = [white[..., -1] > 0, squares > n_features]
+        if n_features > 1:
+            weights = shares[large] * squares * self.local.weights
+            fourth = (white * weights[..., None]).mT @ white
+            ways.append((white @ torch.linalg.eigh(fourth)[1][..., :1])[..., 0] > 0)
+        return torch.cat(ways), large.repeat(len(ways))
+
+    def _alone(self, parts: Parts) -> Parameters:
+        """Return each of components (P,) as a mixture of its own, (P, 1, ...)."""
+        return self._mixtures_of(parts[:, None])
+
+    def _mixtures_of(self, parts: Parts) -> Parameters:
+        """Return mixtures of components (R, K) that each have their own covariance."""
+        return self.update((parts + self._floor).statistics(self.local.weight))
+
+    def _merged(self, parts: Parts) -> tuple[Parts, float]:
+        """Return the mixtures (R, K) in which two of K + 1 components are one, and the worth of the best of them."""
+        n_parts = parts.mass.shape[0]
+        i, j = torch.triu_indices(n_parts, n_parts, 1)
+        halves = (i == n_parts - 2) & (j == n_parts - 1)  # are not to become one again
+        i, j = i[~halves], j[~halves]
+        union, worth = parts[i] + parts[j], self._worth(parts)
+        loss = worth[i] + worth[j] - self._worth(union)
+        loss, best = loss.topk(min(MERGES, loss.shape[0]), largest=False)
+        i, j = i[best, None], j[best, None]
+        everything = torch.arange(n_parts).expand(best.shape[0], -1)
+        rest = everything[(everything != i) & (everything != j)].view(best.shape[0], -1)
+        return parts[rest].with_others(union[best, None], 1), float(worth.sum() - loss[0])
+
+    def _worth(self, parts: Parts) -> Tensor:
+        """Return what components (P,) add to the bound that EM climbs, up to a constant a row, (P,)."""
+        log_det = self._alone(parts).covariances.factor.log_det[:, 0]
+        return parts.mass * (parts.mass.clamp(min=NOTHING).log() - 0.5 * log_det)
+
+
+def distinct(runs: Runs, guard: Guard) -> Runs:
+    """Return the runs, highest first, without those that are where a higher one is."""
+    masses = runs.statistics.mass.sort(-1).values / runs.statistics.weight  # (R, K)
+    kept: list[int] = []
+    for index in guard.heights(runs).argsort(descending=True).tolist():
+        near = (runs.objective[kept] - runs.objective[index]).abs() < SAME
+        near &= ((masses[kept] - masses[index]).abs() < SAME_MASS).all(-1)
+        if not near.any():
+            kept.append(index)
+    return runs.of_some(kept)
+
+
+def highest(runs: Runs, count: int, guard: Guard) -> Runs:
+    """Return the highest of the runs, highest first."""
+    return runs.of_some(guard.heights(runs).argsort(descending=True)[:count])

@@ -1,0 +1,160 @@
+"""Where the runs of a fit start: each from its own draw, or from the best solutions of trials on a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from tgmm.covariance import CovarianceCollapse
+from tgmm.data.data import TensorData
+from tgmm.em.acceleration import Squarem
+from tgmm.em.problem import Problem
+from tgmm.em.run import Runner, Stopping
+from tgmm.em.start import Origin, Started, started, started_from
+from tgmm.em.state import FollowedRun
+from tgmm.em.step import EM
+from tgmm.em.trials import LAST, NEAREST, Trials
+from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.base import Assignment
+from tgmm.model.parameters import Parameters
+from tgmm.start.sample import projection
+from tgmm.start.views import Views
+
+ROWS, ROWS_PER_COMPONENT = 2048, 64  # of a trial, at most
+ROWS_PER_FEATURE = 4  # of each component
+MOST_COMPONENTS = 100  # for which there are trials
+STEPS = 300  # EM steps that trials are worth, about
+WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
+CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
+CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
+
+
+class Trial(NamedTuple):
+    """A solution of trials."""
+
+    parameters: Parameters  # in the frame, on the CPU
+    objective: float  # of the rows that it was tried on
+    name: str  # of the start that it came from
+
+
+class Starts(NamedTuple):
+    """Where the runs of a fit start."""
+
+    begin: list[Callable[[], Started]]
+    ended: tuple[FollowedRun, ...] = ()  # runs that have seen all rows already, and did not end highest
+
+
+def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False) -> Starts:
+    """Return what begins each run of a fit; all processes are to have the same seed."""
+    if origin.has_trials and _are_worthwhile(problem):
+        assignment = hard if classification else soft
+        found = problem.data.processes.agreed(lambda: _trials(problem, origin, n_init, seed, assignment))
+        others = found[1:] if _is_all(problem) else []
+        if found:
+            begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found]
+            ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in others)
+            return Starts(begin[: len(found) - len(others)], ended)
+    n_runs = n_init if origin.is_random and problem.n_components > 1 else 1
+    generator = torch.Generator().manual_seed(seed)
+    seeds = torch.randint(2**62, (n_runs,), generator=generator).tolist()
+    return Starts([partial(started, problem, origin, each) for each in seeds])
+
+
+def trial_rows(problem: Problem, most: int) -> int:
+    """Return how many rows trials see, at most, with up to so many components."""
+    return max(ROWS, max(ROWS_PER_COMPONENT, ROWS_PER_FEATURE * (problem.data.n_features + 1)) * most)
+
+
+def views_of(problem: Problem, most: int, seed: int) -> Views:
+    """Return views of rows for trials with up to so many components."""
+    generator = torch.Generator().manual_seed(seed)
+    return Views.of(problem.sample, problem.frame, trial_rows(problem, most), most, generator)
+
+
+def _is_all(problem: Problem) -> bool:
+    """Whether the sample that starts look at is all the rows."""
+    return problem.sample.rows.shape[0] == problem.data.n_rows
+
+
+def _are_worthwhile(problem: Problem) -> bool:
+    """Whether there is something to find, at a cost in proportion to that of an iteration over all rows."""
+    n_components, n_features = problem.n_components, problem.data.n_features
+    if not 1 < n_components <= MOST_COMPONENTS:
+        return False
+    n_trial = min(trial_rows(problem, n_components), problem.sample.rows.shape[0])
+    operations = 4 * n_components * (1 + n_features + problem.structure.moment.size(n_features))  # of a row, about
+    return STEPS * n_trial * operations <= max(AFFORDABLE, WORTH * problem.data.n_rows * operations)
+
+
+def _after_trial(problem: Problem, origin: Origin, trial: Trial, seed: int, assignment: Assignment) -> Started:
+    """Return what a run begins with that goes on from the solution of a trial."""
+    found = started_from(problem, origin, trial.parameters.to(problem.frame.shift.device), assignment)
+    return found._replace(name=trial.name, seed=seed)
+
+
+def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignment: Assignment) -> list[Trial]:
+    """Return the solutions of trials that are worth following on all rows, best first; none where rows are too few."""
+    generator = torch.Generator().manual_seed(seed)
+    views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
+    if views.rows.shape[0] <= problem.n_components:
+        return []
+    near = _near(problem, problem.data.n_rows if views.is_all and _is_all(problem) else views.rows.shape[0])
+    weight = float(problem.summary.weight)
+    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near)
+    try:
+        runs = trials.solutions(n_heats, generator)
+    except CovarianceCollapse:
+        return []
+    found = [
+        Trial(_ordered(runs.parameters.of_some(i)), float(runs.objective[i]), trials.names[int(runs.start[i])])
+        for i in range(len(runs))
+    ]
+    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+
+
+def _ordered(parameters: Parameters) -> Parameters:
+    """Return parameters with components in an order that rounding does not change."""
+    order = projection(parameters.means).argsort()
+    covariances = parameters.covariances.take(order)
+    return Parameters(parameters.weights[order], parameters.means[order], covariances)
+
+
+def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> list[Trial]:
+    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best."""
+    sample, place = problem.sample, problem.frame.shift.device
+    weights = sample.own_weights()
+    weights = weights * (float(problem.summary.weight) / weights.sum())
+    whole = replace(problem, data=TensorData(sample.rows, weights))
+    stopping = Stopping(_near(problem, weights.shape[0]), LAST)
+    em = EM(whole.expectation(assignment), whole.update)
+    reached: list[Trial] = []
+    for trial in found:
+        try:
+            begun = em.begin(started_from(whole, Origin(), trial.parameters.to(place), assignment))
+            run = Runner(em, Squarem(em).step).finished(begun, stopping)
+        except CovarianceCollapse:
+            continue
+        reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, trial.name))
+    return _rivals(sorted(reached, key=lambda each: each.objective, reverse=True), weights.shape[0])
+
+
+def _rivals(found: list[Trial], n_rows: int) -> list[Trial]:
+    """Return solutions, best first, without those that so many rows tell to be lower than the best."""
+    return [each for each in found if each.objective >= found[0].objective - CLOSE / n_rows**0.5]
+
+
+def _near(problem: Problem, n_rows: int) -> float:
+    """Return what solutions on so many rows may still gain: where these are not all, a little of what is chance.
+
+    The maximum of the likelihood on a sample is by p / 2 nats higher than the likelihood of the truth, on average, of
+    p free parameters (Wilks 1938, Annals of Mathematical Statistics 9).
+    """
+    if n_rows >= problem.data.n_rows:
+        return NEAREST
+    n_components, n_features = problem.n_components, problem.data.n_features
+    n_parameters = n_components * (1 + n_features) + problem.structure.n_parameters(n_components, n_features)
+    return max(NEAREST, CHANCE * n_parameters / (2 * n_rows))

@@ -1,0 +1,239 @@
+"""Trials of many starts: what they find, that more of them never end lower, and that a seed decides all."""
+
+import numpy as np
+import pytest
+import torch
+from batches import generator, priors_of, tensor
+from sklearn.metrics import adjusted_rand_score
+from structures import SPECS
+
+from tgmm.covariance import STRUCTURES
+from tgmm.data.chunk import Chunk
+from tgmm.em import trials as module
+from tgmm.em.batch import joined
+from tgmm.em.trials import FOLLOWED, Trials
+from tgmm.kernels.assignment import hard, soft
+from tgmm.model.frame import Frame
+from tgmm.model.priors import Priors
+from tgmm.model.update import Update
+from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS
+from tgmm.start.views import Views
+
+
+def trials_of(X, n_components, name="full", w=None, *, weight=None, priors=None, assignment=soft, size=3000):
+    """Trials on the different rows of a sample, in the frame of all of them."""
+    X, w = np.asarray(X, dtype=float), np.ones(len(X)) if w is None else np.asarray(w, dtype=float)
+    mean = np.average(X, axis=0, weights=w)
+    variance = np.average((X - mean) ** 2, axis=0, weights=w)
+    frame = Frame.of(tensor(mean), tensor(variance), torch.float64, one_scale=STRUCTURES[name].one_scale)
+    views = Views.of(Chunk(tensor(X), tensor(w), 0), frame, size, n_components, generator())
+    update = Update(STRUCTURES[name], Priors() if priors is None else priors)
+    return Trials(views, w.sum() if weight is None else weight, update, n_components, assignment), frame
+
+
+def labels_of(frame, run, X):
+    rows = frame.rows_in(tensor(X))
+    parameters = run.parameters.of_some(0)
+    return parameters.log_joint(rows - parameters.means[:, None]).argmax(0).numpy()
+
+
+def score(trials, frame, X, labels, n_heats=1):
+    best = trials.solutions(n_heats, generator()).of_some(slice(1))
+    return adjusted_rand_score(labels_of(frame, best, X), labels)
+
+
+def cigars(seed, n=600):
+    """Two clusters, 30 times as long as wide, 4 widths apart, in any direction."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 2)
+    angle = rng.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (rng.standard_normal((n, 2)) * [1, 30] + 4 * np.outer(labels, [1, 0])) @ turn.T, labels
+
+
+def overlapping(seed, n=120, n_clusters=4):
+    """Clusters that are not easy to tell apart."""
+    rng = np.random.default_rng(seed)
+    roots = np.eye(2) + 0.6 * rng.standard_normal((n_clusters, 2, 2))
+    labels = rng.integers(0, n_clusters, n)
+    return (
+        np.einsum("nij,nj->ni", roots[labels], rng.standard_normal((n, 2)))
+        + 2 * rng.standard_normal((n_clusters, 2))[labels]
+    )
+
+
+def assert_same_solutions(one, other):
+    assert torch.equal(one.objective, other.objective)
+    assert torch.equal(one.start, other.start)
+    for part in ("weights", "means"):
+        assert torch.equal(getattr(one.parameters, part), getattr(other.parameters, part))
+    assert torch.equal(one.parameters.covariances.values, other.parameters.covariances.values)
+
+
+# --- what they find ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_clusters_side_by_side_are_found(seed):
+    X, labels = cigars(seed)
+    assert score(*trials_of(X, 2), X, labels) > 0.85
+
+
+@pytest.mark.parametrize(("name", "assignment"), [*((name, soft) for name in SPECS), ("full", hard)])
+def test_clusters_that_are_far_apart_are_found(name, assignment, far_blobs):
+    X, labels, _ = far_blobs
+    assert score(*trials_of(X, 4, name, assignment=assignment), X, labels) == 1
+
+
+@pytest.mark.parametrize("name", ["full", "tied_spherical"])
+def test_under_priors_too(name, far_blobs):
+    X, labels, _ = far_blobs
+    assert score(*trials_of(X, 4, name, priors=priors_of(name, "weights", 4, 2)), X, labels) == 1
+    trials, _ = trials_of(X, 4, name, priors=priors_of(name, "all", 4, 2))
+    assert not trials.guard.degenerate(trials.solutions(1, generator())).any()
+
+
+def test_clusters_of_one_feature_and_of_many(far_blobs):
+    _, labels, _ = far_blobs
+    noise = np.random.default_rng(0).standard_normal((120, 12))
+    line = 20.0 * labels[:, None] + noise[:, :1]
+    assert score(*trials_of(line, 4), line, labels) == 1
+    many = 12 * np.eye(4, 12)[labels] + noise
+    assert score(*trials_of(many, 4, "diag"), many, labels) == 1
+
+
+def test_starts_know_no_unit(far_blobs):
+    X, labels, _ = far_blobs
+    X = X * [1e-6, 1e7] + [3.0, -5e8]
+    assert score(*trials_of(X, 4), X, labels) == 1
+
+
+def test_the_best_solution_is_no_accident_of_rows_that_are_nearly_equal():
+    """Each pair could be a component of its own, of any likelihood."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(3), 60)
+    X = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])[labels] + rng.standard_normal((180, 2))
+    X[1:30:3] = X[0:30:3] + 1e-9 * rng.standard_normal((10, 2))
+    for n_heats in (1, 3):
+        trials, frame = trials_of(X, 3)
+        best = trials.solutions(n_heats, generator()).of_some(slice(1))
+        assert not trials.guard.degenerate(best).any()
+        assert adjusted_rand_score(labels_of(frame, best, X), labels) > 0.98
+
+
+# --- heats ------------------------------------------------------------------------------------------------------
+
+
+def test_more_heats_never_end_lower():
+    for seed in range(2):
+        trials, _ = trials_of(overlapping(seed, 100), 3)
+        best = joined([trials.solutions(n, generator(seed)).of_some(slice(1)) for n in (1, 2, 5, 10)])
+        assert (trials.guard.heights(best).diff() >= -1e-9).all()
+
+
+def test_solutions_are_different_and_the_best_comes_first():
+    for seed in range(2):
+        trials, _ = trials_of(overlapping(seed, 100), 3)
+        found = trials.solutions(2, generator())
+        assert 1 <= len(found) <= FOLLOWED
+        heights = trials.guard.heights(found)
+        assert (heights.diff() <= 0).all()
+        masses = found.statistics.mass.sort(1).values / found.statistics.weight
+        if len(found) > 1:
+            assert heights[0] - heights[1] > 1e-4 or (masses[0] - masses[1]).abs().max() > 1e-3
+
+
+def test_solutions_are_limits():
+    trials, _ = trials_of(overlapping(0), 3)
+    found = trials.solutions(2, generator())
+    further = trials.batch.climbed(found, 1e-9, 600)
+    assert (further.objective - found.objective < 2e-6).all()
+
+
+def test_every_solution_says_which_start_it_began_with():
+    trials, _ = trials_of(overlapping(2), 3)
+    found = trials.solutions(3, generator())
+    assert trials.names == [*PARTITIONS, *RANDOM_PARTITIONS, *RANDOM_PARTITIONS]
+    assert ((found.start >= 0) & (found.start < len(trials.names))).all()
+    trials.names.clear()
+    starts = torch.cat([heat.start for heat in trials._begun(3, generator())])
+    assert starts.tolist() == list(range(len(trials.names)))
+
+
+def test_rows_that_hierarchies_do_not_see_have_no_part_in_the_clusters():
+    X, _ = cigars(0)
+    trials, _ = trials_of(X, 2)
+    labels = torch.full((len(X),), -1)
+    labels[:300], labels[300:400] = 0, 1
+    run = trials._from({"some of them": labels})
+    np.testing.assert_allclose(run.parameters.weights[0], [0.75, 0.25], atol=1e-3)
+    means = trials.views.rows[:300].mean(0), trials.views.rows[300:400].mean(0)
+    np.testing.assert_allclose(run.parameters.means[0], torch.stack(means), atol=1e-2)
+
+
+def test_heats_are_added_while_there_are_accidents_alone():
+    rng = np.random.default_rng(0)
+    X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 10, axis=0) + 1e-9 * rng.standard_normal((30, 2))
+    trials, _ = trials_of(X, 3)
+    found = trials.solutions(1, generator())
+    assert trials.guard.degenerate(found).all()
+    assert trials.names == [*PARTITIONS, *(module.MORE * [*RANDOM_PARTITIONS])]
+    trials, _ = trials_of(overlapping(0), 3)
+    trials.solutions(1, generator())
+    assert trials.names == [*PARTITIONS]
+
+
+# --- what they do not depend on ---------------------------------------------------------------------------------
+
+
+def test_a_seed_decides_all_bits():
+    X = overlapping(3)
+    found = [trials_of(X, 3)[0].solutions(2, generator(7)) for _ in range(2)]
+    assert_same_solutions(*found)
+
+
+def test_neither_the_order_of_rows_nor_how_often_they_are_given_matters():
+    X = np.round(overlapping(4) * 256) / 256
+    rng = np.random.default_rng(4)
+    counts = rng.integers(1, 4, len(X))
+    order = rng.permutation(len(X))
+    repeated = rng.permutation(np.repeat(X, counts, axis=0))
+    _, frame = trials_of(X, 3, w=counts)
+    found = []
+    for rows, w in ((X, counts), (X[order], counts[order]), (repeated, np.ones(len(repeated)))):
+        views = Views.of(Chunk(tensor(rows), tensor(w), 0), frame, 90, 3, generator())
+        trials = Trials(views, float(counts.sum()), Update(STRUCTURES["full"], Priors()), 3, soft)
+        found.append(trials.solutions(2, generator()))
+    assert_same_solutions(found[0], found[1])
+    assert_same_solutions(found[0], found[2])
+
+
+def test_rows_stand_for_the_weight_of_all():
+    """Under a prior it matters how much: the solution is that of so many rows."""
+    X = overlapping(5)
+    priors = priors_of("full", "all", 3, 2)
+    trials, _ = trials_of(X, 3, priors=priors, weight=4 * len(X))
+    found = trials.solutions(1, generator())
+    assert float(found.statistics.weight) == pytest.approx(4 * len(X))
+    assert float(found.statistics.mass[0].sum()) == pytest.approx(4 * len(X))
+    repeated, _ = trials_of(np.repeat(X, 4, axis=0), 3, priors=priors)
+    expected = repeated.solutions(1, generator())
+    assert found.objective.tolist() == pytest.approx(expected.objective.tolist(), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["full", "tied_spherical"])
+def test_solutions_are_higher_than_where_any_of_the_starts_leads(name):
+    """Each start by itself, followed by EM."""
+    trials, _ = trials_of(overlapping(6), 3, name)
+    best = trials.guard.heights(trials.solutions(2, generator()))[0]
+    starts = list(trials._begun(2, generator()))
+    each = trials.batch.climbed(joined(starts), 1e-6, 300)
+    assert float(trials.guard.heights(each).max()) <= float(best) + 2e-5
+
+
+def test_one_component_has_one_solution():
+    X = overlapping(7)
+    trials, _ = trials_of(X, 1)
+    found = trials.solutions(2, generator())
+    assert len(found) == 1
+    assert found.parameters.means.abs().max() < 1e-9
