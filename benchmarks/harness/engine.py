@@ -8,19 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from harness import problems
 from harness.meters import Seconds
 from tgmm import GaussianMixture
+from tgmm.covariance import structure_named
 from tgmm.covariance.moments import Moment
 from tgmm.data.columns import Columns
 from tgmm.data.data import TensorData
+from tgmm.em.batch import Runs, joined
 from tgmm.em.expectation import Expectation
 from tgmm.em.fit import NoJournal
+from tgmm.em.moves import distinct
 from tgmm.em.precision import Ladder
 from tgmm.em.problem import Problem
 from tgmm.em.start import started
+from tgmm.em.trials import Trials
 from tgmm.estimators.fitting import opened, posed, solved
 from tgmm.estimators.settings import Settings
 from tgmm.kernels.assignment import soft
@@ -29,10 +35,15 @@ from tgmm.kernels.multiplication import multiply
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
+from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
+from tgmm.model.update import Update
 from tgmm.runtime.devices import standalone
+from tgmm.start.views import Views
 
 OWNER = "GaussianMixture"  # in messages
+TOL, MOST_STEPS = 1e-9, 3000  # what runs of EM may still gain in the end, and how many E-steps they get for it
+SHARE = 1e-3  # of all rows, that the clusters of a partition have besides their own
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Beginning:
         settings = Settings.of(model.get_params(deep=False))
         problem = posed(settings, opened(settings, rows, None, Columns(None, None, OWNER), seed=0))
         origin = settings.origin(problem, None, None)
-        return cls(problem, started(problem, origin, torch.Generator().manual_seed(0)).parameters)
+        return cls(problem, started(problem, origin, 0).parameters)
 
     def products(self, dtype: torch.dtype) -> Products:
         """Return the kernel of plain products for the problem."""
@@ -119,3 +130,57 @@ class Laps(NoJournal):
             self.laps.append(self.last.passed())
         self.last = Seconds.now()
         return False
+
+
+class Climbs:
+    """Runs of EM to the very end, on rows that are kept in memory, and what the engine has to find better ones.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    structure : str
+    n_components : int
+    """
+
+    def __init__(self, rows: np.ndarray, structure: str, n_components: int) -> None:
+        self.structure, self.n_components = structure_named(structure), n_components
+        given = torch.from_numpy(rows)
+        origin, variance = given.mean(0), given.var(0, correction=0)
+        self.frame = Frame.of(origin, variance, given.dtype, one_scale=self.structure.one_scale)
+        self.rows = self.frame.rows_in(given)
+        self.plain = self._trials(torch.Generator().manual_seed(0))
+
+    @standalone()
+    def of_partitions(self, labels: np.ndarray) -> Runs:
+        """Return where EM leads from partitions of the rows, (R, n)."""
+        clusters = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), self.n_components)
+        shares = clusters.mT.double() + SHARE / self.n_components  # (R, K, n)
+        batch = self.plain.batch
+        return self._to_the_end(batch.begun(batch.kernel.of_shares(shares), torch.arange(len(labels))))
+
+    @standalone()
+    def moved(self, runs: Runs, count: int) -> Runs:
+        """Return where splits and merges lead from the best of the runs."""
+        best = distinct(runs, self.plain.guard).of_some(slice(count))
+        return self._to_the_end(joined([self.plain.moves.improved(best.of_some([i])) for i in range(len(best))]))
+
+    @standalone()
+    def tried(self, heats: int, seed: int) -> Runs:
+        """Return the best solutions of the starts that a fit tries, with so many heats of random ones."""
+        generator = torch.Generator().manual_seed(seed)
+        found = self._trials(generator).solutions(heats, generator)
+        return self._to_the_end(found)
+
+    @standalone()
+    def parameters(self, runs: Runs) -> list[problems.Parameters]:
+        """Return the parameters of each run in the user's units."""
+        each = (self.frame.parameters_out(runs.parameters.of_some(index)) for index in range(len(runs)))
+        return [problems.Parameters(p.weights.numpy(), p.means.numpy(), p.covariances.public.numpy()) for p in each]
+
+    def _trials(self, generator: torch.Generator) -> Trials:
+        weights = torch.ones(len(self.rows), dtype=torch.float64)
+        views = Views(self.rows, weights, self.n_components, generator)
+        return Trials(views, float(len(self.rows)), Update(self.structure, Priors()), self.n_components, soft)
+
+    def _to_the_end(self, runs: Runs) -> Runs:
+        return self.plain.batch.climbed(runs, TOL, MOST_STEPS)

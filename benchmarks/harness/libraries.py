@@ -39,7 +39,7 @@ def tgmm() -> Library:
     from tgmm import GaussianMixture
 
     def fit(rows, structure, n_components, iterations, start, seed, tol):
-        given = {} if start is None else start.as_init()
+        given = {} if start is None else start.as_init() | {"accelerate": None}  # step by step what others do
         return GaussianMixture(
             n_components,
             covariance_type=structure,
