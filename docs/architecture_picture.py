@@ -8,7 +8,7 @@ BOXES = {  # name: (x, y, what it says below its name)
     "rows": (0.0, 1.0, "array, tensor, frame,\nfile, loader"),
     "Data": (2.2, 1.0, "checked, surveyed\nonce"),
     "Problem": (4.4, 1.0, "frame, priors,\nladder of kernels"),
-    "start": (4.4, -0.9, "centres in a sample"),
+    "start": (4.4, -0.9, "trials of several\non a sample"),
     "Expectation": (6.9, 1.0, "folds a kernel\nover the rows"),
     "Update": (6.9, -0.9, "the M-step"),
     "Solution": (9.3, 1.0, "the best run, in\nthe user's units"),

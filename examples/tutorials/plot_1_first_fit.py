@@ -35,11 +35,18 @@ print("means", gmm.means_.numpy().round(2).tolist())
 print("covariances", gmm.covariances_.numpy().round(3).tolist(), sep="\n")
 
 # %%
-# The fit says how it went. The average log-likelihood rises with every step; the run has converged when it rises by
-# less than `tol`.
+# The fit says how it went. Few steps are left to do, because trials of several starts come before them
+# (:doc:`/guide/starts`). `runs_` lists the runs that were followed to the end: one, since all starts led to it.
 
 print(f"converged: {gmm.converged_}, steps: {gmm.n_iter_}, log-likelihood per row: {gmm.lower_bound_:.4f}")
-ax = plot_history(gmm)
+print("runs:", [f"{run.objective:.4f} from {run.start}" for run in gmm.runs_])
+
+# %%
+# Here is what EM does from a bad start, two random rows, without acceleration. The average log-likelihood rises with
+# every step. The run has converged when the last step, and what it is foreseen to gain after that, are less than `tol`.
+
+plain = GaussianMixture(2, init_means="random", accelerate=None, tol=1e-6, random_state=0).fit(faithful)
+ax = plot_history(plain)
 
 # %%
 # Clusters

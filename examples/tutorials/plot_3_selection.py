@@ -20,8 +20,8 @@ faithful = pd.read_csv(Path("../data/faithful.csv"))
 # By BIC
 # ------
 #
-# The six common structures with one to six components. The starts are shared between them, so that no cell loses for
-# want of a good one.
+# The six common structures with one to six components. `select` looks for the best optimum of each combination, so that
+# none loses for want of a good start.
 
 selection = select(faithful, n_components=range(1, 7), random_state=0)
 selection

@@ -59,8 +59,9 @@ print("the strangers are rows 600 to 605")
 # Many outliers pull on the fit
 # -----------------------------
 #
-# The mixture is fitted to all rows, outliers among them. Where they are many, give them a component of their own,
-# broad and light, or a prior that keeps the others in shape, and look at its weight:
+# The mixture is fitted to all rows, outliers among them. With as many components as clusters, the best fit can spend a
+# component on many outliers and cover two clusters with another (:doc:`/guide/starts`). Where they are many, give them
+# a component of their own, broad and light, or a prior that keeps the others in shape, and look at its weight:
 
 noise = rng.uniform([-4, -5], [10, 5], size=(60, 2))
 polluted = np.concatenate([clusters, noise])

@@ -58,8 +58,9 @@ for dtype in (torch.float32, torch.float64):
 # Random numbers
 # --------------
 #
-# Starts draw their random numbers on the CPU whatever the device, so that `random_state` gives the same start
-# everywhere; k-means itself is scikit-learn's on the CPU and torch's on a GPU.
+# Starts draw their random numbers on the CPU whatever the device, so that `random_state` gives the same draws
+# everywhere. The trials of the default start run on the CPU in float64, and what they find is refined on the device.
+# The k-means of `init_means="kmeans"` is scikit-learn's on the CPU and torch's on a GPU.
 #
 # Larger than the GPU's memory
 # ----------------------------
