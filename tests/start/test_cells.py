@@ -105,7 +105,7 @@ def test_of_pairs_that_merge_at_once_the_cheapest_comes_first():
 def test_what_a_merge_costs_is_what_the_criterion_rises_by():
     X, _ = elongated(5)
     labels = np.random.default_rng(5).integers(0, 6, len(X))
-    clusters, within = Clusters(torch.tensor(X), torch.tensor(labels)), within_cells(X, labels)
+    clusters, within = Clusters(X, labels), within_cells(X, labels)
     i, j = torch.triu_indices(6, 6, 1)
     now = cost_of(X, labels, within)
     expected = [cost_of(X, np.where(labels == b, a, labels), within) - now for a, b in zip(i, j, strict=True)]

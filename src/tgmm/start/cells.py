@@ -31,9 +31,8 @@ class MergeTree:
     """
 
     def __init__(self, rows: Tensor, n_cells: int, together: int) -> None:
-        labels = fcluster(hierarchy(rows), n_cells, "maxclust").astype(np.int64) - 1
-        self.cells = torch.from_numpy(labels)  # (m,)
-        self.merges = merges_of(Clusters(rows, self.cells), together)
+        self.cells = fcluster(hierarchy(rows), n_cells, "maxclust").astype(np.int64) - 1  # (m,)
+        self.merges = merges_of(Clusters(rows.numpy(), self.cells), together)
 
     def labels(self, n_clusters: int) -> Tensor:
         """Return which of so many clusters each row is in, (m,)."""
@@ -41,77 +40,79 @@ class MergeTree:
         cluster = np.arange(n_cells)  # of each cell
         for kept, gone in self.merges[: max(n_cells - n_clusters, 0)]:
             cluster[cluster == gone] = kept
-        return torch.from_numpy(np.unique(cluster, return_inverse=True)[1])[self.cells]
+        return torch.from_numpy(np.unique(cluster, return_inverse=True)[1][self.cells])
 
 
 def merges_of(clusters: Clusters, together: int) -> list[tuple[int, int]]:
     """Return the merges in turn, each as the cluster that stays and the one that becomes part of it."""
     merges: list[tuple[int, int]] = []
-    alive = torch.ones(clusters.size, dtype=torch.bool)
-    costs = torch.full((clusters.size, clusters.size), torch.inf, dtype=torch.float64)
-    i, j = torch.triu_indices(clusters.size, clusters.size, 1)
+    alive = np.ones(clusters.size, dtype=bool)
+    costs = np.full((clusters.size, clusters.size), np.inf)
+    i, j = np.triu_indices(clusters.size, 1)
     costs[i, j] = costs[j, i] = clusters.costs(i, j)
     while (n_left := clusters.size - len(merges)) > 1:
         kept, gone = _cheapest(costs, max(n_left - together, 1))
         clusters.merge(kept, gone)
         merges += zip(kept.tolist(), gone.tolist(), strict=True)
         alive[gone] = False
-        costs[gone], costs[:, gone] = torch.inf, torch.inf
-        others = alive.nonzero().flatten()
-        i, j = (part.flatten() for part in torch.meshgrid(kept, others, indexing="ij"))
+        costs[gone], costs[:, gone] = np.inf, np.inf
+        others = np.flatnonzero(alive)
+        i, j = np.repeat(kept, others.size), np.tile(others, kept.size)
         i, j = i[i != j], j[i != j]
         costs[i, j] = costs[j, i] = clusters.costs(i, j)
     return merges
 
 
-def _cheapest(costs: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def _cheapest(costs: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs that cost least, cheapest first: at most so many, each of which is the other's best."""
-    least, best = costs.min(1)
+    best = costs.argmin(1)
+    least = costs[np.arange(best.size), best]
     if most == 1:
         i = least.argmin()[None]
     else:
-        places = torch.arange(costs.shape[0])
-        i = ((best[best] == places) & (places < best) & torch.isfinite(least)).nonzero().flatten()
-        i = i[least[i].argsort(stable=True)[:most]]
-    return torch.minimum(i, best[i]), torch.maximum(i, best[i])
+        places = np.arange(best.size)
+        i = np.flatnonzero((best[best] == places) & (places < best) & np.isfinite(least))
+        i = i[least[i].argsort(kind="stable")[:most]]
+    return np.minimum(i, best[i]), np.maximum(i, best[i])
 
 
 class Clusters:
-    """The sums of clusters of rows, and what merging two would cost."""
+    """The sums of clusters of rows, and what merging two would cost; in NumPy, which is quick where arrays are small."""
 
-    def __init__(self, rows: Tensor, labels: Tensor) -> None:
+    def __init__(self, rows: np.ndarray, labels: np.ndarray) -> None:
         n_rows, n_features = rows.shape
         self.size = int(labels.max()) + 1
-        self.counts = torch.bincount(labels, minlength=self.size).to(rows)  # (c,)
-        self.means = rows.new_zeros(self.size, n_features).index_add_(0, labels, rows) / self.counts[:, None]
+        members = np.eye(self.size)[labels].T  # (c, m)
+        self.counts = members.sum(1)  # (c,)
+        self.means = members @ rows / self.counts[:, None]
         gaps = rows - self.means[labels]
-        products = gaps[:, :, None] * gaps[:, None, :]
-        self.scatter = rows.new_zeros(self.size, n_features, n_features).index_add_(0, labels, products)
+        products = (gaps[:, :, None] * gaps[:, None, :]).reshape(n_rows, -1)
+        self.scatter = (members @ products).reshape(-1, n_features, n_features)
         within = self.scatter.sum(0) / n_rows
-        ridge = RIDGE * rows.var(0, correction=0).mean()
         self.strength = n_features + 1.0
-        self.prior = self.strength * (within + ridge * torch.eye(n_features, dtype=rows.dtype))
+        self.prior = self.strength * (within + RIDGE * rows.var(0).mean() * np.eye(n_features))
         self.own = self._criterion(self.counts, self.scatter)  # (c,)
 
-    def costs(self, i: Tensor, j: Tensor) -> Tensor:
+    def costs(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Return by how much merging pairs (p,) raises the sum of the criteria."""
         counts, scatter, _ = self._union(i, j)
         return self._criterion(counts, scatter) - self.own[i] - self.own[j]
 
-    def merge(self, kept: Tensor, gone: Tensor) -> None:
+    def merge(self, kept: np.ndarray, gone: np.ndarray) -> None:
         """Make some clusters (p,) part of others."""
         self.counts[kept], self.scatter[kept], self.means[kept] = self._union(kept, gone)
         self.own[kept] = self._criterion(self.counts[kept], self.scatter[kept])
 
-    def _criterion(self, counts: Tensor, scatter: Tensor) -> Tensor:
+    def _criterion(self, counts: np.ndarray, scatter: np.ndarray) -> np.ndarray:
         """Return n log|S| of clusters."""
         total = counts + self.strength
-        root = torch.linalg.cholesky_ex((scatter + self.prior) / total[:, None, None])[0]
-        return 2 * total * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        root = np.linalg.cholesky((scatter + self.prior) / total[:, None, None])
+        return 2 * total * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
 
-    def _union(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _union(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the counts, the scatter and the means of the unions of pairs (p,)."""
         n, m = self.counts[i], self.counts[j]
         counts, gap = n + m, self.means[j] - self.means[i]
-        scatter = self.scatter[i] + self.scatter[j] + (n * m / counts)[:, None, None] * gap[:, :, None] * gap[:, None]
+        scaled = (n * m / counts)[:, None] * gap
+        scatter = self.scatter[i] + self.scatter[j] + scaled[:, :, None] * gap[:, None]
         return counts, scatter, self.means[i] + (m / counts)[:, None] * gap

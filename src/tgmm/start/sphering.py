@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1e-10  # of the largest variance: directions below have nothing but rounding in them
-ROWS = 192  # whose close pairs tell the covariance within clusters
+ROWS = 128  # whose close pairs tell the covariance within clusters
 SWEEPS, SETTLED = 12, 2e-2  # of that covariance's own iteration
 RIDGE = 0.25  # of its average variance, times the number of features over that of rows
 
