@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tgmm.data.validation import as_tensor
 from tgmm.runtime.checks import KINDS, as_float64
-from tgmm.runtime.devices import working_type
+from tgmm.runtime.devices import widen, working_type
 
 READ_BYTES = 8 << 20  # about what is read at a time
 
@@ -94,7 +94,7 @@ def _as_rows(rows: Any, number: int) -> Tensor:
         if rows.is_complex() or rows.layout != torch.strided:
             raise ValueError(f"Batch {number} must be a dense tensor of real numbers; got {rows.dtype}, {rows.layout}.")
         rows = rows.detach()
-        rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
+        rows = rows if rows.is_floating_point() else widen(rows)
         return rows.to(working_type(rows.dtype))
     try:
         array = np.asarray(rows)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tgmm.data.columns import Columns
 from tgmm.runtime.checks import KINDS, as_float64
-from tgmm.runtime.devices import working_type
+from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
 NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
@@ -140,7 +140,7 @@ def _check_tensor(X: Tensor, columns: Columns) -> tuple[Tensor, Columns]:
     X = X.detach()
     if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
         return X.float(), found
-    return X if X.is_floating_point() else X.to(torch.get_default_dtype()), found
+    return X if X.is_floating_point() else widen(X), found
 
 
 class _Writable:
