@@ -68,7 +68,7 @@ def _cheapest(costs: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     best = costs.argmin(1)
     least = costs[np.arange(best.size), best]
     if most == 1:
-        i = least.argmin()[None]
+        i = np.array([least.argmin()])
     else:
         places = np.arange(best.size)
         i = np.flatnonzero((best[best] == places) & (places < best) & np.isfinite(least))
@@ -77,7 +77,7 @@ def _cheapest(costs: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Clusters:
-    """The sums of clusters of rows, and what merging two would cost; in NumPy, which is quick where arrays are small."""
+    """The sums of clusters of rows, and what merging two would cost; NumPy is quick where arrays are small."""
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray) -> None:
         n_rows, n_features = rows.shape

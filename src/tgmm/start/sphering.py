@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1e-10  # of the largest variance: directions below have nothing but rounding in them
-ROWS = 128  # whose close pairs tell the covariance within clusters
+ROWS = 192  # whose close pairs tell the covariance within clusters
 SWEEPS, SETTLED = 12, 2e-2  # of that covariance's own iteration
 RIDGE = 0.25  # of its average variance, times the number of features over that of rows
 
@@ -54,7 +54,7 @@ def sphered(rows: Tensor, n_components: int) -> Tensor:
         within = within / size + RIDGE * n_features / ROWS * identity
         values, axes = torch.linalg.eigh(within)
         to_sphere = (axes / values.sqrt()) @ axes.T  # turns no axis
-        if float((within - before).abs().amax()) < SETTLED:
+        if float((within - before).norm()) < SETTLED * n_features**0.5:  # in whatever axes
             break
         before = within
     return rows @ to_sphere
