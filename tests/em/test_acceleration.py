@@ -108,6 +108,16 @@ def test_runs_that_cannot_catch_up_are_given_up(monkeypatch):
     assert len(steps) < n_everything / 2
 
 
+@pytest.mark.parametrize("tol", [1e-8, 1e-9])
+def test_accelerated_runs_stop_as_near_to_their_limit_as_tol_says(tol):
+    """Though the first steps after a jump shrink fast, whatever remains."""
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(0, 1, (1000, 1)), rng.normal(1.5, 1.3, (1000, 1))])
+    settings = {"init_means": "kmeans", "max_iter": 20_000, "random_state": 0}
+    limit = GaussianMixture(2, tol=1e-12, accelerate=None, **settings).fit(X).objective_history_[-1]
+    assert limit - GaussianMixture(2, tol=tol, **settings).fit(X).objective_history_[-1] < 10 * tol
+
+
 def test_the_gain_that_is_foreseen_is_that_of_a_geometric_series():
     X, labels = mixture(3, n=400, d=2, n_components=3, separation=1.5)
     model = fit(X, labels, "full", None)

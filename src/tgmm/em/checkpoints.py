@@ -25,7 +25,7 @@ from tgmm.model.statistics import Statistics
 
 INTERVAL = 10  # iterations from one record to the next; the end is always recorded
 CHECKPOINT_VERSION = 3
-FIGURES = ("history", "n_em", "rung", "converged", "reseeded", "notes", "start", "seed")  # of a run, as JSON
+FIGURES = ("history", "n_em", "rates", "rung", "converged", "reseeded", "notes", "start", "seed")  # of a run, as JSON
 
 
 class Checkpoint(Journal):
@@ -126,6 +126,7 @@ class Checkpoint(Journal):
             regularisation=state[f"{name}.regularisation"],
             history=tuple(figures["history"]),
             n_em=figures["n_em"],
+            rates=tuple(figures["rates"]),
             rung=figures["rung"],
             converged=figures["converged"],
             path=Gathered(tuple(gathered), figures["longest"]),

@@ -9,6 +9,8 @@ from tgmm.em.precision import ends
 from tgmm.em.state import RunState
 from tgmm.em.step import EM, Step
 
+REMEMBERED = 2  # jumps of an acceleration, the rates before which tell how far the end is
+
 
 @dataclass(frozen=True)
 class Stopping:
@@ -56,8 +58,9 @@ class Runner:
                 following = self.em.widened(following)
                 history = (*history[:-1], min(history[-1], following.point.objective))  # EM climbs; the rest was noise
                 change = following.point.objective - history[-1]
+            rates = state.rates if is_em or state.n_em < 2 else (*state.rates, state.rate)[-REMEMBERED:]
             history = (*history, following.point.objective)
-            state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0)
+            state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0, rates=rates)
             state = replace(state, converged=is_em and stopping.converged(state))
             yield state
 

@@ -64,6 +64,7 @@ class RunState:
     regularisation: Tensor  # what is added to every variance, (d,), or () where there is one scale
     history: tuple[float, ...]  # the objective, from the start to this point
     n_em: int = 0  # EM steps that led to this point one after another
+    rates: tuple[float, ...] = ()  # by which EM steps shrank before the last jumps of an acceleration
     rung: int = 0  # of the ladder of kernels
     converged: bool = False
     path: Path = Path()
@@ -109,14 +110,21 @@ class RunState:
         """What the objective would still gain if its last changes went on as a geometric series.
 
         Aitken's extrapolation (McLachlan & Krishnan 2008, The EM Algorithm and Extensions, 4.9); infinite where the
-        changes do not shrink, 0 once the run has converged or nothing but rounding is left.
+        changes do not shrink, 0 once the run has converged or nothing but rounding is left. The first steps after a
+        jump shrink fast, whatever remains, so that the rates before the last jumps count too.
         """
         if self.converged or self.is_settled:
             return 0.0
         if len(self.history) < 3:
             return math.inf
+        rate = max((self.rate, *self.rates))
+        return (self.history[-1] - self.history[-2]) * rate / (1 - rate) if rate < 1 else math.inf
+
+    @property
+    def rate(self) -> float:
+        """The ratio of the last change to the one before it; infinite where that was none."""
         before, last = (self.history[i] - self.history[i - 1] for i in (-2, -1))
-        return last * last / (before - last) if before > last else math.inf
+        return last / before if before > 0 else math.inf
 
     def moved_to(self, point: Point, rung: int, fresh: tuple[int, ...], notes: tuple[str, ...]) -> RunState:
         """Return the state at another point, where components were put elsewhere and notes were made on the way."""
