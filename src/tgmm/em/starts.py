@@ -53,11 +53,11 @@ def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classifi
     if origin.has_trials and _are_worthwhile(problem):
         assignment = hard if classification else soft
         found = problem.data.processes.agreed(lambda: _trials(problem, origin, n_init, seed, assignment))
-        others = found[1:] if _is_all(problem) else []
+        n_followed = 1 if _is_all(problem) else len(found)
         if found:
-            begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found]
-            ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in others)
-            return Starts(begin[: len(found) - len(others)], ended)
+            begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found[:n_followed]]
+            ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in found[n_followed:])
+            return Starts(begin, ended)
     n_runs = n_init if origin.is_random and problem.n_components > 1 else 1
     generator = torch.Generator().manual_seed(seed)
     seeds = torch.randint(2**62, (n_runs,), generator=generator).tolist()
@@ -102,7 +102,7 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
     if views.rows.shape[0] <= problem.n_components:
         return []
-    near = _near(problem, problem.data.n_rows if views.is_all and _is_all(problem) else views.rows.shape[0])
+    near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
     weight = float(problem.summary.weight)
     trials = Trials(views, weight, problem.update, problem.n_components, assignment, near)
     try:

@@ -16,17 +16,17 @@ def whitened(rows: Tensor, weights: Tensor) -> Tensor:
 
     Directions in which they do not vary are left out. Rows that are too few stay in the coordinates that they have.
     """
-    centred = rows - weights @ rows / weights.sum()
+    centred = _centred(rows, weights)
     if are_few(rows):
         return centred
-    values, axes = torch.linalg.eigh(_covariance(rows, weights))
+    values, axes = torch.linalg.eigh(_covariance(centred, weights))
     varies = values > SMALLEST * values[-1]
     return centred @ (axes[:, varies] / values[varies].sqrt())
 
 
 def principal_axes(rows: Tensor, weights: Tensor, n_axes: int) -> Tensor:
     """Return the directions in which rows (m, d) vary most, (d, q)."""
-    return torch.linalg.eigh(_covariance(rows, weights))[1].flip(1)[:, :n_axes]
+    return torch.linalg.eigh(_covariance(_centred(rows, weights), weights))[1].flip(1)[:, :n_axes]
 
 
 def sphered(rows: Tensor, n_components: int) -> Tensor:
@@ -65,6 +65,9 @@ def are_few(rows: Tensor) -> bool:
     return rows.shape[0] <= rows.shape[1] + 1
 
 
-def _covariance(rows: Tensor, weights: Tensor) -> Tensor:
-    centred = rows - weights @ rows / weights.sum()
+def _centred(rows: Tensor, weights: Tensor) -> Tensor:
+    return rows - weights @ rows / weights.sum()
+
+
+def _covariance(centred: Tensor, weights: Tensor) -> Tensor:
     return (centred * weights[:, None]).T @ centred / weights.sum()

@@ -65,10 +65,8 @@ class Views:
         """Directions of the whitened rows of least kurtosis, or in which they vary most if they are few, (r, q)."""
         if are_few(self.rows):
             return principal_axes(self.rows, self.weights, FEATURES)
-        n_directions = (
-            FEATURES if self.white.shape[1] > FEATURES else 1
-        )  # a subspace, or the one that a start looks along
-        return least_kurtosis(self.white, self.weights, n_directions)
+        needs_subspace = self.white.shape[1] > FEATURES  # else one start looks along the first alone
+        return least_kurtosis(self.white, self.weights, FEATURES if needs_subspace else 1)
 
     @cached_property
     def ward(self) -> np.ndarray:
