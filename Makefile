@@ -24,12 +24,13 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench docs test-docs env env-dev check lint format types imports wheel constraints clean
+.PHONY: help demo test bench gpu-check docs test-docs env env-dev check lint format types imports wheel constraints clean
 
 help:
 	@echo "make demo         fit Old Faithful, print a report, draw and save it in build/demo/, sample from the saved model"
 	@echo "make test         run every test, doctest and README example"
 	@echo "make bench        measure speed and memory beside other libraries (BENCH_ARGS=--quick: whether it works)"
+	@echo "make gpu-check    on a machine with a GPU: its tests, and all that docs/performance.md claims of one (8 minutes)"
 	@echo "make check        lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"
 	@echo "make docs         build the site in build/docs/, tutorials and pictures included; warnings are errors"
@@ -46,6 +47,10 @@ test: $(RUN_STAMP)
 
 bench: $(RUN_STAMP)
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+# On a machine with a GPU, by whatever Python has torch for it: PYTHON=...
+gpu-check:
+	PYTHONPATH=src $(PYTHON) benchmarks/run.py gpu $(BENCH_ARGS)
 
 # From nothing each time: what the tutorials print is the library's output of today.
 docs: $(DOCS_STAMP)

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 def cpu_unless_marked(request, monkeypatch):
     """Arrays go to the accelerator by default; only tests marked `gpu` mean that, the others compare bits."""
     if "gpu" not in request.keywords:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr("tgmm.runtime.devices.default_device", lambda: torch.device("cpu"))
 
 
 @pytest.fixture

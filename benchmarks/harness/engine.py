@@ -31,6 +31,7 @@ from tgmm.estimators.fitting import opened, posed, solved
 from tgmm.estimators.settings import Settings
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Kernel
+from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.multiplication import multiply
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
@@ -66,11 +67,15 @@ class Beginning:
         """Return the kernel of plain products for the problem."""
         return Products(*self._of_a_kernel, dtype, self.problem.device)
 
-    def fused(self, dtype: torch.dtype) -> Kernel:
-        """Return the kernel of fused products for the problem; it needs Triton."""
-        from tgmm.kernels.fused import Fused
+    def split(self) -> Kernel:
+        """Return the kernel of products of bfloat16 parts for the problem; it needs Triton."""
+        from tgmm.kernels.split import Split
 
-        return Fused(*self._of_a_kernel, dtype, self.problem.device)
+        return Split(*self._of_a_kernel, torch.float32, self.problem.device)
+
+    def chosen(self) -> Kernel:
+        """Return the kernel that a fit of float32 rows begins with."""
+        return kernels_for(*self._of_a_kernel, torch.float32, self.problem.device)[0]
 
     def in_the_frame(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return rows (n, d), the weights, the means and the covariances of the start, float64 on the rows' device."""

@@ -1,266 +1,252 @@
-"""One pass of EM over rows on a GPU, and one iteration of whole fits, beside IBM's Flash-GMM and scikit-learn.
+"""Everything that this project claims about a GPU, in one run that ends with what fell short: `make gpu-check`.
 
     python benchmarks/run.py gpu --flash-gmm ../Flash-GMM
 
-A pass is an E-step with its sums, all that grows with the rows. Its floors are measured on the same card in the same
-run: the bytes of the rows, read once, over the bandwidth of a copy; the operations of both matrix products over the
-rate of TF32 products, of which float32 accuracy takes three. Errors are those of the sums, relative to the largest,
-against plain products in float64.
+The parts are the tests that need a GPU; the errors of products of bfloat16 parts against plain ones in float64; the
+time and memory of a pass over rows (an E-step with its sums, all that grows with the rows); E-steps and fits that
+others published, each named with its card; fits from raw data; and iterations of whole fits beside scikit-learn on
+tensors.
 
-Flash-GMM is a folder of modules (https://github.com/IBM/Flash-GMM, cloned beside this); scikit-learn computes on
-tensors by its array API. cuVS offers its mixtures to C++ alone.
+Floors are measured on the same card in the same run: the bytes of the rows, read once, over the bandwidth of a copy;
+the operations of both matrix products over the rate of bfloat16 products, of which float32 accuracy takes six.
+Flash-GMM is a folder of modules (https://github.com/IBM/Flash-GMM, cloned beside this). cuVS offers its mixtures to
+C++ alone.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import statistics
+import subprocess
 import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # scikit-learn's array API needs it before scipy is imported
 
 import torch
-from sklearn import config_context
-from sklearn import mixture as scikit_learn
-from torch import Tensor
 
-from harness.engine import Beginning, Kernel, e_step
+from harness import gpu_passes
+from harness.card import GIGA, Card, Ceilings
+from harness.gpu_passes import Problem
 from harness.options import add_shapes
-from harness.problems import STRUCTURES, Shape, make_rows, make_start, operations
-from harness.problems import Parameters as Start
+from harness.problems import STRUCTURES, Shape
 from harness.records import RESULTS, save
 from harness.tables import table
 from tgmm import GaussianMixture
 
+ROOT = Path(__file__).parents[2]
 SHAPES = ("1Mx128x1024", "1Mx32x64", "1Mx16x16")
 UNTIED = ("spherical", "diag", "full")
-SEPARATION = 3.0
-REFERENCE_ROWS = 20_000
-MATRIX = 8192  # order of the matrices whose product is the card's rate
-COPIED = 1 << 30  # bytes
-FEW, MORE = 2, 4  # iterations of the shorter fit, and what the longer one has more
+ACCURACY = ("20kx3x5", "20kx16x64", "20kx256x16", "20kx128x1024", "20kx256x1024")
+ACCURATE = 2e-5  # of the largest sum, or the error of float32 products where that is larger
+HALF = 0.5  # of the floor, what a pass of a large shape is to reach
+LARGE = 1e11  # operations, from which on a shape is
+TIMES = {"10kx128x1024": 3e-3, "100kx128x1024": 18e-3, "1Mx128x1024": 152e-3, "10Mx128x1024": 1.519}
+FLASH_GMM = "Flash-GMM's README, A100"
+FITS = {("1Mx64x64", "diag"): (7.7, "pycave, GTX 1080 Ti"), ("100kx32x16", "full"): (2.4, "pycave, GTX 1080 Ti")}
+ITERATIONS = 100
+RAW = ("100kx16x16", "1Mx10x8", "1Mx32x64")
+Record = dict[str, Any]
 
 
-class Ceilings(NamedTuple):
-    """What the card does at best, measured."""
+class Check:
+    """One run of all parts: what each measures, and what fell short."""
 
-    bandwidth: float  # bytes a second, read and written
-    float32: float  # operations a second of float32 products
-    tf32: float
+    def __init__(self, card: Card, ceilings: Ceilings, chosen: Namespace) -> None:
+        self.card, self.ceilings, self.chosen = card, ceilings, chosen
 
+    def tests(self) -> Iterator[Record]:
+        """Run the tests that need a GPU, and those of its kernels."""
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        for what in (["-m", "gpu", "tests"], ["-m", "not slow", "tests/kernels"]):
+            run = subprocess.run([*command, *what], cwd=ROOT, capture_output=True, text=True)
+            lines = run.stdout.strip().splitlines()
+            failed = [line for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+            short = None if run.returncode == 0 else "; ".join(failed[:5]) or "tests failed"
+            yield {"what": " ".join(what), "result": lines[-1] if lines else run.stderr[-200:], "short": short}
 
-class Problem(NamedTuple):
-    """Rows on the device, a start, and the fit that begins with it."""
+    def accuracy(self) -> Iterator[Record]:
+        """Hold the sums of both kernels against float64."""
+        for shape, structure in product(self.chosen.accuracy, STRUCTURES):
+            problem = Problem.of(shape, structure, self.card.device)
+            errors = {name: attempt(problem.error, make) for name, make in self._ours(problem).items()}
+            error, plain = errors["tgmm, bfloat16 parts"], errors["tgmm, float32 products"]
+            known = isinstance(error, float) and isinstance(plain, float)
+            short = None if known and error <= max(ACCURATE, 2 * plain) else f"error {error}, of plain products {plain}"
+            yield {**named(problem), "what": "sums", "error": error, "error of float32 products": plain, "short": short}
 
-    shape: Shape
-    structure: str
-    rows: Tensor  # (n, d) float32
-    start: Start
-    beginning: Beginning
+    def passes(self) -> Iterator[Record]:
+        """Time a pass over the rows of large shapes, by every kernel that there is."""
+        for shape, structure in product(self.chosen.shapes, self.chosen.structures):
+            problem = Problem.of(shape, structure, self.card.device)
+            others = [self._pass(problem, name, make) for name, make in self._all(problem).items()]
+            ours = others.pop(0)
+            yield {**ours, "short": self._shortfall(ours, others)}
+            yield from others
 
+    def published(self) -> Iterator[Record]:
+        """Repeat what others published."""
+        million = next(iter(TIMES)).replace("10k", self.chosen.million)
+        problem = Problem.of(Shape.parse(million), "spherical", self.card.device)
+        for name, seconds in TIMES.items():
+            shape = Shape.parse(name)
+            wanted = shape.n_rows * len(problem.rows) // 1_000_000
+            rows = problem.rows.repeat(-(-wanted // len(problem.rows)), 1)[:wanted]
+            run = gpu_passes.our_pass(problem, problem.beginning.split(), rows)
+            yield self._against(f"E-step, {FLASH_GMM}", name, "spherical", attempt(self.card.seconds, run), seconds)
+        for (name, structure), (seconds, source) in FITS.items():
+            shape = Shape.parse(name.replace("1M", self.chosen.million))
+            fit = partial(self._fit, shape, structure, init_means="kmeans", max_iter=ITERATIONS, tol=0, accelerate=None)
+            yield self._against(f"fit, {ITERATIONS} iterations, {source}", name, structure, attempt(fit), seconds)
 
-def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Return the median time of a call, after two that warm up."""
-    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    for _ in range(2):
-        run()
-    seconds = []
-    for _ in range(repeats):
-        synchronise()
-        started = time.perf_counter()
-        run()
-        synchronise()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    def iterations(self) -> Iterator[Record]:
+        """Time an iteration of whole fits from one start, ours and scikit-learn's."""
+        for shape, structure in product(self.chosen.shapes, self.chosen.structures):
+            problem = Problem.of(shape, structure, self.card.device)
+            ours, theirs = (
+                attempt(gpu_passes.iteration_seconds, self.card, fit, problem)
+                for fit in (gpu_passes.our_fit, gpu_passes.their_fit)
+            )
+            yield self._against("iteration, scikit-learn on tensors", str(shape), structure, ours, theirs)
 
+    def raw(self) -> Iterator[Record]:
+        """Time the default fit from raw data on this device, and its memory."""
+        for name in self.chosen.raw:
+            shape = Shape.parse(name)
+            seconds = attempt(self._fit, shape, "full")
+            short = seconds if isinstance(seconds, str) else None
+            yield {"what": "default fit", "shape": name, "structure": "full", "seconds": seconds, "short": short}
 
-def ceilings(device: torch.device, repeats: int, order: int, n_bytes: int) -> Ceilings:
-    """Measure the card: a large copy, and large products in both precisions."""
-    source = torch.rand(n_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    copying = median_seconds(lambda: target.copy_(source), device, repeats)
-    a, b = (torch.rand(order, order, device=device) for _ in range(2))
-    rates = []
-    for precision in ("ieee", "tf32"):
-        torch.backends.cuda.matmul.fp32_precision = precision
-        rates.append(2 * order**3 / median_seconds(lambda: a @ b, device, repeats))
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    return Ceilings(2 * n_bytes / copying, *rates)
+    def _fit(self, shape: Shape, structure: str, **settings: Any) -> float:
+        rows = torch.from_numpy(gpu_passes._rows(shape)[0]).to(self.card.device)
+        model = GaussianMixture(shape.n_components, covariance_type=structure, random_state=0, **settings)
+        model.fit(rows)
+        return self.card.once(lambda: model.fit(rows))
 
+    def _ours(self, problem: Problem) -> dict[str, Callable[[torch.Tensor], gpu_passes.Pass]]:
+        """Return what makes a pass by our kernels, the one that a fit takes first."""
+        kernels = {
+            "tgmm": problem.beginning.chosen,
+            "tgmm, bfloat16 parts": problem.beginning.split,
+            "tgmm, float32 products": lambda: problem.beginning.products(torch.float32),
+        }
+        return {
+            name: lambda rows, make=make: gpu_passes.our_pass(problem, make(), rows) for name, make in kernels.items()
+        }
 
-def problem_of(shape: Shape, structure: str, device: torch.device) -> Problem:
-    """Return random rows with a start far from any solution."""
-    array, means = make_rows(shape, SEPARATION, "float32")
-    rows, start = torch.from_numpy(array).to(device), make_start(array, means, structure)
-    return Problem(shape, structure, rows, start, Beginning.of(our_model(structure, start), rows))
+    def _all(self, problem: Problem) -> dict[str, Callable[[torch.Tensor], gpu_passes.Pass]]:
+        found = self._ours(problem)
+        if problem.structure == "spherical" and self.chosen.flash_gmm is not None:
+            found["Flash-GMM"] = lambda rows: gpu_passes.flash_pass(problem, rows, "flash_gmm")
+        if problem.structure == "diag" and problem.shape.n_components < 1000:
+            found["MixtureSameFamily, log_prob alone"] = lambda rows: gpu_passes.torch_pass(problem, rows)
+        return found
 
+    def _pass(self, problem: Problem, name: str, make: Callable[[torch.Tensor], gpu_passes.Pass]) -> Record:
+        run = attempt(make, problem.rows)
+        if isinstance(run, str):
+            return {**named(problem), "what": name, "seconds": run}
+        seconds = attempt(self.card.seconds, run)
+        floors = problem.floors(self.ceilings)
+        reached = {"floor / time": max(floors.values()) / seconds} if isinstance(seconds, float) else {}
+        record = {**named(problem), "what": name, "seconds": seconds, "floors": floors, **reached}
+        if name.startswith("tgmm"):
+            record |= {"memory": attempt(self.card.memory, run), "same bits": torch.equal(run(), run())}
+        return record
 
-def our_pass(problem: Problem, kernel: Kernel, rows: Tensor) -> Callable[[], Tensor]:
-    """Return a pass by one of our kernels over rows; it gives the sums (K, 1 + d)."""
+    def _shortfall(self, ours: Record, others: Sequence[Record]) -> str | None:
+        seconds = ours["seconds"]
+        if isinstance(seconds, str):
+            return seconds
+        faster = [record for record in others if isinstance(record["seconds"], float) and record["seconds"] < seconds]
+        reasons = [f"{record['what']} takes {1e3 * record['seconds']:.3g} ms" for record in faster]
+        if not ours["same bits"]:
+            reasons.append("two passes differ")
+        work = ours["floors"]["operations"] * self.ceilings.bfloat16 / gpu_passes.PRODUCTS
+        if work >= LARGE and ours["floor / time"] < HALF:
+            reasons.append(f"{ours['floor / time']:.2f} of the floor")
+        return "; ".join(reasons) or None
 
-    def run() -> Tensor:
-        sums = e_step(problem.beginning, kernel, rows)
-        return torch.cat([sums.mass[:, None], sums.first], 1)
-
-    run()  # the first pass of tied structures sums more
-    return run
-
-
-def flash_pass(name: str, problem: Problem, rows: Tensor) -> Callable[[], Tensor]:
-    """Return a pass by one of Flash-GMM's modules over the rows in the frame."""
-    function = {"full": "flash_gmm_estep_full", "diag": "flash_gmm_estep_diag"}.get(
-        problem.structure, "flash_gmm_estep"
-    )
-    estep = getattr(import_module(name), function)
-    z, weights, means, covariances = problem.beginning.in_the_frame(rows)
-    is_full = problem.structure == "full"
-    spread = torch.linalg.cholesky(torch.linalg.inv(covariances)) if is_full else covariances.log()
-    operands = [part.float().contiguous() for part in (z, means, spread, weights.log())]
-
-    def run() -> Tensor:
-        _, mass, first, _ = estep(*operands)
-        return torch.cat([mass[:, None], first], 1).double()
-
-    return run
-
-
-def passes(problem: Problem, flash_gmm: bool) -> dict[str, Callable[[Tensor], Callable[[], Tensor]]]:
-    """Return what makes a pass over given rows, by name."""
-    found: dict[str, Callable[[Tensor], Callable[[], Tensor]]] = {
-        "tgmm fused": lambda rows: our_pass(problem, problem.beginning.fused(torch.float32), rows),
-        "tgmm products": lambda rows: our_pass(problem, problem.beginning.products(torch.float32), rows),
-    }
-    modules = {
-        "spherical": ("flash_gmm", "flash_gmm_h100"),
-        "diag": ("flash_gmm_diag_h100",),
-        "full": ("flash_gmm_full_h100",),
-    }
-    for name in modules.get(problem.structure, ()) if flash_gmm else ():
-        found[name] = lambda rows, name=name: flash_pass(name, problem, rows)
-    return found
-
-
-def error_of(make: Callable[[Tensor], Callable[[], Tensor]], problem: Problem) -> float:
-    """Return the largest error of the sums over the first rows, relative to the largest sum."""
-    rows = problem.rows[:REFERENCE_ROWS]
-    expected = our_pass(problem, problem.beginning.products(torch.float64), rows)()
-    return float((make(rows)().to(expected) - expected).abs().max() / expected.abs().max())
-
-
-def repeats_exactly(make: Callable[[Tensor], Callable[[], Tensor]], problem: Problem) -> bool:
-    """Whether two passes give the same bits."""
-    run = make(problem.rows[:REFERENCE_ROWS])
-    return torch.equal(run(), run())
-
-
-def our_model(structure: str, start: Start, max_iter: int = 1) -> GaussianMixture:
-    """Return an estimator that fits from a start."""
-    return GaussianMixture(len(start.weights), covariance_type=structure, max_iter=max_iter, tol=0, **start.as_init())
-
-
-def our_fit(problem: Problem, max_iter: int) -> object:
-    """Return our fit of tensors."""
-    return our_model(problem.structure, problem.start, max_iter).fit(problem.rows)
-
-
-def their_fit(problem: Problem, max_iter: int) -> object:
-    """Return scikit-learn's fit of tensors, from the same start."""
-    weights, means, covariances = (torch.from_numpy(part).to(problem.rows.device) for part in problem.start)
-    precisions = torch.linalg.inv(covariances) if covariances.ndim == 3 else 1 / covariances
-    model = scikit_learn.GaussianMixture(
-        problem.shape.n_components, covariance_type=problem.structure, max_iter=max_iter, tol=0,
-        init_params="random_from_data", weights_init=weights, means_init=means, precisions_init=precisions,
-    )  # fmt: skip
-    with config_context(array_api_dispatch=True):
-        return model.fit(problem.rows)
+    def _against(self, what: str, shape: str, structure: str, ours: Any, theirs: Any) -> Record:
+        """Return our time beside another."""
+        short = ours if isinstance(ours, str) else None
+        if isinstance(ours, float) and isinstance(theirs, float) and theirs < ours:
+            short = f"theirs takes {1e3 * theirs:.3g} ms"
+        return {
+            "what": what, "shape": shape, "structure": structure, "seconds": ours, "theirs": theirs, "short": short,
+        }  # fmt: skip
 
 
-def iteration_seconds(fit: Callable[[Problem, int], object], problem: Problem, repeats: int) -> float:
-    """Return the time of one iteration: the difference of two fits."""
-    device = problem.rows.device
-    short, long = (median_seconds(lambda n=n: fit(problem, n), device, repeats) for n in (FEW, FEW + MORE))
-    return (long - short) / MORE
+PARTS = ("tests", "accuracy", "passes", "published", "raw", "iterations")
 
 
-def floors(problem: Problem, measured: Ceilings) -> dict[str, float]:
-    """Return the seconds below which no pass can be."""
-    return {
-        "bytes": problem.rows.nbytes / measured.bandwidth,
-        "operations": operations(problem.structure, problem.shape) / (measured.tf32 / 3),
-    }
+def named(problem: Problem) -> Record:
+    return {"shape": str(problem.shape), "structure": problem.structure}
 
 
-def attempt(measure: Callable[[], Any]) -> Any:
+def attempt(measure: Callable[..., Any], *arguments: Any) -> Any:
     """Return a measurement, or why there is none."""
     try:
-        return measure()
+        return measure(*arguments)
     except Exception as error:  # one that cannot do it leaves the others
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}"[:200]
 
 
-def measure(problem: Problem, measured: Ceilings, chosen: Namespace) -> list[dict[str, Any]]:
-    """Return the records of one problem."""
-    least, device = floors(problem, measured), problem.rows.device
-    common = {"shape": str(problem.shape), "structure": problem.structure, "floors": least}
-    records = []
-    for name, make in passes(problem, chosen.flash_gmm is not None).items():
-        record = {
-            "what": f"pass, {name}",
-            "seconds": attempt(lambda make=make: median_seconds(make(problem.rows), device, chosen.repeats)),
-            "error": attempt(lambda make=make: error_of(make, problem)),
-            "exact": attempt(lambda make=make: repeats_exactly(make, problem)),
-        }
-        records.append(common | record)
-    fits = {"tgmm": our_fit} | ({} if problem.structure.startswith("tied_") else {"scikit-learn": their_fit})
-    for name, fit in fits.items():
-        seconds = attempt(lambda fit=fit: iteration_seconds(fit, problem, 3))
-        records.append(common | {"what": f"iteration, {name}", "seconds": seconds})
-    return records
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "seconds": lambda value: f"{1e3 * value:.3g}",
+    "theirs": lambda value: f"{1e3 * value:.3g}",
+    "floor / time": lambda value: f"{value:.2f}",
+    "memory": lambda value: f"{value / GIGA:.2f}",
+    "error": lambda value: f"{value:.0e}",
+    "error of float32 products": lambda value: f"{value:.0e}",
+    "same bits": lambda value: "yes" if value else "no",
+}
+HIDDEN = ("part", "floors", "short")
+HEADERS = {"seconds": "ms", "theirs": "theirs, ms", "memory": "memory, GB"}
 
 
-def row_of(record: dict[str, Any]) -> list[str]:
-    """Return a row of the table."""
-    seconds, least = record["seconds"], max(record["floors"].values())
-    measured = isinstance(seconds, float)
-    cells = [f"{1e3 * seconds:.3g}", f"{least / seconds:.2f}"] if measured else [str(seconds)[:60], ""]
-    error = record.get("error", math.nan)
-    accuracy = f"{error:.0e}" if isinstance(error, float) and not math.isnan(error) else ""
-    exact = {"True": "yes", "False": "no"}.get(str(record.get("exact")), "")
-    bounds = [f"{1e3 * record['floors'][name]:.3g}" for name in ("bytes", "operations")]
-    return [record["shape"], record["structure"], record["what"], *cells, *bounds, accuracy, exact]
+def cell(name: str, value: Any) -> str:
+    """Return a value as the table shows it."""
+    if value is None:
+        return ""
+    return FORMATS[name](value) if name in FORMATS and not isinstance(value, str) else str(value)[:70]
 
 
-def show(about: dict[str, Any], measured: Ceilings, records: Sequence[dict[str, Any]]) -> str:
-    """Return what the card is and does at best, and the table."""
-    header = ["n x d x K", "type", "what", "ms", "floor / time", "bytes, ms", "operations, ms", "error", "same bits"]
-    rates = f"float32 {measured.float32 / 1e12:.3g}, TF32 {measured.tf32 / 1e12:.3g} TFLOP/s"
-    lines = [
-        f"{about['card']}, {about['date']}, torch {about['torch']}, Triton {about['triton']}",
-        f"copy {measured.bandwidth / 1e12:.3g} TB/s, products {rates}",
-        "",
-        table(header, [row_of(record) for record in records]),
-    ]
-    return "\n".join(lines)
+def shown(records: Sequence[Record]) -> str:
+    """Return the table of one part."""
+    names = list(dict.fromkeys(name for record in records for name in record if name not in HIDDEN))
+    rows = [[cell(name, record.get(name)) for name in names] for record in records]
+    return table([HEADERS.get(name, name) for name in names], rows)
+
+
+def shortfalls(records: Sequence[Record]) -> str:
+    """Return a line for everything that fell short."""
+    found = []
+    for record in records:
+        if record.get("short"):
+            what = " ".join(record[name] for name in ("part", "what", "shape", "structure") if name in record)
+            found.append(f"- {what}: {record['short']}")
+    return "\n".join(["Fell short:", *found]) if found else "Nothing fell short."
 
 
 def add_options(options: ArgumentParser) -> None:
     add_shapes(options, SHAPES)
     options.add_argument("--structures", nargs="+", choices=STRUCTURES, default=UNTIED)
+    options.add_argument("--accuracy", nargs="*", type=Shape.parse, default=[Shape.parse(shape) for shape in ACCURACY])
+    options.add_argument("--raw", nargs="*", default=RAW, help="shapes of the fits from raw data")
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    options.add_argument("--million", default="1M", help="rows in the place of a million of what others published")
     options.add_argument("--flash-gmm", type=Path, help="folder of IBM's modules")
-    options.add_argument("--repeats", type=int, default=20)
+    options.add_argument("--repeats", type=int, default=7)
     options.add_argument("--device", type=torch.device, default=torch.device("cuda"))
-    options.add_argument("--matrix", type=int, default=MATRIX)
-    options.add_argument("--copied", type=int, default=COPIED)
+    options.add_argument("--matrix", type=int, default=8192, help="order of the matrices that are multiplied")
+    options.add_argument("--copied", type=int, default=1 << 30, help="bytes")
     options.add_argument("--output", type=Path, default=RESULTS / "gpu.json")
 
 
@@ -268,11 +254,14 @@ def main(chosen: Namespace) -> None:
     if chosen.flash_gmm is not None:
         sys.path.insert(0, str(chosen.flash_gmm))
     warnings.simplefilter("ignore")  # fits that are cut short say so
-    measured = ceilings(chosen.device, chosen.repeats, chosen.matrix, chosen.copied)
-    card = torch.cuda.get_device_name(chosen.device) if chosen.device.type == "cuda" else str(chosen.device)
-    records: list[dict[str, Any]] = []
-    for shape, structure in product(chosen.shapes, chosen.structures):
-        records += measure(problem_of(shape, structure, chosen.device), measured, chosen)
-    about = {"card": card, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "triton": version("triton")}
-    save({**about, "ceilings": measured._asdict(), "records": records}, chosen.output)
-    print(show(about, measured, records))
+    card, started = Card(chosen.device, chosen.repeats), time.perf_counter()
+    ceilings = card.ceilings(chosen.matrix, chosen.copied)
+    about = card.about()
+    print(f"{about['card']}, {about['date']}, torch {about['torch']}, Triton {about['triton']}; {ceilings}\n")
+    records: list[Record] = []
+    for part in chosen.parts:
+        found = [{"part": part, **record} for record in getattr(Check(card, ceilings, chosen), part)()]
+        records += found
+        save({**about, "ceilings": vars(ceilings), "records": records}, chosen.output)
+        print(f"{part} ({time.perf_counter() - started:.0f} s so far)\n\n{shown(found)}\n", flush=True)
+    print(shortfalls(records))

@@ -28,10 +28,10 @@ KERNELS = {
 FORMS = {Products, Centred}
 
 if find_spec("triton") is not None:
-    from tgmm.kernels.fused import Fused
+    from tgmm.kernels.split import Split
 
     # In Triton's interpreter where there is no GPU, see `conftest.py`.
-    KERNELS["fused, float32"] = made(
-        Fused, torch.float32, HOST if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
+    KERNELS["bfloat16 parts, float32"] = made(
+        Split, torch.float32, HOST if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
     )
-    FORMS.add(Fused)
+    FORMS.add(Split)

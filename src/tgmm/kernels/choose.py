@@ -19,6 +19,7 @@ FEATURES = 64  # from which on moments can outweigh
 # Features a component, and features whatever the components, from which on they do.
 FEATURES_PER_COMPONENT = {torch.float32: 64, torch.float64: 16}
 MANY_FEATURES = {torch.float32: 384, torch.float64: 256}
+MANY_COMPONENTS = 256
 # Rounding relative to the variances above which statistics are not to be used, by float type.
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 # Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
@@ -41,7 +42,12 @@ def kernels_for(
         if device.type != "cpu" or not moments_outweigh(moment, frame.shift.shape[0], n_components, float_type)
     ]
     return [
-        *(products_for(each, device)(moment, frame, n_components, each, device) for each in with_products),
+        *(
+            products_for(moment, frame.shift.shape[0], n_components, each, device)(
+                moment, frame, n_components, each, device
+            )
+            for each in with_products
+        ),
         centred_for(moment, frame, n_components, device),
     ]
 
@@ -65,17 +71,25 @@ def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: 
     return n_features > MANY_FEATURES[dtype] or n_features >= FEATURES_PER_COMPONENT[dtype] * n_components
 
 
-def products_for(dtype: torch.dtype, device: torch.device) -> type[Kernel]:
-    """Return the fastest form of the products: fused, where there is Triton and a GPU that it compiles them for."""
-    if dtype == torch.float32 and has_fused_kernels(device):
-        from tgmm.kernels.fused import Fused
+def products_for(
+    moment: Moment, n_features: int, n_components: int, dtype: torch.dtype, device: torch.device
+) -> type[Kernel]:
+    """Return the fastest form of the products: of bfloat16 parts, where multiplying is most of the work.
 
-        return Fused
+    Parts of the features are three times as many bytes to write and to read as the features, which fewer components
+    than columns of these do not make up for; many components do in any case. Measured on an H100.
+    """
+    columns = n_features if moment.shared else n_features + moment.size(n_features)
+    multiplies = n_components >= min(columns, MANY_COMPONENTS)
+    if multiplies and dtype == torch.float32 and has_matrix_units(device):
+        from tgmm.kernels.split import Split
+
+        return Split
     return Products
 
 
-def has_fused_kernels(device: torch.device) -> bool:
-    """Whether there is Triton, and the device is an Nvidia GPU with TF32 units."""
+def has_matrix_units(device: torch.device) -> bool:
+    """Whether there is Triton, and the device is an Nvidia GPU whose matrix units take bfloat16."""
     if device.type != "cuda" or torch.version.cuda is None or find_spec("triton") is None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
