@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -68,12 +69,19 @@ def feature_columns(names: Sequence[str], columns: Sequence[str] | None, weight_
     Raises
     ------
     ValueError
-        If a column is not there, or none is left.
+        If a column is not there, is there several times, or has no name, or none is left.
     """
+    counts = Counter(names)
     wanted = [name for name in names if name != weight_column] if columns is None else list(columns)
-    missing = [name for name in [*wanted, weight_column] if name is not None and name not in names]
+    needed = wanted if weight_column is None else [*wanted, weight_column]
+    missing = [name for name in needed if name not in counts]
     if missing:
         raise ValueError(f"columns {missing} are not in the table; it has {list(names)}.")
     if not wanted:
         raise ValueError(f"columns leaves no feature of {list(names)}: name at least one.")
+    repeated = [name for name in dict.fromkeys(needed) if counts[name] > 1]
+    if repeated:
+        raise ValueError(f"The table has several columns of the name {repeated[0]!r}: rename them, or name others.")
+    if "" in needed:
+        raise ValueError(f"Column {names.index('')} of the table has no name: name it, or name the columns to be read.")
     return wanted

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from io import TextIOWrapper
+import gzip
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from reprlib import repr as short
+from typing import TextIO
 
 import numpy as np
 
+from tgmm.data.dialects import dialect_of, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import feature_columns
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
-DELIMITERS = (",", ";", "\t", "|", " ")
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 
 class TextSource(Source):
     r"""Columns of a delimited text file, with or without a line of names, in float64.
 
-    The delimiter is a comma or else a semicolon, a tab, a bar or a space, whichever is in the first line. Columns of a
-    file without names are called "0", "1", ...
+    What separates fields (commas, semicolons, tabs, bars or blanks) and whether decimals have commas is found out from
+    the first lines. Columns of a file without names are called "0", "1", ... Row names, as R and pandas write them, are
+    no feature: a first column without a name of its own.
 
     Parameters
     ----------
     path : path-like
+        Compressed by gzip where it ends in .gz.
     columns : sequence of str, optional
         The features, in this order; all columns where None.
+    header : bool, optional
+        Whether the first line names the columns. Where None, it does if a word is in it; if it looks like numbers of
+        columns, 0, 1, 2 as pandas writes them, it does too, with a warning.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, a column is missing, or, while reading, a value is missing or not a number.
+        If the file is empty or no UTF-8, a column is missing or of several one is meant, or, while reading, a row has
+        more fields than there are columns, a value is missing or not a number, or a quote is not closed.
 
     Examples
     --------
@@ -50,71 +61,111 @@ class TextSource(Source):
     tensor([[5., 2.]], dtype=torch.float64)
     """
 
-    def __init__(self, path: str | PathLike[str], columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: str | PathLike[str], columns: Sequence[str] | None = None, *, header: bool | None = None
+    ) -> None:
         self.path = Path(path)
-        with self._open() as file:
-            first = file.readline()
-        if not first.strip():
-            raise ValueError(f"{str(self.path)!r} is empty, or begins with an empty line.")
-        self.delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
-        fields = next(self._fields([first]))
-        self.has_names = not all(_is_number(field) for field in fields)
-        names = fields if self.has_names else [str(j) for j in range(len(fields))]
-        self.columns = feature_columns(names, columns, None)
-        self.feature_names = self.columns if self.has_names else None
-        self.positions = [names.index(name) for name in self.columns]
+        with self._opened() as file:
+            dialect = dialect_of(file, header)
+        if dialect is None:
+            raise ValueError(f"{str(self.path)!r} is empty: it has no line of data.")
+        self.dialect = dialect
+        names = dialect.names
+        self.columns = feature_columns(names[dialect.has_row_names :], columns, None)
+        self.feature_names = None if dialect.header is None else self.columns
+        places = {name: j for j, name in enumerate(names)}
+        self.positions = [places[name] for name in self.columns]
+        if dialect.header is not None and dialect.header.is_doubtful:
+            warnings.warn(
+                f"The first line of {str(self.path)!r}, {short(names)}, is taken for the names of its columns. If it "
+                "is a row of data, say so: TextSource(path, header=False).",
+                stacklevel=2,
+            )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield consecutive rows."""
-        n_read = rows_per_read(len(self.columns), 8)
-        with self._open() as file:
-            if self.has_names:
-                file.readline()
-            while True:
-                rows = self._read(file, n_read)
-                if not rows.shape[0]:
-                    return
+        n_read = rows_per_read(self.dialect.n_columns, 8)
+        with self._opened() as file:
+            records = self.dialect.records(file)
+            while (rows := self._read(records, n_read)).shape[0]:
                 yield rows
 
-    def _open(self) -> TextIOWrapper:
-        return open(self.path, encoding="utf-8-sig", newline="")
-
-    def _fields(self, lines: Sequence[str] | TextIOWrapper) -> Iterator[list[str]]:
-        """Yield the fields of each line."""
-        for fields in csv.reader(lines, delimiter=self.delimiter):
-            yield [field.strip() for field in fields]
-
-    def _read(self, file: TextIOWrapper, n_rows: int) -> np.ndarray:
-        """Return the next rows of an open file; none at its end."""
-        lines = list(islice((line for line in file if line.strip()), n_rows))
-        if not lines:
-            return np.empty((0, len(self.columns)))
-        delimiter = None if self.delimiter == " " else self.delimiter
+    @contextmanager
+    def _opened(self) -> Iterator[TextIO]:
+        """Open the file; what is no text is a ValueError that names it."""
+        opener = gzip.open if self.path.suffix.lower() == ".gz" else open
         try:
-            return np.loadtxt(lines, delimiter=delimiter, usecols=self.positions, ndmin=2, quotechar='"', comments=None)
-        except ValueError as error:
+            with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
+                yield file
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{str(self.path)!r} is not UTF-8 text: byte {error.object[error.start]:#x} ({error.reason}). Save it "
+                "as UTF-8, or convert it (iconv -f latin1 -t utf-8)."
+            ) from error
+        except csv.Error as error:
+            raise ValueError(f"{str(self.path)!r} cannot be split into fields: {error}.") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{str(self.path)!r} is no whole gzip file: {error}.") from error
+
+    def _read(self, records: Iterator[str], n_rows: int) -> np.ndarray:
+        """Return the next rows, (c, d); none at the end."""
+        try:
+            lines = list(islice(records, n_rows))
+            return self._numbers(lines) if lines else np.empty((0, len(self.columns)))
+        except UnicodeDecodeError:
+            raise
+        except (ValueError, csv.Error) as error:
             raise ValueError(self._explanation() or f"{str(self.path)!r}: {error}") from error
 
+    def _numbers(self, records: Sequence[str]) -> np.ndarray:
+        """Return the numbers in the columns of records, (c, d)."""
+        dialect, n_columns = self.dialect, self.dialect.n_columns
+        if dialect.decimal_comma:
+            records = [record.replace(",", ".") for record in records]
+        settings = {"delimiter": dialect.delimiter, "quotechar": '"', "comments": None}
+        if len(set(self.positions)) == n_columns:
+            table = np.loadtxt(records, ndmin=2, **settings)
+            if table.shape[1] != n_columns:
+                raise ValueError(f"rows have {table.shape[1]} fields")
+            return table if self.positions == list(range(n_columns)) else table[:, self.positions]
+        wanted = set(self.positions)
+        kinds = [(str(j), "f8" if j in wanted else "U1") for j in range(n_columns)]  # NumPy counts the fields of a row
+        table = np.loadtxt(records, kinds, ndmin=1, **settings)
+        return np.stack([table[str(j)] for j in self.positions], 1)
+
     def _explanation(self) -> str | None:
-        """Return what is wrong with the first line that cannot be read."""
-        with self._open() as file:
-            for number, fields in enumerate(self._fields(file), start=1):
-                if not fields or (number == 1 and self.has_names):
-                    continue
-                for name, position in zip(self.columns, self.positions, strict=True):
-                    value = fields[position] if position < len(fields) else ""
-                    if not _is_number(value):
-                        what = f"{value!r} is not a number" if value else "a value is missing"
-                        return (
-                            f"{str(self.path)!r}, line {number}, column {name!r}: {what}. Drop such rows, or name "
-                            "numeric columns only."
-                        )
+        """Return what is wrong with the first record that cannot be read."""
+        n_lines = 0
+
+        def counted(lines: Iterable[str]) -> Iterator[str]:
+            nonlocal n_lines
+            for n_lines, line in enumerate(lines, start=1):  # noqa: B007
+                yield line
+
+        with self._opened() as file:
+            records = self.dialect.records(counted(file))
+            while True:
+                begin = n_lines + 1
+                try:
+                    record = next(records, None)
+                    fault = None if record is None else self._fault(self.dialect.fields(record))
+                except csv.Error as error:
+                    return (
+                        f"{str(self.path)!r}, line {begin}: a quote is not closed where its field ends ({error}). Close "
+                        'it, or double it ("") where it is part of the text.'
+                    )
+                if record is None:
+                    return None
+                if fault is not None:
+                    return f"{str(self.path)!r}, line {n_lines}{fault}"
+
+    def _fault(self, fields: Sequence[str]) -> str | None:
+        """Return what is wrong with the fields of a record, or None."""
+        for name, position in zip(self.columns, self.positions, strict=True):
+            value = fields[position] if position < len(fields) else ""
+            if not is_number(value):
+                what = f"{short(value)} is not a number" if value else "a value is missing"
+                return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
+        if len(fields) != self.dialect.n_columns:
+            return f": it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s): mend such rows."
         return None
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,268 @@
+"""Text files as other programs write them: read as pandas reads them when it is told how, or refused; never silently wrong."""
+
+import csv
+import gzip
+import io
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from tgmm import GaussianMixture
+from tgmm.data import TextSource
+from tgmm.data import source as sources
+
+X = np.random.default_rng(0).normal(50, 9, (30, 3)).round(4)
+LINES = ["1.5,2,-3e2", "4,5.25,6", "7,8,9.125"]
+
+
+def written(tmp_path, text, name="data.csv"):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return tmp_path / name
+
+
+def rows(source):
+    return np.concatenate(list(source))
+
+
+def table(header, lines=LINES, delimiter=","):
+    return "\n".join([*header, *lines]).replace(",", delimiter) + "\n"
+
+
+def savetxt(**settings):
+    file = io.StringIO()
+    np.savetxt(file, X, **settings)
+    return file.getvalue()
+
+
+QUOTED = '"height, cm";"weight; kg"\n170;60\n180;70.5\n'
+R_ROWS = '"1" 5 6\n"2" 7 8\n"10" 9 1\n'
+AS_PANDAS = {
+    "commas": (table(["a,b,c"]), {}),
+    "semicolons": (table(["a,b,c"], delimiter=";"), {"sep": ";"}),
+    "tabs": (table(["a,b,c"], delimiter="\t"), {"sep": "\t"}),
+    "bars": (table(["a,b,c"], delimiter="|"), {"sep": "|"}),
+    "blanks": (table(["a,b,c"], delimiter=" "), {"sep": r"\s+"}),
+    "blanks after commas": (table(["a,b,c"], delimiter=", "), {"skipinitialspace": True}),
+    "Windows line ends": (table(["a,b,c"]).replace("\n", "\r\n"), {}),
+    "old Macintosh line ends": (table(["a,b,c"]).replace("\n", "\r"), {"lineterminator": "\r"}),
+    "no line end, and empty lines": ("\n\n" + table(["a,b,c", ""]).strip(), {}),
+    "a byte order mark": ("\ufeff" + table(["a,b,c"]), {}),
+    "all fields quoted": (table(['"a","b","c"'], [f'"{line}"'.replace(",", '","') for line in LINES]), {}),
+    "separators inside quoted names": (QUOTED, {"sep": ";"}),
+    "line ends inside quoted names": ('"height\n(cm)",b\n1,2\n3,4\n', {}),
+    "doubled quotes": ('"5"" pipe",b\n1,2\n3,4\n', {}),
+    "one column": ("height\n170\n180.5\n", {}),
+    "one column with a name of two words": ("height cm\n170\n180.5\n", {}),
+    "columns aligned by blanks": (savetxt(fmt="%10.4f"), {"sep": r"\s+", "header": None}),
+    "aligned columns under names": (f"{'a':>10} {'b':>10} {'c':>10}\n" + savetxt(fmt="%10.4f"), {"sep": r"\s+"}),
+    "decimal commas": (table(["a,b,c"], LINES, ";").replace(".", ","), {"sep": ";", "decimal": ","}),
+    "decimal commas between tabs": (table(["a,b,c"], LINES, "\t").replace(".", ","), {"sep": "\t", "decimal": ","}),
+    "R's row names under a short header": ('"a" "b"\n' + R_ROWS, {"sep": r"\s+"}),
+    "R's row names, unquoted": ("a\tb\nx\t5\t6\ny\t7\t8\n", {"sep": "\t"}),
+    "R's row numbers, unquoted": ("a b\n1 5 6\n2 7 8\n", {"sep": " "}),
+    "R's write.csv": ('"","a","b"\n"1",5,6\n"2",7,8\n', {"index_col": 0}),
+    "numpy.savetxt": (savetxt(), {"sep": r"\s+", "header": None}),
+    "numpy.savetxt with commas": (savetxt(delimiter=","), {"header": None}),
+}
+
+
+@pytest.mark.parametrize(("text", "settings"), AS_PANDAS.values(), ids=AS_PANDAS)
+def test_a_file_is_what_pandas_reads_when_told_how(text, settings, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = written(tmp_path, text)
+    expected = pandas.read_csv(path, **settings)
+    source = TextSource(path)
+    np.testing.assert_array_equal(rows(source), expected.to_numpy())
+    names = None if "header" in settings else [name.strip() for name in expected.columns]
+    assert source.feature_names == names
+
+
+FRAMES = {
+    "no names": {},
+    "numbers from 1": {"columns": [1, 2, 3]},
+    "years": {"columns": [2019, 2021, 2020]},
+    "wavelengths": {"columns": [400.5, 401.0, 401.5]},
+}
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("settings", FRAMES.values(), ids=FRAMES)
+def test_numbers_as_names_of_columns_are_no_row_and_are_said(settings, index, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, **settings)
+    frame.to_csv(tmp_path / "x.csv", index=index)
+    with pytest.warns(UserWarning, match=r"first line of .*x.csv.* names of its columns.*header=False"):
+        source = TextSource(tmp_path / "x.csv")
+    np.testing.assert_array_equal(rows(source), X)
+    assert source.feature_names == [str(name) for name in frame.columns]
+
+
+@pytest.mark.parametrize("values", [X[:, :1], X[:, :2].astype(int)], ids=["one column", "whole numbers"])
+def test_pandas_names_above_few_columns_or_whole_numbers(values, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(values).to_csv(tmp_path / "x.csv", index=False)
+    with pytest.warns(UserWarning, match="names of its columns"):
+        assert rows(TextSource(tmp_path / "x.csv")).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("index_label", [None, "", [""]])
+def test_the_index_of_a_data_frame_is_no_feature(index_label, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])[::2]
+    frame.to_csv(tmp_path / "x.csv", index_label=index_label)
+    model = GaussianMixture().fit(tmp_path / "x.csv")
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    np.testing.assert_allclose(np.asarray(model.means_)[0], frame.mean(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.5,2\n3,4\n",
+        "3,1\n4,1\n5,9\n",
+        "1,2,3\n4,5,6\n",
+        "5\n5.1\n4.9\n",
+        "1,2,3.5\n4,5,6\n",
+        "nan,2\n3,4\n",
+        "-1 2\n3 4\n",
+    ],
+)
+def test_a_first_line_of_numbers_is_a_row(text, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = TextSource(written(tmp_path, text))
+    assert source.feature_names is None
+    assert len(rows(source)) == text.count("\n")
+
+
+def test_whether_the_first_line_names_columns_can_be_said(tmp_path):
+    path = written(tmp_path, "0,1,2\n3,4,9\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rows(TextSource(path, header=False)).tolist() == [[0, 1, 2], [3, 4, 9]]
+        named = TextSource(path, ["2", "0"], header=True)
+    assert rows(named).tolist() == [[9, 3]]
+
+
+COMMENTED = {
+    "numpy.savetxt": (savetxt(header="a b c"), X),
+    "numpy.savetxt with commas": (savetxt(header="a,b,c", delimiter=","), X),
+    "several lines": (savetxt(header="made by a program\na b c"), X),
+    "a mark before the names": ("#a,b,c\n1,2,3\n4,5,9\n", [[1, 2, 3], [4, 5, 9]]),
+    "a comment above a header": ("# a comment\na,b,c\n1,2,3\n4,5,9\n", [[1, 2, 3], [4, 5, 9]]),
+    "a comment as long as the header": ("# not, the, names\na,b,c\n1,2,3\n4,5,9\n", [[1, 2, 3], [4, 5, 9]]),
+}
+
+
+@pytest.mark.parametrize(("text", "values"), COMMENTED.values(), ids=COMMENTED)
+def test_comments_above_the_rows(text, values, tmp_path):
+    source = TextSource(written(tmp_path, text, "x.txt"))
+    assert source.feature_names == ["a", "b", "c"]
+    np.testing.assert_allclose(rows(source), values, rtol=1e-12)
+    assert rows(TextSource(tmp_path / "x.txt", ["b"])).tolist() == np.asarray(rows(source))[:, 1:2].tolist()
+
+
+def test_names_in_a_comment_above_rows_that_hold_text(tmp_path):
+    path = written(tmp_path, "# kind,a,b\nx,1,2\ny,3,4\n")
+    assert rows(TextSource(path, ["b"])).tolist() == [[2], [4]]
+
+
+def test_columns_beside_text_that_holds_anything(tmp_path):
+    """Text that is not read may hold separators, quotes and line ends; rows stay rows."""
+    values = [["x,y", 1.5, 'say "no"'], ["two\nlines", 2.5, "é本"], ['5" pipe', 3.5, ""], ["#", 4.5, "1"]]
+    with open(tmp_path / "x.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["note", "a", "more"], *values])
+    assert rows(TextSource(tmp_path / "x.csv", ["a"])).flatten().tolist() == [1.5, 2.5, 3.5, 4.5]
+
+
+def test_an_inch_mark_opens_no_quote(tmp_path):
+    path = written(tmp_path, 'a,kind\n1,5" pipe\n2,6" pipe\n3,x\n')
+    assert rows(TextSource(path, ["a"])).flatten().tolist() == [1, 2, 3]
+
+
+LOSSES = {
+    "a field beyond the header": ("x,y\n1,2\n3,4,100\n5,6\n", "line 3: it has 3 field.* 2 column"),
+    "fields beyond the header in every row": ("x,y\n1,5,2,5\n2,5,3,5\n", "line 2: it has 4 field"),
+    "one field beyond the header in every row": ("x,y\n1,2,3\n4,5,6\n7,8,9\n", "line 2: it has 3 field"),
+    "decimal commas between commas": ("x\n1,5\n2,5\n", "line 2: it has 2 field"),
+    "a field beyond the first row": ("1,2\n3,4,5\n6,7,8\n", "line 2: it has 3 field"),
+    "a separator at the end of rows": ("a,b\n1,2,\n3,4,\n", "line 2: it has 3 field"),
+    "a separator at the end of all": ("a,b,\n1,2,\n3,4,\n", "Column 2 .*no name"),
+    "two columns of one name": ("x,y,x\n1,2,3\n3,4,5\n", "several columns of the name 'x'"),
+    "a first row with a value missing": ("1.5,,2\n3,4,5\n", "line 1, column '1': a value is missing"),
+    "a first row with NA": ("NA,2\n3,4\n", "line 1, column '0': 'NA' is not a number"),
+    "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': '1,234' is not a number"),
+    "underscores, which Python reads": ("a,b\n1,1_000\n", "'1_000' is not a number"),
+    "a comment among rows": ("1,2\n# end\n3,4\n", "line 2, column '0': '# end' is not a number"),
+    "an open quote": ('a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is not closed"),
+    "an open quote above a long file": ('a,b\n"1,2\n' + "1.25,2.5\n" * 40000, "line 2: a quote is not closed"),
+    "an open quote in the first line": ('"a,b\n1,2\n' + "1.25,2.5\n" * 40000, "cannot be split|quote is not closed"),
+    "an endless number": ("1" * 200000, "infinity"),
+    "an endless quoted field": (f'"{"1" * 200000}",2\n', "field larger than field limit"),
+    "nothing but comments": ("# a\n\n", "is empty"),
+    "nothing": ("\n", "is empty"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), LOSSES.values(), ids=LOSSES)
+def test_what_would_lose_data_is_refused(text, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        GaussianMixture().fit(written(tmp_path, text))
+    assert len(str(caught.value)) < 1000
+
+
+UNREAD = {
+    "an open quote": 'a,kind\n1,"x\n2,y\n3,z\n',
+    "a quote that closes far below": 'a,kind\n1,"x\n2,y\n3,"z\n4,u\n',
+    "a field too many": "a,kind\n1,x\n2,y,z\n",
+    "a field too few": "a,kind,more\n1,x,u\n2,y\n",
+}
+
+
+@pytest.mark.parametrize("text", UNREAD.values(), ids=UNREAD)
+def test_rows_are_checked_where_columns_are_not_read(text, tmp_path):
+    with pytest.raises(ValueError, match="line [23]: "):
+        list(TextSource(written(tmp_path, text), ["a"]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["größe,b\n1,2\n".encode("latin-1"), "a,b\n1,2\n".encode("utf-16"), b"a,b\n1,2\n3,\xf6\n"],
+    ids=["a header in Latin-1", "UTF-16", "a row"],
+)
+def test_other_encodings_are_refused_with_the_file_and_a_remedy(content, tmp_path):
+    with pytest.raises(ValueError, match=r"data.csv.* is not UTF-8 text.*Save it as UTF-8"):
+        list(TextSource(written(tmp_path, content)))
+
+
+def test_compressed_text(tmp_path):
+    content = gzip.compress(("a,b\n" + "1,2.5\n3,4\n" * 1000).encode())
+    path = written(tmp_path, content, "x.csv.gz")
+    model = GaussianMixture().fit(path)
+    np.testing.assert_allclose(np.asarray(model.means_), [[2, 3.25]])
+    for broken in (content[:-20], b"a,b\n1,2\n"):
+        with pytest.raises(ValueError, match=r"x\.csv\.gz.* is no whole gzip file"):
+            list(TextSource(written(tmp_path, broken, "x.csv.gz")))
+
+
+def test_records_that_go_over_lines_come_in_batches_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "READ_BYTES", 7 * 16)
+    path = written(tmp_path, "a,note\n" + "".join(f'{i},"line\n{i}, and more"\n' for i in range(50)))
+    batches = list(TextSource(path, ["a"]))
+    assert [len(batch) for batch in batches] == [7] * 7 + [1]
+    assert np.concatenate(batches).flatten().tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("wanted", [None, ["c7"]], ids=["all columns", "one column"])
+def test_the_time_to_open_and_read_a_wide_file_grows_with_its_columns(wanted, tmp_path):
+    def seconds(n_columns):
+        header = ",".join(f"c{j}" for j in range(n_columns))
+        path = written(tmp_path, f"{header}\n{','.join(['1.5'] * n_columns)}\n")
+        begin = time.process_time()
+        assert rows(TextSource(path, wanted)).shape == (1, n_columns if wanted is None else 1)
+        return time.process_time() - begin
+
+    seconds(100)
+    assert seconds(40_000) < 40 * max(seconds(4_000), 0.01)  # a square would take 100 times as long
