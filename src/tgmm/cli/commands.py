@@ -155,7 +155,7 @@ def predict(options: Namespace) -> None:
 def _columns(model: GaussianMixture, path: Path) -> list[str] | None:
     """Return the names of the features, where both the fit and the file have some."""
     names = getattr(model, "feature_names_in_", None)
-    return None if names is None or tables.open_table(path, None).feature_names is None else list(names)
+    return None if names is None or not tables.has_names(path) else list(names)
 
 
 def _write_records(file: BinaryIO, values: np.ndarray) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
-from tgmm.data.opening import open_path
+from tgmm.data import ArraySource, ArrowSource, ParquetSource, Source, TextSource
+from tgmm.data.opening import is_arrow, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
 
@@ -54,13 +54,9 @@ def open_table(path: Path, columns: Sequence[str] | None) -> Source:
     ValueError
         For a file that cannot be read, and columns that it does not have.
     """
-    source = open_path(path)
-    if columns is None:
+    source = open_path(path, columns)
+    if columns is None or not isinstance(source, ArraySource):
         return source
-    if isinstance(source, TextSource):
-        return TextSource(path, columns)
-    if isinstance(source, ArrowSource):
-        return ArrowSource(source.dataset, columns)
     n_columns = next(arrays(source)).shape[1]
     names = [str(j) for j in range(n_columns)]
     missing = [name for name in columns if name not in names]
@@ -68,6 +64,11 @@ def open_table(path: Path, columns: Sequence[str] | None) -> Source:
         raise ValueError(f"columns {missing} are not in {str(path)!r}, which has {n_columns} of them, from 0.")
     chosen = [names.index(name) for name in columns]
     return Mapped(source, lambda rows: rows[:, chosen], None)
+
+
+def has_names(path: Path) -> bool:
+    """Whether a file names its columns, whatever they hold."""
+    return is_arrow(path) or open_path(path).feature_names is not None
 
 
 def readable(source: Source, path: Path, folder: Path) -> Any:

@@ -87,7 +87,10 @@ def _read_file(array: np.memmap, n_read: int) -> Iterator[np.ndarray]:
 
 def open_npy(path: str | PathLike[str]) -> ArraySource:
     """Return the rows of a .npy file."""
-    return ArraySource(np.load(path, mmap_mode="r", allow_pickle=False))
+    try:
+        return ArraySource(np.lib.format.open_memmap(path, mode="r"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no whole .npy file of rows: {error}") from error
 
 
 def open_zarr(path: str | PathLike[str]) -> ArraySource:

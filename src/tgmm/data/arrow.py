@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import feature_columns
 
+INDEX_LEVEL = re.compile(r"__index_level_\d+__")  # an index without a name, also where the description is lost
+
 
 class ArrowSource(Source):
     """Columns of an Arrow table or dataset.
@@ -19,7 +22,8 @@ class ArrowSource(Source):
     ----------
     data : pyarrow.Table, pyarrow.RecordBatch or pyarrow.dataset.Dataset
     columns : sequence of str, optional
-        The features, in this order; all columns but the weights where None.
+        The features, in this order; where None all columns but the weights, and but those that pandas has written its
+        index to.
     weight_column : str, optional
         The column of the sample weights.
 
@@ -44,7 +48,9 @@ class ArrowSource(Source):
         dataset = _pyarrow_dataset()
         self.dataset = data if isinstance(data, dataset.Dataset) else dataset.dataset(data)
         schema = self.dataset.schema
-        self.columns = feature_columns(schema.names, columns, weight_column)
+        hidden = () if columns is not None else _index_columns(schema) - {weight_column}
+        names = [name for name in schema.names if name not in hidden]
+        self.columns = feature_columns(names, columns, weight_column)
         self.feature_names = self.columns
         self.weight_column = weight_column
         self.n_rows = self.dataset.count_rows()
@@ -75,7 +81,8 @@ class ParquetSource(ArrowSource):
     path : path-like, or list of path-like
         A file, a folder of files, or several files.
     columns : sequence of str, optional
-        The features, in this order; all columns but the weights where None.
+        The features, in this order; where None all columns but the weights, and but those that pandas has written its
+        index to.
     weight_column : str, optional
         The column of the sample weights.
     format : str, default="parquet"
@@ -111,6 +118,13 @@ def _pyarrow_dataset() -> Any:
     return pyarrow.dataset
 
 
+def _index_columns(schema: Any) -> set[str]:
+    """Return the columns that hold the index of the data frame that pandas has written, if it was one."""
+    described = (schema.pandas_metadata or {}).get("index_columns", [])
+    named = {column for column in described if isinstance(column, str)}  # a range is described, and has no column
+    return named | {name for name in schema.names if INDEX_LEVEL.fullmatch(name)}
+
+
 def _common_type(fields: Sequence[Any]) -> Any:
     """Return float32 where all fields are float32 or half, else float64, or raise a ValueError for other types."""
     import pyarrow
@@ -125,7 +139,7 @@ def _common_type(fields: Sequence[Any]) -> Any:
 
 
 def _values(column: Any, kind: Any) -> np.ndarray:
-    """Return the values of an Arrow array as this type, or float64."""
+    """Return the values of an Arrow array as this type, or float64; integers beyond 2^53 are rounded."""
     import pyarrow
 
-    return column.cast(pyarrow.float64() if kind is None else kind).to_numpy(zero_copy_only=False)
+    return column.cast(pyarrow.float64() if kind is None else kind, safe=False).to_numpy(zero_copy_only=False)

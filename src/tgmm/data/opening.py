@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
 from tgmm.data.arrays import ArraySource, open_npy, open_zarr
 from tgmm.data.arrow import ArrowSource, ParquetSource
@@ -28,9 +29,12 @@ def as_source(X: Any) -> Source | None:
     ------
     FileNotFoundError
         If X names a file that is not there.
+    TypeError
+        If X is no table at all: None, a dict, a set, or a data set in place of its loader.
     ValueError
         If it names a file of a kind that cannot be read, or can be read only once.
     """
+    _refuse(X)
     library = type(X).__module__.partition(".")[0]
     if isinstance(X, Source):
         return X
@@ -46,13 +50,38 @@ def as_source(X: Any) -> Source | None:
         return FrameSource(X)
     if isinstance(X, list | tuple):
         return LoaderSource(X) if X and _is_batch(X[0]) else None
-    if isinstance(X, Mapping | Set | bytes) or any(hasattr(X, mark) for mark in IN_MEMORY):
+    if any(hasattr(X, mark) for mark in IN_MEMORY):
         return None
     return LoaderSource(X) if isinstance(X, Iterable) else None
 
 
-def open_path(path: Path) -> Source:
-    """Return the rows of a file or folder, by its suffix; a folder without one holds Parquet files."""
+def _refuse(X: Any) -> None:
+    """Raise an error that says what to pass in place of what holds no rows, or not as a table."""
+    kind = type(X).__name__
+    if X is None:
+        raise TypeError("X is None: pass rows of shape (n_samples, n_features).")
+    if isinstance(X, str) and not X:
+        raise ValueError("X is an empty path: name a file or a folder ('.' for the current one).")
+    if isinstance(X, Mapping):
+        raise TypeError(f"X is a {kind}, whose order of columns is not certain: pass pandas.DataFrame(X) or an array.")
+    if isinstance(X, Set | bytes | bytearray):
+        raise TypeError(f"X is a {kind}: pass an array of rows, of shape (n_samples, n_features).")
+    if isinstance(X, Dataset) and not isinstance(X, IterableDataset):
+        raise TypeError(
+            f"X is a {kind}, a data set of single rows: pass DataLoader(X, batch_size=1024), which reads it in "
+            "batches, or its tensor of rows."
+        )
+
+
+def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
+    """Return the rows of a file or folder, by its suffix; a folder without one holds Parquet files.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str, optional
+        The features to be read, of what has names; arrays are read whole.
+    """
     if not path.exists():
         raise FileNotFoundError(f"X names {str(path)!r}, but there is no such file or folder.")
     suffix = path.suffix.lower()
@@ -60,14 +89,20 @@ def open_path(path: Path) -> Source:
         return open_npy(path)
     if suffix == ".zarr":
         return open_zarr(path)
-    if suffix in ARROW_FORMATS or path.is_dir():
-        return ParquetSource(path, format=ARROW_FORMATS.get(suffix, "parquet"))
-    if suffix in TEXT_SUFFIXES:
-        return TextSource(path)
+    if is_arrow(path):
+        return ParquetSource(path, columns, format=ARROW_FORMATS.get(suffix, "parquet"))
+    if suffix in TEXT_SUFFIXES or (suffix == ".gz" and Path(path.stem).suffix.lower() in TEXT_SUFFIXES):
+        return TextSource(path, columns)
     raise ValueError(
         f"X names {str(path)!r}, which is of no kind that can be read; those are .npy, .zarr, "
-        f"{', '.join([*ARROW_FORMATS, *TEXT_SUFFIXES])} and folders of Parquet files."
+        f"{', '.join([*ARROW_FORMATS, *TEXT_SUFFIXES])} (text also as .csv.gz) and folders of Parquet files."
     )
+
+
+def is_arrow(path: Path) -> bool:
+    """Whether a path is of a kind that Arrow reads, which always names its columns."""
+    suffix = path.suffix.lower()
+    return suffix in ARROW_FORMATS or (suffix not in (".npy", ".zarr") and path.is_dir())
 
 
 def _is_batch(item: Any) -> bool:
