@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tgmm.data.source import Source, rows_per_read
+from tgmm.data.validation import refuse_fields
 
 
 class ArraySource(Source):
@@ -37,6 +38,7 @@ class ArraySource(Source):
     """
 
     def __init__(self, array: Any) -> None:
+        refuse_fields(array.dtype)
         shape = tuple(array.shape)
         if len(shape) != 2 or 0 in shape:
             raise ValueError(

@@ -16,7 +16,8 @@ class LoaderSource(Source):
     Parameters
     ----------
     loader : iterable
-        Of arrays or tensors (c, d), or of pairs (rows, weights): a second member of a batch is always weights.
+        Of arrays, tensors or data frames (c, d), or of pairs (rows, weights): weights are floats, and whole numbers in
+        their place, such as labels, are refused.
         It must yield the same rows each time; their order may change. What is given row by row, `sample_weight` for
         example, goes with lists, tuples and other sequences, and with data loaders that do not shuffle.
 

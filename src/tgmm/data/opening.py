@@ -29,10 +29,9 @@ def as_source(X: Any) -> Source | None:
     ------
     FileNotFoundError
         If X names a file that is not there.
-    TypeError
-        If X is no table at all: None, a dict, a set, or a data set in place of its loader.
     ValueError
-        If it names a file of a kind that cannot be read, or can be read only once.
+        If X names a file of a kind that cannot be read, can be read only once, or is no table at all: None, a dict, or
+        a data set in place of its loader.
     """
     _refuse(X)
     library = type(X).__module__.partition(".")[0]
@@ -59,15 +58,15 @@ def _refuse(X: Any) -> None:
     """Raise an error that says what to pass in place of what holds no rows, or not as a table."""
     kind = type(X).__name__
     if X is None:
-        raise TypeError("X is None: pass rows of shape (n_samples, n_features).")
+        raise ValueError("X is None: pass rows of shape (n_samples, n_features).")
     if isinstance(X, str) and not X:
         raise ValueError("X is an empty path: name a file or a folder ('.' for the current one).")
     if isinstance(X, Mapping):
-        raise TypeError(f"X is a {kind}, whose order of columns is not certain: pass pandas.DataFrame(X) or an array.")
+        raise ValueError(f"X is a {kind}, whose order of columns is not certain: pass pandas.DataFrame(X) or an array.")
     if isinstance(X, Set | bytes | bytearray):
-        raise TypeError(f"X is a {kind}: pass an array of rows, of shape (n_samples, n_features).")
+        raise ValueError(f"X is a {kind}: pass an array of rows, of shape (n_samples, n_features).")
     if isinstance(X, Dataset) and not isinstance(X, IterableDataset):
-        raise TypeError(
+        raise ValueError(
             f"X is a {kind}, a data set of single rows: pass DataLoader(X, batch_size=1024), which reads it in "
             "batches, or its tensor of rows."
         )

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tgmm.data.validation import as_tensor
-from tgmm.runtime.checks import KINDS, as_float64
+from tgmm.data.validation import check_batch
+from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import widen, working_type
 
 READ_BYTES = 8 << 20  # about what is read at a time
@@ -51,7 +51,7 @@ class Source(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:
-        """Yield arrays or tensors (c, d), or pairs of such rows and their weights (c,)."""
+        """Yield arrays, tensors or data frames (c, d), or pairs of such rows and their weights (c,), which are floats."""
 
 
 class Batch(NamedTuple):
@@ -79,7 +79,7 @@ def as_batch(item: Any, number: int) -> Batch:
         )
     if weights is None:
         return Batch(rows, None)
-    weights = as_float64(weights, f"the weights of batch {number}")
+    weights = _as_weights(weights, number)
     if weights.shape != rows.shape[:1]:
         raise ValueError(
             f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has {rows.shape[0]} row(s): "
@@ -97,13 +97,21 @@ def _as_rows(rows: Any, number: int) -> Tensor:
         rows = rows if rows.is_floating_point() else widen(rows)
         return rows.to(working_type(rows.dtype))
     try:
-        array = np.asarray(rows)
-        if array.dtype.kind in KINDS:
-            raise ValueError(f"it holds {KINDS[array.dtype.kind]} values")
-        dtype = np.float32 if array.dtype in (np.float16, np.float32) else np.float64
-        return as_tensor(np.ascontiguousarray(array, dtype=dtype))
+        return check_batch(rows)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Batch {number}, a {type(rows).__name__}, is no array of real numbers: {error}.") from error
+        raise ValueError(f"Batch {number}, a {type(rows).__name__}, is no array of real numbers: {error}") from error
+
+
+def _as_weights(weights: Any, number: int) -> Tensor:
+    """Return the second member of a batch as weights; integers are as good as always labels."""
+    dtype = weights.dtype if isinstance(weights, Tensor) else np.asarray(weights).dtype
+    if str(dtype).removeprefix("torch.").startswith(("int", "uint", "bool")):
+        raise ValueError(
+            f"The second member of batch {number} holds {dtype}, as labels do, but it is taken for the weights of the "
+            "rows. Weights are floats (pass weights.double(), or sample_weight); to leave labels out, yield the rows "
+            "alone."
+        )
+    return as_float64(weights, f"the weights of batch {number}")
 
 
 def require_order(source: Source, name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tgmm.data.source import Source, rows_per_read
+from tgmm.data.validation import check_batch
 
 
 class FrameSource(Source):
@@ -48,10 +49,10 @@ class FrameSource(Source):
         self.n_rows = None if self.is_lazy else len(frame)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield rows, or pairs of rows and weights; missing values are NaN."""
+        """Yield parts of the frame, or pairs of them and weights."""
         for part in self._parts(rows_per_read(len(self.columns), np.dtype(np.float64).itemsize)):
-            rows = part[self.columns].to_numpy()
-            yield rows if self.weight_column is None else (rows, part[self.weight_column].to_numpy())
+            rows = part[self.columns]
+            yield rows if self.weight_column is None else (rows, check_batch(part[[self.weight_column]])[:, 0])
 
     def _parts(self, n_read: int) -> Iterator[Any]:
         """Yield frames of n_read rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_array
 from torch import Tensor
 
 from tgmm.data.columns import Columns
@@ -57,17 +59,19 @@ def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if _is_plain(X, columns):
         return as_tensor(X), columns
-    if isinstance(X, list | tuple):
-        X = np.asarray(X)
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
-        raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
-    _refuse_text(X)
-    types = [np.float32, np.float64] if _is_narrow(X) else [np.float64, np.float32]
-    array, found = columns.checked_array(X, dtype=types, ensure_all_finite=False)
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return as_tensor(array), found
+    X = as_numeric(X)
+    array, found = columns.checked_array(X, dtype=float_types(X), ensure_all_finite=False)
+    return as_tensor(_native(array)), found
+
+
+def check_batch(X: Any) -> Tensor:
+    """Return rows of a source, checked as rows in memory are, as a tensor of any shape in a float type."""
+    if type(X) is np.ndarray and X.dtype.char in "fd":  # the others differ by far more than this costs
+        return as_tensor(_native(X))
+    X = as_numeric(X)
+    whatever = {"ensure_2d": False, "allow_nd": True, "ensure_min_samples": 0, "ensure_min_features": 0}
+    array = check_array(X, dtype=float_types(X), ensure_all_finite=False, **whatever)
+    return as_tensor(_native(array))
 
 
 def _is_plain(X: Any, columns: Columns) -> bool:
@@ -84,34 +88,83 @@ def _is_plain(X: Any, columns: Columns) -> bool:
     )
 
 
-def _refuse_text(X: Any) -> None:
-    """Raise a ValueError for arrays and data frames that hold strings or dates, even such as read as numbers."""
+def as_numeric(X: Any) -> Any:
+    """Return an array-like or data frame as it is, or a list as an array; a ValueError if it holds anything but numbers."""
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
+        raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
     names = _type_names(X)
-    if all(NUMERIC.match(name) for name in names):
-        return
+    if names and all(NUMERIC.match(name) for name in names):
+        return X
     times = sorted(name for name in names if TIMES.match(name))
     if times:
         raise ValueError(f"X must hold numbers; got columns or values of type {', '.join(times)}.")
     values = np.asarray(X)
+    refuse_fields(values.dtype)
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
-    if values.dtype == object and values.ndim == 2:
-        text = next((i for i, value in enumerate(values.flat) if isinstance(value, str | bytes)), None)
-        if text is not None:
-            row, column = divmod(text, values.shape[1])
-            raise ValueError(f"X must hold numbers; got {values.flat[text]!r} at row {row}, column {column}.")
+    if values.dtype == object:
+        _check_objects(values)
+    return X
 
 
-def _is_narrow(X: Any) -> bool:
-    """Whether an array, or every column of a data frame, is float32 or half: computed in float32."""
+def refuse_fields(dtype: Any) -> None:
+    """Raise a ValueError for structured arrays, whose fields may be of any types."""
+    names = getattr(dtype, "names", None)
+    if names:
+        raise ValueError(
+            f"X is a structured array with fields {', '.join(names)}: pass "
+            "numpy.lib.recfunctions.structured_to_unstructured(X), or pandas.DataFrame(X)."
+        )
+
+
+def _check_objects(values: np.ndarray) -> None:
+    """Raise a ValueError that names the first object that is no number: strings are none, even such as read as one."""
+    for index, value in enumerate(values.flat):
+        if _is_real(value):
+            continue
+        place = ", ".join(map(str, np.unravel_index(index, values.shape)))
+        if values.ndim == 2:
+            place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
+        if type(value).__name__ == "NAType":
+            raise ValueError(f"Input X contains a missing value at {place}: drop or impute such rows.")
+        raise ValueError(f"X must hold numbers; got {value!r} at {place}.")
+
+
+def _is_real(value: Any) -> bool:
+    """Whether an object is a number, or None, which is NaN."""
+    if value is None or isinstance(value, numbers.Real):
+        return True
+    if isinstance(value, str | bytes | np.datetime64 | np.timedelta64):
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def float_types(X: Any) -> list[type]:
+    """Return what X may be converted to, best first: float32 where it, or each of its columns, is that or half."""
     names = _type_names(X)
-    return bool(names) and names <= {"float32", "float16"}
+    narrow = bool(names) and names <= {"float32", "float16"}
+    return [np.float32, np.float64] if narrow else [np.float64, np.float32]
 
 
 def _type_names(X: Any) -> set[str]:
     """Return the names of the types of an array or of a data frame's columns; none where X does not tell."""
-    dtypes = [X.dtype] if isinstance(X, np.ndarray) or getattr(X, "ndim", 2) == 1 else getattr(X, "dtypes", ())
+    is_frame = hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
+    dtypes = X.dtypes if is_frame else [X.dtype] if hasattr(X, "dtype") else ()
     return {str(dtype).lower() for dtype in dtypes}
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Return an array that torch can share the memory of."""
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return array
 
 
 def _check_foreign(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
