@@ -95,7 +95,7 @@ def test_formats_give_the_same_fit(run, X, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
 def test_columns(run, X, tmp_path, suffix):
     path = tmp_path / f"data{suffix}"
-    frame = pd.DataFrame({"kind": 0.0, "a": X[:, 0], "b": X[:, 1]})
+    frame = pd.DataFrame({"kind": 0.0 if suffix == ".npy" else "word", "a": X[:, 0], "b": X[:, 1]})
     if suffix == ".npy":
         np.save(path, frame.to_numpy())
     else:
@@ -166,10 +166,13 @@ def test_predict_writes_what_the_model_says(run, X, model_file, tmp_path):
 
 
 def test_predict_takes_the_columns_of_the_fit(run, X, model_file, tmp_path):
-    pd.DataFrame({"waiting": X[:, 1], "id": "x", "eruptions": X[:, 0]}).to_csv(tmp_path / "mixed.csv", index=False)
+    mixed = pd.DataFrame({"waiting": X[:, 1], "id": "x", "eruptions": X[:, 0]})
+    mixed.to_csv(tmp_path / "mixed.csv", index=False)
+    mixed.to_parquet(tmp_path / "mixed.parquet")
     np.save(tmp_path / "rows.npy", X)
     expected = run("predict", model_file, FAITHFUL)[1]
-    assert run("predict", model_file, tmp_path / "mixed.csv")[1] == expected
+    for name in ("mixed.csv", "mixed.parquet"):
+        assert run("predict", model_file, tmp_path / name)[1] == expected
     assert run("predict", model_file, tmp_path / "rows.npy")[1] == expected
     pd.DataFrame(X, columns=["x", "y"]).to_csv(tmp_path / "other.csv", index=False)
     code, _, err = run("predict", model_file, tmp_path / "other.csv")

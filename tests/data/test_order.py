@@ -1,5 +1,7 @@
 """What is given row by row travels with the rows, or is refused where their order is not promised."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,35 @@ def test_responsibilities_go_with_the_rows_that_have_a_weight(kind, zeros):
         )
         first = again.score(X, sample_weight=weights)
         assert model.objective_history_[0] == pytest.approx(first, rel=1e-10)
+
+
+VERBS = ["predict", "predict_proba", "score_samples"]
+
+
+@out_of_order
+@pytest.mark.parametrize("verb", VERBS)
+def test_results_of_rows_without_a_promised_order_are_said_to_be_in_that_of_the_pass(rows, verb):
+    model = fit_quietly(GaussianMixture(2, random_state=0), X)
+    with pytest.warns(UserWarning, match="order of this pass.*shuffle=False"):
+        result = getattr(model, verb)(rows())
+    expected = getattr(model, verb)(X)
+    np.testing.assert_allclose(np.sort(result, axis=0), np.sort(expected, axis=0), rtol=1e-9)
+
+
+@in_order
+@pytest.mark.parametrize("verb", VERBS)
+def test_results_of_rows_in_order_come_without_a_word(rows, verb):
+    model = fit_quietly(GaussianMixture(2, random_state=0), X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(getattr(model, verb)(rows()), getattr(model, verb)(X), rtol=1e-9)
+
+
+@out_of_order
+def test_what_needs_no_order_says_nothing_of_it(rows):
+    detector = MixtureOutlierDetector(0.1, random_state=0)
+    model = fit_quietly(GaussianMixture(2, random_state=0), X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.bic(rows()) == pytest.approx(model.bic(X), rel=1e-12)
+        assert detector.fit(rows()).offset_ == pytest.approx(detector.fit(X).offset_, rel=1e-9)

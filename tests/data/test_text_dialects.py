@@ -1,4 +1,4 @@
-"""Text files as other programs write them: read as pandas reads them when it is told how, or refused; never silently wrong."""
+"""Text files as other programs write them: what pandas reads when told how, or refused; never wrong in silence."""
 
 import csv
 import gzip

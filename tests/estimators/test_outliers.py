@@ -10,8 +10,10 @@ import torch
 from sklearn.base import clone, is_outlier_detector
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.exceptions import NotFittedError
+from torch.utils.data import DataLoader, TensorDataset
 
 from tgmm import GaussianMixture, MixtureOutlierDetector
+from tgmm.data import FrameSource
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -109,3 +111,20 @@ def test_a_contamination_that_is_no_share_is_named(blobs, contamination):
 def test_an_unfitted_detector_says_so(blobs):
     with pytest.raises(NotFittedError):
         MixtureOutlierDetector().predict(blobs)
+
+
+WEIGHTED = {
+    "pairs": lambda X, w: [(X[:40], w[:40]), (X[40:], w[40:])],
+    "a loader": lambda X, w: DataLoader(TensorDataset(torch.as_tensor(X), torch.as_tensor(w)), 32),
+    "a loader that shuffles": lambda X, w: DataLoader(TensorDataset(torch.as_tensor(X), torch.as_tensor(w)), 32, True),
+    "a frame": lambda X, w: FrameSource(pd.DataFrame(X, columns=list("abc")).assign(w=w), weight_column="w"),
+}
+
+
+@pytest.mark.parametrize("source", WEIGHTED.values(), ids=WEIGHTED)
+def test_the_threshold_counts_the_weights_that_come_with_a_source(source, blobs):
+    weights = np.where(np.arange(len(blobs)) < 100, 1.0, 20.0)
+    streamed = MixtureOutlierDetector(0.3, random_state=0).fit(source(blobs, weights))
+    in_memory = MixtureOutlierDetector(0.3, random_state=0).fit(blobs, sample_weight=weights)
+    assert streamed.offset_ == pytest.approx(in_memory.offset_, rel=1e-9)
+    assert streamed.offset_ != pytest.approx(MixtureOutlierDetector(0.3, random_state=0).fit(blobs).offset_, rel=1e-3)

@@ -51,7 +51,7 @@ class Source(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:
-        """Yield arrays, tensors or data frames (c, d), or pairs of such rows and their weights (c,), which are floats."""
+        """Yield arrays, tensors or data frames (c, d), or pairs of such rows and their weights (c,), floats."""
 
 
 class Batch(NamedTuple):

@@ -112,7 +112,7 @@ class TextSource(Source):
         try:
             lines = list(islice(records, n_rows))
             return self._numbers(lines) if lines else np.empty((0, len(self.columns)))
-        except UnicodeDecodeError:
+        except UnicodeDecodeError:  # a ValueError, too, which is explained where the file was opened
             raise
         except (ValueError, csv.Error) as error:
             raise ValueError(self._explanation() or f"{str(self.path)!r}: {error}") from error
@@ -135,29 +135,30 @@ class TextSource(Source):
 
     def _explanation(self) -> str | None:
         """Return what is wrong with the first record that cannot be read."""
-        n_lines = 0
+        n_read = 0
 
         def counted(lines: Iterable[str]) -> Iterator[str]:
-            nonlocal n_lines
-            for n_lines, line in enumerate(lines, start=1):  # noqa: B007
+            nonlocal n_read
+            for line in lines:
+                n_read += 1
                 yield line
 
         with self._opened() as file:
-            records = self.dialect.records(counted(file))
-            while True:
-                begin = n_lines + 1
-                try:
-                    record = next(records, None)
-                    fault = None if record is None else self._fault(self.dialect.fields(record))
-                except csv.Error as error:
-                    return (
-                        f"{str(self.path)!r}, line {begin}: a quote is not closed where its field ends ({error}). Close "
-                        'it, or double it ("") where it is part of the text.'
-                    )
-                if record is None:
-                    return None
-                if fault is not None:
-                    return f"{str(self.path)!r}, line {n_lines}{fault}"
+            begin = 1
+            try:
+                records = self.dialect.records(counted(file))
+                begin = n_read + 1
+                for record in records:
+                    fault = self._fault(self.dialect.fields(record))
+                    if fault is not None:
+                        return f"{str(self.path)!r}, line {n_read}{fault}"
+                    begin = n_read + 1
+            except csv.Error as error:
+                return (
+                    f"{str(self.path)!r}, line {begin}: a quote is not closed where its field ends ({error}). Close "
+                    'it, or double it ("") where it is part of the text.'
+                )
+        return None
 
     def _fault(self, fields: Sequence[str]) -> str | None:
         """Return what is wrong with the fields of a record, or None."""
@@ -167,5 +168,6 @@ class TextSource(Source):
                 what = f"{short(value)} is not a number" if value else "a value is missing"
                 return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
         if len(fields) != self.dialect.n_columns:
-            return f": it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s): mend such rows."
+            found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
+            return f": {found}. Mend such rows."
         return None

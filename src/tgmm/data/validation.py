@@ -18,7 +18,7 @@ from tgmm.runtime.checks import KINDS, as_float64
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
-NUMERIC = re.compile("u?int|float|bool|complex")  # names of numeric types of NumPy, pandas and polars
+NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
@@ -89,7 +89,13 @@ def _is_plain(X: Any, columns: Columns) -> bool:
 
 
 def as_numeric(X: Any) -> Any:
-    """Return an array-like or data frame as it is, or a list as an array; a ValueError if it holds anything but numbers."""
+    """Return an array-like or data frame as it is, or a list as an array.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but numbers, even if it reads as one.
+    """
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
@@ -125,20 +131,20 @@ def _check_objects(values: np.ndarray) -> None:
     for index, value in enumerate(values.flat):
         if _is_real(value):
             continue
-        place = ", ".join(map(str, np.unravel_index(index, values.shape)))
+        place = f"position {index}"
         if values.ndim == 2:
             place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
         if type(value).__name__ == "NAType":
-            raise ValueError(f"Input X contains a missing value at {place}: drop or impute such rows.")
+            raise ValueError(f"Input X contains NaN (a missing value) at {place}: drop or impute such rows.")
         raise ValueError(f"X must hold numbers; got {value!r} at {place}.")
 
 
 def _is_real(value: Any) -> bool:
     """Whether an object is a number, or None, which is NaN."""
+    if isinstance(value, str | bytes | np.datetime64 | np.timedelta64):  # of which float makes numbers, too
+        return False
     if value is None or isinstance(value, numbers.Real):
         return True
-    if isinstance(value, str | bytes | np.datetime64 | np.timedelta64):
-        return False
     try:
         float(value)
     except (TypeError, ValueError):

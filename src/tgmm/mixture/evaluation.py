@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class Evaluation:
     device: torch.device  # where to compute
     rows: Rows | None  # None for a source
     n_rows: int | None  # None where it is not known beforehand
+    in_order: bool = True  # whether rows come in the order of the data
 
     @classmethod
     def of(cls, mixture: BaseMixture, X: Any, sample_weight: Any = None) -> Evaluation:
@@ -38,7 +40,8 @@ class Evaluation:
         source = as_source(X)
         if source is not None:
             device = check_device(mixture.device)
-            return cls(open_stream(source, sample_weight, mixture.columns, device), device, None, source.n_rows)
+            stream = open_stream(source, sample_weight, mixture.columns, device)
+            return cls(stream, device, None, source.n_rows, source.in_order)
         rows, _ = check_rows(X, mixture.columns)
         device = check_device(mixture.device, rows.tensor if rows.from_tensor else None)
         n_rows = rows.tensor.shape[0]
@@ -172,6 +175,16 @@ class Criteria:
 
 
 @standalone()
+def weighted_log_density(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
+    """Return the log-density of each row and its weight, in one pass: each (n,) float64 on the CPU, in any order."""
+    evaluation = Evaluation.of(mixture, X, sample_weight)
+    predictor = predictor_of(mixture, evaluation.device)
+    parts = [(predictor.log_density(chunk.rows), chunk.own_weights()) for chunk in evaluation.chunks]
+    scores, weights = (torch.cat([part.cpu().double() for part in column]) for column in zip(*parts, strict=True))
+    return scores, weights
+
+
+@standalone()
 def criteria(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> Criteria:
     """Return all criteria of a mixture on rows, in one pass over them."""
     evaluation = Evaluation.of(mixture, X, sample_weight)
@@ -237,6 +250,13 @@ class WeightedSums(Accumulator[Totals]):
 def _evaluate(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any) -> Any:
     """Return a quantity of each row, where and as the user wants it."""
     data = Evaluation.of(mixture, X)
+    if not data.in_order:
+        warnings.warn(
+            "X does not promise to yield its rows in the order of the data (a loader that shuffles, for example): "
+            "results are in the order of this pass. Read the rows in order (shuffle=False) where they are to be "
+            "matched with others.",
+            stacklevel=2,
+        )
     predictor = predictor_of(mixture, data.device)
     if data.rows is not None and out is None:
         return data.rows.give_back(quantity(predictor, data.rows.tensor))
