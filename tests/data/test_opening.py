@@ -70,7 +70,7 @@ def broken_files(folder):
 )
 def test_a_npy_file_that_is_none_is_refused_by_name(kind, tmp_path):
     (tmp_path / "x.npy").write_bytes(broken_files(tmp_path)[kind])
-    with pytest.raises(ValueError, match=r"x\.npy.* is no whole \.npy file of rows"):
+    with pytest.raises(ValueError, match=r"x\.npy.* cannot be read as rows of numbers"):
         GaussianMixture(1).fit(tmp_path / "x.npy")
 
 

@@ -14,6 +14,7 @@ from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
 
 IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
+GZIP_RATIO = 10  # at most, of numbers
 DRAWN_ROWS = 5000
 
 
@@ -77,6 +78,8 @@ def readable(source: Source, path: Path, folder: Path) -> Any:
     Text is read once, and what is too large of it goes to a file in the folder.
     """
     size = path.stat().st_size if path.is_file() else IN_MEMORY + 1
+    if path.suffix == ".gz":
+        size *= GZIP_RATIO
     if isinstance(source, ParquetSource | ArrowSource) and source.n_rows is not None:
         size = 8 * source.n_rows * len(source.columns)
     if size <= IN_MEMORY:

@@ -92,7 +92,7 @@ def open_npy(path: str | PathLike[str]) -> ArraySource:
     try:
         return ArraySource(np.lib.format.open_memmap(path, mode="r"))
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is no whole .npy file of rows: {error}") from error
+        raise ValueError(f"{str(path)!r} cannot be read as rows of numbers: {error}") from error
 
 
 def open_zarr(path: str | PathLike[str]) -> ArraySource:

@@ -242,8 +242,8 @@ def _is_whole(field: str) -> bool:
 
 
 def _is_even(fields: Sequence[str]) -> bool:
-    """Whether three numbers or more rise by equal steps."""
-    if len(fields) < 3 or not all(is_number(field) for field in fields):
+    """Whether fields are so many numbers that rise by equal steps that it is no accident."""
+    if len(fields) < 4 or not all(is_number(field) for field in fields):
         return False
     steps = np.diff([float(field) for field in fields])
     return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-9, atol=0))

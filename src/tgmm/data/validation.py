@@ -6,6 +6,7 @@ import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def _check_objects(values: np.ndarray) -> None:
             place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
         if type(value).__name__ == "NAType":
             raise ValueError(f"Input X contains NaN (a missing value) at {place}: drop or impute such rows.")
-        raise ValueError(f"X must hold numbers; got {value!r} at {place}.")
+        raise ValueError(f"X must hold numbers; got {short(value)} at {place}.")
 
 
 def _is_real(value: Any) -> bool:
