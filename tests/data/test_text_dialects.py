@@ -54,6 +54,10 @@ AS_PANDAS = {
     "separators inside quoted names": (QUOTED, {"sep": ";"}),
     "line ends inside quoted names": ('"height\n(cm)",b\n1,2\n3,4\n', {}),
     "doubled quotes": ('"5"" pipe",b\n1,2\n3,4\n', {}),
+    "one column of quoted decimal commas": ('"height, m"\n"1,75"\n"1,8"\n', {"sep": ";", "decimal": ","}),
+    "decimal commas of three digits": ("a;b\n0,126;1234,500\n1,234;2,345\n", {"sep": ";", "decimal": ","}),
+    "numbered rows under an empty corner and tabs": ("\ta\tb\n0\t5\t6\n1\t7\t8\n", {"sep": "\t", "index_col": 0}),
+    "quoted rows under an empty corner and blanks": (' a b\n"r 1" 5 6\n"r 2" 7 8\n', {"sep": " ", "index_col": 0}),
     "one column": ("height\n170\n180.5\n", {}),
     "one column with a name of two words": ("height cm\n170\n180.5\n", {}),
     "columns aligned by blanks": (savetxt(fmt="%10.4f"), {"sep": r"\s+", "header": None}),
@@ -98,6 +102,21 @@ def test_numbers_as_names_of_columns_are_no_row_and_are_said(columns, index, tmp
         source = TextSource(tmp_path / "x.csv")
     np.testing.assert_array_equal(rows(source), WIDE)
     assert source.feature_names == [str(name) for name in frame.columns]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",2000,2001\n0,684,573\n1,5,6\n",
+        "\t2000\t2001\n0\t684\t573\n1\t5\t6\n",
+        '""|"2000"|"2001"\n"r1"|"684"|"573"\n"r2"|"5"|"6"\n',
+    ],
+)
+def test_numbers_right_of_an_empty_corner_name_columns(text, tmp_path):
+    with pytest.warns(UserWarning, match="names of its columns"):
+        source = TextSource(written(tmp_path, text))
+    assert rows(source).tolist() == [[684, 573], [5, 6]]
+    assert source.feature_names == ["2000", "2001"]
 
 
 @pytest.mark.parametrize("values", [X[:, :1], X[:, :2].astype(int)], ids=["one column", "whole numbers"])
@@ -196,7 +215,7 @@ LOSSES = {
     "two columns of one name": ("x,y,x\n1,2,3\n3,4,5\n", "several columns of the name 'x'"),
     "a first row with a value missing": ("1.5,,2\n3,4,5\n", "line 1, column '1': a value is missing"),
     "a first row with NA": ("NA,2\n3,4\n", "line 1, column '0': 'NA' is not a number"),
-    "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': '1,234' is not a number"),
+    "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': 1,234 could have a decimal comma"),
     "underscores, which Python reads": ("a,b\n1,1_000\n", "'1_000' is not a number"),
     "a comment among rows": ("1,2\n# end\n3,4\n", "line 2, column '0': '# end' is not a number"),
     "an open quote": ('a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is not closed"),

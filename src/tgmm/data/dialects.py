@@ -123,10 +123,10 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
     values = [[_with_point(field) for field in row] for row in rows] if decimal_comma else rows
     header = None
     if has_header is None:
-        header = _commented(skipped, delimiter, values) or _header(records, values)
+        header = _commented(skipped, delimiter, values) or _header(records, values, delimiter)
     elif has_header:
         header = Header(tuple(rows[0]))
-    if header is not None and _names_rows(header, records, values, delimiter):
+    if header is not None and header.is_record and _is_short(rows) and _are_rows_named(records, values, delimiter):
         header = Header(("", *header.names))
     n_columns = len(rows[0]) if header is None else len(header.names)
     return Dialect(delimiter, decimal_comma, len(skipped), n_columns, header)
@@ -184,12 +184,18 @@ def _delimiter(records: Sequence[str]) -> str | None:
         sizes = {len(row) for row in rows[1:]} or {len(rows[0])}
         size = max(sizes)
         if len(sizes) == 1 and size > 1 and len(rows[0]) in (size - 1, size):
-            fields = [field if delimiter == "," else _with_point(field) for row in rows for field in row]
-            alike.append((sum(map(is_number, fields)) / len(fields), delimiter))
+            alike.append((_share_of_numbers(rows[1:] or rows, delimiter), delimiter))
     if alike:
         return max(alike, key=lambda found: found[0])[1]
+    found = [delimiter for delimiter in DELIMITERS[:-1] if len(_split(records[0], delimiter)) > 1]
     has_blanks = any(len(record.split()) > 1 for record in records[1:])
-    return next((mark for mark in DELIMITERS[:-1] if mark in records[0]), None if has_blanks else ",")
+    return found[0] if found else None if has_blanks else ";"  # of one column, in which commas can be decimal
+
+
+def _share_of_numbers(rows: Rows, delimiter: str | None) -> float:
+    """Return how many of the fields that hold something are numbers."""
+    fields = [field if delimiter == "," else _with_point(field) for row in rows for field in row if field]
+    return sum(map(is_number, fields)) / max(len(fields), 1)
 
 
 def _has_decimal_commas(rows: Rows) -> bool:
@@ -200,13 +206,13 @@ def _has_decimal_commas(rows: Rows) -> bool:
     return not points and not all(THOUSANDS.match(field) for field in commas)
 
 
-def _header(records: Sequence[str], rows: Rows) -> Header | None:
+def _header(records: Sequence[str], rows: Rows, delimiter: str | None) -> Header | None:
     """Return the first record as a header where it looks like one."""
-    names = tuple(rows[0])
-    own = names[1:] if len(names) > 1 and not names[0] and all(row[0] for row in rows[1:]) else names
-    if any(_is_word(name) for name in own):
+    names, others = tuple(rows[0]), rows[1:]
+    are_named = (_is_short(rows) or _has_corner(names)) and _are_rows_named(records, rows, delimiter)
+    if any(map(_is_word, names)) or (are_named and _is_short(rows)):
         return Header(names)
-    if len(rows) > 1 and (_is_numbered(own, [row[-len(own) :] for row in rows[1:]]) or _alone_is_quoted(records)):
+    if are_named or (others and (_is_numbered(names, others) or _alone_is_quoted(records))):
         return Header(names, is_doubtful=True)
     return None
 
@@ -228,13 +234,13 @@ def _is_word(field: str) -> bool:
 
 
 def _is_numbered(names: Sequence[str], rows: Rows) -> bool:
-    """Whether names are numbers of columns: 0, 1, 2 as pandas counts; above fractions whole, or evenly spaced."""
+    """Whether names are numbers of columns: 0, 1, 2 as pandas counts, evenly spaced, or whole above fractions."""
     if list(names) == [str(j) for j in range(len(names))]:
         return True
-    if len(names) == 1 or not all(is_number(name) for name in names):
-        return False
-    is_above_fractions = not any(_is_whole(field) for row in rows for field in row)
-    return is_above_fractions and (all(map(_is_whole, names)) or (_is_even(names) and not _is_even(rows[0])))
+    if _is_even(names) and not _is_even(rows[0]):
+        return True
+    has_whole = any(_is_whole(field) for row in rows for field in row)
+    return len(names) > 1 and all(map(_is_whole, names)) and not has_whole
 
 
 def _is_whole(field: str) -> bool:
@@ -254,13 +260,23 @@ def _alone_is_quoted(records: Sequence[str]) -> bool:
     return '"' in records[0] and not any('"' in record for record in records[1:])
 
 
-def _names_rows(header: Header, records: Sequence[str], rows: Rows, delimiter: str | None) -> bool:
-    """Whether rows have one field more than the header, and the first of them is the name of a row, as R writes it."""
-    if len(rows) == 1 or not header.is_record or any(len(row) != len(header.names) + 1 for row in rows[1:]):
-        return False
+def _is_short(rows: Rows) -> bool:
+    """Whether the first row has one field less than each of the others."""
+    return len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
+
+
+def _has_corner(names: Sequence[str]) -> bool:
+    """Whether the first name alone is empty."""
+    return len(names) > 1 and not names[0] and all(names[1:])
+
+
+def _are_rows_named(records: Sequence[str], rows: Rows, delimiter: str | None) -> bool:
+    """Whether the first fields below a header look like names of rows, as R and pandas write them."""
     first = [row[0] for row in rows[1:]]
+    if not first:
+        return False
     if all(record.lstrip().startswith('"') for record in records[1:]) or not any(map(is_number, first)):
         return True
-    # Unquoted numbers beside a comma could be whole parts of numbers with decimal commas.
-    counted = all(name.isdecimal() for name in first) and (np.diff([int(name) for name in first]) == 1).all()
-    return delimiter != "," and bool(counted)
+    # Unquoted numbers under a short header could be whole parts of numbers with decimal commas.
+    is_counted = all(name.isdecimal() for name in first) and all(np.diff([int(name) for name in first]) == 1)
+    return is_counted and not (delimiter == "," and _is_short(rows))

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
-from tgmm.data.dialects import dialect_of, is_number
+from tgmm.data.dialects import THOUSANDS, dialect_of, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import feature_columns
 
@@ -166,6 +166,8 @@ class TextSource(Source):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
                 what = f"{short(value)} is not a number" if value else "a value is missing"
+                if THOUSANDS.match(value):
+                    what = f"{value} could have a decimal comma, or one of thousands"
                 return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
