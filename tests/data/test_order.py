@@ -133,6 +133,19 @@ def test_responsibilities_go_with_the_rows_that_have_a_weight(kind, zeros):
         assert model.objective_history_[0] == pytest.approx(first, rel=1e-10)
 
 
+@out_of_order
+def test_rows_without_a_promised_order_cannot_be_held_out(rows):
+    """Rows of one pass are held out in another: what judges a fit would be what it has seen."""
+    with pytest.raises(ValueError, match='criterion="held_out" knows .*shuffle=False'):
+        select(rows(), [1], "full", "held_out")
+
+
+@in_order
+def test_rows_in_order_are_held_out(rows):
+    selection = select(rows(), [1, 2], "spherical", "held_out", cv=2, n_init=1, random_state=0, tol=1e-3)
+    assert selection.best_.n_components == 2
+
+
 VERBS = ["predict", "predict_proba", "score_samples"]
 
 

@@ -120,6 +120,13 @@ def folds_of(whole: Fitter, cv: int) -> list[Fold]:
         raise ValueError(
             f"cv={cv} folds need at least as many rows, but X has n_samples={whole.data.n_rows}: lower cv."
         )
+    source = whole.training.source
+    if source is not None and not source.in_order:
+        raise ValueError(
+            'criterion="held_out" knows by their places which rows are fitted, but X does not promise to yield its '
+            "rows in the same order each time (a loader that shuffles, for example): read the rows in order "
+            "(shuffle=False), or choose another criterion."
+        )
     return [
         Fold(Fitter(rows, weights, whole.given, whole.counts, whole.n_init, whole.seed), rest, rest_weights)
         for (rows, weights), (rest, rest_weights) in _divided(whole.data, cv, whole.seed)
