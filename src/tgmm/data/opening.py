@@ -33,7 +33,7 @@ def as_source(X: Any) -> Source | None:
         If X names a file of a kind that cannot be read, can be read only once, or is no table at all: None, a dict, or
         a data set in place of its loader.
     """
-    _refuse(X)
+    _refuse_no_table(X)
     library = type(X).__module__.partition(".")[0]
     if isinstance(X, Source):
         return X
@@ -54,13 +54,15 @@ def as_source(X: Any) -> Source | None:
     return LoaderSource(X) if isinstance(X, Iterable) else None
 
 
-def _refuse(X: Any) -> None:
+def _refuse_no_table(X: Any) -> None:
     """Raise an error that says what to pass in place of what holds no rows, or not as a table."""
     kind = type(X).__name__
     if X is None:
         raise ValueError("X is None: pass rows of shape (n_samples, n_features).")
     if isinstance(X, str) and not X:
         raise ValueError("X is an empty path: name a file or a folder ('.' for the current one).")
+    if hasattr(X, "shape"):
+        return
     if isinstance(X, Mapping):
         raise ValueError(f"X is a {kind}, whose order of columns is not certain: pass pandas.DataFrame(X) or an array.")
     if isinstance(X, Set | bytes | bytearray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import numbers
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
 NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
+TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
@@ -128,29 +130,24 @@ def refuse_fields(dtype: Any) -> None:
 
 
 def _check_objects(values: np.ndarray) -> None:
-    """Raise a ValueError that names the first object that is no number: strings are none, even such as read as one."""
+    """Raise an error that names the first object that is no number: strings are none, even such as read as one."""
     for index, value in enumerate(values.flat):
-        if _is_real(value):
+        if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
             continue
         place = f"position {index}"
         if values.ndim == 2:
             place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
         if type(value).__name__ == "NAType":
             raise ValueError(f"Input X contains NaN (a missing value) at {place}: drop or impute such rows.")
-        raise ValueError(f"X must hold numbers; got {short(value)} at {place}.")
-
-
-def _is_real(value: Any) -> bool:
-    """Whether an object is a number, or None, which is NaN."""
-    if isinstance(value, str | bytes | np.datetime64 | np.timedelta64):  # of which float makes numbers, too
-        return False
-    if value is None or isinstance(value, numbers.Real):
-        return True
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+        fault = f"X must hold numbers; got {short(value)} at {place}"
+        if isinstance(value, TEXT_OR_TIME):
+            raise ValueError(f"{fault}.")
+        try:
+            float(0 if value is None else value)  # None is NaN
+        except TypeError as error:
+            raise TypeError(f"{fault}: {error}.") from error  # as scikit-learn's checks have it
+        except ValueError as error:
+            raise ValueError(f"{fault}: {error}.") from error
 
 
 def float_types(X: Any) -> list[type]:
