@@ -46,7 +46,8 @@ def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor) -> Gaus
 
 def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviations (d,) of the data, from a fit of one diagonal component."""
-    return model.means_[0].cpu().double(), model.covariances_[0].cpu().double().sqrt()
+    parameters = model.mixture_.parameters
+    return parameters.means[0].cpu(), parameters.covariances.variances[0].cpu().sqrt()
 
 
 def psi(model: GaussianMixture, n_components: int) -> Tensor:
@@ -54,5 +55,6 @@ def psi(model: GaussianMixture, n_components: int) -> Tensor:
 
     Source: Fraley & Raftery 2007, Journal of Classification 24.
     """
-    covariance = model.covariances_ if model.mixture_.structure.shared else model.covariances_[0]
-    return covariance / math.pow(n_components, 2 / model.means_.shape[1])
+    mixture = model.mixture_
+    covariance = mixture.parameters.covariances.public
+    return (covariance if mixture.structure.shared else covariance[0]) / math.pow(n_components, 2 / mixture.n_features)

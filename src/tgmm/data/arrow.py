@@ -41,7 +41,7 @@ class ArrowSource(Source):
     >>> from tgmm.data import ArrowSource
     >>> table = pyarrow.table({"x": [0.0, 1.0, 5.0], "count": [1, 1, 2]})
     >>> GaussianMixture().fit(ArrowSource(table, weight_column="count")).means_
-    tensor([[2.75]], dtype=torch.float64)
+    array([[2.75]])
     """
 
     def __init__(self, data: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:

@@ -1,20 +1,23 @@
-"""The columns of a table that a mixture is fitted to: how many there are, and their names."""
+"""The table that a mixture is fitted to: how many columns it has, their names, and what kind of array it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+ARRAYS = ("numpy", "torch")  # the kinds of arrays in which a mixture can tell of itself
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The features of a mixture.
+    """The features of a mixture, and the kind of array that they came in, in which the mixture tells of itself.
 
     Parameters
     ----------
@@ -24,16 +27,19 @@ class Columns:
         Where the training data named them.
     owner : str
         Whose features they are, for messages.
+    arrays : str
+        "torch" where the training data was tensors, else "numpy".
     """
 
     n_features: int | None
     names: tuple[str, ...] | None = None
     owner: str = "Mixture"
+    arrays: str = "numpy"
 
     @classmethod
-    def of(cls, n_features: int, names: Iterable[Any] | None, owner: str) -> Columns:
+    def of(cls, n_features: int, names: Iterable[Any] | None, owner: str, arrays: str = "numpy") -> Columns:
         """Return columns with these names, if any."""
-        return cls(n_features, None if names is None else tuple(names), owner)
+        return cls(n_features, None if names is None else tuple(names), owner, arrays)
 
     @property
     def public_names(self) -> np.ndarray | None:
@@ -43,7 +49,11 @@ class Columns:
     def take(self, indices: Sequence[int]) -> Columns:
         """Return some of the columns."""
         names = None if self.names is None else tuple(self.names[i] for i in indices)
-        return Columns(len(indices), names, self.owner)
+        return replace(self, n_features=len(indices), names=names)
+
+    def own_array(self, values: Tensor) -> Any:
+        """Return a copy of values that are the mixture's own as the kind of array that it was fitted to."""
+        return values.clone() if self.arrays == "torch" else values.cpu().numpy().copy()
 
     def checked_array(self, X: Any, **settings: Any) -> tuple[np.ndarray, Columns]:
         """Return an array of rows as scikit-learn checks it, and the columns that it has.
@@ -79,6 +89,11 @@ class Columns:
                 f"The columns of X are {list(names)}, but the fit had {list(self.names)}: name the same columns in the "
                 "same order."
             )
+
+
+def arrays_of(values: Any) -> str:
+    """Return which kind of array values are: tensors, or else what NumPy makes arrays of."""
+    return "torch" if isinstance(values, Tensor) else "numpy"
 
 
 @lru_cache(maxsize=16)

@@ -32,7 +32,7 @@ class LoaderSource(Source):
     >>> from tgmm import GaussianMixture
     >>> batches = [np.array([[0.0], [1.0]]), np.array([[5.0]])]
     >>> GaussianMixture().fit(batches).means_
-    tensor([[2.]], dtype=torch.float64)
+    array([[2.]])
     """
 
     def __init__(self, loader: Iterable[Any]) -> None:

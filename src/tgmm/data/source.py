@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.data.columns import arrays_of
 from tgmm.data.validation import check_batch
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import widen, working_type
@@ -42,7 +43,7 @@ class Source(ABC):
     ...         yield np.array([[0.0], [1.0], [2.0]])
     ...         yield np.array([[3.0], [4.0]])
     >>> GaussianMixture().fit(Halves()).means_
-    tensor([[2.]], dtype=torch.float64)
+    array([[2.]])
     """
 
     n_rows: int | None = None
@@ -59,6 +60,7 @@ class Batch(NamedTuple):
 
     rows: Tensor  # (c, d)
     weights: Tensor | None  # (c,) float64
+    arrays: str  # the kind that the rows came as
 
 
 def as_batch(item: Any, number: int) -> Batch:
@@ -71,21 +73,21 @@ def as_batch(item: Any, number: int) -> Batch:
                 "or a pair (rows, weights)."
             )
         rows, weights = item if len(item) == 2 else (item[0], None)
-    rows = _as_rows(rows, number)
+    arrays, rows = arrays_of(rows), _as_rows(rows, number)
     if rows.ndim != 2:
         raise ValueError(
             f"Batch {number} has shape {tuple(rows.shape)}; batches of rows have shape (rows, features). A loader "
             "that yields single rows needs a batch size."
         )
     if weights is None:
-        return Batch(rows, None)
+        return Batch(rows, None, arrays)
     weights = _as_weights(weights, number)
     if weights.shape != rows.shape[:1]:
         raise ValueError(
             f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has {rows.shape[0]} row(s): "
             "one weight a row is needed."
         )
-    return Batch(rows, weights)
+    return Batch(rows, weights, arrays)
 
 
 def _as_rows(rows: Any, number: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,12 @@ class Stream:
     weights: Tensor | None = None
     known: Tensor | None = None
     may_be_empty: bool = False
+    seen: set[str] = field(default_factory=set)  # the kinds of arrays that batches came as
+
+    @property
+    def arrays(self) -> str:
+        """The kind of array that the rows are, once they were read: tensors where all batches are."""
+        return "torch" if self.seen == {"torch"} else "numpy"
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield chunks; a thread reads, checks and (for CUDA) pins the next ones meanwhile."""
@@ -68,7 +74,8 @@ class Stream:
         n_features, first = self.columns.n_features, 0
         weighted: bool | None = None
         for number, item in enumerate(self.source):
-            rows, weights = as_batch(item, number)
+            rows, weights, arrays = as_batch(item, number)
+            self.seen.add(arrays)
             n_rows = rows.shape[0]
             n_features = rows.shape[1] if n_features is None else n_features
             if rows.shape[1] != n_features or n_features == 0:

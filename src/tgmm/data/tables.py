@@ -36,7 +36,7 @@ class FrameSource(Source):
     >>> from tgmm.data import FrameSource
     >>> frame = pd.DataFrame({"x": [0.0, 1.0, 5.0], "count": [1, 1, 2]})
     >>> GaussianMixture().fit(FrameSource(frame, weight_column="count")).means_
-    tensor([[2.75]], dtype=torch.float64)
+    array([[2.75]])
     """
 
     def __init__(self, frame: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:

@@ -58,7 +58,7 @@ class TextSource(Source):
     ...     path = Path(folder) / "data.csv"
     ...     _ = path.write_text("x,y,kind\n1,2,a\n3,6,b\n2,7,a\n")
     ...     GaussianMixture().fit(TextSource(path, columns=["y", "x"])).means_
-    tensor([[5., 2.]], dtype=torch.float64)
+    array([[5., 2.]])
     """
 
     def __init__(

@@ -15,7 +15,7 @@ import torch
 from sklearn.utils import check_array
 from torch import Tensor
 
-from tgmm.data.columns import Columns
+from tgmm.data.columns import Columns, arrays_of
 from tgmm.runtime.checks import KINDS, as_float64
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
@@ -46,7 +46,7 @@ def check_rows(X: Any, columns: Columns) -> tuple[Rows, Columns]:
     Where ``columns`` knows the features of a fit, the rows must have them.
     """
     if isinstance(X, Tensor):
-        tensor, found = _check_tensor(X, columns)
+        tensor, found = _check_tensor(X, columns, arrays_of(X))
         rows = Rows(tensor, True, lambda result: result)
     elif is_foreign(X):
         tensor, found = _check_foreign(X, columns)
@@ -175,11 +175,11 @@ def _check_foreign(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     """Return an array of another library as a tensor of rows, integers in float64 as NumPy's."""
     tensor = imported(X, "X")
     inexact = tensor.is_floating_point() or tensor.is_complex()
-    return _check_tensor(tensor if inexact else tensor.double(), columns)
+    return _check_tensor(tensor if inexact else tensor.double(), columns, arrays_of(X))
 
 
-def _check_tensor(X: Tensor, columns: Columns) -> tuple[Tensor, Columns]:
-    """Return a tensor of rows, detached, in a float type."""
+def _check_tensor(X: Tensor, columns: Columns, arrays: str) -> tuple[Tensor, Columns]:
+    """Return a tensor of rows, detached, in a float type, and the columns of the kind of array that it was made of."""
     if X.layout != torch.strided:
         raise TypeError(f"X is a sparse tensor ({X.layout}), but dense rows are required: use X.to_dense().")
     if X.is_complex():
@@ -193,7 +193,7 @@ def _check_tensor(X: Tensor, columns: Columns) -> tuple[Tensor, Columns]:
         if size == 0:
             raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")
     columns.require(X.shape[1])
-    found = columns if columns.n_features is not None else Columns(X.shape[1], None, columns.owner)
+    found = columns if columns.n_features is not None else Columns(X.shape[1], None, columns.owner, arrays)
     X = X.detach()
     if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
         return X.float(), found

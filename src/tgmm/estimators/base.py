@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import NotFittedError
-from torch import Tensor
 
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
@@ -260,17 +259,17 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return mixture
 
     @property
-    def weights_(self) -> Tensor:
+    def weights_(self) -> Any:
         """Weights of the components, (K,)."""
         return self.mixture_.weights
 
     @property
-    def means_(self) -> Tensor:
+    def means_(self) -> Any:
         """Means, (K, d), in the units of the data."""
         return self.mixture_.means
 
     @property
-    def covariances_(self) -> Tensor:
+    def covariances_(self) -> Any:
         """Covariances in the type's shape, in squared units of the data."""
         return self.mixture_.covariances
 
@@ -300,10 +299,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return list(self._fitted().runs)
 
     @property
-    def reg_covar_(self) -> Tensor:
+    def reg_covar_(self) -> Any:
         """What was added to the variances, (d,) or ()."""
-        solution = self._fitted()
-        return solution.regularisation.to(solution.mixture.dtype, copy=True)
+        return self.mixture_.public(self._fitted().regularisation)
 
     @property
     def fitted_(self) -> bool:

@@ -87,7 +87,7 @@ class GaussianMixture(MixtureEstimator):
     ----------
     mixture_ : Mixture
         The fitted mixture, a frozen object; whatever needs no training is asked of it.
-    weights_, means_, covariances_ : Tensor
+    weights_, means_, covariances_ : array or Tensor
         (K,), (K, d) and by type, in the float type of the fit.
     converged_ : bool
     n_iter_ : int
@@ -98,7 +98,7 @@ class GaussianMixture(MixtureEstimator):
         Average log-likelihood (with priors: plus log prior per unit of weight), from the start to these parameters.
     runs_ : list of FollowedRun
         Objective, start and seed of each run that was followed to the end, best first: close ones are rival optima.
-    reg_covar_ : Tensor
+    reg_covar_ : array or Tensor
         What was added to the variances, (d,) or ().
 
     Notes
@@ -106,6 +106,9 @@ class GaussianMixture(MixtureEstimator):
     Predictions for NumPy arrays, data frames and lists are NumPy arrays; for tensors, tensors on their device; for
     arrays of other libraries that export themselves by DLPack (CuPy, JAX ...), which are read in place, arrays of
     that library's array API namespace, or NumPy arrays where it has none.
+
+    Attributes follow the data of the fit: tensors where that was tensors, or a loader of tensors, else NumPy arrays. They
+    are copies: changing one changes no model. Draws of `sample` are tensors.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
 
@@ -283,7 +286,7 @@ class GaussianMixture(MixtureEstimator):
         >>> for _ in range(50):
         ...     labels = rng.integers(2, size=100)
         ...     gmm = gmm.partial_fit(rng.normal(5.0 * labels, 1.0)[:, None])
-        >>> gmm.means_.flatten().sort().values.round().tolist()
+        >>> sorted(gmm.means_.ravel().round().tolist())
         [0.0, 5.0]
         """
         settings, before = Settings.of(self.get_params(deep=False)), vars(self).get("_solution")

@@ -110,19 +110,19 @@ class BaseMixture:
         return self.columns.public_names
 
     @property
-    def weights(self) -> Tensor:
+    def weights(self) -> Any:
         """Weights of the components, (K,)."""
-        return self._public(self.parameters.weights)
+        return self.public(self.parameters.weights)
 
     @property
-    def means(self) -> Tensor:
+    def means(self) -> Any:
         """Means, (K, d), in the units of the data."""
-        return self._public(self.parameters.means)
+        return self.public(self.parameters.means)
 
     @property
-    def covariances(self) -> Tensor:
+    def covariances(self) -> Any:
         """Covariances in the shape of the type, in squared units of the data."""
-        return self._public(self.parameters.covariances.public)
+        return self.public(self.parameters.covariances.public)
 
     @property
     def n_parameters(self) -> int:
@@ -130,9 +130,9 @@ class BaseMixture:
         free = self.structure.n_parameters(self.n_components, self.n_features)
         return free + self.n_components * (self.n_features + 1) - 1
 
-    def _public(self, values: Tensor) -> Tensor:
-        """Return a copy in the float type of the mixture: a mixture never changes."""
-        return values.to(self.dtype, copy=True)
+    def public(self, values: Tensor) -> Any:
+        """Return values of the mixture's own in its float type, as a copy in its kind of array: it never changes."""
+        return self.columns.own_array(values.to(self.dtype))
 
     def __repr__(self) -> str:
         """Return the type and the size."""
@@ -155,7 +155,7 @@ def check_parameters(
 ) -> tuple[Parameters, Structure, torch.dtype]:
     """Return the parameters of a mixture in float64, their structure, and the float type they came in.
 
-    They stay on the device of the means.
+    They are copies, on the device of the means.
     """
     structure = structure_named(covariance_type)
     means = imported(means, "means")
@@ -166,7 +166,7 @@ def check_parameters(
         raise ValueError(f"means must have shape (n_components, n_features); got shape {tuple(checked.shape)}.")
     n_components, n_features = checked.shape
     parameters = Parameters(
-        check_mixing_weights(weights, n_components, "weights").to(device, copy=True),
+        check_mixing_weights(weights, n_components, "weights").to(device),
         check_means(means, n_components, n_features, "means").to(device, copy=True),
         check_covariances(covariances, structure, n_components, n_features, "covariances").to(device),
     )
@@ -199,7 +199,7 @@ def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
 
 def check_covariances(value: Any, structure: Structure, n_components: int, n_features: int, name: str) -> Covariances:
     """Return positive definite covariances of the structure, broadcast over K, or raise a ValueError."""
-    values = as_float64(value, name)
+    values = as_float64(value, name).clone()  # a mixture does not share its memory with whoever made it
     wanted = structure.shape(n_components, n_features)
     alone = structure.form.shape_of_one(n_features)
     if values.shape not in (wanted, alone):

@@ -33,12 +33,13 @@ def to_distribution(mixture: BaseMixture) -> MixtureSameFamily:
     >>> x.grad
     tensor([0.], dtype=torch.float64)
     """
-    means, covariances = mixture.means, mixture.parameters.covariances
+    parameters, dtype = mixture.parameters, mixture.dtype
+    means, covariances = parameters.means.to(dtype, copy=True), parameters.covariances
     if covariances.own_moment.mixes:
         roots = torch.linalg.cholesky(covariances.dense)  # (B, d, d)
-        components = MultivariateNormal(means, scale_tril=roots.to(means.dtype))
+        components = MultivariateNormal(means, scale_tril=roots.to(dtype))
     else:
         deviations = covariances.variances.sqrt()  # (B, d)
-        components = Independent(Normal(means, deviations.to(means.dtype)), 1)
+        components = Independent(Normal(means, deviations.to(dtype)), 1)
     # By logits, because probabilities of 0 would be raised to the float type's epsilon.
-    return MixtureSameFamily(Categorical(logits=mixture.weights.log()), components)
+    return MixtureSameFamily(Categorical(logits=parameters.weights.to(dtype).log()), components)

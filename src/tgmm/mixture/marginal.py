@@ -47,7 +47,7 @@ def marginal(mixture: M, dims: Sequence[int]) -> M:
     >>> from tgmm import Mixture
     >>> mixture = Mixture([1.0], [[0.0, 4.0]], [[1.0, 2.0]], "diag")
     >>> mixture.marginal([1]).covariances
-    tensor([[2.]], dtype=torch.float64)
+    array([[2.]])
     """
     parameters = mixture.parameters
     index = check_dims(dims, mixture.n_features).to(parameters.means.device)
@@ -67,7 +67,7 @@ def check_dims(dims: Any, n_features: int) -> Tensor:
     return torch.tensor([int(i) for i in listed])
 
 
-def mean(mixture: BaseMixture) -> Tensor:
+def mean(mixture: BaseMixture) -> Any:
     """Return the mean of the whole mixture, (d,).
 
     Examples
@@ -75,12 +75,12 @@ def mean(mixture: BaseMixture) -> Tensor:
     >>> from tgmm import Mixture
     >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 2.0], "spherical")
     >>> mixture.mean()
-    tensor([3.], dtype=torch.float64)
+    array([3.])
     """
-    return total_mean(mixture.parameters.weights, mixture.parameters.means).to(mixture.dtype)
+    return mixture.public(total_mean(mixture.parameters.weights, mixture.parameters.means))
 
 
-def covariance(mixture: BaseMixture) -> Tensor:
+def covariance(mixture: BaseMixture) -> Any:
     """Return the covariance matrix of the whole mixture, (d, d), within and between its components.
 
     Examples
@@ -88,10 +88,10 @@ def covariance(mixture: BaseMixture) -> Tensor:
     >>> from tgmm import Mixture
     >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 2.0], "spherical")
     >>> mixture.covariance()
-    tensor([[4.7500]], dtype=torch.float64)
+    array([[4.75]])
     """
     parameters = mixture.parameters
-    return total_covariance(parameters.weights, parameters.means, parameters.covariances.dense).to(mixture.dtype)
+    return mixture.public(total_covariance(parameters.weights, parameters.means, parameters.covariances.dense))
 
 
 def total_mean(weights: Tensor, means: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tgmm.data.columns import Columns
+from tgmm.data.columns import Columns, arrays_of
 from tgmm.mixture import (
     conditional,
     densities,
@@ -40,8 +40,9 @@ class Mixture(BaseMixture):
 
     Attributes
     ----------
-    weights, means, covariances : Tensor
-        (K,), (K, d) and by type, in the float type of the mixture.
+    weights, means, covariances : array or Tensor
+        (K,), (K, d) and by type, in the float type of the mixture: tensors where the means were given, or the data of
+        the fit was, as tensors, else NumPy arrays.
     covariance_type : str
     n_components, n_features : int
         K and d.
@@ -64,12 +65,12 @@ class Mixture(BaseMixture):
     >>> mixture.predict([[0.5, 0.5], [3.0, 4.0]])
     array([0, 1])
     >>> mixture.marginal([0]).mean()
-    tensor([3.], dtype=torch.float64)
+    array([3.])
     """
 
     def __init__(self, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> None:
         parameters, structure, dtype = check_parameters(weights, means, covariances, covariance_type)
-        super().__init__(parameters, structure, dtype, Columns(parameters.n_features))
+        super().__init__(parameters, structure, dtype, Columns(parameters.n_features, arrays=arrays_of(means)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} cannot be set: a mixture never changes; make another one.")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from tgmm.covariance import Structure, structure_named
-from tgmm.data.columns import Columns
+from tgmm.data.columns import ARRAYS, Columns
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, stored
 from tgmm.files.store import (
@@ -41,7 +41,7 @@ KINDS: dict[str, type] = {
     "covariances_": torch.Tensor,
     "n_features_in_": int,
 }
-OPTIONAL_KINDS: dict[str, type] = {"feature_names_in_": str}
+OPTIONAL_KINDS: dict[str, type] = {"arrays": str, "feature_names_in_": str}
 WEIGHTS_TOLERANCE = 1e-6  # weights are stored in float64, as they were normalised
 
 
@@ -137,6 +137,7 @@ def state_of(mixture: BaseMixture) -> State:
         "means_": stored(parameters.means),
         "covariances_": stored(parameters.covariances.public),
         "n_features_in_": mixture.n_features,
+        "arrays": mixture.columns.arrays,
     }
     if mixture.columns.names is not None:
         state["feature_names_in_"] = json.dumps([str(name) for name in mixture.columns.names])
@@ -159,7 +160,10 @@ def mixture_of(cls: type[M], state: State, owner: str) -> M:
     if state["float_type"] not in FLOAT_TYPES:
         raise ValueError(f"float_type must be one of {', '.join(FLOAT_TYPES)}.")
     names = _feature_names(state.get("feature_names_in_"), parameters.n_features)
-    columns = Columns.of(parameters.n_features, names, owner)
+    arrays = state.get("arrays", "numpy")
+    if arrays not in ARRAYS:
+        raise ValueError(f"arrays must be one of {', '.join(ARRAYS)}.")
+    columns = Columns.of(parameters.n_features, names, owner, arrays)
     return cls.of(parameters, structure, FLOAT_TYPES[state["float_type"]], columns)
 
 

@@ -164,7 +164,7 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     probabilities = style.probabilities_of(model, row)
     if len(probabilities) != 1:
         raise ValueError(f"row must be one row; got {len(probabilities)}.")
-    weights = as_mixture(model, "model").weights.cpu().numpy()
+    weights = as_mixture(model, "model").parameters.weights.cpu().numpy()
     ax = style.axes_or_new(ax, height=1.2 + 0.35 * len(weights))
     names = [style.component_name(weights, k) for k in range(len(weights))]
     bars = ax.barh(names, probabilities[0], color=[style.colour(k) for k in range(len(weights))])
