@@ -52,7 +52,7 @@ def test_fit_is_the_library_s(run, X, tmp_path):
     assert found["n_rows"] == 272 and found["features"] == ["eruptions", "waiting"] and found["held_out"] is None
     loaded = GaussianMixture.load(tmp_path / "m.pth")
     assert list(loaded.feature_names_in_) == ["eruptions", "waiting"]
-    assert torch.equal(loaded.means_, best.means_)
+    assert np.array_equal(loaded.means_, best.means_)
 
 
 def test_a_range_is_a_selection_over_all_types(run):
@@ -114,8 +114,8 @@ def test_scaling_matters_to_spherical_types_alone(run, X):
         run("fit", FAITHFUL, "-k", 2, "--covariance", "spherical", "--scale", "--tol", "1e-9", "--json")[1]
     )
     assert found["covariance_type"] == "diag"
-    order, other = np.argsort(np.array(found["means"])[:, 0]), np.argsort(expected.means_[:, 0].numpy())
-    variances = expected.covariances_.numpy()[other, None] * X.var(0)
+    order, other = np.argsort(np.array(found["means"])[:, 0]), np.argsort(np.asarray(expected.means_[:, 0]))
+    variances = np.asarray(expected.covariances_)[other, None] * X.var(0)
     np.testing.assert_allclose(np.array(found["covariances"])[order], variances, rtol=1e-4)
     volume = len(X) * np.log(X.std(0)).sum()
     assert found["bic"] == pytest.approx(expected.bic(standardised) + 2 * volume, rel=1e-6)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cases import PRIORS, assert_same_parameters, fit_quietly, mixture, parameters, prior_keywords
 from naive_em import assign, maximise
+from scipy.spatial.distance import cdist
 from support import COVARIANCE_TYPES, assert_same_fit, assert_valid, dense_covariances
 
 from tgmm import GaussianMixture
@@ -108,8 +109,8 @@ def test_a_weight_of_two_is_the_row_twice():
 @pytest.mark.parametrize("prior", [{}, {"mean_prior": np.zeros(D), "mean_precision_prior": 500.0}], ids=["ml", "map"])
 def test_a_long_stream_converges_to_the_fit_of_all_rows(structure, prior):
     def distance(fit):
-        order = torch.cdist(gmm.means_, fit.means_).argmin(0)
-        return float((gmm.means_[order] - fit.means_).abs().max())
+        order = cdist(gmm.means_, fit.means_).argmin(0)
+        return float(np.abs(gmm.means_[order] - fit.means_).max())
 
     X, _ = mixture(2, 60000, D, K, separation=3)
     at_once = fit_quietly(model(structure, **prior), X)
@@ -135,9 +136,9 @@ def test_a_constant_step_follows_a_drift_however_far(structure, dtype):
         X = np.concatenate([c + spread * rng.standard_normal((100, D)) for c in centres]) + 2.0 * t
         gmm.partial_fit(X.astype(dtype), step=0.7)
     np.testing.assert_allclose(gmm.means_, centres + 2.0 * 149, atol=2.5)
-    drifted = gmm.means_.double()
+    drifted = gmm.means_.astype(np.float64)
     for _ in range(20):
-        X = np.concatenate([c + spread * rng.standard_normal((100, D)) for c in drifted.numpy()])
+        X = np.concatenate([c + spread * rng.standard_normal((100, D)) for c in drifted])
         gmm.partial_fit(X.astype(dtype), step=0.5)
     variances = np.diagonal(dense_covariances(gmm.covariances_, structure, K, D), axis1=1, axis2=2)
     np.testing.assert_allclose(variances, np.ones((K, D)), rtol=0.3)
@@ -232,15 +233,15 @@ def test_a_component_that_gets_no_rows_is_seeded_again():
     for X, _ in batches():
         gmm.partial_fit(X)
     assert_valid(gmm, X)
-    assert float(gmm.means_.abs().max()) < 100
+    assert np.abs(gmm.means_).max() < 100
 
 
 def test_float_types():
     X, _ = batches()[0]
     gmm = model().partial_fit(X.astype(np.float32))
-    assert gmm.means_.dtype == torch.float32
-    assert gmm.partial_fit(X.astype(np.float32)).means_.dtype == torch.float32
-    assert gmm.partial_fit(X).means_.dtype == torch.float64
+    assert gmm.mixture_.dtype == torch.float32
+    assert gmm.partial_fit(X.astype(np.float32)).mixture_.dtype == torch.float32
+    assert gmm.partial_fit(X).mixture_.dtype == torch.float64
 
 
 @structures

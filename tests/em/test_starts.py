@@ -94,7 +94,7 @@ def test_of_many_rows_few_iterations_see_all(dtype):
     gmm = fit(X.astype(dtype))
     assert gmm.n_iter_ <= 10
     assert adjusted_rand_score(labels, gmm.predict(X.astype(dtype))) > 0.85
-    assert gmm.means_.dtype == getattr(torch, np.dtype(dtype).name)
+    assert gmm.mixture_.dtype == getattr(torch, np.dtype(dtype).name)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def assert_right(model, naive, structure, tolerance=1e-4, order=None):
     if order is not None:
         weights, means = weights[order], means[order]
         covariances = covariances if SPECS[structure].tied else covariances[order]
-    half_ulp = np.spacing(np.abs(naive.means).astype(model.means_.numpy().dtype)).astype(np.float64) / 2
+    half_ulp = np.spacing(np.abs(naive.means).astype(np.asarray(model.means_).dtype)).astype(np.float64) / 2
     expected = (naive.weights, naive.means, naive.covariances)
     assert_same_parameters((weights, means, covariances), expected, structure, tolerance, mean_slack=half_ulp)
 

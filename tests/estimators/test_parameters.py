@@ -268,7 +268,7 @@ def test_priors_of_float32_and_integers(blobs):
     as_float32 = mixture(
         mean_prior=torch.tensor([0.0, 1.0, 2.0]), covariance_prior=torch.eye(3, dtype=torch.float32), **parameters
     ).fit(blobs)
-    assert as_float32.means_.dtype == torch.float64
+    assert as_float32.mixture_.dtype == torch.float64
     assert_same_fit(as_integers, as_float32)
 
 

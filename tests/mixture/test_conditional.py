@@ -31,7 +31,7 @@ def dense(gmm):
 
 def conditional_by_blocks(gmm, x, dims):
     """Weights (K,), means (K, r) and covariances (K, r, r) given one observation, by Schur complements."""
-    covariances, means = dense(gmm), gmm.means_.double().numpy()
+    covariances, means = dense(gmm), np.asarray(gmm.means_, dtype=np.float64)
     rest = [i for i in range(means.shape[1]) if i not in dims]
     weights = softmax(weighted_log_densities(x[None], WEIGHTS, means[:, dims], covariances[:, dims][:, :, dims])[0])
     new_means, new_covariances = [], []
@@ -60,9 +60,9 @@ def test_a_marginal_has_the_blocks_in_the_order_asked_for(covariance_type):
     marginal = gmm.marginal((3, 1))
     assert isinstance(marginal, GaussianMixture)
     assert marginal.covariance_type == covariance_type
-    assert marginal.means_.dtype == torch.float32
+    assert marginal.mixture_.dtype == torch.float32
     assert torch.equal(marginal.means_, gmm.means_[:, [3, 1]])
-    assert torch.equal(marginal.weights_, gmm.weights_)
+    assert np.array_equal(marginal.weights_, gmm.weights_)
     np.testing.assert_array_equal(dense(marginal), dense(gmm)[:, [3, 1]][:, :, [3, 1]])
 
 
@@ -169,7 +169,7 @@ def test_components_of_vanishing_probability_still_count_where_only_they_reach()
 def test_an_observation_far_away_gives_finite_weights_and_means(covariance_type):
     conditional = mixture(covariance_type, 3).condition([1e160, -1e160], [0, 1])
     assert conditional.weights_.sum().item() == pytest.approx(1)
-    assert torch.isfinite(conditional.mean()).all()
+    assert np.isfinite(conditional.mean()).all()
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e8, 1e16, 1e160])
@@ -201,7 +201,7 @@ def test_regression_is_the_conditional_mean_and_its_standard_deviation(covarianc
     assert mean.shape == deviation.shape == (11, 2)
     batch = gmm.condition(X, [3, 1])
     np.testing.assert_allclose(mean, batch.mean(), rtol=1e-12)
-    np.testing.assert_allclose(deviation**2, batch.covariance().diagonal(dim1=1, dim2=2), rtol=1e-10)
+    np.testing.assert_allclose(deviation**2, batch.covariance().diagonal(axis1=1, axis2=2), rtol=1e-10)
 
 
 def test_regression_recovers_a_curve():
@@ -224,7 +224,9 @@ def test_results_come_as_the_input_did_in_the_model_s_float_type(dtype):
     mean, _ = gmm.regress(torch.zeros(2, 2), [0, 1])
     assert mean.dtype == dtype
     conditional = gmm.condition([0.0, 1.0], [0, 1])
-    assert conditional.mean().dtype == conditional.covariance().dtype == conditional.sample()[0].dtype == dtype
+    assert conditional.mean().dtype == conditional.covariance().dtype == deviation.dtype
+    assert conditional.sample()[0].dtype == dtype
+    assert gmm.condition(torch.zeros(2), [0, 1]).mean().dtype == dtype
     assert isinstance(conditional.log_prob([[0.0]]), np.ndarray)
     assert isinstance(conditional.log_prob(torch.zeros(1, 1)), torch.Tensor)
 

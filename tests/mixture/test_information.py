@@ -20,8 +20,8 @@ Q = GaussianMixture.from_parameters([0.6, 0.4], [[0.0], [3.0]], [2.0], "tied_dia
 
 
 def log_density(gmm, x):
-    weights, means = gmm.weights_.numpy(), gmm.means_[:, 0].numpy()
-    deviations = np.sqrt(np.broadcast_to(gmm.covariances_.numpy().ravel(), means.shape))
+    weights, means = np.asarray(gmm.weights_), np.asarray(gmm.means_[:, 0])
+    deviations = np.sqrt(np.broadcast_to(np.asarray(gmm.covariances_).ravel(), means.shape))
     return np.log(weights @ norm.pdf(x, means, deviations))
 
 
@@ -40,7 +40,7 @@ def gaussian(covariance_type, seed, d=4):
 
 def as_torch(gmm):
     dense = dense_covariances(gmm.covariances_, gmm.covariance_type, *gmm.means_.shape)
-    return MultivariateNormal(gmm.means_[0], torch.from_numpy(dense[0]))
+    return MultivariateNormal(torch.as_tensor(gmm.means_[0]), torch.from_numpy(dense[0]))
 
 
 def test_entropy_of_a_mixture_by_numerical_integration():

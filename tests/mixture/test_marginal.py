@@ -28,13 +28,12 @@ def test_mean_and_covariance(covariance_type, offset):
     second = np.einsum("k,kij->ij", WEIGHTS, dense + means[:, :, None] * means[:, None, :])
     expected = second - np.outer(WEIGHTS @ means, WEIGHTS @ means)
     np.testing.assert_allclose(gmm.covariance(), expected, atol=1e-8 if offset else 1e-13)
-    assert torch.equal(gmm.covariance(), gmm.covariance().T)
+    assert np.array_equal(gmm.covariance(), gmm.covariance().T)
 
 
 def test_maximum_likelihood_reproduces_the_data_s_moments(blobs):
     gmm = GaussianMixture(n_components=3, reg_covar=0, tol=0, max_iter=300, random_state=0)
-    with pytest.warns(match="not converged"):
-        gmm.fit(blobs)
+    gmm.fit(blobs)
     np.testing.assert_allclose(gmm.mean(), blobs.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(gmm.covariance(), np.cov(blobs.T, bias=True), rtol=1e-5)
 

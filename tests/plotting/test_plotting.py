@@ -79,7 +79,7 @@ def test_components_have_the_models_own_ellipses(blobs, covariance_type):
     assert len(ellipses(ax)) == 3
     for k, patch in enumerate(ellipses(ax)):
         outline = patch.get_patch_transform().transform(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
-        centred = outline - model.means_[k].numpy()
+        centred = outline - np.asarray(model.means_[k])
         distances = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(dense[k]), centred)
         np.testing.assert_allclose(distances, 2 * np.log(2), rtol=1e-6)  # the median of chi-square with 2 degrees
 
@@ -146,7 +146,7 @@ def test_a_view_is_the_marginal_mixture(fitted):
     x = np.array([[0.3, -0.2]])
     expected = sum(
         float(w) * multivariate_normal(m[[3, 1]], c[np.ix_([3, 1], [3, 1])]).pdf(x)
-        for w, m, c in zip(model.weights_, model.means_.numpy(), model.covariances_.numpy(), strict=True)
+        for w, m, c in zip(model.weights_, np.asarray(model.means_), np.asarray(model.covariances_), strict=True)
     )
     assert np.exp(view.mixture().score_samples(x))[0] == pytest.approx(expected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -46,6 +47,17 @@ class Columns:
         """The names as scikit-learn's estimators have them, or None."""
         return None if self.names is None else np.array(self.names, dtype=object)
 
+    def index(self, feature: Any, name: str) -> int:
+        """Return the index of a feature, given by number or name, or raise a ValueError that names the argument."""
+        if isinstance(feature, str) and self.names is not None and feature in self.names:
+            return self.names.index(feature)
+        is_number = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
+        if is_number and 0 <= feature < (self.n_features or 0):
+            return int(feature)
+        known = "" if self.names is None else f", or from {list(self.names)}"
+        last = (self.n_features or 0) - 1
+        raise ValueError(f"{name} must be different features from 0 to {last}{known}; got {feature!r}.")
+
     def take(self, indices: Sequence[int]) -> Columns:
         """Return some of the columns."""
         names = None if self.names is None else tuple(self.names[i] for i in indices)
@@ -74,6 +86,10 @@ class Columns:
                 seat.feature_names_in_ = self.public_names
         array = validate_data(seat, X, reset=is_new, **settings)
         return array, Columns.of(array.shape[1], getattr(seat, "feature_names_in_", None), self.owner)
+
+    def where_named(self, X: Any) -> Columns:
+        """Return the columns as X, which was made for some of them, can have them: without names where it has none."""
+        return self if hasattr(X, "columns") else replace(self, names=None)
 
     def require(self, n_features: int) -> None:
         """Raise a ValueError where rows have another number of features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
-from tgmm.estimators import saving
+from tgmm.estimators import hints, saving
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
@@ -30,10 +31,16 @@ E = TypeVar("E", bound="MixtureEstimator")
 
 
 def delegated(verb: Callable[Concatenate[Mixture, P], R]) -> Callable[Concatenate[MixtureEstimator, P], R]:
-    """Return a method that asks the fitted mixture: one mechanism, with the signature and the words of the verb."""
+    """Return a method that asks the fitted mixture: one mechanism, with the signature and the words of the verb.
+
+    Where a verb draws, it does so by the estimator's own `random_state` unless another is given.
+    """
+    draws = "random_state" in inspect.signature(verb).parameters
 
     @wraps(verb)
     def asked(self: MixtureEstimator, *args: P.args, **kwargs: P.kwargs) -> R:
+        if draws and kwargs.get("random_state") is None:
+            kwargs["random_state"] = self.random_state
         return verb(self.mixture_, *args, **kwargs)
 
     asked.__module__, asked.__qualname__ = __name__, f"MixtureEstimator.{verb.__name__}"
@@ -52,6 +59,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     """
 
     device: Any
+    random_state: Any
     _solution: Solution
 
     predict = delegated(Mixture.predict)
@@ -222,6 +230,58 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         with model_file_errors("The state dict"):
             content = saving.content_of(state, self._saved_names(), type(self).__name__)
         return self._restore(content)
+
+    def to(self: E, device: str | torch.device | None) -> E:
+        """Move the fitted mixture to a device, on which all is computed from now on.
+
+        Parameters
+        ----------
+        device : str or torch.device, optional
+            As in the constructor, whose parameter `device` it becomes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a device that cannot be used.
+
+        Examples
+        --------
+        >>> from tgmm import GaussianMixture
+        >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+        >>> gmm.to("cpu").device
+        'cpu'
+        """
+        place = float64_device(check_device(device))
+        if self.__sklearn_is_fitted__():
+            self._solution = saving.on_device(self._solution, place, device)
+        self.device = device
+        return self
+
+    def set_params(self: E, **params: Any) -> E:
+        """Set parameters of the constructor by name, and return self."""
+        hints.check_parameter_names(params, type(self).__name__, ValueError)
+        return super().set_params(**params)
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise as for any attribute that is not there; for a name of another library, say what it is here."""
+        hint = hints.missing(type(self).__name__, name)
+        if hint is not None:
+            raise AttributeError(hint)
+        return object.__getattribute__(self, name)  # which says what it said before
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but none of those that a fit leaves."""
+        found = getattr(type(self), name, None)
+        if name in hints.ATTRIBUTES or (isinstance(found, property) and found.fset is None):
+            raise AttributeError(
+                f"{name} cannot be set: what a fit has found never changes. To make a model of parameters, use "
+                f"{type(self).__name__}.from_parameters(weights, means, covariances, covariance_type)."
+            )
+        super().__setattr__(name, value)
 
     def _saved_names(self) -> set[str]:
         """Return the names of the settings that are stored: what to fit, not where and by whom."""

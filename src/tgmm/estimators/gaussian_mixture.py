@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import sklearn.mixture
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -15,6 +16,7 @@ from tgmm.em.solution import Solution
 from tgmm.estimators.agreement import check_alike
 from tgmm.estimators.base import MixtureEstimator
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
+from tgmm.estimators.hints import hinting
 from tgmm.estimators.settings import Settings
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.checks import check_flag
@@ -41,10 +43,11 @@ class GaussianMixture(MixtureEstimator):
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
         the guide on covariances.
     max_iter : int, default=200
-        Most EM iterations of one run.
+        Most EM iterations of one run; 0 returns the start.
     tol : float, default=1e-4
         A run has converged when its last step changed the average objective by less, and what it would still gain,
-        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight.
+        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight; or when a step
+        changed nothing at all.
     reg_covar : float, default=1e-6
         Added to every variance, in units of the feature's pooled within-component variance at the run's start.
     n_init : int, default=1
@@ -58,7 +61,7 @@ class GaussianMixture(MixtureEstimator):
         Taken from the start's assignment where None.
     init_covariances : array-like, optional
         In the type's shape, broadcast over K; taken from the start's assignment where None.
-    random_state : int, numpy.random.RandomState or torch.Generator, optional
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
         The global generators are never touched.
     warm_start : bool, default=False
         Start from the last solution.
@@ -107,8 +110,8 @@ class GaussianMixture(MixtureEstimator):
     arrays of other libraries that export themselves by DLPack (CuPy, JAX ...), which are read in place, arrays of
     that library's array API namespace, or NumPy arrays where it has none.
 
-    Attributes follow the data of the fit: tensors where that was tensors, or a loader of tensors, else NumPy arrays. They
-    are copies: changing one changes no model. Draws of `sample` are tensors.
+    Attributes follow the data of the fit: tensors where that was tensors, or a loader of tensors, else NumPy arrays.
+    They are copies: changing one changes no model. Draws of `sample` are tensors.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
 
@@ -122,6 +125,7 @@ class GaussianMixture(MixtureEstimator):
     [50, 50]
     """
 
+    @hinting
     def __init__(
         self,
         n_components: int = 1,
@@ -222,7 +226,7 @@ class GaussianMixture(MixtureEstimator):
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         self._adopt(solution)
         _warn_of(solution)
-        if not solution.converged:
+        if not solution.converged and settings.policy.stopping.max_iter > 0:
             warnings.warn(
                 f"The fit has not converged in max_iter={self.max_iter} iterations: raise max_iter or tol, or try "
                 "another start.",
@@ -322,13 +326,13 @@ class GaussianMixture(MixtureEstimator):
         model = cls(mixture.n_components, mixture.n_features, mixture.covariance_type, device=mixture.device)
         return model._adopt(Solution(mixture))
 
-    def marginal(self, dims: Sequence[int]) -> GaussianMixture:
+    def marginal(self, dims: Sequence[int | str]) -> GaussianMixture:
         """Return the mixture of some of the features, as if fitted; see `Mixture.marginal`.
 
         Parameters
         ----------
-        dims : sequence of int
-            The features to keep, in the order wanted.
+        dims : sequence of int or str
+            The features to keep, in the order wanted, by their numbers or their names.
         """
         return self._of(self.mixture_.marginal(dims))
 
@@ -339,11 +343,11 @@ class GaussianMixture(MixtureEstimator):
         -------
         sklearn.mixture.GaussianMixture
             With the settings that mean the same in both libraries (`tol`, `max_iter`, `n_init`, `warm_start`, and
-            `random_state` unless it is a torch generator); all others are scikit-learn's defaults.
+            `random_state` unless scikit-learn takes no such generator); all others are scikit-learn's defaults.
         """
         other = self.mixture_.to_sklearn()
         other.set_params(**{name: getattr(self, name) for name in SHARED_SETTINGS})
-        if not isinstance(self.random_state, torch.Generator):
+        if not isinstance(self.random_state, torch.Generator | np.random.Generator):
             other.set_params(random_state=self.random_state)
         other.converged_, other.n_iter_ = self.converged_, self.n_iter_
         other.lower_bound_, other.lower_bounds_ = self.lower_bound_, self.objective_history_[1:]

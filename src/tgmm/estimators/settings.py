@@ -55,8 +55,9 @@ class Settings:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
         """Check parameters, or raise a ValueError that names the one at fault."""
+        _check_n_features(given["n_features"])
         policy = Policy(
-            Stopping(check_number(given["tol"], "tol"), check_integer(given["max_iter"], "max_iter", 1)),
+            Stopping(check_number(given["tol"], "tol"), check_integer(given["max_iter"], "max_iter", 0)),
             n_init=check_integer(given["n_init"], "n_init", 1),
             classification=check_flag(given["cem"], "cem"),
             accelerate=_check_accelerate(given["accelerate"]),
@@ -79,8 +80,8 @@ class Settings:
 
     def check_features(self, n_features: int) -> None:
         """Raise a ValueError where the data has not as many features as were said."""
-        wanted = self.given["n_features"]
-        if wanted is not None and check_integer(wanted, "n_features", 1) != n_features:
+        wanted = _check_n_features(self.given["n_features"])
+        if wanted not in (None, n_features):
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
 
     def priors(self, n_features: int) -> Priors:
@@ -151,6 +152,16 @@ def _called(function: Callable, problem: Problem) -> Callable[[torch.Generator],
 def rows_for(data: Data, problem: Problem) -> Tensor:
     """Return all rows where they are in memory, else those that starts look at, (m, d) in the user's units."""
     return problem.sample.rows if data.in_memory is None else data.in_memory
+
+
+def _check_n_features(value: Any) -> int | None:
+    """Return the number of features that the data is to have, if any, or raise a ValueError."""
+    if isinstance(value, str):
+        raise ValueError(
+            f"n_features must be an integer, or None to take it from the data; got {value!r}. The second argument by "
+            f"place is n_features: give others by name, covariance_type={value!r}."
+        )
+    return None if value is None else check_integer(value, "n_features", 1)
 
 
 def _check_verbose(value: Any) -> bool:

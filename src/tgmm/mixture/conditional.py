@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.data.validation import check_rows
+from tgmm.data.validation import Rows, check_rows
 from tgmm.kernels.chunking import rows_per_chunk
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import FAR, exact_predictor_of
@@ -24,15 +24,16 @@ from tgmm.runtime.generators import RandomState, as_generator
 
 
 @standalone()
-def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int]) -> ConditionalMixture:
+def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) -> ConditionalMixture:
     """Return the mixture of the other features, given some.
 
     Parameters
     ----------
     x_observed : array-like or Tensor of shape (o,) or (n, o)
-        One observation, or a batch of them; the columns are the features `dims`.
-    dims : sequence of int
-        The o observed features.
+        One observation, or a batch of them; the columns are the features `dims`. Names, of a data frame or of a series,
+        must be those of `dims`.
+    dims : sequence of int or str
+        The o observed features, by their numbers or their names.
 
     Returns
     -------
@@ -55,25 +56,25 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int]) -> Con
     >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
     >>> conditional = mixture.condition([2.0], dims=[0])
     >>> conditional.mean(), conditional.covariance()
-    (tensor([1.], dtype=torch.float64), tensor([[0.7500]], dtype=torch.float64))
+    (array([1.]), array([[0.75]]))
     """
     law = _law(mixture, dims)
     single = _n_dimensions(x_observed) == 1
-    rows, _ = check_rows(_as_batch(x_observed, single), law.observed.columns)
+    rows = _check_some(_as_batch(x_observed, single), law.observed)
     log_weights, means = law(rows.tensor)
-    return ConditionalMixture(law, log_weights, means, single)
+    return ConditionalMixture(law, log_weights, means, single, rows)
 
 
 @standalone()
-def regress(mixture: BaseMixture, X_observed: Any, dims: Sequence[int]) -> tuple[Any, Any]:
+def regress(mixture: BaseMixture, X_observed: Any, dims: Sequence[int | str]) -> tuple[Any, Any]:
     """Predict the other features from some: Gaussian mixture regression.
 
     Parameters
     ----------
     X_observed : array-like or Tensor of shape (n, o)
         The columns are the features `dims`.
-    dims : sequence of int
-        The o observed features.
+    dims : sequence of int or str
+        The o observed features, by their numbers or their names.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def regress(mixture: BaseMixture, X_observed: Any, dims: Sequence[int]) -> tuple
     (array([1.2, 3. ]), array([0.8, 0.8]))
     """
     law = _law(mixture, dims)
-    rows, _ = check_rows(X_observed, law.observed.columns)
+    rows = _check_some(X_observed, law.observed)
     parts = []
     for part in rows.tensor.split(law.rows_per_chunk):
         log_weights, means = law(part)
@@ -150,7 +151,7 @@ class _Law:
 
 def _law(mixture: BaseMixture, dims: Any) -> _Law:
     """Return what conditioning on features needs, made once, or raise a ValueError that names `dims`."""
-    observed = tuple(check_dims(dims, mixture.n_features).tolist())
+    observed = tuple(check_dims(dims, mixture.columns).tolist())
     rest = tuple(i for i in range(mixture.n_features) if i not in observed)
     if not rest:
         raise ValueError(f"dims must leave a feature to condition; got all {mixture.n_features}: {dims!r}.")
@@ -160,41 +161,42 @@ def _law(mixture: BaseMixture, dims: Any) -> _Law:
 class ConditionalMixture:
     """The mixture of r features given the others, for one observation or for each of a batch of n.
 
-    For a batch every result has one more dimension in front, n. Tensors are on the device of the parameters,
-    in the mixture's float type. `Mixture.condition` makes them.
+    For a batch every result has one more dimension in front, n. All are in the mixture's float type: NumPy arrays where
+    the observed features were given as arrays, tensors on their device where as tensors. `Mixture.condition` makes it.
 
     Attributes
     ----------
-    weights_ : Tensor of shape (K,) or (n, K)
+    weights_ : array or Tensor of shape (K,) or (n, K)
         The posterior probabilities of the components, given the observed features.
-    means_ : Tensor of shape (K, r) or (n, K, r)
-    covariances_ : Tensor
+    means_ : array or Tensor of shape (K, r) or (n, K, r)
+    covariances_ : array or Tensor
         In the shape of the mixture's type for r features; they do not depend on the observation.
     """
 
-    def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool) -> None:
+    def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool, observed: Rows) -> None:
         self._law, self._log_weights, self._means, self._single = law, log_weights, means, single
+        self._observed = observed
 
     @property
-    def weights_(self) -> Tensor:
+    def weights_(self) -> Any:
         """Weights of the components."""
         return self._public(self._log_weights.exp())
 
     @property
-    def means_(self) -> Tensor:
+    def means_(self) -> Any:
         """Means of the components."""
         return self._public(self._means)
 
     @property
-    def covariances_(self) -> Tensor:
+    def covariances_(self) -> Any:
         """Covariances of the components, in the shape of the type."""
-        return self._law.covariances.public.to(self._law.rest.dtype, copy=True)
+        return self._given_back(self._law.covariances.public)
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Any:
         """Return the conditional mean, (r,) or (n, r): the regression function."""
         return self._public(total_mean(self._log_weights.exp(), self._means))
 
-    def covariance(self) -> Tensor:
+    def covariance(self) -> Any:
         """Return the conditional covariance, (r, r) or (n, r, r), within and between the components."""
         return self._public(total_covariance(self._log_weights.exp(), self._means, self._law.covariances.dense))
 
@@ -205,7 +207,7 @@ class ConditionalMixture:
         Parameters
         ----------
         X : array-like or Tensor of shape (m, r)
-            For one observation, any number of values; for a batch of n, one value each: (n, r).
+            For one observation, or a batch of one, any number of values; for a batch of n, one value each: (n, r).
 
         Returns
         -------
@@ -219,8 +221,8 @@ class ConditionalMixture:
         >>> mixture.condition([3.0], dims=[0]).log_prob([[0.0], [1.0]]).round(4)
         array([-0.9189, -1.4189])
         """
-        rows, _ = check_rows(X, self._law.rest.columns)
-        if not self._single and rows.tensor.shape[0] != self._means.shape[0]:
+        rows = _check_some(X, self._law.rest)
+        if self._means.shape[0] not in (1, rows.tensor.shape[0]):
             raise ValueError(
                 f"X must have one row for each of the {self._means.shape[0]} observations; got {rows.tensor.shape[0]}."
             )
@@ -239,7 +241,7 @@ class ConditionalMixture:
         ----------
         n_samples : int, default=1
             m, for each observation.
-        random_state : int, numpy.random.RandomState or torch.Generator, optional
+        random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
 
         Returns
         -------
@@ -259,11 +261,22 @@ class ConditionalMixture:
         components = draw_components(self._log_weights.exp(), n_samples, generator).to(self._means.device)  # (n, m)
         means = torch.take_along_dim(self._means, components[..., None], 1)  # (n, m, r)
         deviations = draw_deviations(self._law.covariances, components.flatten(), generator).reshape(means.shape)
-        return self._public(means + deviations), (components[0] if self._single else components)
+        rows = (means + deviations).to(self._law.rest.dtype)
+        return (rows[0], components[0]) if self._single else (rows, components)
 
-    def _public(self, values: Tensor) -> Tensor:
-        """Return values (n, ...) in the mixture's float type, without the n of one observation."""
-        return (values[0] if self._single else values).to(self._law.rest.dtype)
+    def _public(self, values: Tensor) -> Any:
+        """Return values (n, ...) as users see them, without the n of one observation."""
+        return self._given_back(values[0] if self._single else values)
+
+    def _given_back(self, values: Tensor) -> Any:
+        """Return a copy of values in the mixture's float type as the kind of array that was observed."""
+        return self._observed.give_back(values.to(self._law.rest.dtype, copy=True))
+
+
+def _check_some(X: Any, some: BaseMixture) -> Rows:
+    """Return checked rows of some of the features; whoever names which these are need not name them in the rows."""
+    rows, _ = check_rows(X, some.columns.where_named(X))
+    return rows
 
 
 def _n_dimensions(values: Any) -> int:
@@ -271,7 +284,9 @@ def _n_dimensions(values: Any) -> int:
 
 
 def _as_batch(values: Any, single: bool) -> Any:
-    """Return one observation (o,) as a batch (1, o); anything else as it is."""
+    """Return one observation (o,) as a batch (1, o), a series as a row of a data frame; anything else as it is."""
     if not single:
         return values
+    if hasattr(values, "to_frame") and hasattr(values, "index"):
+        return values.to_frame().T
     return values[None] if isinstance(values, Tensor) else np.asarray(values)[None]

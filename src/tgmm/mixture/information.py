@@ -36,7 +36,7 @@ def entropy(mixture: BaseMixture, n_samples: int = 10_000, *, random_state: Rand
     ----------
     n_samples : int, default=10000
         Draws from the mixture, 2 or more.
-    random_state : int, numpy.random.RandomState or torch.Generator, optional
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
 
     Returns
     -------
@@ -71,7 +71,7 @@ def kl_divergence(
         Of as many features, of any type.
     n_samples : int, default=10000
         Draws from this mixture, 2 or more.
-    random_state : int, numpy.random.RandomState or torch.Generator, optional
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
 
     Returns
     -------

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.covariance import structure_named
+from tgmm.data.columns import Columns
 from tgmm.mixture.base import BaseMixture
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.devices import standalone
@@ -19,13 +18,13 @@ M = TypeVar("M", bound=BaseMixture)
 
 
 @standalone()
-def marginal(mixture: M, dims: Sequence[int]) -> M:
+def marginal(mixture: M, dims: Sequence[int | str]) -> M:
     """Return the mixture of some of the features: the others integrated out.
 
     Parameters
     ----------
-    dims : sequence of int
-        The features to keep, in the order wanted.
+    dims : sequence of int or str
+        The features to keep, in the order wanted, by their numbers or their names.
 
     Returns
     -------
@@ -50,21 +49,21 @@ def marginal(mixture: M, dims: Sequence[int]) -> M:
     array([[2.]])
     """
     parameters = mixture.parameters
-    index = check_dims(dims, mixture.n_features).to(parameters.means.device)
+    index = check_dims(dims, mixture.columns).to(parameters.means.device)
     part = Parameters(parameters.weights, parameters.means[:, index], parameters.covariances.restrict(index))
     structure, columns = structure_named(mixture.structure.marginal_name), mixture.columns.take(index.tolist())
     return mixture.changed(parameters=part, structure=structure, columns=columns)
 
 
-def check_dims(dims: Any, n_features: int) -> Tensor:
-    """Return features as indices (m,), or raise a ValueError that names `dims`."""
-    listed = dims.tolist() if isinstance(dims, Tensor | np.ndarray) else dims
-    is_list = isinstance(listed, list | tuple | range) and len(listed) > 0
-    if not is_list or not all(isinstance(i, numbers.Integral) and not isinstance(i, bool) for i in listed):
-        raise ValueError(f"dims must be a sequence of feature indices, such as [0]; got {dims!r}.")
-    if len(set(listed)) != len(listed) or not all(0 <= i < n_features for i in listed):
-        raise ValueError(f"dims must be different features from 0 to {n_features - 1}; got {dims!r}.")
-    return torch.tensor([int(i) for i in listed])
+def check_dims(dims: Any, columns: Columns) -> Tensor:
+    """Return features, given by number or name, as indices (m,), or raise a ValueError that names `dims`."""
+    listed = dims.tolist() if hasattr(dims, "tolist") else dims  # an array, a tensor, or a frame's columns
+    if not isinstance(listed, list | tuple | range) or len(listed) == 0:
+        raise ValueError(f"dims must be a sequence of features, such as [0]; got {dims!r}.")
+    indices = [columns.index(feature, "dims") for feature in listed]
+    if len(set(indices)) != len(indices):
+        raise ValueError(f"dims must be different features; got {dims!r}.")
+    return torch.tensor(indices)
 
 
 def mean(mixture: BaseMixture) -> Any:

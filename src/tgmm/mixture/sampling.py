@@ -46,8 +46,9 @@ def sample(
     std_range : (float, float), optional
         Draw rows whose Mahalanobis distance from their component's mean, in standard deviations, lies in [low, high];
         high may be infinite.
-    random_state : int, numpy.random.RandomState or torch.Generator, optional
-        None: a fresh draw at every call. The global generators are never touched.
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+        None: that of the constructor of an estimator, as in scikit-learn, so that an integer there gives the same draws
+        at every call; of a `Mixture`, fresh draws. The global generators are never touched.
 
     Returns
     -------

@@ -7,14 +7,14 @@ import numbers
 import numpy as np
 import torch
 
-RandomState = int | np.random.RandomState | torch.Generator | None
+RandomState = int | np.random.Generator | np.random.RandomState | torch.Generator | None
 
 
 def as_generator(random_state: RandomState) -> torch.Generator:
     """Return a CPU generator for what a user calls a random state.
 
-    A CPU `torch.Generator` is used, and advanced, itself; one on another device and a
-    `numpy.random.RandomState` give a seed; None takes one from the operating system.
+    A CPU `torch.Generator` is used, and advanced, itself; one on another device and NumPy's generators give a seed, one
+    number drawn; None takes one from the operating system.
     """
     if isinstance(random_state, torch.Generator):
         return on_device(random_state, torch.device("cpu"))
@@ -22,12 +22,15 @@ def as_generator(random_state: RandomState) -> torch.Generator:
         generator = torch.Generator()
         generator.seed()
         return generator
+    if isinstance(random_state, np.random.Generator):
+        return torch.Generator().manual_seed(int(random_state.integers(2**31 - 1)))
     if isinstance(random_state, np.random.RandomState):
         return torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
         return torch.Generator().manual_seed(int(random_state) % 2**63)
     raise ValueError(
-        f"random_state must be None, an integer, a numpy.random.RandomState or a torch.Generator; got {random_state!r}."
+        "random_state must be None, an integer, a numpy.random.Generator or RandomState, or a torch.Generator; got "
+        f"{random_state!r}."
     )
 
 

@@ -53,7 +53,9 @@ class Reporter:
         self.bar.update()
         self.bar.set_postfix(objective=f"{objective:.6f}", change=f"{change:.1e}", refresh=False)
         if iteration % self.interval == 0:
+            self.bar.clear()  # a message has a line of its own
             logger.info("iteration %d: average objective %.8f, change %.2e", iteration, objective, change)
+            self.bar.refresh()
 
     def conclude(self, runs: Sequence[tuple[float, str, int]]) -> None:
         """Report the runs that were followed to the end: objective, start and seed of each, best first."""
@@ -77,6 +79,12 @@ class _NoBar:
 
     def set_postfix(self, **values: object) -> None:
         """Show nothing."""
+
+    def clear(self) -> None:
+        """Clear nothing."""
+
+    def refresh(self) -> None:
+        """Show nothing again."""
 
     def close(self) -> None:
         """Close nothing."""

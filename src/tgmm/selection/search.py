@@ -53,11 +53,11 @@ def select(
     covariance_types : str or iterable of str, optional
         The structures to try; the six common ones where None.
     criterion : {"bic", "aic", "icl", "held_out"}, default="bic"
-        What to choose by. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike 1974, IEEE TAC 19) and "icl"
-        (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous rows, for clusters that are
-        apart) are lower the better. "held_out" is the average log-likelihood of held-out rows in nats, by
-        cross-validation (Smyth 2000, Statistics and Computing 10), higher the better; it fits each cell `cv` times
-        more.
+        What to choose by, in small or capital letters. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike
+        1974, IEEE TAC 19) and "icl" (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous
+        rows, for clusters that are apart) are lower the better. "held_out" is the average log-likelihood of held-out
+        rows in nats, by cross-validation (Smyth 2000, Statistics and Computing 10), higher the better; it fits each
+        cell `cv` times more.
     sample_weight : array-like of shape (n,), optional
         Not negative; a weight of 2 equals the row twice.
     n_init : int, default=5
@@ -67,7 +67,7 @@ def select(
         Folds of "held_out", at random, the same for all cells.
     tol, max_iter : float, default=1e-8; int, default=1000
         As for `GaussianMixture`, but closer to the limit: BIC compares likelihoods across cells.
-    random_state : int, numpy.random.RandomState or torch.Generator, optional
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
         The global generators are never touched.
     device : str or torch.device, optional
         As for `GaussianMixture`.
@@ -104,6 +104,7 @@ def select(
     (2,)
     """
     counts, names = _check_counts(n_components), _check_structures(covariance_types)
+    criterion = criterion.lower() if isinstance(criterion, str) else criterion
     if criterion not in CRITERIA:
         choices = ", ".join(repr(choice) for choice in CRITERIA)
         raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")

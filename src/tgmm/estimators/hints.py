@@ -1,0 +1,79 @@
+"""Names of scikit-learn and of earlier versions that mean something else here, and what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+P = ParamSpec("P")
+
+# Parameters of constructors, and of `set_params` and `select`, which take the same ones.
+PARAMETERS = {
+    "init_params": "it is init_means here; 'points' is scikit-learn's 'random_from_data'.",
+    "means_init": "it is init_means here.",
+    "weights_init": "it is init_weights here.",
+    "precisions_init": "give covariances, not their inverses: init_covariances=numpy.linalg.inv(precisions).",
+    "n_jobs": "the fits of one call share torch's threads: choose their number by torch.set_num_threads(n).",
+    "algorithm": "there is one, EM: cem=True makes its assignments hard, and accelerate=None leaves it plain.",
+    "convergence": "tol is an absolute change of the average objective, in nats.",
+    "batch_size": "chunks are chosen by themselves; partial_fit learns from batches.",
+    "step_size": "it is an argument of partial_fit here: partial_fit(X, step=...).",
+}
+
+# Attributes and methods of fitted models.
+ATTRIBUTES = {
+    "precisions_": "it has covariances_; to_sklearn().precisions_ are their inverses.",
+    "precisions_cholesky_": "it has covariances_; to_sklearn().precisions_cholesky_ are the roots of their inverses.",
+    "lower_bounds_": "it is objective_history_ here, which begins with the start.",
+    "log_likelihood_history_": "it is objective_history_ here, which begins with the start.",
+    "labels_": "fit_predict(X) and predict(X) give the labels.",
+    "n_components_": "it is n_components; components that a prior has emptied have weights_ of 0.",
+    "initial_weights_": "give a start as init_weights; fit with max_iter=0 returns the start.",
+    "initial_means_": "give a start as init_means; fit with max_iter=0 returns the start.",
+    "initial_covariances_": "give a start as init_covariances; fit with max_iter=0 returns the start.",
+    "noise_weight_": "there is no noise component; MixtureOutlierDetector tells outliers.",
+    "noise_proba": "there is no noise component; MixtureOutlierDetector tells outliers.",
+    "predict_class": "there are no classes: fit a mixture to each, and compare their score_samples plus log shares.",
+    "impute": "condition(x_observed, dims).mean() fills in what is missing of rows.",
+    "suggest_priors": "the guide on priors gives mclust's default as values of mean_prior and covariance_prior.",
+    "to_dict": "save_state_dict() returns the model as a flat dict.",
+    "state_dict": "save_state_dict() returns the model as a flat dict; to_module() is a torch module.",
+    "parameters": "it is no torch module, but to_module() is one; get_params() has the settings.",
+    "eval": "it is no torch module, and predictions never change it; to_module() is a module.",
+    "train": "it is no torch module: fit(X) fits it; to_module() is a module.",
+    "forward": "it is no torch module; to_module() is one, and log_prob can be differentiated.",
+    "cuda": "it is to('cuda') here.",
+    "cpu": "it is to('cpu') here.",
+}
+
+
+def missing(owner: str, name: str) -> str | None:
+    """Return what to say where an attribute is asked for that another library, or version, has; else None."""
+    return f"{owner!r} has no {name}: {ATTRIBUTES[name]}" if name in ATTRIBUTES else None
+
+
+def check_parameter_names(names: Iterable[str], owner: str, error: type[Exception] = TypeError) -> None:
+    """Raise an error that says what to write instead where a parameter has a name of another library or version."""
+    for name in names:
+        if name in PARAMETERS:
+            raise error(f"{owner} has no parameter {name!r}: {PARAMETERS[name]}")
+
+
+def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
+    """Return a constructor that says what to write instead of other libraries' parameters, and of too many by place."""
+    kinds = [parameter.kind for parameter in inspect.signature(init).parameters.values()]
+    n_places = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) - 1  # without self
+
+    @wraps(init)
+    def checked(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
+        check_parameter_names(kwargs, type(self).__name__)
+        if len(args) > n_places:
+            raise TypeError(
+                f"{type(self).__name__} takes {n_places} arguments by their place, but {len(args)} were given: give "
+                f"those from {args[n_places]!r} on by name."
+            )
+        init(self, *args, **kwargs)
+
+    return checked
