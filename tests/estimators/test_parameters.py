@@ -58,7 +58,7 @@ BAD_SCALARS = {
     "n_components": [0, -1, 1.5, "three", None],
     "n_features": [0, -2, 2.5, "three"],
     "covariance_type": ["banana", "Full", None, 3],
-    "max_iter": [0, -1, 2.5, "many", None],
+    "max_iter": [-1, 2.5, "many", None],
     "tol": [-1e-3, np.nan, "small", None],
     "reg_covar": [-1e-6, np.nan, np.inf, "small", None],
     "n_init": [0, -1, 1.5, None],
@@ -90,7 +90,7 @@ def test_bad_values_are_refused_at_fit_by_name(blobs, name, value):
         ("n_components", 0, "1|positive"),
         ("tol", -1.0, "0|non-?negative"),
         ("reg_covar", -1.0, "0|non-?negative"),
-        ("max_iter", 0, "1|positive"),
+        ("max_iter", -1, "0|non-?negative"),
     ],
 )
 def test_the_message_says_what_is_wanted(blobs, name, value, remedy):

@@ -58,6 +58,13 @@ def check_rows(X: Any, columns: Columns) -> tuple[Rows, Columns]:
     return rows, found
 
 
+def as_batch_of_one(row: Any) -> Any:
+    """Return one row (d,) as rows (1, d): a series, which names its features, as a data frame."""
+    if hasattr(row, "to_frame") and hasattr(row, "index"):
+        return row.to_frame().T.infer_objects()
+    return row[None] if isinstance(row, Tensor) else np.asarray(row)[None]
+
+
 def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if _is_plain(X, columns):

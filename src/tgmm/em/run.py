@@ -60,9 +60,8 @@ class Runner:
                 change = following.point.objective - history[-1]
             rates = state.rates if is_em or state.n_em < 2 else (*state.rates, state.rate)[-REMEMBERED:]
             history = (*history, following.point.objective)
-            is_fixed = change == 0 and following.parameters.equals(state.parameters)  # no tol is needed to tell
             state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0, rates=rates)
-            state = replace(state, converged=is_em and (is_fixed or stopping.converged(state)))
+            state = replace(state, converged=is_em and stopping.converged(state))
             yield state
 
     def finished(self, state: RunState, stopping: Stopping) -> RunState:

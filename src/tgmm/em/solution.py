@@ -46,7 +46,7 @@ class Solution:
         parameters = out_of_frame(run.parameters, frame, problem.dtype).to(place)
         return cls(
             mixture=Mixture.of(parameters, problem.structure, problem.dtype, columns),
-            converged=run.converged,
+            converged=run.converged or run.is_at_rest,
             n_iter=run.n_iter,
             log_likelihood=frame.log_density_out(run.log_likelihood),
             history=tuple(problem.objective_out(objective) for objective in run.history),

@@ -91,6 +91,12 @@ class RunState:
         return self.history[-1] - self.history[-2] <= SETTLED * max(1.0, abs(self.objective))
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether the last EM step, and a jump after it, left the objective as it was: there no `tol` is too small."""
+        size = 2 if self.n_em else 3
+        return len(self.history) >= size and len(set(self.history[-size:])) == 1
+
+    @property
     def followed(self) -> FollowedRun:
         """What users are told of the run; the objective is the frame's."""
         return FollowedRun(self.objective, self.start, self.seed)

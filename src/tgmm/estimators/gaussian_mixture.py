@@ -46,8 +46,8 @@ class GaussianMixture(MixtureEstimator):
         Most EM iterations of one run; 0 returns the start.
     tol : float, default=1e-4
         A run has converged when its last step changed the average objective by less, and what it would still gain,
-        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight; or when a step
-        changed nothing at all.
+        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight. 0 goes on to
+        `max_iter`, and has converged where the last step changed nothing at all.
     reg_covar : float, default=1e-6
         Added to every variance, in units of the feature's pooled within-component variance at the run's start.
     n_init : int, default=1

@@ -145,7 +145,8 @@ def as_mixture(model: Any, name: str) -> BaseMixture:
     if isinstance(model, BaseMixture):
         return model
     if not hasattr(type(model), "mixture_"):
-        raise ValueError(f"{name} must be a tgmm.GaussianMixture or a tgmm.Mixture; got {model!r}.")
+        kind = type(model).__name__
+        raise ValueError(f"{name} must be a tgmm.GaussianMixture or a tgmm.Mixture; got a {kind}.")
     check_is_fitted(model)
     return model.mixture_
 

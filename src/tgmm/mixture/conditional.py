@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.data.validation import Rows, check_rows
+from tgmm.data.validation import Rows, as_batch_of_one, check_rows
 from tgmm.kernels.chunking import rows_per_chunk
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import FAR, exact_predictor_of
@@ -60,7 +60,7 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) 
     """
     law = _law(mixture, dims)
     single = _n_dimensions(x_observed) == 1
-    rows = _check_some(_as_batch(x_observed, single), law.observed)
+    rows = _check_some(as_batch_of_one(x_observed) if single else x_observed, law.observed)
     log_weights, means = law(rows.tensor)
     return ConditionalMixture(law, log_weights, means, single, rows)
 
@@ -281,12 +281,3 @@ def _check_some(X: Any, some: BaseMixture) -> Rows:
 
 def _n_dimensions(values: Any) -> int:
     return values.ndim if hasattr(values, "ndim") else np.ndim(values)
-
-
-def _as_batch(values: Any, single: bool) -> Any:
-    """Return one observation (o,) as a batch (1, o), a series as a row of a data frame; anything else as it is."""
-    if not single:
-        return values
-    if hasattr(values, "to_frame") and hasattr(values, "index"):
-        return values.to_frame().T
-    return values[None] if isinstance(values, Tensor) else np.asarray(values)[None]

@@ -44,11 +44,6 @@ class Parameters:
         """Return the parameters on the device."""
         return self if self.means.device == device else moved(self, device)
 
-    def equals(self, other: Parameters) -> bool:
-        """Whether other parameters of this structure are the same bits."""
-        pairs = ((self.weights, other.weights), (self.means, other.means))
-        return all(torch.equal(a, b) for a, b in (*pairs, (self.covariances.values, other.covariances.values)))
-
     def of_some(self, index: Any) -> Parameters:
         """Return those of some of the mixtures of a batch, by an index of the first dimension."""
         return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index))

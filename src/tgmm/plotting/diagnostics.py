@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tgmm.estimators.base import MixtureEstimator
+from tgmm.data.validation import as_batch_of_one
 from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
 from tgmm.plotting.style import Model
@@ -144,6 +145,7 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     model : GaussianMixture or Mixture
         Fitted.
     row : array-like or Tensor of shape (d,) or (1, d)
+        Or a row of a data frame, as a series.
     ax : matplotlib Axes, optional
         A new figure's where None.
 
@@ -159,16 +161,17 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     >>> [round(float(bar.get_width()), 3) for bar in plot_responsibilities(gmm, [2.0]).patches]
     [0.5, 0.5]
     """
-    if np.ndim(row) == 1:
-        row = np.asarray(row, dtype=np.float64)[None]
-    probabilities = style.probabilities_of(model, row)
+    rows = as_batch_of_one(row) if np.ndim(row) == 1 else row
+    mixture = as_mixture(model, "model")
+    mixture = mixture.changed(columns=mixture.columns.where_named(rows))
+    probabilities = style.probabilities_of(mixture, rows)
     if len(probabilities) != 1:
         raise ValueError(f"row must be one row; got {len(probabilities)}.")
-    weights = as_mixture(model, "model").parameters.weights.cpu().numpy()
+    weights = mixture.parameters.weights.cpu().numpy()
     ax = style.axes_or_new(ax, height=1.2 + 0.35 * len(weights))
     names = [style.component_name(weights, k) for k in range(len(weights))]
     bars = ax.barh(names, probabilities[0], color=[style.colour(k) for k in range(len(weights))])
-    ax.bar_label(bars, labels=[f"{p:.3g}" for p in probabilities[0]], padding=3)
+    ax.bar_label(bars, labels=[style.shown(p) for p in probabilities[0]], padding=3)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1])

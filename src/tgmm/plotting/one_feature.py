@@ -45,7 +45,7 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     ['component 0 (30%)', 'component 1 (70%)', 'mixture']
     """
     view = View.of(model, [feature])
-    ax = style.axes_or_new(ax)
+    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 2)
     draw_histogram(ax, view, None if X is None else view.rows(model, X)[:, 0])
     ax.set_xlabel(view.names[0])
     ax.set_ylabel("density")
@@ -61,8 +61,10 @@ def draw_histogram(ax: Axes, view: View, values: np.ndarray | None) -> None:
     x = _abscissae(means, deviations, view.weights, values)
     densities = view.weights * norm.pdf(x[:, None], means, deviations)  # (points, K)
     for k in range(len(means)):
-        ax.plot(x, densities[:, k], color=style.colour(k), label=style.component_name(view.weights, k))
-    ax.plot(x, densities.sum(1), color="black", linewidth=1.8, label="mixture")
+        look = {"color": style.colour(k), "linestyle": style.line(k), "zorder": 2.2}
+        ax.plot(x, densities[:, k], label=style.component_name(view.weights, k), **look)
+    # Wider and behind, so that where a component is all of the mixture both are seen.
+    ax.plot(x, densities.sum(1), color="black", linewidth=3.5, zorder=2.1, label="mixture")
     ax.set_ylim(bottom=0)
 
 

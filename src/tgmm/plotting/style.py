@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
 Model = Mixture | MixtureEstimator  # whose pictures can be drawn
 
-# Okabe & Ito 2008 (jfly.uni-koeln.de/color), without the yellow that white paper swallows and the black of the sums.
-# Six colours and seven markers make 42 pairs, so that components are told apart without colours, too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Okabe & Ito 2008 (jfly.uni-koeln.de/color), without the yellow that white paper swallows and the black of the sums;
+# after these six, darker, paler and other hues. No colour comes back before the twentieth component, and with seven
+# markers, or for lines four styles, components are told apart without colours, too.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
+    *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100", "#44AA99"),
+    *("#808080", "#4B0082", "#B8860B", "#E6194B", "#A6CE39", "#9A86D0"),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
 GREY = "0.45"
+LETTERS, LEAST = 10.0, 4.0  # the usual and the least size of letters in a legend, in points
+ROW, COLUMN = 0.22, 1.75  # height and width of an entry of a legend in letters of the usual size, in inches
+SHARE = 0.6  # of the width that axes have, for their legend
 
 
 def colour(k: int) -> str:
@@ -32,6 +41,11 @@ def colour(k: int) -> str:
 def marker(k: int) -> str:
     """Return the marker of component k."""
     return MARKERS[k % len(MARKERS)]
+
+
+def line(k: int) -> str:
+    """Return the style of line of component k, where lines have no markers: another one every six components."""
+    return LINES[k // 6 % len(LINES)]
 
 
 def pyplot() -> Any:
@@ -51,16 +65,35 @@ def picture_formats() -> list[str]:
     return sorted(f".{name}" for name in FigureCanvasBase.get_supported_filetypes())
 
 
-def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axes:
-    """Return the axes to draw on: those given, or those of a new figure."""
-    drawn = pyplot().figure(figsize=(width, height), layout="constrained").add_subplot() if ax is None else ax
+def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entries: int = 0) -> Axes:
+    """Return the axes to draw on: those given, or those of a new figure, which has room for a legend of so many."""
+    if ax is None:
+        width += COLUMN * max(0.0, ROW * n_entries / (0.9 * height) - 1)
+        drawn = pyplot().figure(figsize=(width, height), layout="constrained").add_subplot()
+    else:
+        drawn = ax
     drawn.spines[["top", "right"]].set_visible(False)
     return drawn
 
 
-def legend_outside(ax: Axes, **settings: Any) -> None:
-    """Put the legend to the right of the data."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings)
+def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) -> None:
+    """Put the legend to the right of the data, in letters and columns such that all of it is seen."""
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    box = ax.get_position()
+    width, height = box.width * ax.figure.get_figwidth(), box.height * ax.figure.get_figheight()
+    columns, size = legend_form(len(handles), SHARE * width, height)
+    settings |= {"ncols": columns, "fontsize": size, "columnspacing": 1.0}
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings)
+
+
+def legend_form(n_entries: int, width: float, height: float) -> tuple[int, float]:
+    """Return columns and size of letters of a legend, as large as there is room for, in inches."""
+
+    def size(columns: int) -> float:
+        return LETTERS * min(1.0, columns * height / (ROW * n_entries), width / (COLUMN * columns))
+
+    columns = max(range(1, n_entries + 1), key=size)
+    return columns, max(size(columns), LEAST)
 
 
 def component_name(weights: np.ndarray, k: int) -> str:
@@ -83,6 +116,13 @@ def rows_of(model: Model, X: Any) -> np.ndarray:
     """Return checked rows as a float64 array (n, d)."""
     rows, _ = check_rows(X, as_mixture(model, "model").columns)
     return rows.tensor.cpu().double().numpy()
+
+
+def shown(probability: float) -> str:
+    """Return a probability in at most three decimals."""
+    if 0 < probability < 0.0005:
+        return "< 0.001"
+    return "> 0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}".rstrip("0").rstrip(".")
 
 
 def probabilities_of(model: Model, X: Any) -> np.ndarray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
 from tgmm.plotting.diagnostics import plot_selection
 from tgmm.plotting.display import MixtureDisplay
+from tgmm.plotting.style import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,13 +16,13 @@ if TYPE_CHECKING:
     from tgmm.selection import Selection
 
 
-def plot_fit(selection: Selection, X: Any = None) -> Figure:
+def plot_fit(selection: Selection | Model, X: Any = None) -> Figure:
     """Draw the best model of a selection, and beside it the criterion of all cells where there are several.
 
     Parameters
     ----------
-    selection : Selection
-        What `tgmm.select` returned.
+    selection : Selection, or a fitted GaussianMixture or Mixture
+        What `tgmm.select` returned; of a model, itself is drawn.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
 
@@ -38,10 +40,14 @@ def plot_fit(selection: Selection, X: Any = None) -> Figure:
     >>> [ax.get_xlabel() for ax in figure.axes]
     ['feature 0', 'number of components']
     """
-    several = len(selection.cells) > 1
+    from tgmm.selection import Selection
+
+    is_selection = isinstance(selection, Selection)
+    model = selection.best_ if is_selection else as_mixture(selection, "selection")
+    several = is_selection and len(selection.cells) > 1
     figure = style.pyplot().figure(figsize=(12.5 if several else 6.8, 4.6), layout="constrained")
     axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
-    MixtureDisplay.from_estimator(selection.best_, X, ax=axes[0])
-    if several:
+    MixtureDisplay.from_estimator(model, X, ax=axes[0])
+    if is_selection and several:
         plot_selection(selection, ax=axes[1])
     return figure

@@ -64,7 +64,7 @@ def plot_components(
     ['component 0 (30%)', 'component 1 (70%)', 'holds 50%', 'holds 95%']
     """
     view = _plane(model, features)
-    ax = style.axes_or_new(ax)
+    ax = style.axes_or_new(ax, n_entries=len(view.weights) + len(levels))
     labels = None if X is None else style.labels_of(model, X)
     draw_components(ax, view, None if X is None else view.rows(model, X), labels, levels)
     _label(ax, view)
@@ -101,7 +101,7 @@ def plot_uncertainty(
     True
     """
     view = _plane(model, features)
-    ax = style.axes_or_new(ax)
+    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 5)
     rows = view.rows(model, X)
     probabilities = style.probabilities_of(model, X)  # (n, K)
     labels, uncertainty = probabilities.argmax(1), 1 - probabilities.max(1)

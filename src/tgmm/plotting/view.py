@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from tgmm.plotting.style import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LINE = 50  # letters in a line of an axis label
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class View:
     def of(cls, model: Model, features: Sequence[int | str] | None) -> View:
         """Return the view of some features, or, where None, of two features or the first two discriminants."""
         if features is None and style.n_features(model) > 2:
-            return cls._along(model, discriminants(model), ("discriminant 0", "discriminant 1"))
+            directions = discriminants(model)
+            return cls._along(model, directions, discriminant_names(model, directions))
         chosen = range(style.n_features(model)) if features is None else feature_indices(model, features)
         names = style.feature_names(model)
         return cls._along(model, np.eye(len(names))[:, chosen], tuple(names[j] for j in chosen))
@@ -86,6 +90,19 @@ def discriminants(model: Model) -> np.ndarray:
     _, directions = eigh(between, within)
     directions = directions[:, :-3:-1]
     return directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])
+
+
+def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
+    """Return what discriminant directions (d, 2) are called: the unit, and the features that they mostly are."""
+    weights, _, covariances = dense_parameters(model)
+    deviations = np.sqrt(np.einsum("k,kii->i", weights, covariances))  # (d,), within components
+    names = style.feature_names(model)
+    most = np.abs(directions * deviations[:, None]).argsort(0)[:-3:-1]  # (2, 2), the greatest first
+    unit = "in standard deviations within components"
+    return tuple(
+        f"discriminant {j} ({unit}),\n" + fill(f"mostly {names[first]} and {names[second]}", LINE)
+        for j, (first, second) in enumerate(most.T)
+    )
 
 
 def feature_indices(model: Model, features: Sequence[int | str]) -> list[int]:
