@@ -352,6 +352,7 @@ FORGERIES = {
     "objective_history_": ([tensor(1.0), tensor([np.nan]), 1.0], "objective_history_"),
     "reg_covar_": ([tensor([0.0, 0.0]), tensor(np.nan), tensor(-1.0), 0.0], "reg_covar_"),
     "n_features_in_": ([2, 0, -1, 1.0, True], "n_features_in_"),
+    "arrays": (["jax", "", 1, None], "arrays"),
     "feature_names_in_": (["[]", '["a", "b"]', '"a"', "[1]", "{", "[null]", 1, None], "feature_names_in_|Expecting"),
     "tol": ([np.nan, np.inf, tensor([np.nan]), (1,), b"1", {}, 1j], "tol"),
     "init_means": ([tensor([[np.inf], [1.0]])], "init_means"),
@@ -374,7 +375,7 @@ def test_a_forged_entry(name, tmp_path):
         assert_refused(torch_file(state), ".pth", tmp_path, match=match)
 
 
-@pytest.mark.parametrize("name", sorted(small_model().save_state_dict().keys()))
+@pytest.mark.parametrize("name", sorted(small_model().save_state_dict().keys() - {"arrays"}))
 def test_a_missing_entry(name, tmp_path):
     state = small_model().save_state_dict()
     del state[name]

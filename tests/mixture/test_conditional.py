@@ -282,3 +282,78 @@ def test_observations_that_do_not_fit_are_refused():
 def test_unfitted_models_say_so(call):
     with pytest.raises(NotFittedError):
         call(GaussianMixture())
+
+
+# --- features by name ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def named():
+    """A model of named features, and rows of theirs."""
+    X = np.random.default_rng(0).standard_normal((200, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0.5], [0, 0, 1]])
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    return GaussianMixture(2, random_state=0).fit(frame), frame
+
+
+OBSERVED = {
+    "list": lambda frame: frame[["c", "a"]].iloc[0].tolist(),
+    "array": lambda frame: frame[["c", "a"]].iloc[0].to_numpy(),
+    "tensor": lambda frame: torch.tensor(frame[["c", "a"]].iloc[0].tolist(), dtype=torch.float64),
+    "series": lambda frame: frame[["c", "a"]].iloc[0],
+    "rows": lambda frame: frame[["c", "a"]].iloc[:1].to_numpy(),
+    "frame": lambda frame: frame[["c", "a"]].iloc[:1],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("observed", OBSERVED)
+@pytest.mark.parametrize("dims", [["c", "a"], [2, 0], ["c", 0], pd.Index(["c", "a"]), np.array([2, 0])], ids=repr)
+def test_features_are_named_or_counted_and_no_word_is_said(named, observed, dims):
+    gmm, frame = named
+    bare = GaussianMixture.from_parameters(gmm.weights_, gmm.means_, gmm.covariances_)
+    expected = bare.condition(frame[["c", "a"]].to_numpy()[0], [2, 0])
+    found = gmm.condition(OBSERVED[observed](frame), dims)
+    np.testing.assert_allclose(np.ravel(found.mean()), expected.mean(), rtol=1e-12)
+    np.testing.assert_allclose(found.log_prob([[0.3]]), expected.log_prob([[0.3]]), rtol=1e-12)
+    np.testing.assert_allclose(gmm.marginal(dims).means_, gmm.means_[:, [2, 0]])
+    if observed in ("rows", "frame"):
+        np.testing.assert_allclose(gmm.regress(OBSERVED[observed](frame), dims)[0][0], expected.mean(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("order", [["a", "c"], ["a", "b"]])
+def test_names_that_are_not_those_of_dims_are_refused(named, order):
+    gmm, frame = named
+    for observed in (frame[order], frame[order].iloc[0]):
+        with pytest.raises(ValueError, match="names|same order"):
+            gmm.condition(observed, ["c", "a"])
+
+
+@pytest.mark.parametrize("dims", [["z"], ["a", "a"], ["a", 0], "a", [3], [-1], [True], [1.0], [None], []], ids=repr)
+def test_features_that_do_not_exist_are_refused(named, dims):
+    gmm, _ = named
+    for verb in (lambda: gmm.condition([[0.0]], dims), lambda: gmm.regress([[0.0]], dims), lambda: gmm.marginal(dims)):
+        with pytest.raises(ValueError, match="dims must"):
+            verb()
+
+
+def test_names_are_unknown_where_the_data_had_none():
+    with pytest.raises(ValueError, match="dims must .* from 0 to 2; got 'a'"):
+        mixture("full", 3).condition([0.0], ["a"])
+
+
+def test_a_batch_of_one_takes_any_number_of_values():
+    gmm = mixture("full", 3)
+    values = np.random.default_rng(0).standard_normal((7, 2))
+    expected = gmm.condition([0.5], [0]).log_prob(values)
+    np.testing.assert_allclose(gmm.condition([[0.5]], [0]).log_prob(values), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="one row for each of the 2 observations; got 7"):
+        gmm.condition([[0.5], [0.6]], [0]).log_prob(values)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(1,), (4, 1)])
+def test_what_is_conditional_is_of_the_kind_that_was_observed(kind, shape):
+    conditional = mixture("full", 3).condition(kind(np.zeros(shape)), [0])
+    for values in (conditional.weights_, conditional.means_, conditional.mean(), conditional.covariance()):
+        assert type(values) is type(kind(np.zeros(1)))
+    assert type(conditional.covariances_) is type(conditional.means_)

@@ -52,7 +52,7 @@ def fit_from_responsibilities(X, structure, responsibilities, iterations=ITERATI
 def assert_same_fit(model, naive, structure, dtype, *, has_prior=False):
     """Parameters, the float type, and the history: its values, or its differences where constants may be dropped."""
     for fitted in (model.weights_, model.means_, model.covariances_):
-        assert fitted.dtype == getattr(torch, dtype)
+        assert fitted.dtype == dtype
     expected = (naive.weights, naive.means, naive.covariances)
     assert_same_parameters(parameters(model), expected, structure, TOLERANCE[dtype])
     assert model.n_iter_ == len(naive.history) - 1

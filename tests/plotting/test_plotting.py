@@ -125,7 +125,9 @@ def test_labels_are_the_names_of_features(fitted):
 def test_more_features_are_seen_along_the_discriminants(fitted):
     model, frame = fitted
     ax = plot_components(model, frame)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("discriminant 0", "discriminant 1")
+    unit = "in standard deviations within components"
+    assert ax.get_xlabel() == f"discriminant 0 ({unit}),\nmostly b and a"
+    assert ax.get_ylabel() == f"discriminant 1 ({unit}),\nmostly a and b"
     assert len(ellipses(ax)) == 6
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tgmm.estimators.base import MixtureEstimator
 from tgmm.data.validation import as_batch_of_one
+from tgmm.estimators.base import MixtureEstimator
 from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
 from tgmm.plotting.style import Model

@@ -83,7 +83,9 @@ def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) 
     width, height = box.width * ax.figure.get_figwidth(), box.height * ax.figure.get_figheight()
     columns, size = legend_form(len(handles), SHARE * width, height)
     settings |= {"ncols": columns, "fontsize": size, "columnspacing": 1.0}
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings)
+    ax.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings
+    )
 
 
 def legend_form(n_entries: int, width: float, height: float) -> tuple[int, float]:
