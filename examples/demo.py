@@ -129,14 +129,14 @@ def cluster_table(gmm: GaussianMixture, X: np.ndarray) -> str:
 
 def parameters(gmm: GaussianMixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     order = by_first_feature(gmm)
-    return gmm.weights_[order].cpu().numpy(), gmm.means_[order].cpu().numpy(), gmm.covariances_[order].cpu().numpy()
+    return gmm.weights_[order], gmm.means_[order], gmm.covariances_[order]
 
 
 def memberships(gmm: GaussianMixture, X: np.ndarray) -> np.ndarray:
-    return gmm.predict_proba(X)[:, by_first_feature(gmm).cpu()]
+    return gmm.predict_proba(X)[:, by_first_feature(gmm)]
 
 
-def by_first_feature(gmm: GaussianMixture) -> torch.Tensor:
+def by_first_feature(gmm: GaussianMixture) -> np.ndarray:
     """The components' order in the report and the picture: a fit's own order is arbitrary."""
     return gmm.means_[:, 0].argsort()
 

@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def table(gmm: GaussianMixture, X: np.ndarray, shares: np.ndarray) -> str:
     """The draws beside what the mixture says of them: shares of the components, means of the features."""
-    weights, means = gmm.weights_.cpu().numpy(), gmm.means_.cpu().numpy()
+    weights, means = gmm.weights_, gmm.means_
     order = means[:, 0].argsort()  # as in the demo: a fit's own order is arbitrary
     pairs = zip(shares[order], weights[order], strict=True)
     rows = {f"share of component {k}": pair for k, pair in enumerate(pairs, start=1)}

@@ -53,7 +53,7 @@ def ours(**settings: Any) -> Contender:
         )
         return _timed(
             lambda: model.fit(rows),
-            lambda: Parameters(model.weights_.numpy(), model.means_.numpy(), model.covariances_.numpy()),
+            lambda: Parameters(model.weights_, model.means_, model.covariances_),
         )
 
     return Contender(fit, tgmm.__version__, STRUCTURES)

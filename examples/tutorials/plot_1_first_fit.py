@@ -30,9 +30,9 @@ faithful.describe().round(2)
 
 gmm = GaussianMixture(n_components=2, covariance_type="full", tol=1e-6, random_state=0)
 gmm.fit(faithful)
-print("weights", gmm.weights_.numpy().round(3))
-print("means", gmm.means_.numpy().round(2).tolist())
-print("covariances", gmm.covariances_.numpy().round(3).tolist(), sep="\n")
+print("weights", gmm.weights_.round(3))
+print("means", gmm.means_.round(2).tolist())
+print("covariances", gmm.covariances_.round(3).tolist(), sep="\n")
 
 # %%
 # The fit says how it went. Few steps are left to do, because trials of several starts come before them

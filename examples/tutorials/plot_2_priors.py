@@ -55,7 +55,7 @@ def show(ax, gmm, rows, title):
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained", sharex=True, sharey=True)
 for ax, gmm, name in zip(axes, (likely, mode), ("maximum likelihood", "posterior mode"), strict=True):
     show(ax, gmm, X, f"{name}\nper row: these {gmm.score(X):.2f}, new ones {gmm.score(new):.2f}")
-    smallest = np.linalg.eigvalsh(gmm.covariances_.numpy()).min(axis=1) ** 0.5
+    smallest = np.linalg.eigvalsh(gmm.covariances_).min(axis=1) ** 0.5
     print(f"{name}: smallest standard deviation of each component: {np.sort(smallest).round(4)}")
 
 # %%
@@ -121,7 +121,7 @@ bottom = np.zeros(len(concentrations))
 weights = []
 for alpha in concentrations:
     gmm = GaussianMixture(**settings, **weak, weight_concentration_prior=alpha).fit(X)
-    weights.append(np.sort(gmm.weights_.numpy())[::-1])
+    weights.append(np.sort(gmm.weights_)[::-1])
     print(f"alpha = {alpha:>6}: weights {weights[-1].round(3)}")
 figure, ax = plt.subplots(figsize=(6.5, 3), layout="constrained")
 for share in np.transpose(weights):
@@ -141,4 +141,4 @@ settings = {"n_components": 2, "tol": 1e-7, "max_iter": 2000, "random_state": 0}
 for name, priors in (("maximum likelihood", {}), ("posterior mode", weak)):
     gmm = GaussianMixture(**settings, **priors).fit(many)
     order = gmm.means_[:, 0].argsort()
-    print(f"{name:<20}", gmm.means_[order].numpy().round(3).tolist(), gmm.weights_[order].numpy().round(3))
+    print(f"{name:<20}", gmm.means_[order].round(3).tolist(), gmm.weights_[order].round(3))

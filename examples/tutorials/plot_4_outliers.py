@@ -66,6 +66,6 @@ print("the strangers are rows 600 to 605")
 noise = rng.uniform([-4, -5], [10, 5], size=(60, 2))
 polluted = np.concatenate([clusters, noise])
 three = MixtureOutlierDetector(contamination=0.05, n_components=3, n_init=5, random_state=0).fit(polluted)
-spread = three.mixture_.covariances_.det() ** 0.25
+spread = np.linalg.det(three.mixture_.covariances_) ** 0.25
 for weight, size in sorted(zip(three.mixture_.weights_.tolist(), spread.tolist(), strict=True)):
     print(f"weight {weight:.3f}, typical standard deviation {size:.2f}")

@@ -40,8 +40,8 @@ print(f"{(folder / 'rows.npy').stat().st_size / 1e6:.1f} MB")
 
 from_file = GaussianMixture(3, random_state=0).fit(folder / "rows.npy")
 in_memory = GaussianMixture(3, random_state=0).fit(np.load(folder / "rows.npy"))
-print(from_file.means_.numpy().round(3))
-print(f"largest difference between the means: {(from_file.means_ - in_memory.means_).abs().max():.1e}")
+print(from_file.means_.round(3))
+print(f"largest difference between the means: {np.abs(from_file.means_ - in_memory.means_).max():.1e}")
 
 # %%
 # Predictions go to a file as well. `out=` names a new `.npy` file, and the answer is a memory map of it.
@@ -65,7 +65,7 @@ table = pa.table({"x": [1.0, 2.0, 9.0, 10.0], "y": [1.0, 1.5, 8.0, 9.0], "count"
 pq.write_table(table, folder / "counts.parquet")
 counted = GaussianMixture(2, covariance_type="tied_diag", random_state=0)
 counted.fit(ParquetSource(folder / "counts.parquet", weight_column="count"))
-print(counted.feature_names_in_, counted.weights_, counted.means_.numpy().round(3).tolist())
+print(counted.feature_names_in_, counted.weights_, counted.means_.round(3).tolist())
 
 # %%
 # Loaders
@@ -104,4 +104,4 @@ class Simulated(Source):
 
 
 simulated = GaussianMixture(covariance_type="diag").fit(Simulated())
-print(simulated.means_.numpy().round(2), simulated.covariances_.sqrt().numpy().round(2))
+print(simulated.means_.round(2), np.sqrt(simulated.covariances_).round(2))

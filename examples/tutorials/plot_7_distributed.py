@@ -63,8 +63,8 @@ print(run.stdout)
 together = GaussianMixture.load(folder / "model.pth")
 alone = GaussianMixture(3, tol=1e-8, random_state=0).fit(data)
 order = [model.means_.sum(1).argsort() for model in (together, alone)]
-print(together.means_[order[0]].numpy().round(3).tolist())
-print(f"largest difference: {(together.means_[order[0]] - alone.means_[order[1]]).abs().max():.1e}")
+print(together.means_[order[0]].round(3).tolist())
+print(f"largest difference: {np.abs(together.means_[order[0]] - alone.means_[order[1]]).max():.1e}")
 
 # %%
 # Going on after a crash

@@ -22,17 +22,17 @@ print(device)
 # ----------------
 #
 # `device=None`, the default, means: a tensor's own device; for everything else CUDA where there is one, else the CPU.
-# So arrays go to the GPU by themselves, and answers come back as arrays; tensors stay where they are.
+# So arrays go to the GPU by themselves, and answers and parameters come back as arrays; tensors stay where they are.
 
 rng = np.random.default_rng(0)
 X = np.concatenate([rng.normal(m, 1, size=(20_000, 8)) for m in (0, 4, 8)]).astype(np.float32)
 gmm = GaussianMixture(n_components=3, random_state=0).fit(X)
-print("parameters on", gmm.means_.device, "- labels as", type(gmm.predict(X)).__name__)
+print("means as", type(gmm.means_).__name__, "- labels as", type(gmm.predict(X)).__name__)
 
 rows = torch.from_numpy(X).to(device)
 gmm = GaussianMixture(n_components=3, random_state=0).fit(rows)
 labels = gmm.predict(rows)
-print("parameters on", gmm.means_.device, "- labels as", type(labels).__name__, "on", labels.device)
+print("means on", gmm.means_.device, "- labels as", type(labels).__name__, "on", labels.device)
 
 # %%
 # `device="cpu"` forces the CPU, `device="cuda:1"` the second GPU; data elsewhere is moved. A model is saved from any

@@ -36,7 +36,7 @@ def attempt(name, action):
 def summary(gmm):
     """What a fit found, in a line."""
     means = ", ".join("(" + ", ".join(f"{value:.4g}" for value in mean) + ")" for mean in gmm.means_.tolist())
-    return f"weights {gmm.weights_.numpy().round(3)}, means {means}"
+    return f"weights {gmm.weights_.round(3)}, means {means}"
 
 
 rng = np.random.default_rng(0)
@@ -124,7 +124,7 @@ for name, rows in typed.items():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # booleans have no variance within their clusters
         fit = GaussianMixture(2, covariance_type="diag", random_state=0).fit(rows)
-    print(f"{name:<9}is computed in {str(fit.means_.dtype).removeprefix('torch.')}")
+    print(f"{name:<9}is computed in {str(fit.mixture_.dtype).removeprefix('torch.')}")
 
 # %%
 # Non-contiguous and read-only arrays, and tensors that require a gradient, work. They are never written to, and the
@@ -157,8 +157,8 @@ for offset in (0, 1e2, 1e3, 1e4):
             theirs = ScikitLearn(2, **settings, means_init=centres).fit(stored).covariances_
         except ValueError:
             theirs = np.full((2, 2), np.nan)
-    exact = truth.covariances_.numpy() ** 0.5
-    errors = [abs(np.sqrt(c) / exact - 1).max() for c in (ours.covariances_.numpy(), theirs)]
+    exact = truth.covariances_ ** 0.5
+    errors = [abs(np.sqrt(c) / exact - 1).max() for c in (ours.covariances_, theirs)]
     print(f"{offset:<10g}{errors[0]:.1e}  {errors[1]:.1e}")
 
 # %%
@@ -170,7 +170,7 @@ for offset in (0, 1e2, 1e3, 1e4):
 
 tight = np.concatenate([rng.normal(0, 1, (200, 2)), rng.normal(1e6, 1, (200, 2))]) * [1e-9, 1e9]
 fit = GaussianMixture(2, random_state=0).fit(tight)
-deviations = fit.covariances_.diagonal(dim1=1, dim2=2).sqrt().numpy() / [1e-9, 1e9]
+deviations = np.sqrt(fit.covariances_.diagonal(axis1=1, axis2=2)) / [1e-9, 1e9]
 print("standard deviations in those units:", deviations.round(3).tolist(), "converged:", fit.converged_)
 
 # %%
@@ -211,7 +211,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for level in levels:
         fit = GaussianMixture(8, reg_covar=level, n_init=3, random_state=0, max_iter=1000).fit(few)
-        smallest.append(np.sort(np.linalg.eigvalsh(fit.covariances_.numpy())[:, 0] ** 0.5))
+        smallest.append(np.sort(np.linalg.eigvalsh(fit.covariances_)[:, 0] ** 0.5))
         added.append(fit.reg_covar_.mean() ** 0.5)
 figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 ax.loglog(levels, smallest, "o", color="#0072B2", markersize=4)

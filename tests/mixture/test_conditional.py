@@ -169,7 +169,7 @@ def test_components_of_vanishing_probability_still_count_where_only_they_reach()
 def test_an_observation_far_away_gives_finite_weights_and_means(covariance_type):
     conditional = mixture(covariance_type, 3).condition([1e160, -1e160], [0, 1])
     assert conditional.weights_.sum().item() == pytest.approx(1)
-    assert np.isfinite(conditional.mean()).all()
+    assert torch.isfinite(conditional.mean()).all()
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e8, 1e16, 1e160])
@@ -201,7 +201,7 @@ def test_regression_is_the_conditional_mean_and_its_standard_deviation(covarianc
     assert mean.shape == deviation.shape == (11, 2)
     batch = gmm.condition(X, [3, 1])
     np.testing.assert_allclose(mean, batch.mean(), rtol=1e-12)
-    np.testing.assert_allclose(deviation**2, batch.covariance().diagonal(axis1=1, axis2=2), rtol=1e-10)
+    np.testing.assert_allclose(deviation**2, batch.covariance().diagonal(dim1=1, dim2=2), rtol=1e-10)
 
 
 def test_regression_recovers_a_curve():
@@ -224,9 +224,7 @@ def test_results_come_as_the_input_did_in_the_model_s_float_type(dtype):
     mean, _ = gmm.regress(torch.zeros(2, 2), [0, 1])
     assert mean.dtype == dtype
     conditional = gmm.condition([0.0, 1.0], [0, 1])
-    assert conditional.mean().dtype == conditional.covariance().dtype == deviation.dtype
-    assert conditional.sample()[0].dtype == dtype
-    assert gmm.condition(torch.zeros(2), [0, 1]).mean().dtype == dtype
+    assert conditional.mean().dtype == conditional.covariance().dtype == conditional.sample()[0].dtype == dtype
     assert isinstance(conditional.log_prob([[0.0]]), np.ndarray)
     assert isinstance(conditional.log_prob(torch.zeros(1, 1)), torch.Tensor)
 
@@ -348,12 +346,3 @@ def test_a_batch_of_one_takes_any_number_of_values():
     np.testing.assert_allclose(gmm.condition([[0.5]], [0]).log_prob(values), expected, rtol=1e-12)
     with pytest.raises(ValueError, match="one row for each of the 2 observations; got 7"):
         gmm.condition([[0.5], [0.6]], [0]).log_prob(values)
-
-
-@pytest.mark.parametrize("kind", [np.asarray, torch.tensor], ids=["numpy", "torch"])
-@pytest.mark.parametrize("shape", [(1,), (4, 1)])
-def test_what_is_conditional_is_of_the_kind_that_was_observed(kind, shape):
-    conditional = mixture("full", 3).condition(kind(np.zeros(shape)), [0])
-    for values in (conditional.weights_, conditional.means_, conditional.mean(), conditional.covariance()):
-        assert type(values) is type(kind(np.zeros(1)))
-    assert type(conditional.covariances_) is type(conditional.means_)

@@ -56,13 +56,13 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) 
     >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
     >>> conditional = mixture.condition([2.0], dims=[0])
     >>> conditional.mean(), conditional.covariance()
-    (array([1.]), array([[0.75]]))
+    (tensor([1.], dtype=torch.float64), tensor([[0.7500]], dtype=torch.float64))
     """
     law = _law(mixture, dims)
     single = _n_dimensions(x_observed) == 1
     rows = _check_some(as_batch_of_one(x_observed) if single else x_observed, law.observed)
     log_weights, means = law(rows.tensor)
-    return ConditionalMixture(law, log_weights, means, single, rows)
+    return ConditionalMixture(law, log_weights, means, single)
 
 
 @standalone()
@@ -161,42 +161,41 @@ def _law(mixture: BaseMixture, dims: Any) -> _Law:
 class ConditionalMixture:
     """The mixture of r features given the others, for one observation or for each of a batch of n.
 
-    For a batch every result has one more dimension in front, n. All are in the mixture's float type: NumPy arrays where
-    the observed features were given as arrays, tensors on their device where as tensors. `Mixture.condition` makes it.
+    For a batch every result has one more dimension in front, n. Tensors are on the device of the parameters,
+    in the mixture's float type. `Mixture.condition` makes them.
 
     Attributes
     ----------
-    weights_ : array or Tensor of shape (K,) or (n, K)
+    weights_ : Tensor of shape (K,) or (n, K)
         The posterior probabilities of the components, given the observed features.
-    means_ : array or Tensor of shape (K, r) or (n, K, r)
-    covariances_ : array or Tensor
+    means_ : Tensor of shape (K, r) or (n, K, r)
+    covariances_ : Tensor
         In the shape of the mixture's type for r features; they do not depend on the observation.
     """
 
-    def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool, observed: Rows) -> None:
+    def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool) -> None:
         self._law, self._log_weights, self._means, self._single = law, log_weights, means, single
-        self._observed = observed
 
     @property
-    def weights_(self) -> Any:
+    def weights_(self) -> Tensor:
         """Weights of the components."""
         return self._public(self._log_weights.exp())
 
     @property
-    def means_(self) -> Any:
+    def means_(self) -> Tensor:
         """Means of the components."""
         return self._public(self._means)
 
     @property
-    def covariances_(self) -> Any:
+    def covariances_(self) -> Tensor:
         """Covariances of the components, in the shape of the type."""
-        return self._given_back(self._law.covariances.public)
+        return self._law.covariances.public.to(self._law.rest.dtype, copy=True)
 
-    def mean(self) -> Any:
+    def mean(self) -> Tensor:
         """Return the conditional mean, (r,) or (n, r): the regression function."""
         return self._public(total_mean(self._log_weights.exp(), self._means))
 
-    def covariance(self) -> Any:
+    def covariance(self) -> Tensor:
         """Return the conditional covariance, (r, r) or (n, r, r), within and between the components."""
         return self._public(total_covariance(self._log_weights.exp(), self._means, self._law.covariances.dense))
 
@@ -261,16 +260,11 @@ class ConditionalMixture:
         components = draw_components(self._log_weights.exp(), n_samples, generator).to(self._means.device)  # (n, m)
         means = torch.take_along_dim(self._means, components[..., None], 1)  # (n, m, r)
         deviations = draw_deviations(self._law.covariances, components.flatten(), generator).reshape(means.shape)
-        rows = (means + deviations).to(self._law.rest.dtype)
-        return (rows[0], components[0]) if self._single else (rows, components)
+        return self._public(means + deviations), (components[0] if self._single else components)
 
-    def _public(self, values: Tensor) -> Any:
-        """Return values (n, ...) as users see them, without the n of one observation."""
-        return self._given_back(values[0] if self._single else values)
-
-    def _given_back(self, values: Tensor) -> Any:
-        """Return a copy of values in the mixture's float type as the kind of array that was observed."""
-        return self._observed.give_back(values.to(self._law.rest.dtype, copy=True))
+    def _public(self, values: Tensor) -> Tensor:
+        """Return a copy of values (n, ...) in the mixture's float type, without the n of one observation."""
+        return (values[0] if self._single else values).to(self._law.rest.dtype, copy=True)
 
 
 def _check_some(X: Any, some: BaseMixture) -> Rows:
