@@ -113,8 +113,8 @@ for ax, kappa in zip(axes, (0.01, 1, 10, 100), strict=True):
 # ------------------------------------------------------
 #
 # :math:`\alpha - 1` imaginary rows are added to each component's share. At 1 nothing changes. Far above, the weights
-# become equal. Below 1 rows are taken away, and a component that has none left is gone: six components, of which the
-# data keep fewer.
+# become equal. Below 1, up to one row is taken away from each: a component that explains fewer than :math:`1 - \alpha`
+# rows is gone, and one that explains hardly more keeps next to nothing, as the smallest of these six does.
 
 concentrations = (0.01, 1.0, 3.0, 100.0)
 bottom = np.zeros(len(concentrations))

@@ -157,7 +157,7 @@ for offset in (0, 1e2, 1e3, 1e4):
             theirs = ScikitLearn(2, **settings, means_init=centres).fit(stored).covariances_
         except ValueError:
             theirs = np.full((2, 2), np.nan)
-    exact = truth.covariances_ ** 0.5
+    exact = truth.covariances_**0.5
     errors = [abs(np.sqrt(c) / exact - 1).max() for c in (ours.covariances_, theirs)]
     print(f"{offset:<10g}{errors[0]:.1e}  {errors[1]:.1e}")
 

@@ -17,6 +17,7 @@ from tgmm.plotting import (
     MixtureDisplay,
     plot_components,
     plot_density,
+    plot_fit,
     plot_histogram,
     plot_history,
     plot_pairs,
@@ -331,3 +332,96 @@ def test_without_matplotlib_the_error_names_the_extra(flat, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install tgmm\[plot\]"):
         plot_components(flat[0])
+
+
+# --- many components, narrow axes, rows of data frames ------------------------------------------------------------
+
+
+def many(n_components, n_features=2):
+    rng = np.random.default_rng(0)
+    means = rng.uniform(-20, 20, (n_components, n_features))
+    weights = np.full(n_components, 1 / n_components)
+    return GaussianMixture.from_parameters(weights, means, np.ones(n_components), "spherical")
+
+
+PICTURES = {
+    "components": lambda gmm, **on: plot_components(gmm, **on),
+    "uncertainty": lambda gmm, **on: plot_uncertainty(gmm, gmm.sample(50, random_state=0)[0], **on),
+    "histogram": lambda gmm, **on: plot_histogram(gmm, **on),
+}
+
+
+@pytest.mark.parametrize("n_components", [2, 15, 40])
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("place", ["own figure", "one of four"])
+def test_the_whole_legend_is_seen(picture, n_components, place):
+    axes = plt.subplots(2, 2, layout="constrained")[1] if place == "one of four" else None
+    ax = PICTURES[picture](many(n_components), **({} if axes is None else {"ax": axes[0, 0]}))
+    figure = ax.figure
+    figure.canvas.draw()
+    legend, whole = ax.get_legend().get_window_extent(), figure.bbox
+    assert len(ax.get_legend().get_texts()) >= n_components
+    assert whole.x0 <= legend.x0 and legend.x1 <= whole.x1 + 1
+    assert whole.y0 <= legend.y0 + 1 and legend.y1 <= whole.y1 + 1
+    assert ax.bbox.width > 30
+    if axes is not None and n_components <= 15:  # nor does it lie on what is beside or below
+        assert legend.x1 <= axes[0, 1].bbox.x0
+        assert legend.y0 >= axes[1, 0].bbox.y1
+
+
+def test_components_are_told_apart_however_many():
+    gmm = many(18)
+    ax = plot_components(gmm)
+    assert len({patch.get_edgecolor() for patch in ellipses(ax)}) == 18
+    lines = plot_histogram(many(30, 1)).lines[:30]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 30
+
+
+def test_components_are_drawn_before_the_sum_that_hides_none():
+    *components, total = plot_histogram(many(3, 1)).lines
+    assert total.get_label() == "mixture"
+    assert all(line.get_zorder() > total.get_zorder() for line in components)
+    assert all(line.get_linewidth() < total.get_linewidth() for line in components)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "row",
+    [lambda f: f.iloc[0], lambda f: f.iloc[[0]], lambda f: f.iloc[0].tolist(), lambda f: torch.tensor(f.to_numpy()[0])],
+    ids=["series", "frame", "list", "tensor"],
+)
+def test_probabilities_of_a_row_of_any_kind(fitted, row):
+    model, frame = fitted
+    widths = [bar.get_width() for bar in plot_responsibilities(model, row(frame)).patches]
+    np.testing.assert_allclose(widths, model.predict_proba(frame.iloc[[0]])[0], rtol=1e-9)
+
+
+def test_a_series_of_other_names_is_refused(fitted):
+    model, frame = fitted
+    with pytest.raises(ValueError, match="names"):
+        plot_responsibilities(model, frame.iloc[0][["b", "a", "c", "d"]])
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [
+        (0.0, "0"),
+        (2.66e-44, "< 0.001"),
+        (4e-4, "< 0.001"),
+        (0.001, "0.001"),
+        (0.5, "0.5"),
+        (0.9996, "> 0.999"),
+        (1, "1"),
+    ],
+)
+def test_probabilities_are_shown_in_three_decimals(probability, text):
+    assert style.shown(probability) == text
+
+
+def test_a_fit_may_be_a_model_and_what_is_none_is_refused(fitted):
+    model, frame = fitted
+    for one in (model, model.mixture_):
+        assert len(plot_fit(one, frame).axes) == 1
+    for draw in (plot_fit, plot_components, plot_histogram):
+        with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a DataFrame"):
+            draw(frame, model)

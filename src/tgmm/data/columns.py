@@ -52,11 +52,11 @@ class Columns:
         if isinstance(feature, str) and self.names is not None and feature in self.names:
             return self.names.index(feature)
         is_number = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
-        if is_number and 0 <= feature < (self.n_features or 0):
-            return int(feature)
+        index, size = int(feature) if is_number else -1, self.n_features or 0
+        if 0 <= index < size:
+            return index
         known = "" if self.names is None else f", or from {list(self.names)}"
-        last = (self.n_features or 0) - 1
-        raise ValueError(f"{name} must be different features from 0 to {last}{known}; got {feature!r}.")
+        raise ValueError(f"{name} must be different features from 0 to {size - 1}{known}; got {feature!r}.")
 
     def take(self, indices: Sequence[int]) -> Columns:
         """Return some of the columns."""

@@ -22,6 +22,7 @@ from tgmm.estimators import hints, saving
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
+from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.devices import check_device, float64_device
 
@@ -361,7 +362,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     @property
     def reg_covar_(self) -> Any:
         """What was added to the variances, (d,) or ()."""
-        return self.mixture_.public(self._fitted().regularisation)
+        return own_array(self.mixture_, self._fitted().regularisation)
 
     @property
     def fitted_(self) -> bool:

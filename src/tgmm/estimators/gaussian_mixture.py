@@ -46,8 +46,8 @@ class GaussianMixture(MixtureEstimator):
         Most EM iterations of one run; 0 returns the start.
     tol : float, default=1e-4
         A run has converged when its last step changed the average objective by less, and what it would still gain,
-        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight. 0 goes on to
-        `max_iter`, and has converged where the last step changed nothing at all.
+        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight. 0: runs go on
+        to `max_iter`, and have converged where the last step changed nothing.
     reg_covar : float, default=1e-6
         Added to every variance, in units of the feature's pooled within-component variance at the run's start.
     n_init : int, default=1
@@ -106,12 +106,10 @@ class GaussianMixture(MixtureEstimator):
 
     Notes
     -----
-    Predictions for NumPy arrays, data frames and lists are NumPy arrays; for tensors, tensors on their device; for
-    arrays of other libraries that export themselves by DLPack (CuPy, JAX ...), which are read in place, arrays of
-    that library's array API namespace, or NumPy arrays where it has none.
-
-    Attributes follow the data of the fit: tensors where that was tensors, or a loader of tensors, else NumPy arrays.
-    They are copies: changing one changes no model. Draws of `sample` are tensors.
+    Predictions are of the kind of X: NumPy arrays for arrays, data frames and lists; tensors on their device for
+    tensors; for arrays with DLPack (CuPy, JAX ...) those of their array API namespace, or NumPy's where it has none.
+    Attributes are tensors where the data of the fit was, or a loader's batches were, else NumPy arrays. They are
+    copies: changing one changes no model. Draws of `sample` are tensors.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
 
@@ -226,13 +224,9 @@ class GaussianMixture(MixtureEstimator):
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         self._adopt(solution)
         _warn_of(solution)
-        if not solution.converged and settings.policy.stopping.max_iter > 0:
-            warnings.warn(
-                f"The fit has not converged in max_iter={self.max_iter} iterations: raise max_iter or tol, or try "
-                "another start.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        if not solution.converged and self.max_iter > 0:
+            what = f"max_iter={self.max_iter} iterations: raise max_iter or tol, or try another start."
+            warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=2)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -307,10 +301,8 @@ class GaussianMixture(MixtureEstimator):
 
         Parameters
         ----------
-        weights : array-like of shape (K,)
-        means : array-like of shape (K, d)
-        covariances : array-like in the shape of the type
-        covariance_type : str, default="full"
+        weights, means, covariances, covariance_type
+            As for `Mixture`.
 
         Examples
         --------
@@ -332,7 +324,7 @@ class GaussianMixture(MixtureEstimator):
         Parameters
         ----------
         dims : sequence of int or str
-            The features to keep, in the order wanted, by their numbers or their names.
+            The features to keep, by number or name, in the order wanted.
         """
         return self._of(self.mixture_.marginal(dims))
 
@@ -342,8 +334,8 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            With the settings that mean the same in both libraries (`tol`, `max_iter`, `n_init`, `warm_start`, and
-            `random_state` unless scikit-learn takes no such generator); all others are scikit-learn's defaults.
+            With the settings that mean the same in both libraries (`tol`, `max_iter`, `n_init`, `warm_start`, and a
+            `random_state` that it takes); all others are its defaults.
         """
         other = self.mixture_.to_sklearn()
         other.set_params(**{name: getattr(self, name) for name in SHARED_SETTINGS})

@@ -112,17 +112,17 @@ class BaseMixture:
     @property
     def weights(self) -> Any:
         """Weights of the components, (K,)."""
-        return self.public(self.parameters.weights)
+        return own_array(self, self.parameters.weights)
 
     @property
     def means(self) -> Any:
         """Means, (K, d), in the units of the data."""
-        return self.public(self.parameters.means)
+        return own_array(self, self.parameters.means)
 
     @property
     def covariances(self) -> Any:
         """Covariances in the shape of the type, in squared units of the data."""
-        return self.public(self.parameters.covariances.public)
+        return own_array(self, self.parameters.covariances.public)
 
     @property
     def n_parameters(self) -> int:
@@ -130,14 +130,15 @@ class BaseMixture:
         free = self.structure.n_parameters(self.n_components, self.n_features)
         return free + self.n_components * (self.n_features + 1) - 1
 
-    def public(self, values: Tensor) -> Any:
-        """Return values of the mixture's own in its float type, as a copy in its kind of array: it never changes."""
-        return self.columns.own_array(values.to(self.dtype))
-
     def __repr__(self) -> str:
         """Return the type and the size."""
         name, kind = type(self).__name__, self.covariance_type
         return f"{name}(n_components={self.n_components}, n_features={self.n_features}, covariance_type={kind!r})"
+
+
+def own_array(mixture: BaseMixture, values: Tensor) -> Any:
+    """Return what a mixture says of itself in its float type, as a copy in its kind of array: it never changes."""
+    return mixture.columns.own_array(values.to(mixture.dtype))
 
 
 def as_mixture(model: Any, name: str) -> BaseMixture:

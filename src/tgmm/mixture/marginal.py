@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tgmm.covariance import structure_named
 from tgmm.data.columns import Columns
-from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.base import BaseMixture, own_array
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.devices import standalone
 
@@ -76,7 +76,7 @@ def mean(mixture: BaseMixture) -> Any:
     >>> mixture.mean()
     array([3.])
     """
-    return mixture.public(total_mean(mixture.parameters.weights, mixture.parameters.means))
+    return own_array(mixture, total_mean(mixture.parameters.weights, mixture.parameters.means))
 
 
 def covariance(mixture: BaseMixture) -> Any:
@@ -90,7 +90,7 @@ def covariance(mixture: BaseMixture) -> Any:
     array([[4.75]])
     """
     parameters = mixture.parameters
-    return mixture.public(total_covariance(parameters.weights, parameters.means, parameters.covariances.dense))
+    return own_array(mixture, total_covariance(parameters.weights, parameters.means, parameters.covariances.dense))
 
 
 def total_mean(weights: Tensor, means: Tensor) -> Tensor:

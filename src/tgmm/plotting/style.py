@@ -9,7 +9,8 @@ import torch
 
 from tgmm.data.validation import check_rows
 from tgmm.estimators.base import MixtureEstimator
-from tgmm.mixture.base import as_mixture
+from tgmm.mixture.base import BaseMixture, as_mixture
+from tgmm.mixture.evaluation import predict_proba
 from tgmm.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ Model = Mixture | MixtureEstimator  # whose pictures can be drawn
 
 # Okabe & Ito 2008 (jfly.uni-koeln.de/color), without the yellow that white paper swallows and the black of the sums;
 # after these six, darker, paler and other hues. No colour comes back before the twentieth component, and with seven
-# markers, or for lines four styles, components are told apart without colours, too.
+# markers, or for lines five styles, components are told apart without colours, too.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
     *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100", "#44AA99"),
     *("#808080", "#4B0082", "#B8860B", "#E6194B", "#A6CE39", "#9A86D0"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 GREY = "0.45"
 LETTERS, LEAST = 10.0, 4.0  # the usual and the least size of letters in a legend, in points
 ROW, COLUMN = 0.22, 1.75  # height and width of an entry of a legend in letters of the usual size, in inches
@@ -43,7 +44,7 @@ def marker(k: int) -> str:
     return MARKERS[k % len(MARKERS)]
 
 
-def line(k: int) -> str:
+def line(k: int) -> Any:
     """Return the style of line of component k, where lines have no markers: another one every six components."""
     return LINES[k // 6 % len(LINES)]
 
@@ -79,9 +80,8 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entr
 def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) -> None:
     """Put the legend to the right of the data, in letters and columns such that all of it is seen."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    box = ax.get_position()
-    width, height = box.width * ax.figure.get_figwidth(), box.height * ax.figure.get_figheight()
-    columns, size = legend_form(len(handles), SHARE * width, height)
+    dpi = ax.figure.dpi
+    columns, size = legend_form(len(handles), SHARE * ax.bbox.width / dpi, ax.bbox.height / dpi)
     settings |= {"ncols": columns, "fontsize": size, "columnspacing": 1.0}
     ax.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings
@@ -127,9 +127,9 @@ def shown(probability: float) -> str:
     return "> 0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}".rstrip("0").rstrip(".")
 
 
-def probabilities_of(model: Model, X: Any) -> np.ndarray:
+def probabilities_of(model: Model | BaseMixture, X: Any) -> np.ndarray:
     """Return the posterior probabilities of the components as an array (n, K)."""
-    return torch.as_tensor(model.predict_proba(X)).cpu().numpy()
+    return torch.as_tensor(predict_proba(as_mixture(model, "model"), X)).cpu().numpy()
 
 
 def labels_of(model: Model, X: Any) -> np.ndarray:

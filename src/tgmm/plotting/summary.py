@@ -42,12 +42,12 @@ def plot_fit(selection: Selection | Model, X: Any = None) -> Figure:
     """
     from tgmm.selection import Selection
 
-    is_selection = isinstance(selection, Selection)
-    model = selection.best_ if is_selection else as_mixture(selection, "selection")
-    several = is_selection and len(selection.cells) > 1
+    model = selection.best_ if isinstance(selection, Selection) else selection
+    as_mixture(model, "selection")
+    several = isinstance(selection, Selection) and len(selection.cells) > 1
     figure = style.pyplot().figure(figsize=(12.5 if several else 6.8, 4.6), layout="constrained")
     axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
     MixtureDisplay.from_estimator(model, X, ax=axes[0])
-    if is_selection and several:
+    if isinstance(selection, Selection) and several:
         plot_selection(selection, ax=axes[1])
     return figure
