@@ -373,8 +373,8 @@ def test_components_are_told_apart_however_many():
     gmm = many(18)
     ax = plot_components(gmm)
     assert len({patch.get_edgecolor() for patch in ellipses(ax)}) == 18
-    lines = plot_histogram(many(30, 1)).lines[:30]
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 30
+    assert len({(style.colour(k), style.line(k)) for k in range(80)}) == 80
+    assert len({(style.colour(k), style.marker(k)) for k in range(80)}) == 80
 
 
 def test_components_are_drawn_before_the_sum_that_hides_none():
