@@ -279,7 +279,9 @@ def test_an_outlier_does_not_collapse_a_tied_covariance(covariance_type):
     X = rows_with_an_outlier()
     labels = (np.arange(80) == 40).astype(int)
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0)
-    assert_no_warning(gmm, X, init_responsibilities=labels)
+    with pytest.warns(UserWarning, match=r"component\(s\) \[1\] are degenerate \(on too few different rows"):
+        gmm.fit(X, init_responsibilities=labels)
+    assert_valid(gmm, X)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -355,8 +357,7 @@ def test_a_collapse_after_some_iterations_is_found_too():
 def test_not_converged(blobs, covariance_type, cem):
     gmm = GaussianMixture(n_components=3, covariance_type=covariance_type, max_iter=1, tol=1e-12, cem=cem)
     gmm, caught = warnings_of(gmm.fit, blobs, init_responsibilities=np.arange(150) % 3)
-    assert len(caught) == 1, messages(caught)
-    assert issubclass(caught[0].category, ConvergenceWarning)
+    assert sum(issubclass(each.category, ConvergenceWarning) for each in caught) == 1, messages(caught)
     assert gmm.converged_ is False
     assert_valid(gmm, blobs)
 

@@ -119,7 +119,7 @@ def test_an_accident_of_a_few_rows_loses_and_is_reported_where_there_is_nothing_
         assert min(fit(X).weights_) * len(X) > 6
     start = {"init_means": [[0.0, 0.0], [3.0, 3.0]], "init_weights": [0.97, 0.03]}
     start["init_covariances"] = [np.eye(2), 1e-4 * np.eye(2)]
-    with pytest.warns(UserWarning, match=r"component\(s\) \[1\] rest\(s\) on reg_covar"):
+    with pytest.warns(UserWarning, match=r"component\(s\) \[1\] are degenerate"):
         fit(X, **start)
 
 

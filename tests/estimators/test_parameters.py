@@ -13,6 +13,7 @@ from support import (
     FULL_TYPES,
     SPHERICAL_TYPES,
     STARTS,
+    TIED_TYPES,
     UNTIED_TYPES,
     assert_same_fit,
     assert_valid,
@@ -699,14 +700,13 @@ def test_integers_of_numpy_are_integers(blobs):
 
 
 @every_type
-def test_reg_covar_is_in_units_of_the_start_s_pooled_variance(blobs, covariance_type):
+def test_reg_covar_is_in_units_of_the_smallest_variance_at_the_start(blobs, covariance_type):
     weights, means, covariances = given_start(covariance_type)
     gmm = mixture(covariance_type=covariance_type, reg_covar=0.01, init_weights=weights, init_means=means)
     gmm.set_params(init_covariances=covariances).fit(blobs)
-    variances = np.einsum("kjj->kj", dense_covariances(covariances, covariance_type, 3, 3))
-    expected = 0.01 * weights @ variances
+    expected = 0.01 * np.einsum("kjj->kj", dense_covariances(covariances, covariance_type, 3, 3)).min(0)
     if covariance_type in SPHERICAL_TYPES:
-        expected = expected.mean()
+        expected = expected[0]
     assert gmm.reg_covar_.shape == np.shape(expected)
     np.testing.assert_allclose(gmm.reg_covar_, expected, rtol=1e-10)
 
@@ -714,8 +714,9 @@ def test_reg_covar_is_in_units_of_the_start_s_pooled_variance(blobs, covariance_
 @every_type
 def test_reg_covar_of_a_start_from_labels(blobs, covariance_type):
     gmm = mixture(covariance_type=covariance_type, reg_covar=0.05).fit(blobs, init_responsibilities=LABELS)
-    within = np.average([blobs[k == LABELS].var(axis=0) for k in range(3)], axis=0, weights=[50, 50, 50])
-    expected = 0.05 * (within.mean() if covariance_type in SPHERICAL_TYPES else within)
+    within = np.stack([blobs[k == LABELS].var(axis=0) for k in range(3)])
+    within = within.mean(1) if covariance_type in SPHERICAL_TYPES else within
+    expected = 0.05 * (within.mean(0) if covariance_type in TIED_TYPES else within.min(0))
     np.testing.assert_allclose(gmm.reg_covar_, expected, rtol=1e-10)
 
 
@@ -739,7 +740,8 @@ def test_reg_covar_of_features_without_variance_within_the_start(covariance_type
     X = np.column_stack([rows, np.where(labels == 0, -3.0, 3.0), np.full(80, 7.0)])
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0.01)
     gmm, _ = warnings_of(gmm.fit, X, init_responsibilities=labels)
-    within = np.mean([rows[labels == k].var() for k in (0, 1)])
+    within = [rows[labels == k].var() for k in (0, 1)]
+    within = np.mean(within) if covariance_type in TIED_TYPES else min(within)
     expected = within / 3 if covariance_type in SPHERICAL_TYPES else np.array([within, 9.0, 1.0])
     np.testing.assert_allclose(gmm.reg_covar_, 0.01 * expected, rtol=1e-6)
 

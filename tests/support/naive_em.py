@@ -170,11 +170,15 @@ def resolve_reg_covar(reg_covar, X, sample_weight, weights, covariances, structu
     """``reg_covar`` in the units of the data: (d,), or () for the spherical types."""
     d = X.shape[1]
     matrices = as_matrices(covariances, structure, len(weights), d)
-    within = np.einsum("k,kjj->j", weights, matrices)
+    variances = np.diagonal(matrices, axis1=1, axis2=2)  # (K, d)
+    least = {2: 2 * (d + 1), 1: 5, 0: 4}[SPECS[structure].n_axes]
+    enough = np.full(len(weights), True) if SPECS[structure].tied else np.asarray(weights) * len(X) >= least
+    within = (variances[enough] if enough.any() else variances).min(0)
     centre = np.average(X, axis=0, weights=sample_weight)
     in_the_data = np.average((X - centre) ** 2, axis=0, weights=sample_weight)
     if SPECS[structure].n_axes == 0:
-        within, in_the_data = within.mean(), in_the_data.mean()
+        means = variances.mean(1)
+        within, in_the_data = (means[enough] if enough.any() else means).min(), in_the_data.mean()
     unit = np.where(within > 0, within, np.where(in_the_data > 0, in_the_data, 1.0))
     return reg_covar * unit
 

@@ -184,6 +184,13 @@ class Covariances(ABC):
     def thinness(self, whole: Covariances) -> Tensor:
         """Return the smallest variance in any direction, relative to that of one whole (1, ...) there, (..., B)."""
 
+    def independent(self, least: Tensor) -> Tensor:
+        """Return the features that vary by more than least (d,) besides those before them, as indices.
+
+        Of one covariance (1, ...); here for features that are independent within a component.
+        """
+        return (self.variances[..., 0, :] > least).nonzero().flatten()
+
     @cached_property
     @abstractmethod
     def factor(self) -> Factor:

@@ -129,6 +129,22 @@ class Full(Covariances):
         whiten = whole.factor.whiten
         return torch.linalg.eigvalsh(whiten(whiten(self.values).mT))[..., 0]
 
+    def independent(self, least: Tensor) -> Tensor:
+        """Return the features with pivots above least (d,) and their own rounding, by elimination in their order."""
+        left = self.values[0].clone()  # (d, d), what the features kept so far leave of the covariance
+        least = torch.maximum(least, self._rounding * self.variances[0])
+        kept: list[int] = []
+        for j in range(self.n_features):
+            if left[j, j] > least[j]:
+                kept.append(j)
+                left -= left[:, j, None] * (left[j] / left[j, j])
+        return torch.tensor(kept, dtype=torch.int64, device=left.device)
+
+    @property
+    def _rounding(self) -> float:
+        """The share of a feature's variance that is nothing but rounding of the matrix's entries."""
+        return 4 * self.n_features * torch.finfo(self.values.dtype).eps
+
     @cached_property
     def factor(self) -> FullFactor:
         """Factored correlation matrices, so that the features' units do not matter.
@@ -142,9 +158,8 @@ class Full(Covariances):
         correlation = self.values * inverse_sd[..., :, None] * inverse_sd[..., None, :]
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
-        rounding = 4 * self.n_features * torch.finfo(self.values.dtype).eps
-        if info.any() or not pivots.square().amin() > rounding:
-            self._collapse((info != 0) | ~(pivots.square() > rounding).all(-1))
+        if info.any() or not pivots.square().amin() > self._rounding:
+            self._collapse((info != 0) | ~(pivots.square() > self._rounding).all(-1))
         identity = torch.eye(self.n_features, dtype=root.dtype, device=root.device).expand_as(root)
         inverse_root = torch.linalg.solve_triangular(root, identity, upper=False) * inverse_sd[..., None, :]
         return FullFactor(2 * pivots.log().sum(-1) + variances.log().sum(-1), inverse_root)

@@ -2,77 +2,177 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse, Covariances, Structure, separate
+from tgmm.covariance import Covariances, Structure, separate, structure_named
+from tgmm.data.data import Survey
 from tgmm.em.batch import Runs
 from tgmm.em.problem import Problem
 from tgmm.em.state import RunState
+from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
+from tgmm.model.regularisation import floors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
+from tgmm.start.sample import start_rows
 
 THIN = 1e-5  # of the data's variance in the same direction, for a component of few rows
-TIED = 1e-7  # of it, however many there are: rows with equal values
 FEW = 5  # times the least number of rows
 LEAST_SHARED = 2  # rows of a component whose covariance is not its own
-RIDGE = 1e-9  # of the frame's units, on every variance
-RESTING = 1e-6  # of the variance within components: what is left of a variance that rests on what regularises it
+RIDGE = 1e-9  # of the frame's units, on every variance in trials
+# What rows must have of a variance at least, in units of what regularises it: then that is 2 % of it, 1 % of its root.
+OWN = 50.0
+RESTING = 1e-6  # or, where less, in units of the variance within components
+OWN_IN_TRIALS = 1e-3  # there the ridge is far above the rounding of the rows
+DEPENDENT = 5e-11  # of its variance, at most, is left of a feature that is a linear function of others
+WHY = "on too few different rows, or on a point, line or plane, where little but reg_covar is left of a variance"
+REMEDY = (
+    "fit fewer components, choose a simpler covariance_type or give a covariance_prior; "
+    "where a variance is meant to be so small, lower reg_covar"
+)
 
 
 @dataclass(frozen=True)
 class Guard:
     """Tells solutions with a component on next to no rows, or next to no variance in some direction.
 
-    A prior of the covariances keeps the objective bounded, and then nothing is degenerate.
+    Of one component alone only the variance can tell. A prior of the covariances keeps the objective bounded, and then
+    nothing is degenerate. Features that do not vary beside the others in all rows tell nothing either.
 
     Parameters
     ----------
-    whole : Covariances
-        Of all rows, in the form of the components'.
-    rows_per_weight : float
-        How many different rows a unit of weight is.
+    look : callable
+        Returns the different rows that starts look at, in the frame, (m, d), and their weights, (m,).
+    structure : Structure
     priors : Priors
+    rows_per_row : float
+        How many rows of the data each of these stands for, per unit of weight.
+    own : float
+        What rows are to have of a variance at least, in units of what regularises it.
     """
 
-    whole: Covariances
-    rows_per_weight: float
+    look: Callable[[], tuple[Tensor, Tensor]]
+    structure: Structure
     priors: Priors
+    rows_per_row: float
+    own: float = OWN_IN_TRIALS
 
     @classmethod
     def of(cls, problem: Problem) -> Guard:
         """Return what tells such solutions of a problem, by the rows that starts look at."""
-        rows, weights = (widen(part).cpu() for part in problem.start_rows)
-        share = rows.shape[0] / problem.sample.rows.shape[0]  # that are different
-        rows_per_weight = share * problem.data.n_rows / float(problem.summary.weight)
-        return cls(whole_of(rows, weights, problem.structure), rows_per_weight, problem.update.priors)
 
-    def degenerate(self, runs: Runs) -> Tensor:
-        """Return which of the runs are at such a solution, (R,)."""
+        def look() -> tuple[Tensor, Tensor]:
+            rows, weights = problem.start_rows
+            return widen(rows).cpu(), widen(weights).cpu()
+
+        rows_per_row = problem.data.n_rows / problem.sample.rows.shape[0] / float(problem.summary.weight)
+        reg_covar = problem.regularisation.reg_covar
+        own = min(OWN, RESTING / reg_covar) if reg_covar > 0 else 0.0
+        return cls(look, problem.structure, problem.update.priors, rows_per_row, own)
+
+    @cached_property
+    def whole(self) -> Covariances:
+        """The covariance of all rows, in the form of the components', as that of one."""
+        return whole_of(*self.look(), self.structure)
+
+    @cached_property
+    def rows_per_weight(self) -> float:
+        """How many different rows a unit of weight is."""
+        return self.look()[0].shape[0] * self.rows_per_row
+
+    def degenerate(self, runs: Runs, amount: Tensor | None = None) -> Tensor:
+        """Return which of the runs are at such a solution, (R,); amount is what regularises them, that of trials."""
+        return self.bad(runs, amount).any(-1)
+
+    def bad(self, runs: Runs, amount: Tensor | None = None) -> Tensor:
+        """Return which components of the runs make their solutions degenerate, (R, K)."""
+        weights, covariances = runs.parameters.weights, runs.parameters.covariances
         if self.priors.covariance is not None:
-            return torch.zeros_like(runs.objective, dtype=torch.bool)
-        covariances = runs.parameters.covariances
-        least = LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
-        n_rows = runs.statistics.mass * self.rows_per_weight  # (R, K)
-        thinness = covariances.thinness(self.whole)  # (R, B)
-        thin = (thinness < TIED) | ((thinness < THIN) & (n_rows < FEW * least))
-        used = runs.parameters.weights > 0  # a prior can leave a component without any
-        return (((n_rows < least) | thin) & used).any(-1)
+            return torch.zeros_like(weights, dtype=torch.bool)
+        bad = self._resting(covariances, amount).expand(weights.shape)
+        if weights.shape[-1] > 1:
+            least = LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
+            n_rows = runs.statistics.mass * self.rows_per_weight  # (R, K)
+            few = n_rows < FEW * least
+            bad = bad | (n_rows < least)
+            if few.any() and (dims := self.varying(amount)).numel():
+                thin = covariances.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (R, B)
+                bad = bad | (few & thin)
+        return bad & (weights > 0)  # a prior can leave a component without any
 
     def heights(self, runs: Runs) -> Tensor:
         """Return the objectives by which runs are compared, (R,): those of degenerate ones are below all others."""
         depth = 1 + runs.objective.amax() - runs.objective.amin()
         return torch.where(self.degenerate(runs), runs.objective - depth, runs.objective)
 
+    def varying(self, amount: Tensor | None = None) -> Tensor:
+        """Return the features that vary in all rows, besides what those before them tell of them, as indices."""
+        return self.whole.independent(self.own * _floors(self.whole, amount)[0])
+
+    def notes(self, run: RunState) -> list[str]:
+        """Return what the user should know of a run that ends at such a solution."""
+        runs, amount = Runs.of(run), run.regularisation.cpu()
+        covariances = runs.parameters.covariances
+        notes = []
+        rests = _rest(covariances, _floors(covariances, amount), 1 + self.own).any()
+        if rests and (dependent := self._dependent(amount)):
+            notes.append(f"feature(s) {dependent} are linear functions of others: variances rest on reg_covar")
+        bad = self.bad(runs, amount)[0].nonzero().flatten().tolist()
+        if bad:
+            is_common = covariances.shared and self._resting(covariances, amount).any()
+            whose = "the covariance that all components share is" if is_common else f"component(s) {bad} are"
+            notes.append(f"{whose} degenerate ({WHY}), so that the likelihood says little: {REMEDY}")
+        return notes
+
+    def _dependent(self, amount: Tensor) -> list[int]:
+        """Return the features that vary, but not besides others; none where rows are too few to tell."""
+        if self.look()[0].shape[0] <= self.whole.n_features:
+            return []
+        least, dims = self.own * _floors(self.whole, amount)[0], set(self.varying(amount).tolist())
+        return [j for j in (self.whole.variances[0] > least).nonzero().flatten().tolist() if j not in dims]
+
+    def _resting(self, covariances: Covariances, amount: Tensor | None) -> Tensor:
+        """Return which covariances rest on what regularises them in some direction, (R, B).
+
+        There, next to nothing of the variance is that of rows, and the likelihood can be made as large as one likes.
+        """
+        floor = _floors(covariances, amount)
+        resting = _rest(covariances, floor, 1 + self.own)
+        if not resting.any():
+            return resting
+        dims = self.varying(amount)
+        if not dims.numel():
+            return torch.zeros_like(resting)
+        return _rest(covariances.restrict(dims), floor[..., dims], 1 + self.own)
+
+
+def dependent_features(survey: Survey) -> list[int]:
+    """Return the features that are constant or linear functions of those before them, to working precision.
+
+    None where no feature varies, or where rows are too few to tell.
+    """
+    summary, full = survey.summary, structure_named("full")
+    frame = Frame.of(summary.origin, summary.variance, torch.float64, one_scale=False)
+    rows, weights = start_rows(survey.sample, frame, torch.float64)
+    n_features = rows.shape[1]
+    varying = whole_of(rows, weights, full).independent(torch.full_like(rows[0], DEPENDENT)).tolist()
+    if not varying or rows.shape[0] <= n_features:
+        return []
+    return [j for j in range(n_features) if j not in varying]
+
 
 def whole_of(rows: Tensor, weights: Tensor, structure: Structure) -> Covariances:
     """Return the covariance of all rows (m, d) in the frame, in the form of the components', as that of one."""
     own, weight = separate(structure), weights.sum()
     nothing = torch.zeros_like(weight)
+    mean = weights @ rows / weight
+    rows = rows - mean
     statistics = Statistics(
         mass=weight[None],
         first=(weights @ rows)[None],
@@ -82,40 +182,19 @@ def whole_of(rows: Tensor, weights: Tensor, structure: Structure) -> Covariances
         weight=weight,
         centre=torch.zeros_like(rows[:1]),
     )
-    return Update(own, Priors(), torch.full_like(weight, RIDGE))(statistics).covariances
+    return Update(own, Priors())(statistics).covariances
 
 
-def is_degenerate(run: RunState, problem: Problem, guard: Guard) -> bool:
-    """Whether a run is at a degenerate solution."""
-    return bool(guard.degenerate(Runs.of(run))) or resting(run, problem) is not None
+def _floors(covariances: Covariances, amount: Tensor | None) -> Tensor:
+    """Return what regularises the variances of covariances (..., B, ...), (..., B, d)."""
+    variances = covariances.variances
+    amount = torch.tensor(RIDGE, dtype=variances.dtype) if amount is None else amount
+    return floors(amount.expand(variances.shape[-1:]), variances)
 
 
-def resting(run: RunState, problem: Problem) -> Tensor | None:
-    """Return which covariances rest on what regularises them in some direction, (B,), or None where none does.
-
-    There, next to nothing of the variance is that of rows, and the likelihood can be made as large as one likes.
-    """
-    covariances, reg_covar = run.parameters.covariances, problem.regularisation.reg_covar
-    amount = run.regularisation.expand(covariances.n_features)
-    if not (amount > 0).all():
-        return None
-    most = 1 + min(1.0, RESTING / reg_covar)  # in units of what regularises
-    unit = torch.ones_like(amount[0] if covariances.one_scale else amount)
-    try:
-        _ = covariances.rescale(amount.rsqrt()).plus(-most * unit).factor
-    except CovarianceCollapse as collapse:
-        return collapse.bad
-    return None
-
-
-def note_of(run: RunState, problem: Problem) -> list[str]:
-    """Return what the user should know of components whose variance is not that of rows."""
-    bad = resting(run, problem)
-    if bad is None:
-        return []
-    shared = run.parameters.covariances.shared
-    whose = "the covariance that all components share" if shared else f"component(s) {bad.nonzero().flatten().tolist()}"
-    return [
-        f"{whose} rest(s) on reg_covar in some direction (too few different rows, or rows on a line or plane), so that "
-        "the likelihood says little: fit fewer components, or give a covariance_prior"
-    ]
+def _rest(covariances: Covariances, floor: Tensor, most: float) -> Tensor:
+    """Return which covariances are at most so many times a floor (..., B, d) in some direction, (..., B)."""
+    if not (floor > 0).all():  # nothing regularises
+        return torch.zeros_like(floor[..., 0], dtype=torch.bool)
+    nothing = covariances.over(torch.full_like(floor[..., 0], torch.inf))
+    return covariances.thinness(nothing.plus(floor[..., 0] if covariances.one_scale else floor)) <= most

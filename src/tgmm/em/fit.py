@@ -12,7 +12,8 @@ import torch
 from tgmm.covariance import CovarianceCollapse
 from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
-from tgmm.em.degeneracy import Guard, is_degenerate
+from tgmm.em.batch import Runs
+from tgmm.em.degeneracy import Guard
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
 from tgmm.em.run import Runner, Stopping
@@ -140,7 +141,11 @@ class Fit:
 
     def is_degenerate(self, run: RunState) -> bool:
         """Whether a run is at a solution that is to lose against others."""
-        return is_degenerate(run, self.problem, self._guard)
+        return bool(self._guard.degenerate(Runs.of(run), run.regularisation.cpu()))
+
+    def notes(self, run: RunState) -> list[str]:
+        """Return what the user should know of a run that ends at such a solution."""
+        return self._guard.notes(run)
 
     @cached_property
     def _guard(self) -> Guard:

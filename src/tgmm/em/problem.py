@@ -78,7 +78,7 @@ class Problem:
             sample=survey.sample,
             frame=frame,
             update=Update(structure, moved(priors, place).in_frame(frame)),
-            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant),
+            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant, data.n_rows),
             n_components=n_components,
             dtype=dtype,
             device=training.device,

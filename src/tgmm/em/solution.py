@@ -9,7 +9,6 @@ from torch import Tensor
 
 from tgmm.covariance import Structure
 from tgmm.data.columns import Columns
-from tgmm.em.degeneracy import note_of
 from tgmm.em.problem import Problem
 from tgmm.em.restarts import Race
 from tgmm.em.state import FollowedRun, RunState
@@ -36,9 +35,7 @@ class Solution:
 
     @classmethod
     def of_race(cls, race: Race, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:
-        """Map the best run of a race out of the frame, to the device of the fit; notes are those from before it."""
-        if not notes:
-            notes = note_of(run, problem)
+        """Map the best run of a race out of the frame, to the device of the fit; notes are what else is to be said."""
         others = [each.followed for each in race.running().values() if each is not run]
         runs = [run.followed, *sorted([*others, *race.ended], reverse=True)]
         frame, place = problem.frame, float64_device(problem.device)

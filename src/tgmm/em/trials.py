@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tgmm.covariance import separate
 from tgmm.em.batch import Batch, Runs, joined
-from tgmm.em.degeneracy import RIDGE, Guard, whole_of
+from tgmm.em.degeneracy import RIDGE, Guard
 from tgmm.em.moves import GAIN, Moves, distinct, highest
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
@@ -68,7 +68,7 @@ class Trials:
         local = Batched(rows, weights, own.moment) if update.structure.shared else kernel
         alone = Update(own, Priors(), ridge)
         self.batch = Batch(kernel, update.regularised(ridge), assignment)
-        self.guard = Guard(whole_of(rows, weights, update.structure), rows.shape[0] / weight, update.priors)
+        self.guard = Guard(lambda: (rows, weights), update.structure, update.priors, 1 / weight)
         self.moves = Moves(self.batch, local, alone, self.guard)
 
     def solutions(self, n_heats: int, generator: torch.Generator) -> Runs:

@@ -61,7 +61,8 @@ def solved(
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
         race = fit.raced(journal, progress, earlier)
-        solution = Solution.of_race(race, fit.best_of(race), problem, training.columns, notes)
+        best = fit.best_of(race)
+        solution = Solution.of_race(race, best, problem, training.columns, [*notes, *fit.notes(best)])
         progress.conclude(solution.runs)
     return solution
 

@@ -48,8 +48,8 @@ class GaussianMixture(MixtureEstimator):
         A run has converged when its last step changed the average objective by less, and what it would still gain,
         foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight. 0: runs go on
         to `max_iter`, and have converged where the last step changed nothing.
-    reg_covar : float, default=1e-6
-        Added to every variance, in units of the feature's pooled within-component variance at the run's start.
+    reg_covar : float, default=1e-12
+        Added to every variance, in units of the feature's smallest variance within a component at the run's start.
     n_init : int, default=1
         Runs from different starts, or trials with different draws; the best objective wins.
     init_means : str, array-like of shape (K, d) or callable, default="auto"
@@ -132,7 +132,7 @@ class GaussianMixture(MixtureEstimator):
         *,
         max_iter: int = 200,
         tol: float = 1e-4,
-        reg_covar: float = 1e-6,
+        reg_covar: float = 1e-12,
         n_init: int = 1,
         init_means: str | Any | Callable = "auto",
         init_weights: Any = None,

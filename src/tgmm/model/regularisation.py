@@ -14,9 +14,25 @@ from tgmm.model.parameters import Parameters
 ROUNDING = 1e-46
 
 
+# What is added to a variance is at least so many times the number of features times the component's own variance of
+# that feature: a covariance matrix to which less is added remains singular in its own rounding.
+SINGULAR = 16 * torch.finfo(torch.float64).eps
+
+
+def floors(amount: Tensor, variances: Tensor) -> Tensor:
+    """Return what keeps variances (..., B, d) positive where amount (..., d) is what regularises, (..., B, d).
+
+    Both may be multiplied by the numbers of rows. Where nothing regularises, nothing is added.
+    """
+    least = SINGULAR * variances.shape[-1] * variances
+    return torch.where(amount > 0, torch.maximum(amount, least), amount)
+
+
 @dataclass(frozen=True)
 class Regularisation:
-    """Regularisation in units of the variance within components, inside the frame.
+    """Regularisation in units of the smallest variance within a component, inside the frame.
+
+    Neither a wide component nor a few rows far away make it larger.
 
     Parameters
     ----------
@@ -25,25 +41,37 @@ class Regularisation:
         Whether all features have one unit, and get the same.
     constant : Tensor of bool, (d,)
         Features that have one value only; in the frame the variance of the others is 1, or with one scale 1 on average.
+    n_rows : float
+        That parameters are estimated from: a component of too few of them has no variance to count with.
     """
 
     reg_covar: float
     one_scale: bool
     constant: Tensor
+    n_rows: float
 
     def within(self, parameters: Parameters) -> Tensor:
-        """Return the pooled within-component variance, sum over k of weight_k Sigma_k,jj, (d,) or ()."""
+        """Return the smallest variance of each feature within a component, (d,), or of any on average, ().
+
+        Components of enough rows count, or all where none has enough; 0 where no feature varies.
+        """
         weights, squares = parameters.weights, parameters.means.square()  # (K, d)
-        variances = parameters.covariances.variances.expand(squares.shape)
-        if parameters.covariances.shared:
+        covariances = parameters.covariances
+        variances = covariances.variances.expand(squares.shape)
+        if covariances.shared:
             squares = (weights @ squares).expand(squares.shape)
-        pooled = weights @ torch.where(variances > ROUNDING * squares, variances, 0.0)  # (d,)
-        return pooled.mean() if self.one_scale else pooled
+        variances = torch.where(variances > ROUNDING * squares, variances, 0.0)
+        if self.one_scale:
+            variances = variances.mean(-1, keepdim=True)  # (K, 1)
+        enough = covariances.shared | (weights * self.n_rows >= covariances.least_rows(parameters.n_features))  # (K,)
+        among_enough = _smallest(variances, (variances > 0) & enough[:, None])
+        within = torch.where(among_enough > 0, among_enough, _smallest(variances, variances > 0))
+        return within[0] if self.one_scale else within
 
     def resolve(self, parameters: Parameters) -> Tensor:
         """Return what to add to every variance, (d,) or (), for a run that starts from these parameters.
 
-        Where the within-component variance is 0 its place is taken by the feature's variance in the data, 1 in the
+        Where there is no variance within components its place is taken by the feature's variance in the data, 1 in the
         frame, and for a constant feature by 1 in the user's units, which is 1 in the frame too.
         """
         within = self.within(parameters)
@@ -56,3 +84,9 @@ class Regularisation:
         if self.one_scale:
             return bool(within > rounding * (within + distances.mean()))
         return bool((self.constant | (within > rounding * (within + distances))).all())
+
+
+def _smallest(variances: Tensor, counted: Tensor) -> Tensor:
+    """Return the smallest of the variances (K, d) that are counted, or 0 where none is, (d,)."""
+    smallest = torch.where(counted, variances, torch.inf).amin(0)
+    return torch.where(smallest < torch.inf, smallest, 0.0)

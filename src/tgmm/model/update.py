@@ -10,6 +10,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances, Structure
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
+from tgmm.model.regularisation import floors
 from tgmm.model.statistics import Statistics
 
 
@@ -87,15 +88,15 @@ class Update:
             packed = packed + self.priors.covariance.packed
         scatter = form.from_packed(packed, n_features, shared=self.structure.shared)
         if self.regularisation is not None:
-            scatter = scatter.plus(self._spread(counts, form, n_features))
+            scatter = scatter.plus(self._spread(scatter, counts))
         return self.structure.estimate(scatter, counts, previous)
 
-    def _spread(self, counts: Tensor, form: type[Covariances], n_features: int) -> Tensor:
+    def _spread(self, scatter: Covariances, counts: Tensor) -> Tensor:
         """Return what regularises as the scatter of so many rows, (..., B, d), or (..., B) for one variance."""
         assert self.regularisation is not None
-        if form.one_scale:
-            return form.exponent(n_features) * counts * self.regularisation
-        return counts[..., None] * self.regularisation.expand(n_features)
+        if scatter.one_scale:
+            return scatter.exponent(scatter.n_features) * counts * self.regularisation
+        return floors(counts[..., None] * self.regularisation.expand(scatter.n_features), scatter.variances)
 
     def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""

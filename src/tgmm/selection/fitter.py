@@ -15,6 +15,7 @@ from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
 from tgmm.data.source import Source
 from tgmm.data.training import Training
+from tgmm.em.degeneracy import dependent_features
 from tgmm.em.fit import Fit, NoJournal
 from tgmm.em.problem import Problem
 from tgmm.em.solution import Solution
@@ -28,6 +29,9 @@ from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.progress import Reporter
 from tgmm.start.sample import sample_size
 from tgmm.start.views import Views
+
+# Settings of a fit that have values for each feature.
+BY_FEATURE = ("mean_prior", "covariance_prior", "init_covariances")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,24 @@ class Fitter:
         """The rows of positive weight."""
         return self.training.data
 
+    def restricted(self, dims: list[int]) -> Fitter:
+        """Return what fits cells to some of the features alone."""
+        rows: Any = FeatureSource(self.data, dims) if self.data.in_memory is None else self.data.in_memory[:, dims]
+        weights = None if self.data.in_memory is None else self.data.take(torch.arange(self.data.n_rows)).weights
+        given = {**self.given, "n_features": None}
+        return Fitter(rows, None if weights is None else weights.cpu(), given, self.counts, self.n_init, self.seed)
+
+    def dependent(self) -> list[int]:
+        """Return the features that are constant or linear functions of those before them, to working precision.
+
+        None where rows are too few to tell, where no feature varies, or where settings are given feature by feature.
+        """
+        if any(self.given.get(name) is not None for name in BY_FEATURE) or not isinstance(
+            self.given.get("init_means", ""), str
+        ):
+            return []
+        return dependent_features(self.training.survey)
+
     def fit(self, n_components: int, covariance_type: str) -> Fitted:
         """Return the fit of a cell."""
         cell = {"n_components": n_components, "covariance_type": covariance_type}
@@ -86,7 +108,8 @@ class Fitter:
         fit = Fit(problem, origin, settings.policy, drawn_seed(settings.given["random_state"]))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
             race = fit.raced(NoJournal(), progress)
-        run, notes = fit.best_of(race), problem.degeneracies()
+        run = fit.best_of(race)
+        notes = [*problem.degeneracies(), *fit.notes(run)]
         solution = Solution.of_race(race, run, problem, self.training.columns, notes)
         return Fitted(solution, given, fit.is_degenerate(run))
 
@@ -142,6 +165,25 @@ def _divided(data: Data, cv: int, seed: int) -> Iterator[list[tuple[Any, Tensor 
         return
     for number in range(cv):
         yield [(FoldSource(data, cv, number, seed, held_out=held_out), None) for held_out in (False, True)]
+
+
+class FeatureSource(Source):
+    """Some of the features of rows.
+
+    Parameters
+    ----------
+    data : Data
+    dims : list of int
+    """
+
+    def __init__(self, data: Data, dims: list[int]) -> None:
+        self.data, self.dims = data, dims
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield rows, or pairs of rows and weights."""
+        for chunk in self.data:
+            rows = chunk.rows[:, self.dims]
+            yield rows if chunk.weights is None else (rows, chunk.weights)
 
 
 class FoldSource(Source):

@@ -91,6 +91,9 @@ def select(
     Where a component sits on rows that lie on a point, a line or a plane, its variance is what `reg_covar` adds and
     the likelihood can be made as large as one likes. Such a cell is called degenerate, and wins only where all are.
 
+    Features that are constant or linear functions of others would decide alone, by what `reg_covar` adds: cells are
+    compared without them, with a warning, and the winner is fitted to all features.
+
     Examples
     --------
     >>> import numpy as np
@@ -116,9 +119,19 @@ def select(
             raise ValueError(f"select compares many fits in one process; got {name}={settings[name]!r}: leave it out.")
     seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
     whole = Fitter(X, sample_weight, settings, counts, n_init, seed)
-    folds = folds_of(whole, cv) if criterion == "held_out" else []
+    dependent = whole.dependent()
+    judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
+    folds = folds_of(judged, cv) if criterion == "held_out" else []
     grid = [(count, name) for count in counts for name in names]
-    return _search(grid, criterion, whole, folds, verbose=verbose)
+    found = _search(grid, criterion, judged, folds, verbose=verbose)
+    if dependent:
+        notes = f"feature(s) {dependent} are constant or linear functions of others: cells are compared without them"
+        warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
+        best = whole.fit(found.best_cell.n_components, found.best_cell.covariance_type).model()
+        found = replace(found, best_=best)
+    if found.best_cell.status == "degenerate":
+        warnings.warn(f"Every cell is degenerate. Of the best, {found.best_cell.reason}.", stacklevel=2)
+    return found
 
 
 def _check_counts(n_components: Any) -> list[int]:
