@@ -81,10 +81,11 @@ def prior_keywords(combination, structure, n_components, d, seed=0):
 
 
 def fit_quietly(model, X, **keywords):
-    """Fit where stopping early is meant: a ``ConvergenceWarning`` is silent, any other warning is an error."""
+    """Fit where stopping early and components of few rows are meant, in silence; any other warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", category=ConvergenceWarning)
+        warnings.filterwarnings("ignore", message=r"component\(s\) \[[0-9, ]+\] are degenerate")
         return model.fit(X, **keywords)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -132,6 +133,11 @@ class Fit:
             race = Restarts(self.runner, self.is_degenerate, observed).finished(race, self.policy.stopping)
         except CovarianceCollapse as collapse:
             raise ValueError(explain(collapse, self.problem.regularisation.reg_covar)) from collapse
+        if not all(math.isfinite(run.objective) for run in race.running().values()):
+            raise ValueError(
+                "The log-likelihood of a run is not finite: rows are too far from the start, or sample_weight is too "
+                "large, for float64. Rescale the features, give another start, or divide sample_weight by a factor."
+            )
         self._record(journal, race, at_end=True)
         return race
 

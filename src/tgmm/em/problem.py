@@ -24,6 +24,8 @@ from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, working_type
 from tgmm.start.sample import start_rows
 
+LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -61,6 +63,7 @@ class Problem:
             its float type.
         """
         check_sizes(training.data, n_components)
+        _check_weight(training.data.weight)
         # Without priors a common factor of the weights changes nothing, so that they can be made safe to multiply.
         unit = training.data.weight / training.data.n_rows if priors == Priors() else 1.0
         data, survey = training.data.in_unit(unit), training.survey.in_unit(unit)
@@ -170,6 +173,12 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
             "data, or fit without resume."
         )
     return known
+
+
+def _check_weight(weight: float) -> None:
+    """Raise a ValueError where weights are so large that what they multiply leaves float64."""
+    if not weight < LARGEST_WEIGHT:
+        raise ValueError(f"sample_weight has the sum {weight:g}: divide it by a common factor.")
 
 
 def _check_range(summary: Summary, dtype: torch.dtype) -> None:

@@ -51,7 +51,7 @@ class Race:
         best = best_of(list(running.values()), is_degenerate).objective
         race = self
         for index, run in running.items():
-            if not run.objective + OPTIMISM * run.foreseen_gain >= best:
+            if run.objective + OPTIMISM * run.foreseen_gain < best:
                 race = race.with_entrant(index, Entrant())
         return race
 

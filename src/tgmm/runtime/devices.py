@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass, replace
+from threading import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -104,6 +106,42 @@ def standalone() -> Iterator[None]:
                 yield
 
 
+class FullPrecision:
+    """Keeps the process's switches at full precision from when a first thread enters until the last has left.
+
+    The switches belong to the process: put back by one thread, they would shorten what others are multiplying.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside = Lock(), 0
+        self._chosen: dict[Any, str] = {}  # by the user, for each switch
+
+    def __enter__(self) -> None:
+        with self._lock:
+            mkldnn = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+            for switch in (torch.backends.cuda.matmul, mkldnn):
+                chosen = switch.fp32_precision
+                if chosen not in ("none", "ieee"):
+                    self._chosen[switch] = chosen
+                    switch.fp32_precision = "ieee"
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                for switch, chosen in self._chosen.items():
+                    switch.fp32_precision = chosen
+                self._chosen.clear()
+
+
+_FULL_PRECISION = FullPrecision()
+if hasattr(
+    os, "register_at_fork"
+):  # threads that were inside are not in the child, where nobody would let go of the lock
+    os.register_at_fork(after_in_child=_FULL_PRECISION.__init__)
+
+
 @contextmanager
 def float32_products() -> Iterator[None]:
     """Multiply float32 matrices in float32, whatever shorter type the user's switches or autocast allow.
@@ -111,12 +149,7 @@ def float32_products() -> Iterator[None]:
     TF32 has 11 bits, bfloat16 8: statistics of that precision cannot carry variances.
     """
     with ExitStack() as restored:
-        mkldnn = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
-        for backend in (torch.backends.cuda.matmul, mkldnn):
-            chosen = backend.fp32_precision
-            if chosen not in ("none", "ieee"):
-                restored.callback(setattr, backend, "fp32_precision", chosen)
-                backend.fp32_precision = "ieee"
+        restored.enter_context(_FULL_PRECISION)
         for device_type in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device_type):
                 restored.enter_context(torch.autocast(device_type, enabled=False))
