@@ -16,7 +16,8 @@ class MixtureModule(nn.Module):
     """A Gaussian mixture as an `nn.Module` whose buffers are its parameters.
 
     Called with rows (n, d), it returns their log-densities (n,), in nats, and the posterior probabilities of the
-    components (n, K). It computes in the float type of its buffers and keeps n K d numbers at a time.
+    components (n, K), in the float type of its buffers. It computes in float64 where the device has it, which neither
+    autocast nor short matrix products (TF32, bfloat16) can touch, backwards neither, and keeps n K d numbers at a time.
 
     Parameters
     ----------
@@ -60,21 +61,36 @@ class MixtureModule(nn.Module):
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer.to(dtype).clone(memory_format=torch.contiguous_format))
 
-    def log_joint(self, x: Tensor) -> Tensor:
-        """Return log(weight_k p_k(x)) of rows (n, d), (n, K).
-
-        From Mahalanobis distances (Bishop, PRML, 2.43): nothing cancels, wherever the rows are.
-        """
-        factor = self.factor_type(**{name: getattr(self, name) for name in self.factor_fields})
-        deviations = x.to(self.means.dtype) - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
-        return self.log_constants - 0.5 * factor.distances(deviations).T
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-densities (n,) and the posterior probabilities (n, K) of rows (n, d)."""
-        joint = self.log_joint(x)
-        # Where the squares of a far row overflow all of them are -inf, of which there is no softmax.
-        overflown = joint.amax(-1, keepdim=True) == -torch.inf
-        return joint.logsumexp(-1), torch.where(overflown, self.weights.log(), joint).softmax(-1)
+        dtype = self.means.dtype
+        density, joint, overflown = self._densities(x.to(dtype))
+        return density.to(dtype), torch.where(overflown, self.weights.log(), joint).softmax(-1).to(dtype)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """Return the log-densities (n,) of rows (n, d), in the float type of computation."""
+        return self._densities(x)[0]
+
+    def _densities(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the log-densities (n,), the joint ones (n, K), and where all of these overflow, (n, 1).
+
+        From Mahalanobis distances (Bishop, PRML, 2.43): nothing cancels, wherever the rows are. Where their squares
+        overflow, the nearest component decides, so that the gradient remains what it is.
+        """
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        factor = self.factor_type(**{name: getattr(self, name).to(wide) for name in self.factor_fields})
+        deviations = x - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
+        white = factor.whiten(deviations.to(wide))
+        joint = self.log_constants.to(wide) - 0.5 * white.square().sum(-1).T  # (n, K)
+        highest = joint.detach().amax(-1, keepdim=True)  # (n, 1)
+        overflown = highest == -torch.inf
+        relative = white.detach() / white.detach().abs().amax((0, 2))[:, None].clamp(min=1.0)
+        distances = torch.where(self.weights > 0, relative.square().sum(-1).T, torch.inf)  # (n, K)
+        nearest = joint.gather(-1, distances.argmin(-1, keepdim=True))
+        # Of nothing but -inf the gradient of the logarithm of the sum is NaN, even where it is not used; of numbers as
+        # large as for far rows its shares would not sum to 1.
+        near = highest + torch.where(overflown, 0.0, joint - highest).logsumexp(-1, keepdim=True)
+        return torch.where(overflown, nearest, near)[:, 0], joint, overflown
 
 
 def to_module(mixture: BaseMixture) -> MixtureModule:
@@ -83,7 +99,8 @@ def to_module(mixture: BaseMixture) -> MixtureModule:
     Called with rows (n, d), it returns what `score_samples` and `predict_proba` return. It can be moved, saved,
     compiled (`torch.compile`) and exported: by `torch.export`, and to ONNX with ``pip install tgmm[onnx]`` and
     ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. Rows so far away that their
-    squared distances leave the float type have log-density -inf and the weights for probabilities.
+    squared distances leave the float type have log-density -inf and the weights for probabilities; the gradient there
+    is still that of the density.
 
     Returns
     -------
@@ -143,11 +160,19 @@ def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
         raise ValueError(f"x must be a tensor of a float type; got {kind}. Other arrays are for score_samples.")
     if x.ndim == 0 or x.shape[-1] != n_features:
         raise ValueError(f"x must have shape (..., n_features) = (..., {n_features}); got shape {tuple(x.shape)}.")
-    if not torch.isfinite(x).all():
+    if not _all_finite(x):
         raise ValueError("x must be finite; it contains NaN or infinity.")
     rows = widen(x).reshape(-1, n_features)
     module = mixture.derived(_module_on, rows.dtype, rows.device)
-    return module.log_joint(rows).logsumexp(-1).reshape(x.shape[:-1]).to(x.device, mixture.dtype)
+    return module.log_density(rows).reshape(x.shape[:-1]).to(x.device, mixture.dtype)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Whether no value is NaN or infinite, where values can be looked at: inside `torch.vmap` they cannot."""
+    try:
+        return bool(torch.isfinite(x).all())
+    except RuntimeError:
+        return True
 
 
 def _module_on(mixture: BaseMixture, dtype: torch.dtype, device: torch.device) -> MixtureModule:

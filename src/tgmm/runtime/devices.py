@@ -136,9 +136,7 @@ class FullPrecision:
 
 
 _FULL_PRECISION = FullPrecision()
-if hasattr(
-    os, "register_at_fork"
-):  # threads that were inside are not in the child, where nobody would let go of the lock
+if hasattr(os, "register_at_fork"):  # threads that hold the lock are not in the child
     os.register_at_fork(after_in_child=_FULL_PRECISION.__init__)
 
 
