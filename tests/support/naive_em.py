@@ -173,14 +173,20 @@ def resolve_reg_covar(reg_covar, X, sample_weight, weights, covariances, structu
     variances = np.diagonal(matrices, axis1=1, axis2=2)  # (K, d)
     least = {2: 2 * (d + 1), 1: 5, 0: 4}[SPECS[structure].n_axes]
     enough = np.full(len(weights), True) if SPECS[structure].tied else np.asarray(weights) * len(X) >= least
-    within = (variances[enough] if enough.any() else variances).min(0)
     centre = np.average(X, axis=0, weights=sample_weight)
     in_the_data = np.average((X - centre) ** 2, axis=0, weights=sample_weight)
     if SPECS[structure].n_axes == 0:
-        means = variances.mean(1)
-        within, in_the_data = (means[enough] if enough.any() else means).min(), in_the_data.mean()
+        variances, in_the_data = variances.mean(1, keepdims=True), in_the_data.mean(keepdims=True)
+    within = smallest(variances[enough])
+    within = np.where(within > 0, within, smallest(variances))
     unit = np.where(within > 0, within, np.where(in_the_data > 0, in_the_data, 1.0))
-    return reg_covar * unit
+    return reg_covar * (unit[0] if SPECS[structure].n_axes == 0 else unit)
+
+
+def smallest(variances):
+    """The smallest of those variances (k, d) that are not the rounding of equal values, or 0 where none is."""
+    found = np.where(variances > 1e-25 * variances.max(initial=0), variances, np.inf).min(0, initial=np.inf)
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def regularise(covariances, reg, structure):

@@ -109,7 +109,7 @@ class Data(ABC):
     def survey(self, size: int, seed: int) -> Survey:
         """Return the summary of all rows, about where their bulk is, and a sample of so many."""
         sample = self.sample(size, seed)
-        return Survey(self.summary(bulk(sample.rows)), sample)
+        return Survey(self.summary(bulk(sample.rows, sample.weights)), sample)
 
     def fold(self, make: Callable[[], Accumulator[S]], same: Sequence[Tensor] | None = None) -> S:
         """Return what an accumulator gathers from all rows of all processes: the one way to pass over the data.

@@ -11,7 +11,7 @@ from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.runtime.devices import moved, widen
 
 SUMMARY_ROWS = 8192
-ORIGIN_ROWS = 4095
+HALF = 1e-9  # what rounding can do to a sum of weights that is half of all
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,17 @@ class SummaryOf(Accumulator[Summary]):
         return moved(self.total, torch.device("cpu"))
 
 
-def bulk(rows: Tensor) -> Tensor:
-    """Return where the bulk of the rows (m, d) is: the median of some that are evenly spread, (d,) in float64."""
-    count = min(rows.shape[0], ORIGIN_ROWS)
-    # In integers: floats cannot count so far.
-    spread = torch.arange(count) * (rows.shape[0] - 1) // max(count - 1, 1)
-    return widen(rows[spread.to(rows.device)]).median(0).values
+def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """Return where the bulk of rows (m, d) of weights (m,) is: the median of each feature, (d,) in float64.
+
+    A row of weight 2 counts as two.
+    """
+    if weights is None:
+        return widen(rows).median(0).values
+    values, order = widen(rows).sort(0)
+    below = weights.to(rows.device)[order].cumsum(0)  # (m, d)
+    place = (2 * below < below[-1] * (1 - HALF)).sum(0, keepdim=True)
+    return values.gather(0, place)[0]
 
 
 class DistinctRows(Accumulator["Distinct"]):

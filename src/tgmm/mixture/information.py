@@ -168,8 +168,13 @@ def _draw(mixture: BaseMixture, n_samples: int, random_state: RandomState) -> Te
 
 
 def _estimate(values: Tensor) -> Estimate:
-    """Return the mean of independent values (n,) and its standard error."""
-    return Estimate(float(values.mean()), float(values.std()) / math.sqrt(values.shape[0]))
+    """Return the mean of independent values (n,) and its standard error; both are infinite where values are."""
+    size = float(values.abs().amax())
+    if math.isinf(size):
+        return Estimate(float(values.sum()), math.inf)
+    unit = values / size if size > 1 else values  # whose squares do not overflow
+    size = max(size, 1.0)
+    return Estimate(size * float(unit.mean()), size * float(unit.std()) / math.sqrt(values.shape[0]))
 
 
 def _positive_part(parameters: Parameters) -> Parameters:

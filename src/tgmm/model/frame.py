@@ -37,7 +37,7 @@ class Frame:
         if one_scale:
             variance = variance.mean().expand_as(variance)
         scale = torch.where(variance > 0, variance, 1.0).sqrt()
-        return cls(origin.to(dtype).double(), scale)
+        return cls(origin.to(dtype).double(), rounded(scale))
 
     @classmethod
     def around(cls, parameters: Parameters, dtype: torch.dtype, *, one_scale: bool) -> Frame:
@@ -85,3 +85,9 @@ class Frame:
         """Map parameters from the frame into the user's units."""
         covariances = parameters.covariances.rescale(self.scale)
         return Parameters(parameters.weights, self.rows_out(parameters.means), covariances)
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Return values to nine digits: the same, whatever the order in which they were summed."""
+    mantissa, exponent = torch.frexp(values)
+    return torch.ldexp((mantissa * 2**32).round() / 2**32, exponent)

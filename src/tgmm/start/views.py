@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Chunk
-from tgmm.model.frame import Frame
+from tgmm.model.frame import Frame, rounded
 from tgmm.runtime.devices import moved
 from tgmm.start.cells import MergeTree
 from tgmm.start.kurtosis import least_kurtosis
@@ -50,7 +50,8 @@ class Views:
         cpu = torch.device("cpu")
         chunk = Chunk(sample.rows.to(cpu), None if sample.weights is None else sample.weights.to(cpu), 0)
         rows, weights = start_rows(chunk, moved(frame, cpu), torch.float64)
-        drawn, weights = subset(weights, size, generator)
+        # Rows of a grid are at equal distances, and rounding must not tell which of them merge.
+        drawn, weights = subset(rounded(weights / weights.amax()), size, generator)
         views = cls(rows[drawn].contiguous(), weights, most, generator)
         views.is_all = drawn.shape[0] == rows.shape[0]
         return views
