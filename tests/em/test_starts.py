@@ -139,3 +139,41 @@ class TestSelect:
                 continue
             assert other.status == one.status
             assert other.log_likelihood >= one.log_likelihood - 1e-4
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+@pytest.mark.parametrize("unit", [1.0, 0.37])
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_as_weights_start_where_the_repeated_rows_do_in_any_order(decimals, unit, seed):
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([rng.normal(0, 1, (200, 1 + seed)), rng.normal(4, 1.5, (100, 1 + seed))]).round(decimals)
+    rows, counts = np.unique(X, axis=0, return_counts=True)
+    counts = counts * rng.integers(1, 4, len(counts))
+    repeated = np.repeat(rows, counts, axis=0)
+    settings = {"n_components": 2, "tol": 1e-9, "max_iter": 3000}
+    expected = fit(repeated, **settings).means_
+    torch.testing.assert_close(fit(rng.permutation(repeated), **settings).means_, expected, rtol=0, atol=1e-7)
+    weighted = GaussianMixture(**settings, random_state=0).fit(rows, sample_weight=unit * counts)
+    torch.testing.assert_close(weighted.means_, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("prior", [{}, {"weight_concentration_prior": 2.0}])
+@pytest.mark.parametrize("weight", [1e155, 1e300, 2.9e306])
+def test_weights_that_what_they_multiply_would_leave_float64_with_are_named(prior, weight):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="sample_weight has the sum.*common factor"):
+        GaussianMixture(2, random_state=0, **prior).fit(X, sample_weight=np.full(60, weight))
+
+
+@pytest.mark.parametrize("concentration", [0.1, 0.5, 0.9])
+def test_below_a_concentration_of_1_the_objective_falls_only_where_a_component_vanishes(concentration):
+    X = np.random.default_rng(0).normal(size=(80, 2)) + 2 * np.random.default_rng(1).integers(0, 2, size=(80, 1))
+    settings = {"weight_concentration_prior": concentration, "init_means": "random", "accelerate": None}
+    vanished = 0
+    for n_steps in range(1, 40):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gmm = GaussianMixture(4, random_state=0, tol=0, max_iter=n_steps, **settings).fit(X)
+        before, vanished = vanished, int((gmm.weights_ == 0).sum())
+        change = np.diff(gmm.objective_history_)[-1]
+        assert change > -1e-9 or vanished > before

@@ -13,7 +13,7 @@ from support import COVARIANCE_TYPES, dense_covariances
 from torch.distributions import MultivariateNormal
 from torch.distributions import kl_divergence as torch_divergence
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, Mixture
 
 P = GaussianMixture.from_parameters([0.3, 0.7], [[-1.0], [2.0]], [0.5, 1.5], "spherical")
 Q = GaussianMixture.from_parameters([0.6, 0.4], [[0.0], [3.0]], [2.0], "tied_diag")
@@ -146,3 +146,14 @@ def test_the_other_must_fit(method):
         getattr(P, method)(GaussianMixture())
     with pytest.raises(ValueError, match="n_samples"):
         P.entropy(1)
+
+
+@pytest.mark.parametrize("place", [1e150, 1e154, 1e200, 1e308])
+def test_a_divergence_that_overflows_is_infinite_and_not_nan(place):
+    near, far = (Mixture([1.0], [[mean]], [1.0], "spherical") for mean in (0.0, place))
+    for p, q in ((near, far), (far, near)):
+        value, error = p.kl_divergence(q, 100, random_state=0)
+        expected = (0.5 * place) * place
+        assert value == pytest.approx(expected, rel=1e-9)
+        assert error >= 0
+        assert np.isinf(error) == np.isinf(expected)

@@ -569,3 +569,69 @@ def test_scikit_learn_s_array_api_checks_pass_though_the_tag_is_unset(namespace)
         checks.check_array_api_input_and_values(
             "GaussianMixture", estimator, namespace, dtype_name=dtype_name, check_sample_weight=True
         )
+
+
+# --- rounding that others switch on, and rows that are far -------------------------------------------------------
+
+
+@pytest.fixture
+def narrow():
+    """Float32 rows of two features that differ by 1/200 of their spread, and the model of them."""
+    rng = np.random.default_rng(0)
+    a = 1000 + 100 * rng.standard_normal((5000, 1))
+    rows = torch.from_numpy(np.hstack([a, a + 0.5 * rng.standard_normal((5000, 1))])).float()
+    return rows, GaussianMixture(1).fit(rows)
+
+
+def density_and_gradient(gmm, rows):
+    rows = rows.clone().requires_grad_()
+    density, _ = gmm.to_module()(rows)
+    density.sum().backward()
+    return density.detach(), rows.grad
+
+
+@pytest.mark.parametrize("shortened", ["autocast", "high", "medium"])
+def test_module_is_as_precise_where_short_products_are_allowed(narrow, shortened):
+    rows, gmm = narrow
+    density, gradient = density_and_gradient(gmm, rows)
+    np.testing.assert_allclose(density, gmm.score_samples(rows), atol=0.01)
+    try:
+        if shortened != "autocast":
+            torch.set_float32_matmul_precision(shortened)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=shortened == "autocast"):
+            again, other_gradient = density_and_gradient(gmm, rows)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert again.dtype == torch.float32
+    torch.testing.assert_close(again, density)
+    torch.testing.assert_close(other_gradient, gradient)
+
+
+@pytest.mark.parametrize("name", ["to_module", "log_prob"])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float32, 1e20), (np.float32, 1e37), (np.float64, 1e20), (np.float64, 1e200)]
+)
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_the_gradient_at_a_far_row_is_that_of_the_nearest_component(covariance_type, dtype, size, name):
+    gmm = random_mixture(covariance_type, dtype)
+    direction = torch.tensor([1.0, -0.5, 0.25, 2.0], dtype=torch.float64)
+    x = (size * direction).to(torch.from_numpy(np.zeros(1, dtype)).dtype)[None].requires_grad_()
+    density = gmm.to_module()(x)[0] if name == "to_module" else gmm.log_prob(x)
+    density.sum().backward()
+    covariances = gmm.mixture_.covariances
+    dense = [np.linalg.inv(matrix) for matrix in dense_of(covariance_type, covariances)]
+    slopes = [-matrix @ direction.numpy() for matrix in dense]
+    nearest = min(slopes, key=lambda slope: -slope @ direction.numpy())
+    np.testing.assert_allclose(x.grad[0].double().numpy() / size, nearest, rtol=1e-4)
+
+
+def dense_of(covariance_type, covariances):
+    values = np.asarray(covariances, dtype=np.float64)
+    spec = SPECS[covariance_type]
+    values = np.stack([values] * N_COMPONENTS) if spec.tied else values
+    return [np.eye(N_FEATURES) * value if spec.n_axes < 2 else value for value in values]
+
+
+def test_log_prob_works_under_vmap(gmm, X):
+    x = torch.from_numpy(X)
+    torch.testing.assert_close(torch.vmap(gmm.log_prob)(x), gmm.log_prob(x))

@@ -1,5 +1,7 @@
 """float32 products stay float32, whatever the user's global switches say."""
 
+import threading
+
 import pytest
 import torch
 from cases import mixture
@@ -50,3 +52,30 @@ def test_fits_and_predictions_multiply_in_float32(allowed, monkeypatch):
     assert seen
     assert seen <= {"none", "ieee"}
     assert [switch.fp32_precision for switch in SWITCHES] == allowed
+
+
+def test_switches_are_off_until_the_last_thread_has_left(allowed):
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with float32_products():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait(10)
+    with float32_products():
+        leave.set()
+        thread.join()
+        assert all(switch.fp32_precision in ("none", "ieee") for switch in SWITCHES)
+    assert [switch.fp32_precision for switch in SWITCHES] == allowed
+
+
+def test_a_switch_that_is_set_meanwhile_is_off_for_who_enters_and_kept_for_the_user():
+    with float32_products():
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        with float32_products():
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    torch.set_float32_matmul_precision("highest")
