@@ -114,7 +114,7 @@ class FullPrecision:
 
     def __init__(self) -> None:
         self._lock, self._n_inside = Lock(), 0
-        self._chosen: dict[Any, str] = {}  # by the user, for each switch
+        self._chosen: dict[Any, Any] = {}  # by the user, for each switch
 
     def __enter__(self) -> None:
         with self._lock:
