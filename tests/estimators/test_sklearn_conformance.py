@@ -53,7 +53,7 @@ DEFAULTS = {
     "covariance_type": "full",
     "max_iter": 200,
     "tol": 1e-4,
-    "reg_covar": 1e-6,
+    "reg_covar": 1e-12,
     "n_init": 1,
     "init_means": "auto",
     "init_weights": None,

@@ -171,8 +171,7 @@ def resolve_reg_covar(reg_covar, X, sample_weight, weights, covariances, structu
     d = X.shape[1]
     matrices = as_matrices(covariances, structure, len(weights), d)
     variances = np.diagonal(matrices, axis1=1, axis2=2)  # (K, d)
-    least = {2: 2 * (d + 1), 1: 5, 0: 4}[SPECS[structure].n_axes]
-    enough = np.full(len(weights), True) if SPECS[structure].tied else np.asarray(weights) * len(X) >= least
+    enough = SPECS[structure].tied | (np.asarray(weights) >= 0.1 / len(weights))
     centre = np.average(X, axis=0, weights=sample_weight)
     in_the_data = np.average((X - centre) ** 2, axis=0, weights=sample_weight)
     if SPECS[structure].n_axes == 0:

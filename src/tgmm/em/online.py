@@ -71,7 +71,7 @@ def _from_parameters(mixture: Mixture, reg_covar: float, weight: float) -> Conti
     frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=one_scale)
     parameters = frame.parameters_in(mixture.parameters)
     nowhere_constant = torch.zeros_like(frame.scale, dtype=torch.bool)
-    regularisation = Regularisation(reg_covar, one_scale, nowhere_constant, weight)
+    regularisation = Regularisation(reg_covar, one_scale, nowhere_constant)
     memory = Memory.of_parameters(parameters).weighing(weight, weight, 1)
     return Continuation(memory, frame, regularisation.resolve(parameters))
 

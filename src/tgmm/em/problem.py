@@ -81,7 +81,7 @@ class Problem:
             sample=survey.sample,
             frame=frame,
             update=Update(structure, moved(priors, place).in_frame(frame)),
-            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant, data.n_rows),
+            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant),
             n_components=n_components,
             dtype=dtype,
             device=training.device,

@@ -14,6 +14,7 @@ from tgmm.model.parameters import Parameters
 ROUNDING = 1e-46
 
 
+ENOUGH = 0.1  # of the average weight, for a component whose variances may be the unit of what regularises
 # What is added to a variance is at least so many times the number of features times the component's own variance of
 # that feature: a covariance matrix to which less is added remains singular in its own rounding.
 SINGULAR = 16 * torch.finfo(torch.float64).eps
@@ -41,19 +42,16 @@ class Regularisation:
         Whether all features have one unit, and get the same.
     constant : Tensor of bool, (d,)
         Features that have one value only; in the frame the variance of the others is 1, or with one scale 1 on average.
-    n_rows : float
-        That parameters are estimated from: a component of too few of them has no variance to count with.
     """
 
     reg_covar: float
     one_scale: bool
     constant: Tensor
-    n_rows: float
 
     def within(self, parameters: Parameters) -> Tensor:
         """Return the smallest variance of each feature within a component, (d,), or of any on average, ().
 
-        Components of enough rows count, or all where none has enough; 0 where no feature varies.
+        Components count that have a tenth of the average weight, or all where none of these varies; 0 where none does.
         """
         weights, squares = parameters.weights, parameters.means.square()  # (K, d)
         covariances = parameters.covariances
@@ -63,7 +61,7 @@ class Regularisation:
         variances = torch.where(variances > ROUNDING * squares, variances, 0.0)
         if self.one_scale:
             variances = variances.mean(-1, keepdim=True)  # (K, 1)
-        enough = covariances.shared | (weights * self.n_rows >= covariances.least_rows(parameters.n_features))  # (K,)
+        enough = covariances.shared | (weights >= ENOUGH / weights.shape[0])  # (K,)
         among_enough = _smallest(variances, (variances > 0) & enough[:, None])
         within = torch.where(among_enough > 0, among_enough, _smallest(variances, variances > 0))
         return within[0] if self.one_scale else within
