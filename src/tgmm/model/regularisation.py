@@ -12,8 +12,6 @@ from tgmm.model.parameters import Parameters
 # Below this share of a squared mean a variance is the rounding of identical values: sums about a mean that is
 # right to 1e-16 leave 1e-16 of the square of that.
 ROUNDING = 1e-46
-
-
 ENOUGH = 0.1  # of the average weight, for a component whose variances may be the unit of what regularises
 # What is added to a variance is at least so many times the number of features times the component's own variance of
 # that feature: a covariance matrix to which less is added remains singular in its own rounding.
