@@ -67,6 +67,10 @@ class MixtureModule(nn.Module):
         density, joint, overflown = self._densities(x.to(dtype))
         return density.to(dtype), torch.where(overflown, self.weights.log(), joint).softmax(-1).to(dtype)
 
+    def log_joint(self, x: Tensor) -> Tensor:
+        """Return log(weight_k p_k(x)) of rows (n, d), (n, K)."""
+        return self._densities(x.to(self.means.dtype))[1].to(self.means.dtype)
+
     def log_density(self, x: Tensor) -> Tensor:
         """Return the log-densities (n,) of rows (n, d), in the float type of computation."""
         return self._densities(x)[0]
