@@ -156,3 +156,13 @@ def test_select_names_a_feature_that_depends_on_others_and_judges_without_it(two
 def test_fit_names_a_feature_that_is_a_function_of_others(two_balls):
     (note,) = said(np.column_stack([two_balls, two_balls.sum(1)]), 2)
     assert note == "feature(s) [2] are linear functions of others: variances rest on reg_covar"
+
+
+@pytest.mark.parametrize("n_rows", [8, 13])
+def test_densities_of_fewer_rows_than_features_do_not_show_the_rounding_of_their_sums(n_rows):
+    X = np.random.default_rng(0).standard_normal((n_rows, 12))
+    fits = [GaussianMixture(1).fit(rows) for rows in (X, np.repeat(X[::-1], 2, axis=0))]
+    once, twice = (fit.score_samples(X) for fit in fits)
+    if n_rows > 12:
+        assert fits[0].reg_covar_.max() < 2e-12
+    np.testing.assert_allclose(once, twice, rtol=1e-7)

@@ -21,9 +21,11 @@ from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
-from tgmm.runtime.devices import home, moved, working_type
-from tgmm.start.sample import start_rows
+from tgmm.runtime.devices import home, moved, widen, working_type
+from tgmm.start.sample import projection, start_rows
 
+# Least reg_covar where every covariance matrix is singular: what less leaves of a variance is mostly rounding.
+ALL_SINGULAR = 1e-8
 LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
 
 
@@ -36,7 +38,7 @@ class Problem:
     sample: Chunk  # what starts look at
     frame: Frame
     update: Update  # with the priors in the frame, and no regularisation yet
-    regularisation: Regularisation
+    reg_covar: float
     n_components: int
     dtype: torch.dtype
     device: torch.device
@@ -81,7 +83,7 @@ class Problem:
             sample=survey.sample,
             frame=frame,
             update=Update(structure, moved(priors, place).in_frame(frame)),
-            regularisation=Regularisation(reg_covar, structure.one_scale, summary.constant),
+            reg_covar=reg_covar,
             n_components=n_components,
             dtype=dtype,
             device=training.device,
@@ -97,6 +99,18 @@ class Problem:
     def start_rows(self) -> tuple[Tensor, Tensor]:
         """The different rows that starts look at, in the frame, (m, d), and their weights, (m,)."""
         return start_rows(self.sample, self.frame, self.dtype)
+
+    @cached_property
+    def regularisation(self) -> Regularisation:
+        """What is added to variances."""
+        least = ALL_SINGULAR if self.reg_covar > 0 and self._are_all_singular() else 0.0
+        return Regularisation(max(self.reg_covar, least), self.structure.one_scale, self.summary.constant)
+
+    def _are_all_singular(self) -> bool:
+        """Whether any covariance matrix is singular, since there are no more different rows than features."""
+        if not self.structure.moment.mixes:
+            return False
+        return projection(widen(self.sample.rows)).unique().numel() <= self.data.n_features
 
     def expectation(self, assignment: Assignment) -> Expectation:
         """Return an E-step."""
