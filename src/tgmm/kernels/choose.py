@@ -17,8 +17,8 @@ from tgmm.model.parameters import Parameters
 
 FEATURES = 64  # from which on moments can outweigh
 # Features a component, and features whatever the components, from which on they do.
-FEATURES_PER_COMPONENT = {torch.float32: 64, torch.float64: 16}
-MANY_FEATURES = {torch.float32: 384, torch.float64: 256}
+FEATURES_PER_COMPONENT = {torch.float32: 32, torch.float64: 12}
+MANY_FEATURES = {torch.float32: 320, torch.float64: 256}
 # Components below which bfloat16 parts do not pay, and from which on they do however many columns there are.
 FEW_COMPONENTS, MANY_COMPONENTS = 128, 256
 # Rounding relative to the variances above which statistics are not to be used, by float type.
@@ -63,7 +63,7 @@ def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: 
     """Whether the moments of a row, q numbers, are too many for what K components do with them.
 
     A moment costs a write and two reads, and 2 operations a component in each product; the centred form, always in
-    float64, does twice the operations on rows alone. Measured from 1 to 64 components and 64 to 384 features: the
+    float64, does twice the operations on rows alone. Measured from 2 to 32 components and 64 to 384 features: the
     memory weighs more from some ratio of features to components on, and for any K where even few rows of moments leave
     the caches. Shared moments are left out of the products.
     """
