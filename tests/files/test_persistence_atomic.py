@@ -31,7 +31,7 @@ def fail(error):
 
 
 @every_name
-@pytest.mark.parametrize("function", ["os.fsync", "os.replace", "shutil.copymode", "builtins.open"])
+@pytest.mark.parametrize("function", ["os.fsync", "os.replace", "os.fchmod", "builtins.open"])
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), PermissionError("Read-only"), KeyboardInterrupt()],

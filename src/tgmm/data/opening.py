@@ -17,6 +17,7 @@ from tgmm.data.loaders import LoaderSource
 from tgmm.data.source import Source
 from tgmm.data.tables import FrameSource
 from tgmm.data.text import TEXT_SUFFIXES, TextSource
+from tgmm.runtime.paths import expanded
 
 ARROW_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "feather"}
 IN_MEMORY = ("__array__", "__dlpack__", "__arrow_c_stream__", "shape", "dtypes")  # marks of arrays and data frames
@@ -38,7 +39,7 @@ def as_source(X: Any) -> Source | None:
     if isinstance(X, Source):
         return X
     if isinstance(X, str | PathLike):
-        return open_path(Path(X))
+        return open_path(expanded(X))
     if isinstance(X, np.memmap) or library in ("zarr", "h5py"):
         return ArraySource(X)
     if isinstance(X, np.ndarray | Tensor):
@@ -100,10 +101,10 @@ def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
     )
 
 
-def is_arrow(path: Path) -> bool:
-    """Whether a path is of a kind that Arrow reads, which always names its columns."""
-    suffix = path.suffix.lower()
-    return suffix in ARROW_FORMATS or (suffix not in (".npy", ".zarr") and path.is_dir())
+def files_of(X: Any) -> list[Path]:
+    """Return the file or folder that X names or maps, as far as X tells."""
+    named = X if isinstance(X, str | PathLike) else getattr(X, "filename", None) if isinstance(X, np.memmap) else None
+    return [] if named is None else [expanded(named)]
 
 
 def _is_batch(item: Any) -> bool:

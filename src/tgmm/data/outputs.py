@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tgmm.runtime.atomic import replacing
+from tgmm.runtime.paths import expanded, is_special
 
 
 def collect(parts: Iterable[np.ndarray], out: Any, n_rows: int | None) -> Any:
@@ -23,9 +23,9 @@ def collect(parts: Iterable[np.ndarray], out: Any, n_rows: int | None) -> Any:
     if out is None:
         return np.concatenate(list(parts))
     if isinstance(out, str | os.PathLike):
-        path = Path(out)
-        if path.suffix != ".npy":
-            raise ValueError(f"out={str(path)!r} must be an array or a path that ends in .npy.")
+        path = expanded(out)
+        if path.suffix != ".npy" or is_special(path):
+            raise ValueError(f"out={str(path)!r} must be an array or a path that ends in .npy, of a regular file.")
         with replacing(path) as file:
             _write_npy(parts, file)
         return np.load(path, mmap_mode="r")
@@ -60,7 +60,7 @@ def _write_npy(parts: Iterable[np.ndarray], file: BinaryIO) -> None:
         if not description:
             description = {"descr": part.dtype.str, "fortran_order": False, "shape": (0, *part.shape[1:])}
             np.lib.format.write_array_header_1_0(file, description)
-        part.tofile(file)
+        file.write(np.ascontiguousarray(part).data)
         n_rows += part.shape[0]
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {**description, "shape": (n_rows, *description["shape"][1:])})

@@ -22,6 +22,7 @@ from tgmm.files.plain import State, differences, stored
 from tgmm.files.store import check_checksum, model_file_errors, read_file, signed, write_state
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.paths import expanded
 
 INTERVAL = 10  # iterations from one record to the next; the end is always recorded
 CHECKPOINT_VERSION = 3
@@ -79,7 +80,7 @@ class Checkpoint(Journal):
     def _file(self) -> tuple[Path, Format]:
         if not isinstance(self.path, str | os.PathLike):
             raise ValueError(f"checkpoint must be a path or None; got {self.path!r}.")
-        return Path(self.path), format_of(self.path)
+        return expanded(self.path), format_of(self.path)
 
     def _check(self, state: State) -> None:
         """Raise where this is not the checkpoint of such a fit."""

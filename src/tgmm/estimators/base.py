@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -165,7 +164,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """
         model, encoding = cls(device=device), format_of(path)
         check_device(device)
-        data = read_file(Path(path))
+        data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):
             content = saving.content_of(encoding.decode(data), model._saved_names(), cls.__name__)
         return model._restore(content)

@@ -75,7 +75,8 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     """Return the format that a path's suffix names, or raise a ValueError."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"path must end in {' or '.join(FORMATS)}; got {os.fspath(path)!r}.")
+        hint = f": .pth is what torch.save writes, {Path(path).with_suffix('.pth').name!r}" if suffix == ".pt" else ""
+        raise ValueError(f"path must end in {' or '.join(FORMATS)}; got {os.fspath(path)!r}{hint}.")
     return FORMATS[suffix]
 
 

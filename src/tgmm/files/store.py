@@ -17,6 +17,7 @@ from torch import Tensor
 from tgmm.files.formats import format_of
 from tgmm.files.plain import PLAIN, State
 from tgmm.runtime.atomic import replacing
+from tgmm.runtime.paths import expanded
 
 
 class ModelFileError(ValueError):
@@ -30,8 +31,9 @@ def write_state(path: str | os.PathLike[str], state: State) -> None:
         file.write(content)
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """Return the content of a regular file: a pipe or a device might never end."""
+    path = expanded(path)
     if not stat.S_ISREG(path.stat().st_mode):
         raise ModelFileError(f"{str(path)!r} cannot be loaded: it is not a file.")
     return path.read_bytes()

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.data import Data
-from tgmm.data.opening import as_source
+from tgmm.data.opening import as_source, files_of
 from tgmm.data.outputs import collect
 from tgmm.data.training import open_stream
 from tgmm.data.validation import NO_WEIGHT, Rows, check_rows, check_weights
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import Predictor, predictor_of
 from tgmm.runtime.devices import check_device, standalone
+from tgmm.runtime.paths import check_apart, expanded
 
 Quantity = Callable[[Predictor, Tensor], Tensor]  # a value, or several, of each row
 
@@ -249,6 +251,8 @@ class WeightedSums(Accumulator[Totals]):
 @standalone()
 def _evaluate(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any) -> Any:
     """Return a quantity of each row, where and as the user wants it."""
+    if isinstance(out, str | PathLike):
+        check_apart(expanded(out), *files_of(X))
     data = Evaluation.of(mixture, X)
     if not data.in_order:
         warnings.warn(

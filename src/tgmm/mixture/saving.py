@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -113,7 +112,7 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
     not a mixture
     """
     encoding, place = format_of(path), float64_device(check_device(device))
-    data = read_file(Path(path))
+    data = read_file(path)
     with model_file_errors(f"{os.fspath(path)!r}"):
         state = encoding.decode(data)
         check_entries(state, KINDS, OPTIONAL_KINDS)
