@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from tgmm.covariance import CovarianceCollapse
+from tgmm.data.data import Data
+from tgmm.data.fingerprint import Fingerprint
 from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
@@ -34,6 +36,7 @@ class Snapshot:
 
     summary: Summary  # of the data, which makes the frame
     seed: int  # of the sample that starts look at
+    fingerprint: Fingerprint  # of the rows, and of what was given with each
     race: Race
 
     def to(self, device: torch.device) -> Snapshot:
@@ -42,6 +45,20 @@ class Snapshot:
             entrant if entrant.run is None else Entrant(entrant.run.to(device)) for entrant in self.race.entrants
         ]
         return replace(self, summary=moved(self.summary, device), race=replace(self.race, entrants=tuple(entrants)))
+
+    def check_data(self, data: Data, fingerprint: Fingerprint) -> None:
+        """Raise a ValueError that names what was given to the fit otherwise than now: rows, or what belongs to each."""
+        before = self.fingerprint
+        if before == fingerprint:
+            return
+        if before.rows != fingerprint.rows:
+            other = (
+                f"data: {self.summary.n_rows} rows of {self.summary.origin.numel()} features, where X has "
+                f"{data.n_rows} of {data.n_features}, or other values"
+            )
+        else:
+            other = "sample_weight" if before.weights != fingerprint.weights else "init_responsibilities"
+        raise ValueError(f"The checkpoint was written in a fit to other {other}. Give the same, or fit without resume.")
 
 
 class Journal(ABC):
@@ -95,12 +112,15 @@ class Fit:
     policy : Policy
     seed : int
         Of the sample that starts look at, and of all that they draw.
+    fingerprint : Fingerprint
+        Of the data, where the fit is recorded.
     """
 
     problem: Problem
     origin: Origin
     policy: Policy
     seed: int
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
     @property
     def em(self) -> EM:
@@ -128,7 +148,7 @@ class Fit:
             self._report(run, observe)
             self._record(journal, race, at_end=False)
 
-        race = self._begun() if earlier is None else earlier.to(self.problem.frame.shift.device).race
+        race = self._begun() if earlier is None else self._resumed(earlier)
         try:
             race = Restarts(self.runner, self.is_degenerate, observed).finished(race, self.policy.stopping)
         except CovarianceCollapse as collapse:
@@ -164,6 +184,14 @@ class Fit:
         entrants = (Entrant.begun(lambda start=start: self.em.begin(start())) for start in begin)
         return Race(tuple(entrants), ended=ended)
 
+    def _resumed(self, earlier: Snapshot) -> Race:
+        """Return the race of an earlier fit, which may have been on a device of more kernels."""
+        race = earlier.to(self.problem.frame.shift.device).race
+        last = len(self.problem.ladder.kernels) - 1
+        for index, run in race.running().items():
+            race = race.with_entrant(index, Entrant(replace(run, rung=min(run.rung, last))))
+        return race
+
     def _report(self, run: RunState, observe: Observer) -> None:
         """Report an iteration in the user's units."""
         objective = self.problem.objective_out(run.objective)
@@ -174,5 +202,5 @@ class Fit:
         if not journal.is_due(at_end=at_end):
             return
         processes = self.problem.data.processes
-        snapshot = Snapshot(self.problem.summary, self.seed, race)
+        snapshot = Snapshot(self.problem.summary, self.seed, self.fingerprint, race)
         processes.guard(lambda: journal.write(snapshot) if processes.rank == 0 else None)

@@ -28,6 +28,8 @@ from tgmm.start.sample import projection, start_rows
 ALL_SINGULAR = 1e-8
 LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
 
+ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -61,7 +63,7 @@ class Problem:
         Raises
         ------
         ValueError
-            If there are fewer rows than components, the data is not that of the known summary, or its variances leave
+            If there are fewer rows than components, the known summary is not one of the data, or its variances leave
             its float type.
         """
         check_sizes(training.data, n_components)
@@ -178,14 +180,18 @@ def check_sizes(data: Data, n_components: int) -> None:
 
 
 def _recognised(known: Summary, summary: Summary) -> Summary:
-    """Return the summary known from before, or raise a ValueError where the data is not the same."""
-    same = known.n_rows == summary.n_rows and known.minimum.shape == summary.minimum.shape
-    if not (same and torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)):
-        raise ValueError(
-            f"The checkpoint was written in a fit to other data: {known.n_rows} rows of {known.minimum.numel()} "
-            f"features, where X has {summary.n_rows} of {summary.minimum.numel()}, or other values. Give the same "
-            "data, or fit without resume."
-        )
+    """Return the summary known from before, or raise a ValueError where it is not one of this data.
+
+    Sums may differ by the rounding of another order.
+    """
+    spread = (summary.scatter / summary.weight).sqrt() + summary.minimum.abs() + summary.maximum.abs()
+    moved_by = (known.origin + known.mean - summary.origin - summary.mean).abs()
+    same = torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)
+    same = same and known.n_rows == summary.n_rows and bool((moved_by <= ROUNDING * spread).all())
+    for one, other in ((known.weight, summary.weight), (known.scatter, summary.scatter)):
+        same = same and torch.allclose(one, other, rtol=ROUNDING, atol=0.0)
+    if not same:
+        raise ValueError("The checkpoint's summary of the data is not that of X: it was changed. Fit without resume.")
     return known
 
 

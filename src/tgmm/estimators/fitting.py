@@ -6,6 +6,7 @@ from typing import Any
 
 from tgmm.covariance import CovarianceCollapse
 from tgmm.data.columns import Columns
+from tgmm.data.fingerprint import Fingerprint, fingerprint_of
 from tgmm.data.training import Training
 from tgmm.em.checkpoints import Checkpoint
 from tgmm.em.fit import Fit, Journal, NoJournal
@@ -33,7 +34,7 @@ def solved(
     *,
     owner: str,
     before: Solution | None,
-    journal: Journal | None,
+    recorded: Journal | None,
 ) -> Solution:
     """Return the solution of a fit to rows.
 
@@ -46,19 +47,22 @@ def solved(
         The name of the estimator's class, for messages.
     before : Solution, optional
         Of the last fit.
-    journal : Journal, optional
+    recorded : Journal, optional
         Where the fit is recorded.
     """
     processes = processes_of(settings)
-    journal = NoJournal() if journal is None else journal
+    journal = NoJournal() if recorded is None else recorded
     earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
     seed = processes.first(drawn_seed(settings.given["random_state"]))
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner), seed)
+    responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
+    fingerprint = Fingerprint() if recorded is None else fingerprint_of(training.data, responsibilities)
+    if earlier is not None:
+        earlier.check_data(training.data, fingerprint)
     problem = posed(settings, training, None if earlier is None else earlier.summary)
     notes = problem.degeneracies()
-    responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
-    fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed)
+    fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
         race = fit.raced(journal, progress, earlier)
         best = fit.best_of(race)

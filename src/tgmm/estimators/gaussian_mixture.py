@@ -223,7 +223,7 @@ class GaussianMixture(MixtureEstimator):
             check_alike(Group(), given, **agreement)
         settings = Settings.of(given)
         rows, journal = (X, sample_weight, init_responsibilities), journal_of(settings, resume=resume)
-        solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
+        solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
         self._adopt(solution)
         _warn_of(solution)
         if not solution.converged and self.max_iter > 0:

@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _temporary(path: Path, mode: int) -> tuple[Path, BinaryIO]:
-    """Return a new file beside path, with this mode less what the umask takes away, locked for as long as it is open."""
+    """Return a new file beside path and its name; it has this mode, less the umask, and is locked while it is open."""
     while True:
         temporary = path.with_name(f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}.tmp")
         try:

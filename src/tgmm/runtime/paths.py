@@ -14,7 +14,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path leads to a device, a pipe or a socket: what is written there goes through, and replaces nothing."""
+    """Whether a path leads to a device, a pipe or a socket, which are written through and never replaced."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

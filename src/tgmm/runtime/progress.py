@@ -3,11 +3,44 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 logger = logging.getLogger("tgmm")
+
+
+class _Visibility:
+    """Makes the messages visible for as long as anyone reports, in any thread, and then leaves logging as it was."""
+
+    def __init__(self) -> None:
+        self.lock, self.n_users = threading.Lock(), 0
+        self.level, self.handler = logging.NOTSET, logging.NullHandler()
+
+    def begin(self) -> None:
+        """Make them visible, unless they are."""
+        with self.lock:
+            self.n_users += 1
+            if self.n_users > 1:
+                return
+            self.level, self.handler = logger.level, logging.NullHandler()
+            if not logger.hasHandlers():
+                self.handler = logging.StreamHandler()
+                logger.addHandler(self.handler)
+            if logger.getEffectiveLevel() > logging.INFO:
+                logger.setLevel(logging.INFO)
+
+    def end(self) -> None:
+        """Leave logging as the first to begin has found it, where this is the last to end."""
+        with self.lock:
+            self.n_users -= 1
+            if not self.n_users:
+                logger.setLevel(self.level)
+                logger.removeHandler(self.handler)
+
+
+_visible = _Visibility()
 
 
 class Reporter:
@@ -23,28 +56,19 @@ class Reporter:
     def __init__(self, enabled: bool, interval: int) -> None:
         self.enabled, self.interval = enabled, interval
         self.bar = progress_bar(enabled=False)
-        self.handler: logging.Handler | None = None
-        self.level = logging.NOTSET
 
     def __enter__(self) -> Reporter:
         """Make the messages visible, and open the bar."""
         if self.enabled:
-            self.level = logger.level
-            if not logger.hasHandlers():
-                self.handler = logging.StreamHandler()
-                logger.addHandler(self.handler)
-            if logger.getEffectiveLevel() > logging.INFO:
-                logger.setLevel(logging.INFO)
             self.bar = progress_bar(desc="EM", unit="iteration")
+            _visible.begin()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the bar, and leave logging as it was."""
         self.bar.close()
         if self.enabled:
-            logger.setLevel(self.level)
-            if self.handler is not None:
-                logger.removeHandler(self.handler)
+            _visible.end()
 
     def __call__(self, iteration: int, objective: float, change: float) -> None:
         """Report an iteration: the average objective and its change, in nats per unit of weight."""
