@@ -10,7 +10,8 @@ import torch
 from cases import mixture
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, select
+from tgmm.plotting import plot_components
 from tgmm.covariance import structure_named
 from tgmm.data.data import TensorData
 from tgmm.kernels.centred import Centred
@@ -49,6 +50,52 @@ def test_the_default_device_does_not_matter(rows):
         torch.set_default_device(None)
     assert np.array_equal(model.means_, expected.means_)
     np.testing.assert_array_equal(labels, expected.predict(rows.numpy()))
+
+
+def save_and_load(model, rows, path):
+    model.save(path / "model.pth")
+    return GaussianMixture.load(path / "model.pth").score_samples(rows)
+
+
+def save_from_parameters(model, rows, path):
+    GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").save(path / "model.pth")
+    return Mixture.load(path / "model.pth").predict([[0.0], [4.0]])
+
+
+def go_on_from_a_checkpoint(model, rows, path):
+    settings = {"n_components": 3, "random_state": 0, "checkpoint": path / "checkpoint.pth"}
+    GaussianMixture(**settings, max_iter=2, tol=0).fit(rows)
+    return GaussianMixture(**settings, max_iter=4, tol=0).fit(rows, resume=True).score_samples(rows)
+
+
+def draw(model, rows, path):
+    axes = plot_components(model, rows)
+    return np.concatenate([np.asarray(points.get_offsets()) for points in axes.collections])
+
+
+UNDER_A_DEFAULT_DEVICE = {
+    "save and load": save_and_load,
+    "save a model from parameters": save_from_parameters,
+    "a state dict": lambda model, rows, _: GaussianMixture().load_state_dict(model.save_state_dict()).predict(rows),
+    "a checkpoint": go_on_from_a_checkpoint,
+    "select": lambda model, rows, _: select(rows, [2, 3], "full", random_state=0).best_.score_samples(rows),
+    "the detector": lambda model, rows, _: MixtureOutlierDetector(n_components=3, random_state=0).fit_predict(rows),
+    "plots": draw,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("use", UNDER_A_DEFAULT_DEVICE.values(), ids=UNDER_A_DEFAULT_DEVICE)
+def test_the_default_device_does_not_matter_to_what_is_done_with_a_model(use, rows, tmp_path):
+    rows = rows.numpy()
+    model = GaussianMixture(3, random_state=0).fit(rows)
+    expected = use(model, rows, tmp_path)
+    torch.set_default_device("meta")
+    try:
+        found = use(model, rows, tmp_path)
+    finally:
+        torch.set_default_device(None)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied_diag"])

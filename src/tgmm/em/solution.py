@@ -28,7 +28,9 @@ class Solution:
     n_iter: int = 0
     log_likelihood: float = float("nan")  # average, of exactly these parameters
     history: tuple[float, ...] = ()
-    regularisation: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # (d,) or ()
+    regularisation: Tensor = field(
+        default_factory=lambda: torch.zeros((), dtype=torch.float64, device="cpu")
+    )  # (d,) or ()
     notes: tuple[str, ...] = ()
     continuation: Continuation | None = None  # what online learning goes on from
     runs: tuple[FollowedRun, ...] = ()  # best first

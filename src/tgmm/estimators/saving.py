@@ -19,6 +19,7 @@ from tgmm.files.plain import State, stored
 from tgmm.files.store import own, signed
 from tgmm.mixture import saving
 from tgmm.mixture.mixture import Mixture
+from tgmm.runtime.checks import as_float64
 
 RECORD: dict[str, type] = {
     "converged_": bool,
@@ -46,7 +47,7 @@ def state_of(solution: Solution, settings: State) -> State:
         "converged_": bool(solution.converged),
         "n_iter_": int(solution.n_iter),
         "lower_bound_": float(solution.log_likelihood),
-        "objective_history_": torch.tensor(solution.history, dtype=torch.float64),
+        "objective_history_": as_float64(solution.history, "objective_history_"),
         "reg_covar_": stored(solution.regularisation),
     }
     if solution.runs:
@@ -54,7 +55,7 @@ def state_of(solution: Solution, settings: State) -> State:
     if solution.continuation is not None:
         memory = solution.continuation.memory
         counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
-        state["memory_"] = torch.tensor(counts, dtype=torch.float64)
+        state["memory_"] = as_float64(counts, "memory_")
     return signed(state)
 
 

@@ -129,12 +129,17 @@ def shown(probability: float) -> str:
 
 def probabilities_of(model: Model | BaseMixture, X: Any) -> np.ndarray:
     """Return the posterior probabilities of the components as an array (n, K)."""
-    return torch.as_tensor(predict_proba(as_mixture(model, "model"), X)).cpu().numpy()
+    return _array(model.predict_proba(X))
 
 
 def labels_of(model: Model, X: Any) -> np.ndarray:
     """Return the most probable components as an array (n,)."""
-    return torch.as_tensor(model.predict(X)).cpu().numpy()
+    return _array(model.predict(X))
+
+
+def _array(values: Any) -> np.ndarray:
+    """Return what a model gives back, arrays or tensors, as an array."""
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def point_style(n_rows: int) -> dict[str, float]:
