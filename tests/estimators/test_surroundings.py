@@ -11,13 +11,13 @@ from cases import mixture
 from sklearn.exceptions import ConvergenceWarning
 
 from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, select
-from tgmm.plotting import plot_components
 from tgmm.covariance import structure_named
 from tgmm.data.data import TensorData
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
+from tgmm.plotting import plot_components
 
 
 @pytest.fixture
