@@ -1,11 +1,18 @@
 """Gaussian mixture models on PyTorch."""
 
-from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.estimators.outliers import MixtureOutlierDetector
-from tgmm.files.store import ModelFileError
-from tgmm.mixture.conditional import ConditionalMixture
-from tgmm.mixture.mixture import Mixture
-from tgmm.selection import Cell, Selection, select
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tgmm.estimators.gaussian_mixture import GaussianMixture
+    from tgmm.estimators.outliers import MixtureOutlierDetector
+    from tgmm.files.store import ModelFileError
+    from tgmm.mixture.conditional import ConditionalMixture
+    from tgmm.mixture.mixture import Mixture
+    from tgmm.selection import Cell, Selection, select
 
 __version__ = "0.5.0"
 
@@ -20,3 +27,31 @@ __all__ = [
     "select",
     "__version__",
 ]
+
+HOMES = {
+    "GaussianMixture": "tgmm.estimators.gaussian_mixture",
+    "Mixture": "tgmm.mixture.mixture",
+    "ConditionalMixture": "tgmm.mixture.conditional",
+    "MixtureOutlierDetector": "tgmm.estimators.outliers",
+    "ModelFileError": "tgmm.files.store",
+    "Cell": "tgmm.selection",
+    "Selection": "tgmm.selection",
+    "select": "tgmm.selection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what this package exports, or a part of it, imported when it is first asked for.
+
+    torch takes seconds to import, which the help of a command line must not wait for.
+    """
+    if name in HOMES:
+        value = globals()[name] = getattr(import_module(HOMES[name]), name)
+        return value
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

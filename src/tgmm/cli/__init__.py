@@ -10,7 +10,7 @@ from typing import Any
 
 from tgmm.cli.arguments import parser
 
-FAILED, INTERRUPTED = 1, 130  # and 2 for arguments, by argparse
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["info", "no-such-model.pth"])
     1
     """
-    options = parser().parse_args(arguments)
+    top = parser()
+    options = top.parse_args(arguments)
+    if "run" not in options:
+        top.print_help(sys.stderr)
+        top.exit(MISUSED)
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning
         try:

@@ -1,0 +1,175 @@
+"""What each command accepts."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from tgmm.cli import commands
+from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.selection import CRITERIA
+from tgmm.start import AUTO, STARTS
+
+
+def add(command: argparse.ArgumentParser, name: str) -> None:
+    """Add the arguments of the command of a name to its parser, and what it does as ``run``."""
+    arguments, run = {
+        "fit": (_add_fit, commands.fit),
+        "predict": (_add_predict, commands.predict),
+        "sample": (_add_sample, commands.sample),
+        "info": (_add_info, commands.info),
+    }[name]
+    arguments(command)
+    command.set_defaults(run=run)
+
+
+def _add_fit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", type=Path, help="rows to fit")
+    command.add_argument(
+        "-k",
+        "--components",
+        type=_counts,
+        default=[1],
+        metavar="K",
+        help="a number, a range 1:9 or a list 2,4; default 1",
+    )
+    command.add_argument(
+        "--covariance",
+        type=_structures,
+        metavar="TYPE",
+        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones; default: full for one number of "
+        "components, else all",
+    )
+    command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
+    _add_columns(command)
+    command.add_argument(
+        "--scale",
+        action="store_true",
+        help="fit standardised features. The model is in the units of the data all the same; the spherical types, the "
+        "only ones to which it matters, become diagonal",
+    )
+    _add_estimation(command)
+    _add_priors(command)
+    command.add_argument("--out", type=Path, metavar="MODEL", help="where to save the model: .pth or .safetensors")
+    command.add_argument("--plot", type=Path, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
+    _add_common(command)
+
+
+def _add_estimation(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("estimation")
+    group.add_argument(
+        "--init",
+        choices=(AUTO, *STARTS),
+        default=AUTO,
+        metavar="START",
+        help=f"where runs start: {', '.join((AUTO, *STARTS))}; default {AUTO}, trials of several starts",
+    )
+    group.add_argument("--n-init", type=int, default=5, metavar="N", help="runs, or trials; default 5")
+    group.add_argument("--max-iter", type=int, default=1000, metavar="N", help="most EM iterations; default 1000")
+    group.add_argument("--tol", type=float, default=1e-8, help="least gain of the average log-likelihood; default 1e-8")
+    group.add_argument(
+        "--reg-covar",
+        type=float,
+        default=1e-6,
+        metavar="R",
+        help="added to variances, relative to the data's; default 1e-6",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the starts; default 0")
+    group.add_argument("--device", help="cpu, cuda, ...; default: CUDA where there is one")
+
+
+def _add_priors(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("priors", "With any of them the fit is the mode of the posterior.")
+    group.add_argument("--weight-concentration", type=float, metavar="ALPHA", help="Dirichlet prior of the weights")
+    group.add_argument(
+        "--mean-precision",
+        type=float,
+        metavar="KAPPA",
+        help="normal prior of the means about the mean of the data, worth KAPPA rows; mclust's default is 0.01",
+    )
+    group.add_argument(
+        "--degrees-of-freedom",
+        type=float,
+        metavar="NU",
+        help="inverse-Wishart prior of the covariances, with scale cov(data) / K^(2/d) as in mclust, whose default is "
+        "d + 2; for one number of components and one type",
+    )
+
+
+def _add_predict(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    command.add_argument("data", type=Path, help="rows; of files with names, the columns of the fit are read")
+    _add_columns(command)
+    command.add_argument("--out", type=Path, metavar="LABELS", help="where to write; default: standard output")
+    command.add_argument("--device")
+    _add_common(command)
+
+
+def _add_sample(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    command.add_argument("-n", "--rows", type=int, default=1, metavar="N", help="how many rows; default 1")
+    command.add_argument("--component", type=int, metavar="K", help="from this component alone, from 0")
+    command.add_argument("--confidence", type=float, metavar="C", help="inside the region that holds probability C")
+    command.add_argument(
+        "--std-range", type=_interval, metavar="LOW:HIGH", help="at these Mahalanobis distances; HIGH may be inf"
+    )
+    command.add_argument("--seed", type=int, help="default: other rows each time")
+    command.add_argument("--out", type=Path, metavar="ROWS", help="where to write; default: standard output")
+    _add_common(command)
+
+
+def _add_info(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    _add_common(command)
+
+
+def _add_columns(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--columns",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help="features by name, or by number from 0 where the file has no names; default all",
+    )
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="results as JSON")
+    command.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, default=sys.stderr.isatty(), help="default: on a terminal"
+    )
+
+
+def _counts(text: str) -> list[int]:
+    """Return numbers of components: "3", "2,4" or "1:9", which has both ends."""
+    try:
+        low, colon, high = text.partition(":")
+        counts = list(range(int(low), int(high) + 1)) if colon else [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number, a range like 1:9 or a list like 2,4, of at least 1"
+        )
+    return counts
+
+
+def _structures(text: str) -> list[str]:
+    """Return covariance structures: names, or "all"."""
+    names = list(COMMON) if text == "all" else text.split(",")
+    for name in names:
+        if name not in STRUCTURES and name not in ALIASES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all")
+    return names
+
+
+def _interval(text: str) -> tuple[float, float]:
+    """Return the ends of an interval, "3:inf"."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        low = high = math.nan
+    if math.isnan(low) or math.isnan(high):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an interval like 2:inf")
+    return low, high
