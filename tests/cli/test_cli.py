@@ -1,5 +1,6 @@
 """The command line, run in this process and as one of its own."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from support import ORACLES
 
+import tgmm
 from tgmm import GaussianMixture, select
 from tgmm.cli import main, tables
 
@@ -243,7 +245,10 @@ def test_plots(run, tmp_path):
         (["fit", FAITHFUL, "--out", "model.txt"], "path must end in .pth or .safetensors"),
         (["fit", FAITHFUL, "--out", "no/such/folder/m.pth"], "there is no such folder"),
         (["fit", FAITHFUL, "--plot", "fit.doc"], "a picture ends in one of"),
-        (["fit", FAITHFUL, "-k", "300"], "n_components=300"),
+        (
+            ["fit", FAITHFUL, "-k", "300"],
+            "error: n_components=300 needs at least as many rows, but there are 272: lower -k",
+        ),
         (["fit", FAITHFUL, "-k", "1:3", "--degrees-of-freedom", "4"], "needs one number of components"),
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
         (["fit", Path(__file__)], "of no kind that can be read"),
@@ -310,3 +315,192 @@ def test_as_a_module_in_a_pipe_that_closes(model_file):
     )
     assert ended.stdout == "eruptions,waiting,component\n"
     assert ended.stderr == "" and ended.returncode == 0
+
+
+# -------------------------------------------------------------------------------------------- what is read and written
+
+
+@pytest.fixture
+def feed(monkeypatch):
+    """Give a file to the standard input."""
+
+    def give(path):
+        monkeypatch.setattr(sys, "stdin", open(path, encoding="latin-1"))  # noqa: SIM115
+
+    return give
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, tgmm.cli; tgmm.cli.parser().format_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    assert "fit a mixture, or choose one, and report it" in capsys.readouterr().err
+
+
+def test_the_package_has_its_parts_without_an_import_of_each():
+    code = "import tgmm; tgmm.data.TextSource, tgmm.select, tgmm.plotting.plot_fit; assert 'select' in dir(tgmm)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = tgmm.absent
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".npy", ".parquet", ".feather"])
+def test_rows_from_the_standard_input(run, feed, X, model_file, tmp_path, suffix):
+    path, frame = tmp_path / f"rows{suffix}", pd.DataFrame(X, columns=["eruptions", "waiting"])
+    {
+        ".csv": lambda: frame.to_csv(path, index=False),
+        ".tsv": lambda: frame.to_csv(path, sep="\t", index=False),
+        ".npy": lambda: np.save(path, X),
+        ".parquet": lambda: frame.to_parquet(path),
+        ".feather": lambda: frame.to_feather(path),
+    }[suffix]()
+    feed(path)
+    code, out, err = run("predict", model_file, "-")
+    assert code == 0 and err == "" and out == run("predict", model_file, FAITHFUL)[1]
+    feed(path)
+    found = json.loads(run("fit", "-", "-k", 2, "--json")[1])
+    assert found["data"] == "-" and found["n_rows"] == 272
+
+
+def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,?\n")
+    feed(tmp_path / "bad.csv")
+    code, out, err = run("fit", "-")
+    assert code == 1 and out == ""
+    assert "The standard input, line 3" in err and "tmp" not in err
+    (tmp_path / "empty.csv").write_text("")
+    feed(tmp_path / "empty.csv")
+    code, _, err = run("fit", "-")
+    assert code == 1 and "The standard input" in err and "is empty" in err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".parquet", ".jsonl", ""])
+def test_rows_are_written_in_the_format_that_a_name_says(run, X, model_file, tmp_path, suffix):
+    read = {
+        ".tsv": lambda path: pd.read_csv(path, sep="\t"),
+        ".parquet": pd.read_parquet,
+        ".jsonl": lambda path: pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()]),
+    }.get(suffix, pd.read_csv)
+    path, model = tmp_path / f"rows{suffix}", GaussianMixture.load(model_file)
+    assert run("sample", model_file, "-n", 300, "--seed", 1, "--out", path) == (0, "", "")
+    table = read(path)
+    assert list(table) == ["eruptions", "waiting", "component"]
+    rows, components = model.sample(300, random_state=1)
+    np.testing.assert_allclose(table.iloc[:, :2], rows, rtol=1e-14)
+    np.testing.assert_array_equal(table["component"], components)
+    assert run("predict", model_file, FAITHFUL, "--out", path) == (0, "", "")
+    table, expected = read(path), np.asarray(model.predict_proba(torch.from_numpy(X)))
+    if suffix == ".jsonl":
+        np.testing.assert_allclose(np.stack(table["probabilities"]), expected, rtol=1e-12)
+    else:
+        np.testing.assert_allclose(table[["probability_0", "probability_1"]], expected, rtol=1e-12)
+    np.testing.assert_array_equal(table["label"], expected.argmax(1))
+
+
+def test_written_numbers_are_the_models_own(run, tmp_path):
+    """Unix seconds have ten digits before the point."""
+    GaussianMixture.from_parameters([1.0], [[1.7e9]], [1e-4], "spherical").save(tmp_path / "m.pth")
+    run("sample", tmp_path / "m.pth", "-n", 50, "--seed", 0, "--out", tmp_path / "rows.csv")
+    rows, _ = GaussianMixture.load(tmp_path / "m.pth").sample(50, random_state=0)
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "rows.csv").iloc[:, :1], rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "rows.xlsx"], "this one ends in .xlsx"),
+        (["--out", "rows.csv.gz"], "this one ends in .gz"),
+        (["--out", "rows.parquet", "--json"], "--json is for files that end in .json"),
+        (["--out", "rows.csv", "--json"], "--json is for files that end in .json"),
+        (["--out", "."], "a folder is there"),
+        (["--out", "no/rows.csv"], "there is no such folder"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "sample"])
+def test_a_name_that_cannot_be_written_as_it_says_is_refused(
+    run, model_file, tmp_path, monkeypatch, command, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(command, model_file, *([FAITHFUL] if command == "predict" else []), *arguments)
+    assert code == 1 and out == "" and message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "through"),
+    [
+        *itertools.product(["data", "model"], ["itself", "another way", "link", "hard link"]),
+        *itertools.product(["plot over data", "model over data"], ["link", "hard link"]),
+    ],
+)
+def test_what_is_read_is_not_written_over(run, X, model_file, tmp_path, monkeypatch, what, through):
+    monkeypatch.chdir(tmp_path)
+    model, data = tmp_path / "m.pth", tmp_path / "x.csv"
+    model.write_bytes(model_file.read_bytes())
+    pd.DataFrame(X, columns=["eruptions", "waiting"]).to_csv(data, index=False)
+    target = model if what == "model" else data
+    name = {"plot over data": "out.png", "model over data": "out.pth"}.get(what, "out")
+    out = {"itself": target, "another way": Path("..") / tmp_path.name / target.name}.get(through, tmp_path / name)
+    if through == "link":
+        out.symlink_to(target)
+    elif through == "hard link":
+        out.hardlink_to(target)
+    before = target.read_bytes()
+    command = {
+        "plot over data": ["fit", data, "--plot", out],
+        "model over data": ["fit", data, "--out", out],
+    }.get(what, ["predict", model, data, "--out", out])
+    code, printed, err = run(*command)
+    assert code == 1 and printed == "" and target.read_bytes() == before
+    assert "would be written over data that is read" in err or "rows are written to files" in err
+
+
+def test_nothing_is_written_into_a_folder_that_is_read(run, X, model_file, tmp_path):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    frame.to_parquet(tmp_path / "part.parquet")
+    code, _, err = run("predict", model_file, tmp_path, "--out", tmp_path / "labels.csv")
+    assert code == 1 and "in the folder that is read" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
+
+
+def test_nothing_is_printed_of_rows_that_cannot_be_read(run, model_file, tmp_path):
+    (tmp_path / "bad.csv").write_text("eruptions,waiting\n1,2\n3,?\n")
+    code, out, err = run("predict", model_file, tmp_path / "bad.csv")
+    assert code == 1 and out == "" and "line 3" in err
+    code, out, err = run("sample", model_file, "--component", 7)
+    assert code == 1 and out == "" and "component" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_pipes_are_written_through(run, model_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert run("sample", model_file, "-n", 3, "--out", tmp_path / "pipe")[0] == 0
+    assert os.read(reader, 1000).startswith(b"eruptions,waiting,component\n")
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_the_standard_output_by_name_is_appended_to(model_file, tmp_path):
+    """A file that a shell appends the standard output to is not replaced."""
+    command = [sys.executable, "-m", "tgmm", "sample", str(model_file), "-n", "2", "--out", "/dev/stdout"]
+    with open(tmp_path / "all.csv", "w+") as file:
+        file.write("kept\n")
+        file.flush()
+        subprocess.run(command, stdout=file, env=os.environ, check=True)
+    assert (tmp_path / "all.csv").read_text().startswith("kept\neruptions,waiting,component\n")
+
+
+def test_a_tilde_is_the_home_folder(run, X, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    np.save(tmp_path / "x.npy", X)
+    assert run("fit", "~/x.npy", "--out", "~/m.pth")[0] == 0
+    assert run("predict", "~/m.pth", "~/x.npy", "--out", "~/labels.csv")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "m.pth", "x.npy"]

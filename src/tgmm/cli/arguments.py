@@ -24,7 +24,7 @@ class Command(argparse.ArgumentParser):
 
     is_complete = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore
         """Parse the arguments of the command."""
         self._complete()
         return super().parse_known_args(args, namespace)

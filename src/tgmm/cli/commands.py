@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
-from tgmm.cli import report, scaling, tables
+from tgmm.cli import report, scaling, tables, writing
 from tgmm.covariance import COMMON
 from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.files.formats import format_of
-from tgmm.runtime.atomic import replacing
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
 from tgmm.selection import Selection, select
@@ -31,10 +26,13 @@ SAMPLED_ROWS = 65536  # rows drawn at a time
 def fit(options: Namespace) -> None:
     """Fit or choose a mixture; report, save and draw it."""
     _check_outputs(options)
-    with tempfile.TemporaryDirectory() as folder:
-        source = tables.open_table(options.data, options.columns)
-        rows = tables.readable(source, options.data, Path(folder))
+    with tables.at_hand(options.data) as data, tempfile.TemporaryDirectory() as folder:
+        source = tables.open_table(data, options.columns)
+        rows = tables.readable(source, data, Path(folder))
         n_rows = tables.count(rows)
+        fewest = min(options.components)
+        if fewest > n_rows:
+            raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
         selection = _selected(rows, n_rows, options)
         best = selection.best_
         if source.feature_names is not None:
@@ -58,8 +56,8 @@ def _check_outputs(options: Namespace) -> None:
         if options.plot.suffix not in picture_formats():
             raise ValueError(f"{options.plot}: a picture ends in one of {', '.join(picture_formats())}.")
     for path in (options.out, options.plot):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no such folder.")
+        if path is not None:
+            writing.check_output(path, options.data)
 
 
 def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
@@ -135,21 +133,19 @@ def _draw(selection: Selection, rows: Any, path: Path) -> None:
 def predict(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
     model = GaussianMixture.load(options.model, device=options.device)
-    source = tables.open_table(options.data, options.columns or _columns(model, options.data))
-    n_components = model.means_.shape[0]
-    if hasattr(model, "feature_names_in_"):
-        del model.feature_names_in_  # the columns have been matched, and arrays have no names
-    with _output(options.out) as file, progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar:
-        if not options.json:
-            names = ["label", *(f"probability_{k}" for k in range(n_components)), "log_density"]
-            _write_header(file, names)
-        for rows in tables.arrays(source):
-            values = np.column_stack([model.predict(rows), model.predict_proba(rows), model.score_samples(rows)])
-            if options.json:
-                _write_records(file, values)
-            else:
-                np.savetxt(file, values, fmt=["%d"] + ["%.9g"] * (n_components + 1), delimiter=",")
-            bar.update(len(values))
+    with tables.at_hand(options.data) as data:
+        source = tables.open_table(data, options.columns or _columns(model, data))
+        if hasattr(model, "feature_names_in_"):
+            del model.feature_names_in_  # the columns have been matched, and arrays have no names
+        read = [options.model, options.data]
+        with (
+            writing.written(options.out, read, json=options.json) as write,
+            progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
+        ):
+            for rows in tables.arrays(source):
+                labels, densities = model.predict(rows), model.score_samples(rows)
+                write({"label": labels, "probabilities": model.predict_proba(rows), "log_density": densities})
+                bar.update(len(rows))
 
 
 def _columns(model: GaussianMixture, path: Path) -> list[str] | None:
@@ -158,32 +154,17 @@ def _columns(model: GaussianMixture, path: Path) -> list[str] | None:
     return None if names is None or not tables.has_names(path) else list(names)
 
 
-def _write_records(file: BinaryIO, values: np.ndarray) -> None:
-    """Write one JSON object a line."""
-    for label, *probabilities, log_density in values.tolist():
-        record = {"label": int(label), "probabilities": probabilities, "log_density": log_density}
-        file.write(report.as_json(record).encode() + b"\n")
-
-
 def sample(options: Namespace) -> None:
     """Write rows drawn from a model, and the components they come from."""
     model = GaussianMixture.load(options.model, device="cpu")
     names = report.names_of(model)
     region = {"component": options.component, "confidence": options.confidence, "std_range": options.std_range}
     generator = as_generator(options.seed)
-    with _output(options.out) as file:
-        if not options.json:
-            _write_header(file, [*names, "component"])
+    with writing.written(options.out, [options.model], json=options.json) as write:
         for first in range(0, max(options.rows, 1), SAMPLED_ROWS):
             n_rows = min(SAMPLED_ROWS, options.rows - first)
             rows, components = model.sample(n_rows, random_state=generator, **region)
-            if options.json:
-                for row, component in zip(rows.tolist(), components.tolist(), strict=True):
-                    record = dict(zip(names, row, strict=True)) | {"component": component}
-                    file.write(json.dumps(record).encode() + b"\n")
-            else:
-                values = torch.cat([rows.double(), components.double()[:, None]], 1).numpy()
-                np.savetxt(file, values, fmt=["%.9g"] * len(names) + ["%d"], delimiter=",")
+            write(dict(zip(names, np.asarray(rows).T, strict=True)) | {"component": np.asarray(components)})
 
 
 def info(options: Namespace) -> None:
@@ -196,20 +177,3 @@ def info(options: Namespace) -> None:
     if model.n_iter_:
         state = "converged" if model.converged_ else "not converged"
         print(f"\nfitted in {model.n_iter_} EM iterations, {state}; average log-likelihood {model.lower_bound_:.6f}")
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Open a file that takes its name when it is complete, or the standard output."""
-    if path is None:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    with replacing(path) as file:
-        yield file
-
-
-def _write_header(file: BinaryIO, names: list[str]) -> None:
-    quoted = (f'"{name}"' if set(name) & set(',"\n') else name for name in (n.replace('"', '""') for n in names))
-    file.write(",".join(quoted).encode() + b"\n")

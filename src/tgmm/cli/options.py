@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
 
 from tgmm.cli import commands
+from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.runtime.paths import expanded
 from tgmm.selection import CRITERIA
 from tgmm.start import AUTO, STARTS
 
@@ -26,7 +27,7 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_fit(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", type=Path, help="rows to fit")
+    command.add_argument("data", type=expanded, help="rows to fit; - for the standard input")
     command.add_argument(
         "-k",
         "--components",
@@ -52,8 +53,8 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     )
     _add_estimation(command)
     _add_priors(command)
-    command.add_argument("--out", type=Path, metavar="MODEL", help="where to save the model: .pth or .safetensors")
-    command.add_argument("--plot", type=Path, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
+    command.add_argument("--out", type=expanded, metavar="MODEL", help="where to save the model: .pth or .safetensors")
+    command.add_argument("--plot", type=expanded, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
     _add_common(command)
 
 
@@ -99,16 +100,20 @@ def _add_priors(command: argparse.ArgumentParser) -> None:
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path)
-    command.add_argument("data", type=Path, help="rows; of files with names, the columns of the fit are read")
+    command.add_argument("model", type=expanded)
+    command.add_argument(
+        "data",
+        type=expanded,
+        help="rows, or - for the standard input; of files with names, the columns of the fit are read",
+    )
     _add_columns(command)
-    command.add_argument("--out", type=Path, metavar="LABELS", help="where to write; default: standard output")
+    _add_out(command, "LABELS")
     command.add_argument("--device")
     _add_common(command)
 
 
 def _add_sample(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path)
+    command.add_argument("model", type=expanded)
     command.add_argument("-n", "--rows", type=int, default=1, metavar="N", help="how many rows; default 1")
     command.add_argument("--component", type=int, metavar="K", help="from this component alone, from 0")
     command.add_argument("--confidence", type=float, metavar="C", help="inside the region that holds probability C")
@@ -116,12 +121,21 @@ def _add_sample(command: argparse.ArgumentParser) -> None:
         "--std-range", type=_interval, metavar="LOW:HIGH", help="at these Mahalanobis distances; HIGH may be inf"
     )
     command.add_argument("--seed", type=int, help="default: other rows each time")
-    command.add_argument("--out", type=Path, metavar="ROWS", help="where to write; default: standard output")
+    _add_out(command, "ROWS")
     _add_common(command)
 
 
+def _add_out(command: argparse.ArgumentParser, metavar: str) -> None:
+    command.add_argument(
+        "--out",
+        type=expanded,
+        metavar=metavar,
+        help=f"where to write: {', '.join(filter(None, FORMATS))}; default: CSV to the standard output",
+    )
+
+
 def _add_info(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path)
+    command.add_argument("model", type=expanded)
     _add_common(command)
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from tgmm.data import ArraySource, ArrowSource, ParquetSource, Source, TextSource
-from tgmm.data.opening import is_arrow, open_path
+from tgmm.cli.writing import STANDARD
+from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
+from tgmm.data.opening import open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
 
 IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
 GZIP_RATIO = 10  # at most, of numbers
 DRAWN_ROWS = 5000
+BEGIN = 8  # bytes that tell what the standard input is, if it is no text
+MARKS = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\x1f\x8b": ".csv.gz"}
 
 
 class Mapped(Source):
@@ -43,6 +50,25 @@ class Mapped(Source):
 def arrays(source: Source) -> Iterator[np.ndarray]:
     """Yield the batches of a source as arrays in a float type."""
     return (as_batch(item, number).rows.numpy() for number, item in enumerate(source))
+
+
+@contextmanager
+def at_hand(path: Path) -> Iterator[Path]:
+    """Yield a path to read from: its own, or for - that of a file that holds what the standard input gives."""
+    if path != STANDARD:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        begin = sys.stdin.buffer.read(BEGIN)
+        suffix = next((suffix for mark, suffix in MARKS.items() if begin.startswith(mark)), ".csv")
+        copy = Path(folder, f"standard input{suffix}")
+        with open(copy, "wb") as file:
+            file.write(begin)
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield copy
+        except ValueError as error:
+            raise ValueError(str(error).replace(repr(str(copy)), "The standard input")) from error
 
 
 def open_table(path: Path, columns: Sequence[str] | None) -> Source:
