@@ -504,3 +504,107 @@ def test_a_tilde_is_the_home_folder(run, X, tmp_path, monkeypatch):
     assert run("fit", "~/x.npy", "--out", "~/m.pth")[0] == 0
     assert run("predict", "~/m.pth", "~/x.npy", "--out", "~/labels.csv")[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "m.pth", "x.npy"]
+
+
+# ------------------------------------------------------------------------------------ identifiers and missing values
+
+
+def write_table(frame, path):
+    """Write a frame in the format of the suffix; arrays have no text."""
+    {
+        ".csv": lambda: frame.to_csv(path, index=False),
+        ".parquet": lambda: frame.to_parquet(path, index=False),
+        ".feather": lambda: frame.to_feather(path),
+        ".npy": lambda: np.save(path, frame.to_numpy(dtype=float)),
+    }[path.suffix]()
+    return path
+
+
+@pytest.mark.parametrize("names", ["text", "numbers"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".npy"])
+@pytest.mark.parametrize("fitted_on", ["names", "arrays"])
+def test_a_column_goes_along_with_its_rows(run, X, tmp_path, suffix, names, fitted_on):
+    if (suffix, names) == (".npy", "text"):
+        names = "numbers"
+    keys = [f"00{i}, a" if names == "text" else str(1000 + i) for i in range(len(X))]
+    frame = pd.DataFrame({"eruptions": X[:, 0], "key": keys, "waiting": X[:, 1]})
+    frame["key"] = frame["key"] if names == "text" else frame["key"].astype(int)
+    data, model = write_table(frame, tmp_path / f"rows{suffix}"), tmp_path / "m.pth"
+    features = frame[["eruptions", "waiting"]]
+    GaussianMixture(2, random_state=0).fit(features if fitted_on == "names" else X).save(model)
+    key = "1" if suffix == ".npy" else "key"
+    code, _, err = run("predict", model, data, "--id", key, "--out", tmp_path / "labels.csv")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "labels.csv", dtype={key: str})
+    assert list(table) == [key, "label", "probability_0", "probability_1", "log_density"]
+    assert [value.removesuffix(".0") for value in table[key]] == keys
+    np.testing.assert_array_equal(table["label"], GaussianMixture.load(model).predict(torch.from_numpy(X)))
+
+
+def test_a_column_goes_along_in_every_format(run, X, model_file, tmp_path):
+    frame = pd.DataFrame({"key": np.arange(len(X)) + 5, "eruptions": X[:, 0], "waiting": X[:, 1]})
+    data = write_table(frame, tmp_path / "rows.parquet")
+    assert run("predict", model_file, data, "--id", "key", "--out", tmp_path / "labels.parquet")[0] == 0
+    np.testing.assert_array_equal(pd.read_parquet(tmp_path / "labels.parquet")["key"], frame["key"])
+    records = [json.loads(line) for line in run("predict", model_file, data, "--id", "key", "--json")[1].splitlines()]
+    assert [record["key"] for record in records] == frame["key"].tolist()
+
+
+@pytest.mark.parametrize(("identifier", "message"), [("none", "none"), ("label", "rename that of the data")])
+def test_an_identifier_that_is_not_there_or_in_the_way_is_refused(run, X, model_file, tmp_path, identifier, message):
+    frame = pd.DataFrame({"label": "x", "eruptions": X[:, 0], "waiting": X[:, 1]})
+    for suffix in (".csv", ".parquet"):
+        data = write_table(frame, tmp_path / f"rows{suffix}")
+        code, out, err = run("predict", model_file, data, "--id", identifier)
+        assert code == 1 and out == "" and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+def test_rows_that_lack_a_value_are_left_out_where_that_is_wanted(run, X, tmp_path, suffix):
+    rows = X.copy()
+    rows[3, 0] = rows[7, 1] = rows[100] = np.nan
+    whole = ~np.isnan(rows).any(1)
+    data = write_table(pd.DataFrame(rows, columns=["eruptions", "waiting"]), tmp_path / f"rows{suffix}")
+    assert run("fit", data, "-k", 2)[0] == 1  # not unless it is asked for
+    code, out, err = run("fit", data, "-k", 2, "--drop-missing", "--json", "--out", tmp_path / "m.pth")
+    assert code == 0 and err == "tgmm: warning: 3 of 272 rows lack a value and were left out\n"
+    found = json.loads(out)
+    assert found["n_rows"] == 269
+    np.testing.assert_allclose(found["means"], select(X[whole], 2, "full", random_state=0).best_.means_, rtol=1e-12)
+    key = "0" if suffix == ".npy" else "waiting"
+    code, out, err = run("predict", tmp_path / "m.pth", data, "--drop-missing", *(["--id", key] if key != "0" else []))
+    assert code == 0 and "3 of 272 rows" in err
+    table = pd.read_csv(pd.io.common.StringIO(out))
+    assert len(table) == 269
+    if key == "waiting":
+        np.testing.assert_array_equal(table["waiting"], X[whole, 1])
+
+
+@pytest.mark.parametrize("mark", ["", "NA", "nan", "n/a", "NULL", "?"])
+def test_marks_of_missing_values_in_text(run, tmp_path, mark):
+    (tmp_path / "rows.csv").write_text(f"a,b\n1,2\n3,{mark}\n4,6\n7,5\n")
+    code, out, err = run("fit", tmp_path / "rows.csv", "--drop-missing", "--json")
+    assert code == 0 and "1 of 4 rows" in err
+    np.testing.assert_allclose(json.loads(out)["means"], [[4.0, 13 / 3]])
+
+
+def test_words_are_no_missing_values_and_rows_that_all_lack_one_are_refused(run, tmp_path):
+    (tmp_path / "words.csv").write_text("a,b\n1,2\n3,red\n")
+    code, _, err = run("fit", tmp_path / "words.csv", "--drop-missing")
+    assert code == 1 and "column 'b': 'red' is not a number" in err
+    (tmp_path / "none.csv").write_text("a,b\n1,\n,3\n")
+    code, _, err = run("fit", tmp_path / "none.csv", "--drop-missing")
+    assert code == 1 and "every row lacks a value" in err
+
+
+def test_large_files_are_read_in_parts_without_what_is_missing(run, X, tmp_path, monkeypatch):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    frame.loc[5, "waiting"] = np.nan
+    expected = json.loads(run("fit", write_table(frame, tmp_path / "a.csv"), "-k", 2, "--drop-missing", "--json")[1])
+    monkeypatch.setattr(tables, "IN_MEMORY", 0)
+    monkeypatch.setattr(tables, "LENIENT_ROWS", 50)
+    for name in ("a.csv", "a.parquet"):
+        data = write_table(frame, tmp_path / name)
+        code, out, err = run("fit", data, "-k", 2, "--drop-missing", "--json")
+        assert code == 0 and "1 of 272 rows" in err
+        np.testing.assert_allclose(json.loads(out)["means"], expected["means"], rtol=1e-6)

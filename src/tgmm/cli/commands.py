@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ def fit(options: Namespace) -> None:
     """Fit or choose a mixture; report, save and draw it."""
     _check_outputs(options)
     with tables.at_hand(options.data) as data, tempfile.TemporaryDirectory() as folder:
-        source = tables.open_table(data, options.columns)
+        source = tables.open_table(data, options.columns, lenient=options.drop_missing)
+        source = tables.Complete(source) if options.drop_missing else source
         rows = tables.readable(source, data, Path(folder))
         n_rows = tables.count(rows)
+        if isinstance(source, tables.Complete):
+            _warn_of_left_out(source.n_left_out, n_rows)
         fewest = min(options.components)
         if fewest > n_rows:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
@@ -133,25 +137,66 @@ def _draw(selection: Selection, rows: Any, path: Path) -> None:
 def predict(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
     model = GaussianMixture.load(options.model, device=options.device)
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        del model.feature_names_in_  # the columns are matched here, and arrays have no names
     with tables.at_hand(options.data) as data:
-        source = tables.open_table(data, options.columns or _columns(model, data))
-        if hasattr(model, "feature_names_in_"):
-            del model.feature_names_in_  # the columns have been matched, and arrays have no names
+        columns = options.columns or _columns(names, data, options.id)
+        source = tables.open_table(data, columns, lenient=options.drop_missing)
+        identifiers = None if options.id is None else tables.identifiers(data, options.id)
         read = [options.model, options.data]
         with (
             writing.written(options.out, read, json=options.json) as write,
             progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
         ):
+            n_rows = n_kept = 0
             for rows in tables.arrays(source):
-                labels, densities = model.predict(rows), model.score_samples(rows)
-                write({"label": labels, "probabilities": model.predict_proba(rows), "log_density": densities})
+                kept = tables.are_complete(rows) if options.drop_missing else np.full(len(rows), True)
+                if kept.any():
+                    own = None if identifiers is None else identifiers[n_rows : n_rows + len(rows)][kept]
+                    write(_predictions(model, rows[kept], options.id, own))
+                n_rows, n_kept = n_rows + len(rows), n_kept + int(kept.sum())
                 bar.update(len(rows))
+    if options.drop_missing:
+        _warn_of_left_out(n_rows - n_kept, n_kept)
 
 
-def _columns(model: GaussianMixture, path: Path) -> list[str] | None:
-    """Return the names of the features, where both the fit and the file have some."""
-    names = getattr(model, "feature_names_in_", None)
-    return None if names is None or not tables.has_names(path) else list(names)
+def _predictions(
+    model: GaussianMixture, rows: np.ndarray, name: str | None, identifiers: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Return the label, probabilities and log-density of each row, after what identifies it where that is wanted."""
+    found = {
+        "label": model.predict(rows),
+        "probabilities": model.predict_proba(rows),
+        "log_density": model.score_samples(rows),
+    }
+    if name is None or identifiers is None:
+        return found
+    if name in found:
+        raise ValueError(f"--id {name} is the name of a column of predictions: rename that of the data.")
+    return {name: identifiers} | found
+
+
+def _columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
+    """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
+    if names is None and identifier is None:
+        return None
+    in_file = tables.names_of(path)
+    if names is not None and in_file is not None:
+        return list(names)
+    if identifier is None:
+        return None
+    if in_file is None:
+        in_file = [str(j) for j in range(next(tables.arrays(tables.open_table(path, None))).shape[1])]
+    return [name for name in in_file if name != identifier]
+
+
+def _warn_of_left_out(n_left_out: int, n_kept: int) -> None:
+    """Say how many rows were left out, if any, or raise an error where no other is there."""
+    if not n_kept:
+        raise ValueError("every row lacks a value: name columns that are whole, with --columns.")
+    if n_left_out:
+        warnings.warn(f"{n_left_out} of {n_left_out + n_kept} rows lack a value and were left out", stacklevel=2)
 
 
 def sample(options: Namespace) -> None:

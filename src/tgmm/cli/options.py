@@ -107,6 +107,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="rows, or - for the standard input; of files with names, the columns of the fit are read",
     )
     _add_columns(command)
+    command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the labels")
     _add_out(command, "LABELS")
     command.add_argument("--device")
     _add_common(command)
@@ -145,6 +146,9 @@ def _add_columns(command: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         metavar="A,B",
         help="features by name, or by number from 0 where the file has no names; default all",
+    )
+    command.add_argument(
+        "--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many"
     )
 
 

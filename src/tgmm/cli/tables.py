@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,14 +16,17 @@ import numpy as np
 
 from tgmm.cli.writing import STANDARD
 from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
-from tgmm.data.opening import open_path
+from tgmm.data.opening import ARROW_FORMATS, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
+from tgmm.data.tables import feature_columns
 
 IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
 GZIP_RATIO = 10  # at most, of numbers
 DRAWN_ROWS = 5000
 BEGIN = 8  # bytes that tell what the standard input is, if it is no text
+LENIENT_ROWS = 65536  # read at a time
+MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "."}
 MARKS = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\x1f\x8b": ".csv.gz"}
 
 
@@ -45,6 +50,64 @@ class Mapped(Source):
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the mapped batches."""
         return (self.function(rows) for rows in arrays(self.source))
+
+
+class Lenient(Source):
+    """Rows of a text file, with NaN where a value is missing.
+
+    Parameters
+    ----------
+    text : TextSource
+    """
+
+    def __init__(self, text: TextSource) -> None:
+        self.text, self.feature_names = text, text.feature_names
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield consecutive rows."""
+        rows = self.text.texts(self.text.columns)
+        while part := list(islice(rows, LENIENT_ROWS)):
+            yield np.array(
+                [[self._number(*field) for field in zip(self.text.columns, row, strict=True)] for row in part]
+            )
+
+    def _number(self, column: str, text: str) -> float:
+        try:
+            return math.nan if text.lower() in MISSING else float(text)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Name numeric columns only."
+            ) from error
+
+
+class Complete(Source):
+    """The rows of a source that lack no value.
+
+    Parameters
+    ----------
+    source : Source
+
+    Attributes
+    ----------
+    n_left_out : int
+        How many rows of the last pass do.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.feature_names, self.n_left_out = source, source.feature_names, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the batches without those rows."""
+        self.n_left_out = 0
+        for rows in arrays(self.source):
+            whole = are_complete(rows)
+            self.n_left_out += int((~whole).sum())
+            yield rows[whole]
+
+
+def are_complete(rows: np.ndarray) -> np.ndarray:
+    """Return which rows (c, d) lack no value, (c,)."""
+    return np.logical_not(np.isnan(rows).any(axis=1))
 
 
 def arrays(source: Source) -> Iterator[np.ndarray]:
@@ -71,8 +134,15 @@ def at_hand(path: Path) -> Iterator[Path]:
             raise ValueError(str(error).replace(repr(str(copy)), "The standard input")) from error
 
 
-def open_table(path: Path, columns: Sequence[str] | None) -> Source:
+def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = False) -> Source:
     """Return the rows of a file, by its suffix.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str or None
+    lenient : bool
+        Whether values may be missing: they are NaN.
 
     Raises
     ------
@@ -81,8 +151,11 @@ def open_table(path: Path, columns: Sequence[str] | None) -> Source:
     ValueError
         For a file that cannot be read, and columns that it does not have.
     """
-    source = open_path(path, columns)
-    if columns is None or not isinstance(source, ArraySource):
+    source = ParquetSource(path, columns, format=_arrow_format(path)) if _is_arrow(path) else open_path(path)
+    if isinstance(source, TextSource):
+        source = source if columns is None else TextSource(path, columns)
+        return Lenient(source) if lenient else source
+    if columns is None or isinstance(source, ArrowSource):
         return source
     n_columns = next(arrays(source)).shape[1]
     names = [str(j) for j in range(n_columns)]
@@ -93,9 +166,39 @@ def open_table(path: Path, columns: Sequence[str] | None) -> Source:
     return Mapped(source, lambda rows: rows[:, chosen], None)
 
 
-def has_names(path: Path) -> bool:
-    """Whether a file names its columns, whatever they hold."""
-    return is_arrow(path) or open_path(path).feature_names is not None
+def names_of(path: Path) -> list[str] | None:
+    """Return the names of all columns of a file, whatever they hold, or None where it has none."""
+    if _is_arrow(path):
+        import pyarrow.dataset
+
+        return pyarrow.dataset.dataset(str(path), format=_arrow_format(path)).schema.names
+    names = open_path(path).feature_names
+    return None if names is None else list(names)
+
+
+def _is_arrow(path: Path) -> bool:
+    return path.exists() and (path.suffix.lower() in ARROW_FORMATS or (path.is_dir() and path.suffix != ".zarr"))
+
+
+def _arrow_format(path: Path) -> str:
+    return ARROW_FORMATS.get(path.suffix.lower(), "parquet")
+
+
+def identifiers(path: Path, column: str) -> np.ndarray:
+    """Return what a column holds in each row, (n,): whole numbers of typed files, and otherwise the text."""
+    if _is_arrow(path):
+        import pyarrow
+
+        source = pyarrow.dataset.dataset(str(path), format=_arrow_format(path))
+        feature_columns(source.schema.names, [column], None)
+        found = source.to_table(columns=[column]).column(0)
+        if pyarrow.types.is_integer(found.type) and not found.null_count:
+            return found.to_numpy()
+        return np.array(["" if value is None else str(value) for value in found.to_pylist()])
+    source = open_path(path)
+    if isinstance(source, TextSource):
+        return np.array([text for (text,) in source.texts([column])])
+    return np.concatenate(list(arrays(open_table(path, [column]))))[:, 0]
 
 
 def readable(source: Source, path: Path, folder: Path) -> Any:
@@ -104,13 +207,12 @@ def readable(source: Source, path: Path, folder: Path) -> Any:
     Text is read once, and what is too large of it goes to a file in the folder.
     """
     size = path.stat().st_size if path.is_file() else IN_MEMORY + 1
-    if path.suffix == ".gz":
-        size *= GZIP_RATIO
-    if isinstance(source, ParquetSource | ArrowSource) and source.n_rows is not None:
-        size = 8 * source.n_rows * len(source.columns)
+    origin = source.source if isinstance(source, Complete) else source
+    if isinstance(origin, ArrowSource) and origin.n_rows is not None:
+        size = 8 * origin.n_rows * len(origin.columns)
     if size <= IN_MEMORY:
         return np.concatenate(list(arrays(source)))
-    if isinstance(source, TextSource):
+    if isinstance(origin, TextSource | Lenient):
         collect(arrays(source), folder / "rows.npy", None)
         return open_path(folder / "rows.npy")
     return source
