@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tgmm import GaussianMixture
+from tgmm.data import ArraySource
 from tgmm.runtime.atomic import replacing
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links, pipes and locks of POSIX")
@@ -209,12 +210,18 @@ def test_a_full_disk_names_the_target_and_says_what_is_left(model, tmp_path, mon
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "m.pth")
 
 
-@pytest.mark.parametrize("kind", ["path", "link", "hard link", "map", "inside"])
+@pytest.mark.parametrize("kind", ["path", "link", "hard link", "map", "view", "batches", "source", "inside"])
 def test_results_never_replace_the_rows_they_come_from(kind, model, tmp_path):
     path, out = tmp_path / "rows.npy", tmp_path / "out.npy"
     np.save(path, np.zeros((5, 1)))
     before = path.read_bytes()
-    X = np.load(path, mmap_mode="r") if kind == "map" else str(path)
+    mapped = np.load(path, mmap_mode="r")
+    X = {
+        "map": mapped,
+        "view": np.asarray(mapped)[1:],
+        "batches": [mapped[:2], mapped[2:]],
+        "source": ArraySource(mapped),
+    }.get(kind, str(path))
     if kind == "link":
         out.symlink_to(path)
     elif kind == "hard link":

@@ -102,7 +102,12 @@ def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
 
 
 def files_of(X: Any) -> list[Path]:
-    """Return the file or folder that X names or maps, as far as X tells."""
+    """Return the files or folders that X, or its parts, name or map, as far as X tells."""
+    if isinstance(X, list | tuple):
+        return [path for part in X for path in files_of(part)]
+    X = X.array if isinstance(X, ArraySource) else X
+    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        X = X.base  # of a view of a map
     named = X if isinstance(X, str | PathLike) else getattr(X, "filename", None) if isinstance(X, np.memmap) else None
     return [] if named is None else [expanded(named)]
 
