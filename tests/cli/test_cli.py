@@ -597,6 +597,12 @@ def test_words_are_no_missing_values_and_rows_that_all_lack_one_are_refused(run,
     assert code == 1 and "every row lacks a value" in err
 
 
+def test_fields_that_no_column_has_are_not_dropped_with_what_is_missing(run, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,4,5\n6,\n")
+    code, out, err = run("fit", tmp_path / "rows.csv", "--drop-missing")
+    assert code == 1 and out == "" and "field" in err
+
+
 def test_large_files_are_read_in_parts_without_what_is_missing(run, X, tmp_path, monkeypatch):
     frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
     frame.loc[5, "waiting"] = np.nan

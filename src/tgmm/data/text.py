@@ -93,6 +93,8 @@ class TextSource(Source):
             names = next(records) if self.has_names else [str(j) for j in range(self.n_columns)]
             places = [names.index(name) for name in feature_columns(names, columns, None)]
             for fields in records:
+                if len(fields) > len(names):
+                    raise ValueError(f"{str(self.path)!r}: {fields} are more fields than the {len(names)} columns.")
                 yield [fields[place] if place < len(fields) else "" for place in places]
 
     def _open(self) -> TextIOWrapper:
