@@ -118,7 +118,7 @@ def seconds_of_iterations(model: GaussianMixture, rows: object) -> list[Seconds]
     """Return what each iteration of a fit but the first took this process."""
     journal = Laps()
     settings = Settings.of(model.get_params(deep=False))
-    solved(settings, rows, None, None, owner=OWNER, before=None, journal=journal)
+    solved(settings, rows, None, None, owner=OWNER, before=None, recorded=journal)
     return journal.laps
 
 
