@@ -73,9 +73,9 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reg-covar",
         type=float,
-        default=1e-6,
+        default=1e-12,
         metavar="R",
-        help="added to variances, relative to the data's; default 1e-6",
+        help="added to variances, relative to the data's; default 1e-12",
     )
     group.add_argument("--seed", type=int, default=0, help="of the starts; default 0")
     group.add_argument("--device", help="cpu, cuda, ...; default: CUDA where there is one")

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from tgmm.cli.writing import STANDARD
-from tgmm.data import ArrowSource, ParquetSource, Source, TextSource
-from tgmm.data.opening import ARROW_FORMATS, open_path
+from tgmm.data import ArraySource, ArrowSource, Source, TextSource
+from tgmm.data.dialects import MISSING
+from tgmm.data.opening import ARROW_FORMATS, is_arrow, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
 from tgmm.data.tables import feature_columns
@@ -26,7 +27,6 @@ GZIP_RATIO = 10  # at most, of numbers
 DRAWN_ROWS = 5000
 BEGIN = 8  # bytes that tell what the standard input is, if it is no text
 LENIENT_ROWS = 65536  # read at a time
-MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "."}
 MARKS = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\x1f\x8b": ".csv.gz"}
 
 
@@ -151,11 +151,10 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
     ValueError
         For a file that cannot be read, and columns that it does not have.
     """
-    source = ParquetSource(path, columns, format=_arrow_format(path)) if _is_arrow(path) else open_path(path)
-    if isinstance(source, TextSource):
-        source = source if columns is None else TextSource(path, columns)
-        return Lenient(source) if lenient else source
-    if columns is None or isinstance(source, ArrowSource):
+    source = open_path(path, columns)
+    if lenient and isinstance(source, TextSource):
+        return Lenient(source)
+    if columns is None or not isinstance(source, ArraySource):
         return source
     n_columns = next(arrays(source)).shape[1]
     names = [str(j) for j in range(n_columns)]
@@ -168,16 +167,12 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
 
 def names_of(path: Path) -> list[str] | None:
     """Return the names of all columns of a file, whatever they hold, or None where it has none."""
-    if _is_arrow(path):
+    if is_arrow(path):
         import pyarrow.dataset
 
         return pyarrow.dataset.dataset(str(path), format=_arrow_format(path)).schema.names
     names = open_path(path).feature_names
     return None if names is None else list(names)
-
-
-def _is_arrow(path: Path) -> bool:
-    return path.exists() and (path.suffix.lower() in ARROW_FORMATS or (path.is_dir() and path.suffix != ".zarr"))
 
 
 def _arrow_format(path: Path) -> str:
@@ -186,7 +181,7 @@ def _arrow_format(path: Path) -> str:
 
 def identifiers(path: Path, column: str) -> np.ndarray:
     """Return what a column holds in each row, (n,): whole numbers of typed files, and otherwise the text."""
-    if _is_arrow(path):
+    if is_arrow(path):
         import pyarrow
 
         source = pyarrow.dataset.dataset(str(path), format=_arrow_format(path))
@@ -207,6 +202,8 @@ def readable(source: Source, path: Path, folder: Path) -> Any:
     Text is read once, and what is too large of it goes to a file in the folder.
     """
     size = path.stat().st_size if path.is_file() else IN_MEMORY + 1
+    if path.suffix == ".gz":
+        size *= GZIP_RATIO
     origin = source.source if isinstance(source, Complete) else source
     if isinstance(origin, ArrowSource) and origin.n_rows is not None:
         size = 8 * origin.n_rows * len(origin.columns)

@@ -112,6 +112,12 @@ def files_of(X: Any) -> list[Path]:
     return [] if named is None else [expanded(named)]
 
 
+def is_arrow(path: Path) -> bool:
+    """Whether a path is of a kind that Arrow reads, which always names its columns."""
+    suffix = path.suffix.lower()
+    return suffix in ARROW_FORMATS or (suffix not in (".npy", ".zarr") and path.is_dir())
+
+
 def _is_batch(item: Any) -> bool:
     """Whether an item of a list is a batch of rows, or a pair of rows and weights."""
     if isinstance(item, tuple | list):

@@ -65,18 +65,22 @@ class TextSource(Source):
         self, path: str | PathLike[str], columns: Sequence[str] | None = None, *, header: bool | None = None
     ) -> None:
         self.path = Path(path)
-        with self._open() as file:
-            first = file.readline()
-        if not first.strip():
-            raise ValueError(f"{str(self.path)!r} is empty, or begins with an empty line.")
-        self.delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
-        fields = next(self._fields([first]))
-        self.has_names = not all(_is_number(field) for field in fields)
-        self.n_columns = len(fields)
-        names = fields if self.has_names else [str(j) for j in range(self.n_columns)]
-        self.columns = feature_columns(names, columns, None)
-        self.feature_names = self.columns if self.has_names else None
-        self.positions = [names.index(name) for name in self.columns]
+        with self._opened() as file:
+            dialect = dialect_of(file, header)
+        if dialect is None:
+            raise ValueError(f"{str(self.path)!r} is empty: it has no line of data.")
+        self.dialect = dialect
+        names = dialect.names
+        self.columns = feature_columns(names[dialect.has_row_names :], columns, None)
+        self.feature_names = None if dialect.header is None else self.columns
+        places = {name: j for j, name in enumerate(names)}
+        self.positions = [places[name] for name in self.columns]
+        if dialect.header is not None and dialect.header.is_doubtful:
+            warnings.warn(
+                f"The first line of {str(self.path)!r}, {short(names)}, is taken for the names of its columns. If it "
+                "is a row of data, say so: TextSource(path, header=False).",
+                stacklevel=2,
+            )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield consecutive rows."""
@@ -87,30 +91,20 @@ class TextSource(Source):
                 yield rows
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[str]]:
-        """Yield what some columns hold, a row at a time, as it is written; a field that is not there is empty."""
-        with self._open() as file:
-            records = (fields for fields in self._fields(file) if fields)
-            names = next(records) if self.has_names else [str(j) for j in range(self.n_columns)]
-            places = [names.index(name) for name in feature_columns(names, columns, None)]
-            for fields in records:
+        """Yield what some columns hold, a row at a time, as text; a field that is not there is empty."""
+        names = self.dialect.names
+        places = [names.index(name) for name in feature_columns(names, columns, None)]
+        with self._opened() as file:
+            for record in self.dialect.records(file):
+                fields = self.dialect.fields(record)
                 if len(fields) > len(names):
                     raise ValueError(f"{str(self.path)!r}: {fields} are more fields than the {len(names)} columns.")
                 yield [fields[place] if place < len(fields) else "" for place in places]
 
-    def _open(self) -> TextIOWrapper:
-        return open(self.path, encoding="utf-8-sig", newline="")
-
-    def _fields(self, lines: Sequence[str] | TextIOWrapper) -> Iterator[list[str]]:
-        """Yield the fields of each line."""
-        for fields in csv.reader(lines, delimiter=self.delimiter):
-            yield [field.strip() for field in fields]
-
-    def _read(self, file: TextIOWrapper, n_rows: int) -> np.ndarray:
-        """Return the next rows of an open file; none at its end."""
-        lines = list(islice((line for line in file if line.strip()), n_rows))
-        if not lines:
-            return np.empty((0, len(self.columns)))
-        delimiter = None if self.delimiter == " " else self.delimiter
+    @contextmanager
+    def _opened(self) -> Iterator[TextIO]:
+        """Open the file; what is no text is a ValueError that names it."""
+        opener = gzip.open if self.path.suffix.lower() == ".gz" else open
         try:
             with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
                 yield file

@@ -24,11 +24,10 @@ from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.sample import projection, start_rows
 
+ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
 # Least reg_covar where every covariance matrix is singular: what less leaves of a variance is mostly rounding.
 ALL_SINGULAR = 1e-8
 LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
-
-ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.runtime.checks import as_float64, check_flag, check_number
+from tgmm.mixture.evaluation import weighted_log_density
+from tgmm.runtime.checks import check_flag, check_number
 
 
 class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
@@ -89,9 +90,8 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         mixture = self.mixture_ if continued else GaussianMixture()
         mixture.set_params(**{name: getattr(self, name) for name in mixture.get_params(deep=False)})
         self.mixture_ = mixture.fit(X, sample_weight=sample_weight)
-        scores = as_float64(mixture.score_samples(X), "the log-densities")
-        weights = check_weights(sample_weight, scores.shape[0])
-        self.offset_ = _quantile(scores, torch.ones_like(scores) if weights is None else weights, contamination)
+        scores, weights = weighted_log_density(mixture.mixture_, X, sample_weight)
+        self.offset_ = _quantile(scores, weights, contamination)
         return self
 
     def score_samples(self, X: Any) -> Any:

@@ -129,7 +129,7 @@ def shown(probability: float) -> str:
 
 def probabilities_of(model: Model | BaseMixture, X: Any) -> np.ndarray:
     """Return the posterior probabilities of the components as an array (n, K)."""
-    return _array(model.predict_proba(X))
+    return _array(predict_proba(as_mixture(model, "model"), X))
 
 
 def labels_of(model: Model, X: Any) -> np.ndarray:
