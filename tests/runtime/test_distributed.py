@@ -51,7 +51,8 @@ SETTINGS = {
         "degrees_of_freedom_prior": 5.0,
     },
     "given parameters": {"init_means": [[0.0, 0, 0], [2, -1, 1], [5, -2, 1]], "init_weights": [0.2, 0.3, 0.5]},
-    "a function": {"init_means": ranks.first_rows},
+    # Two of the first rows are neighbours: what regularises damps the rounding of sums in another order.
+    "a function": {"init_means": ranks.first_rows, "reg_covar": 1e-6},
     **{f"start {name}": {"init_means": name} for name in STARTS},
 }
 
