@@ -16,7 +16,7 @@ from tgmm.kernels.assignment import hard, soft
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
-from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS
+from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS, partitions, random_partitions
 from tgmm.start.views import Views
 
 
@@ -155,9 +155,32 @@ def test_every_solution_says_which_start_it_began_with():
     found = trials.solutions(3, generator())
     assert trials.names == [*PARTITIONS, *RANDOM_PARTITIONS, *RANDOM_PARTITIONS]
     assert ((found.start >= 0) & (found.start < len(trials.names))).all()
-    trials.names.clear()
-    starts = torch.cat([heat.start for heat in trials._begun(3, generator())])
-    assert starts.tolist() == list(range(len(trials.names)))
+    numbers = [trials._from(partitions(trials.views, 3)).start for _ in range(2)]
+    assert torch.cat(numbers).tolist() == list(range(12, 12 + 2 * len(PARTITIONS)))
+
+
+def test_where_the_first_starts_agree_no_others_are_tried_and_nothing_moves(far_blobs, monkeypatch):
+    X, labels, _ = far_blobs
+    trials, frame = trials_of(X, 4)
+    monkeypatch.setattr(trials.batch.__class__, "advanced", None)  # which only moves and random heats need
+    assert score(trials, frame, X, labels) == 1
+    assert trials.names == [*PARTITIONS][: module.SCOUTS]
+
+
+def test_where_starts_agree_on_what_is_wrong_a_move_that_promises_more_is_still_made(monkeypatch):
+    """Two clusters in one component, and one in two, whatever the start."""
+    labels = np.repeat(np.arange(3), 60)
+    X = np.array([[0.0, 0.0], [7.0, 0.0], [40.0, 40.0]])[labels] + np.random.default_rng(0).standard_normal((180, 2))
+
+    def wrong(views, n_components):
+        is_far = views.rows[:, 1] > 0
+        return is_far * (1 + (views.rows[:, 0] > views.rows[is_far, 0].median()))
+
+    for name in PARTITIONS:
+        monkeypatch.setitem(PARTITIONS, name, wrong)
+    trials, frame = trials_of(X, 3)
+    assert score(trials, frame, X, labels) == 1
+    assert trials.names == [*PARTITIONS][: module.SCOUTS]
 
 
 def test_rows_that_hierarchies_do_not_see_have_no_part_in_the_clusters():
@@ -226,7 +249,8 @@ def test_solutions_are_higher_than_where_any_of_the_starts_leads(name):
     """Each start by itself, followed by EM."""
     trials, _ = trials_of(overlapping(6), 3, name)
     best = trials.guard.heights(trials.solutions(2, generator()))[0]
-    starts = list(trials._begun(2, generator()))
+    random = random_partitions(trials.views, 3, generator())
+    starts = [trials._from(found) for found in (partitions(trials.views, 3), random)]
     each = trials.batch.climbed(joined(starts), 1e-6, 300)
     assert float(trials.guard.heights(each).max()) <= float(best) + 2e-5
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ LOCAL_STEPS = 6  # EM steps of a split among the rows of its component
 SPLITS, MOST_SPLITS = 4, 12  # of them that are tried together, and in all
 PER_COMPONENT = 2  # of them that are tried, at most
 MERGES = 10  # that are tried with each
-BLEAK = 0.3  # nats a row by which a triple may be worse before any EM; those that won were worse by 0.07 at most
+BLEAK = 0.1  # nats a row by which a triple may be worse before any EM; those that won were worse by 0.07 at most
 TRIED = 12  # of the triples that are followed, after one E-step
 SHORT = ((2, 60), (6, 30))  # for how many steps; how many times the gain of the last one they are then credited with
 FOLLOWED, LONG, NEAR = 3, 40, 1e-4  # and then
@@ -58,7 +58,11 @@ class Parts:
         """Return components that are one of these and one of those."""
         return Parts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
-    def with_others(self, other: Parts, dim: int = 0) -> Parts:
+    def flattened(self, n_dimensions: int) -> Parts:
+        """Return the components with the first so many dimensions as one."""
+        return Parts(*(getattr(self, field.name).flatten(0, n_dimensions - 1) for field in fields(self)))
+
+    def with_others(self, other: Parts, dim: int) -> Parts:
         """Return these components and the others."""
         names = [field.name for field in fields(self)]
         return Parts(*(torch.cat([getattr(self, name), getattr(other, name)], dim) for name in names))
@@ -95,12 +99,12 @@ class Moves:
         """A tiny share of all rows, which keeps components from being singular."""
         return Parts.of(self.local.of_shares(torch.full_like(self.local.weights, SHARE)[None, None]))
 
-    def improved(self, run: Runs) -> Runs:
-        """Return where moves lead one run to."""
+    def improved(self, run: Runs, bleak: float = BLEAK) -> Runs:
+        """Return where moves lead one run to, of those that make it worse by no more than so much before any EM."""
         if run.parameters.n_components == 1:
             return run
         for _ in range(ROUNDS):
-            better = next((found for found in self._moved(run) if self._gain(run, found) > GAIN), None)
+            better = next((found for found in self._moved(run, bleak) if self._gain(run, found) > GAIN), None)
             if better is None:
                 break
             run = better
@@ -111,12 +115,12 @@ class Moves:
         before, after = self.guard.heights(joined([run, found])).tolist()
         return after - before
 
-    def _moved(self, run: Runs) -> Iterator[Runs]:
+    def _moved(self, run: Runs, bleak: float) -> Iterator[Runs]:
         """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first."""
         is_degenerate = bool(self.guard.degenerate(run))
         floor = -torch.inf if is_degenerate else float(run.objective)
         tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
-        for triples in self._triples(run, BLEAK if tells else torch.inf):
+        for triples in self._triples(run, bleak if tells else torch.inf):
             start = run.start.expand(triples.mass.shape[0])
             runs = self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
             if len(runs):
@@ -138,23 +142,23 @@ class Moves:
         """Yield the statistics of mixtures (R, K, ...) that are a split and a merge away, but for bleak ones."""
         joint = self.batch.kernel.joint(run.parameters)
         soft(joint)
-        shares = joint[0]  # (K, m)
         whole = Parts.of(self.local.of_shares(joint))[0]  # (K,)
-        halves, components = self._splits(shares, whole)
-        least = float(self._worth(whole).sum()) - bleak * float(self.local.weight)
-        for first in range(0, len(components), SPLITS):
-            pairs = range(first, min(first + SPLITS, len(components)))
-            rests = (whole[torch.arange(whole.mass.shape[0]) != components[pair]] for pair in pairs)
-            tried = [self._merged(rest.with_others(halves[pair])) for pair, rest in zip(pairs, rests, strict=True)]
-            if max(worth for _, worth in tried) >= least:
-                yield reduce(Parts.with_others, (parts for parts, _ in tried)).statistics(self.local.weight)
+        halves, components = self._splits(joint[0], whole)  # (C, 2), (C,)
+        if not components.numel():
+            return
+        everything = torch.arange(whole.mass.shape[0]).expand(components.shape[0], -1)
+        rest = everything[everything != components[:, None]].view(components.shape[0], -1)
+        tried, worths = self._merged(whole[rest].with_others(halves, 1))  # (C, M, K), (C,)
+        hopeful = (worths >= self._worth(whole).sum() - bleak * self.local.weight).nonzero().flatten()
+        for first in range(0, len(hopeful), SPLITS):
+            yield tried[hopeful[first : first + SPLITS]].flattened(2).statistics(self.local.weight)
 
-    def _splits(self, shares: Tensor, whole: Parts) -> tuple[Parts, list[int]]:
-        """Return the splits (C, 2) that promise most, and their components."""
+    def _splits(self, shares: Tensor, whole: Parts) -> tuple[Parts, Tensor]:
+        """Return the splits (C, 2) that promise most, and their components (C,)."""
         own = self._alone(whole)  # (K, 1, ...)
         sides, components = self._sides(shares, whole, own)
         if not components.numel():
-            return whole, []
+            return whole, components
         mine, local = shares[components], self.local  # (C, m)
         joint = torch.stack([mine * sides, mine * ~sides], 1)  # (C, 2, m)
         likelihood = torch.zeros_like(mine)
@@ -172,7 +176,7 @@ class Moves:
         for index in gain.argsort(descending=True).tolist():
             if gain[index] > 0 and [of[i] for i in chosen].count(of[index]) < PER_COMPONENT:
                 chosen.append(index)
-        return halves[chosen[:MOST_SPLITS]], [of[index] for index in chosen[:MOST_SPLITS]]
+        return halves[chosen[:MOST_SPLITS]], components[chosen[:MOST_SPLITS]]
 
     def _sides(self, shares: Tensor, whole: Parts, own: Parameters) -> tuple[Tensor, Tensor]:
         """Return ways to divide the rows in two (C, m), and which component each is for, (C,).
@@ -195,43 +199,53 @@ class Moves:
         return torch.cat(ways), large.repeat(len(ways))
 
     def _alone(self, parts: Parts) -> Parameters:
-        """Return each of components (P,) as a mixture of its own, (P, 1, ...)."""
-        return self._mixtures_of(parts[:, None])
+        """Return each of components (...) as a mixture of its own, (..., 1)."""
+        return self._mixtures_of(Parts(parts.mass[..., None], parts.first[..., None, :], parts.second[..., None, :]))
 
     def _mixtures_of(self, parts: Parts) -> Parameters:
-        """Return mixtures of components (R, K) that each have their own covariance."""
+        """Return mixtures of components (..., K) that each have their own covariance."""
         return self.update((parts + self._floor).statistics(self.local.weight))
 
-    def _merged(self, parts: Parts) -> tuple[Parts, float]:
-        """Return the mixtures (R, K) in which two of K + 1 components are one, and the worth of the best of them."""
-        n_parts = parts.mass.shape[0]
-        i, j = torch.triu_indices(n_parts, n_parts, 1)
-        halves = (i == n_parts - 2) & (j == n_parts - 1)  # are not to become one again
-        i, j = i[~halves], j[~halves]
-        union, worth = parts[i] + parts[j], self._worth(parts)
-        loss = worth[i] + worth[j] - self._worth(union)
-        loss, best = loss.topk(min(MERGES, loss.shape[0]), largest=False)
-        i, j = i[best, None], j[best, None]
-        everything = torch.arange(n_parts).expand(best.shape[0], -1)
-        rest = everything[(everything != i) & (everything != j)].view(best.shape[0], -1)
-        return parts[rest].with_others(union[best, None], 1), float(worth.sum() - loss[0])
+    def _merged(self, parts: Parts) -> tuple[Parts, Tensor]:
+        """Return mixtures (C, M, K) in which two of K + 1 components (C,) are one, and the worth of the best of M, (C,).
+
+        The last two of the components are halves, which are not to become one again.
+        """
+        n_splits, n_parts = parts.mass.shape
+        i, j = torch.triu_indices(n_parts, n_parts, 1)[:, :-1]
+        union, worth = parts[:, i] + parts[:, j], self._worth(parts)
+        loss = worth[:, i] + worth[:, j] - self._worth(union)  # (C, P)
+        loss, best = loss.topk(min(MERGES, loss.shape[1]), largest=False)  # (C, M)
+        everything = torch.arange(n_parts).expand(*best.shape, -1)
+        rest = everything[(everything != i[best, None]) & (everything != j[best, None])].view(*best.shape, -1)
+        split = torch.arange(n_splits)[:, None]
+        tried = parts[split[..., None], rest].with_others(union[split, best][:, :, None], 2)
+        return tried, worth.sum(1) - loss[:, 0]
 
     def _worth(self, parts: Parts) -> Tensor:
-        """Return what components (P,) add to the bound that EM climbs, up to a constant a row, (P,)."""
-        log_det = self._alone(parts).covariances.factor.log_det[:, 0]
+        """Return what components (...) add to the bound that EM climbs, up to a constant a row, (...)."""
+        log_det = self._alone(parts).covariances.factor.log_det[..., 0]
         return parts.mass * (parts.mass.clamp(min=NOTHING).log() - 0.5 * log_det)
+
+
+def alike(one: Runs, others: Runs) -> Tensor:
+    """Return which of some runs are at the same solution as which of others, (R, r)."""
+    near = (one.objective[:, None] - others.objective).abs() < SAME
+    return near & ((_shares(one)[:, None] - _shares(others)).abs() < SAME_MASS).all(-1)
 
 
 def distinct(runs: Runs, guard: Guard) -> Runs:
     """Return the runs, highest first, without those that are where a higher one is."""
-    masses = runs.statistics.mass.sort(-1).values / runs.statistics.weight  # (R, K)
-    kept: list[int] = []
+    same, kept = alike(runs, runs).tolist(), []
     for index in guard.heights(runs).argsort(descending=True).tolist():
-        near = (runs.objective[kept] - runs.objective[index]).abs() < SAME
-        near &= ((masses[kept] - masses[index]).abs() < SAME_MASS).all(-1)
-        if not near.any():
+        if not any(same[index][other] for other in kept):
             kept.append(index)
     return runs.of_some(kept)
+
+
+def _shares(runs: Runs) -> Tensor:
+    """Return the shares of the rows that components have, in order, (R, K)."""
+    return runs.statistics.mass.sort(-1).values / runs.statistics.weight
 
 
 def highest(runs: Runs, count: int, guard: Guard) -> Runs:

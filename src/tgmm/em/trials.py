@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,16 +13,19 @@ from torch import Tensor
 from tgmm.covariance import separate
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import RIDGE, Guard
-from tgmm.em.moves import GAIN, Moves, distinct, highest
+from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct, highest
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
-from tgmm.start.portfolio import partitions, random_partitions
+from tgmm.start.portfolio import PARTITIONS, partitions, random_partitions
 from tgmm.start.views import Views
 
-SHORT, KEPT = 10, 3  # EM steps before the runs of a heat are compared, and how many of the first heat go on
-LONG, NEAR = 60, 1e-5  # E-steps of those, unless they would gain less before
+SCOUTS = 2  # starts of the portfolio that come first, and of which no more are needed where they agree
+AGREEING = 3  # of all of them, that are enough too
+PROMISING = 0.02  # nats a row by which moves may be worse before any EM where starts agree
+SHORT = 10  # EM steps before the runs of a heat of random starts are compared, of which one goes on
+LONG, NEAR = 60, 1e-5  # E-steps of a run, unless it would gain less before
 LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still gain
 SHARE = 1e-3  # of all rows, that the clusters of a partition have besides their own
 MOVED, NEARBY = 3, 0.05  # heats whose best may move though it is lower, and by how many nats a row
@@ -79,29 +83,56 @@ class Trials:
         CovarianceCollapse
             If the covariances of all runs of a heat collapse at once.
         """
-        heats = self._after(list(self._begun(n_heats, generator)), [KEPT] + [1] * (n_heats - 1))
+        first = self._first()
+        heats = self._moved(first, self._random(n_heats - 1, generator))
+        runs = self._ended([first, *heats])
         for _ in range(MORE):
-            if not self.guard.degenerate(joined(heats)).all():
+            if not self.guard.degenerate(runs).all():
                 break
-            heat = self._from(random_partitions(self.views, self.n_components, generator))
-            heats += self._after([heat], [1])
-        best = self._best(joined(heats), FOLLOWED)
+            runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
+        best = self._best(runs, FOLLOWED)
         parameters = replace(best.parameters, means=best.parameters.means + self.mean)
         return replace(best, parameters=parameters)
 
-    def _after(self, heats: list[Runs], kept: list[int]) -> list[Runs]:
-        """Return the best runs of heats, of each of which so many are kept after a short while, where they lead to."""
-        runs = _apart(self.batch.advanced(joined(heats), SHORT), heats)
-        heats = [self._best(heat, count) for heat, count in zip(runs, kept, strict=True)]
-        heats = _apart(self.batch.climbed(joined(heats), NEAR, LONG), heats)
-        heats = [self._best(heat, FOLLOWED) for heat in self._moved(heats)]
-        return _apart(self.batch.climbed(joined(heats), self.nearest, LAST), heats)
+    def _first(self) -> Runs:
+        """Return the best runs of the first heat, the best of which has moved.
 
-    def _begun(self, n_heats: int, generator: torch.Generator) -> Iterator[Runs]:
-        """Yield the runs of each heat."""
-        yield self._from(partitions(self.views, self.n_components))
-        for _ in range(1, n_heats):
-            yield self._from(random_partitions(self.views, self.n_components, generator))
+        Where the first starts lead to one solution, there is next to nothing to find for the others, nor for moves but
+        for those that promise most.
+        """
+        names = list(PARTITIONS)
+        runs = self._followed(names[:SCOUTS])
+        if not (agreed := self._agree(runs, SCOUTS)):
+            runs = joined([runs, self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)])
+            agreed = self._agree(runs, AGREEING)
+        best = self._best(runs, FOLLOWED)
+        if agreed and self.batch.update.structure.shared:  # whose moves show what they promise only once they are made
+            return best
+        moved = self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)
+        return joined([moved, best.of_some(slice(1, None))])
+
+    def _followed(self, names: list[str], floor: float = -math.inf) -> Runs:
+        """Return where the starts of these names lead to, unless it is seen to be below a floor before."""
+        return self.batch.climbed(self._from(partitions(self.views, self.n_components, names)), NEAR, LONG, floor)
+
+    def _agree(self, runs: Runs, count: int) -> bool:
+        """Whether so many of the runs are at the best solution, and it is not degenerate."""
+        best = self._best(runs, 1)
+        return int(alike(best, runs).sum()) >= count and not bool(self.guard.degenerate(best))
+
+    def _random(self, n_heats: int, generator: torch.Generator) -> list[Runs]:
+        """Return the best run of each of so many heats with random partitions, near where it leads to."""
+        draw = partial(random_partitions, self.views, self.n_components, generator)
+        heats = [self._from(draw()) for _ in range(n_heats)]
+        if not heats:
+            return []
+        advanced = self.batch.advanced(joined(heats), SHORT)
+        best = [self._best(heat, 1) for heat in _apart(advanced, heats)]
+        return _apart(self.batch.climbed(joined(best), NEAR, LONG), best)
+
+    def _ended(self, heats: Iterable[Runs]) -> Runs:
+        """Return where the best runs of heats lead to."""
+        return self.batch.climbed(joined(list(heats)), self.nearest, LAST)
 
     def _from(self, labels_by_name: dict[str, Tensor]) -> Runs:
         """Return the runs that begin with the clusters of partitions, each with a share of all rows."""
@@ -113,24 +144,21 @@ class Trials:
         self.names += labels_by_name
         return self.batch.begun(self.batch.kernel.of_shares(shares), start)
 
-    def _moved(self, heats: list[Runs]) -> Iterator[Runs]:
-        """Yield the runs of each heat, the best of which moves if it is new, and higher than those of the heats before.
+    def _moved(self, seen: Runs, heats: Iterable[Runs]) -> Iterator[Runs]:
+        """Yield the run of each heat, moved where it is new and higher than those seen before.
 
-        The best of a few heats may be a little lower. Where different starts of a heat led to one solution, it stays.
+        Those of a few heats may be a little lower.
         """
-        seen, highest_yet, n_moved = distinct(heats[0], self.guard), -math.inf, 0
-        for number, heat in enumerate(heats):
-            runs = distinct(heat, self.guard)
-            best, height = runs.of_some(slice(1)), self._height(runs)
-            is_new = number == 0 or len(distinct(joined([seen, best]), self.guard)) > len(seen)
+        highest_yet, n_moved = self._height(seen), 1
+        for run in heats:
             slack = NEARBY if n_moved < MOVED else -GAIN
-            agree = len(runs) == 1 < len(heat)
-            if is_new and not agree and (number == 0 or height > highest_yet - slack):
-                runs = joined([self.moves.improved(best), runs.of_some(slice(1, None))])
+            found = run
+            if not alike(run, seen).any() and self._height(run) >= highest_yet - slack:
+                found = self.moves.improved(run)
                 n_moved += 1
-            seen = distinct(joined([seen, best, runs.of_some(slice(1))]), self.guard)
-            highest_yet = max(highest_yet, self._height(runs))
-            yield runs
+            seen = joined([seen, run, found])
+            highest_yet = max(highest_yet, self._height(found))
+            yield found
 
     def _height(self, runs: Runs) -> float:
         """Return the objective of the first of some runs, or minus infinity where it is degenerate."""

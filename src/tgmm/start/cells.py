@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import fcluster
@@ -32,35 +35,36 @@ class MergeTree:
 
     def __init__(self, rows: Tensor, n_cells: int, together: int) -> None:
         self.cells = fcluster(hierarchy(rows), n_cells, "maxclust").astype(np.int64) - 1  # (m,)
-        self.merges = merges_of(Clusters(rows.numpy(), self.cells), together)
+        self.merges: list[tuple[int, int]] = []  # as far as they were needed
+        self._further = merges_of(Clusters(rows.numpy(), self.cells), together)
 
     def labels(self, n_clusters: int) -> Tensor:
         """Return which of so many clusters each row is in, (m,)."""
         n_cells = int(self.cells.max()) + 1
         cluster = np.arange(n_cells)  # of each cell
-        for kept, gone in self.merges[: max(n_cells - n_clusters, 0)]:
+        n_merges = max(n_cells - n_clusters, 0)
+        self.merges += islice(self._further, max(n_merges - len(self.merges), 0))
+        for kept, gone in self.merges[:n_merges]:
             cluster[cluster == gone] = kept
         return torch.from_numpy(np.unique(cluster, return_inverse=True)[1][self.cells])
 
 
-def merges_of(clusters: Clusters, together: int) -> list[tuple[int, int]]:
-    """Return the merges in turn, each as the cluster that stays and the one that becomes part of it."""
-    merges: list[tuple[int, int]] = []
+def merges_of(clusters: Clusters, together: int) -> Iterator[tuple[int, int]]:
+    """Yield the merges in turn, each as the cluster that stays and the one that becomes part of it."""
     alive = np.ones(clusters.size, dtype=bool)
     costs = np.full((clusters.size, clusters.size), np.inf)
     i, j = np.triu_indices(clusters.size, 1)
     costs[i, j] = costs[j, i] = clusters.costs(i, j)
-    while (n_left := clusters.size - len(merges)) > 1:
+    while (n_left := int(alive.sum())) > 1:
         kept, gone = _cheapest(costs, max(n_left - together, 1))
+        yield from zip(kept.tolist(), gone.tolist(), strict=True)
         clusters.merge(kept, gone)
-        merges += zip(kept.tolist(), gone.tolist(), strict=True)
         alive[gone] = False
         costs[gone], costs[:, gone] = np.inf, np.inf
         others = np.flatnonzero(alive)
         i, j = np.repeat(kept, others.size), np.tile(others, kept.size)
         i, j = i[i != j], j[i != j]
         costs[i, j] = costs[j, i] = clusters.costs(i, j)
-    return merges
 
 
 def _cheapest(costs: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ None where it finds no K clusters. Registering it here makes it one that the def
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -66,11 +66,11 @@ def rows_whitened(views: Views, n_components: int, generator: torch.Generator) -
     return _nearest(views.white, random_rows(views.white, views.weights, n_components, generator))
 
 
-PARTITIONS: dict[str, Partition] = {
-    "ward": ward,
+PARTITIONS: dict[str, Partition] = {  # the first are those that seldom both lead to the same wrong solution
+    "least kurtosis": least_kurtosis,
     "merged cells": merged_cells,
     "merged cells, sphered": merged_cells_sphered,
-    "least kurtosis": least_kurtosis,
+    "ward": ward,
 }
 RANDOM_PARTITIONS: dict[str, RandomPartition] = {
     "k-means++": seeds,
@@ -80,9 +80,9 @@ RANDOM_PARTITIONS: dict[str, RandomPartition] = {
 }
 
 
-def partitions(views: Views, n_components: int) -> dict[str, Tensor]:
-    """Return the partitions into K clusters by the names of the starts that find them."""
-    found = {name: start(views, n_components) for name, start in PARTITIONS.items()}
+def partitions(views: Views, n_components: int, names: Iterable[str] = PARTITIONS) -> dict[str, Tensor]:
+    """Return the partitions into K clusters by the names of those starts that find one."""
+    found = {name: PARTITIONS[name](views, n_components) for name in names}
     return {name: labels for name, labels in found.items() if labels is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,17 +40,14 @@ def sphered(rows: Tensor, n_components: int) -> Tensor:
         return rows
     n_features = rows.shape[1]
     some = rows[:: -(-rows.shape[0] // ROWS)]
-    i, j = torch.triu_indices(some.shape[0], some.shape[0], 1)
-    n_pairs = min(max(int(0.5 / n_components * i.shape[0]), 5 * n_features), i.shape[0])
-    gaps = some[i] - some[j]  # (p, d)
+    n_all = some.shape[0] * (some.shape[0] - 1) // 2
+    n_pairs = min(max(int(0.5 / n_components * n_all), 5 * n_features), n_all)
     identity = torch.eye(n_features, dtype=rows.dtype)
     to_sphere, before = identity, torch.full_like(identity, torch.inf)
     for _ in range(SWEEPS):
-        distances = (gaps @ to_sphere).square().sum(1)
-        close = gaps[distances.topk(n_pairs, largest=False, sorted=False).indices]
-        within = close.T @ close
+        within = _scatter_of_closest(some, some @ to_sphere, n_pairs)
         size = within.trace() / n_features
-        if not size > 0:  # so many rows are alike
+        if not size > SMALLEST * n_pairs * some.var(0).mean():  # so many rows are alike
             break
         within = within / size + RIDGE * n_features / ROWS * identity
         values, axes = torch.linalg.eigh(within)
@@ -58,6 +56,18 @@ def sphered(rows: Tensor, n_components: int) -> Tensor:
             break
         before = within
     return rows @ to_sphere
+
+
+def _scatter_of_closest(rows: Tensor, sphered: Tensor, n_pairs: int) -> Tensor:
+    """Return the sum of the outer products of gaps between rows (m, d), of so many pairs that are closest if sphered.
+
+    It is X' L X, with L the Laplacian of the graph of these pairs.
+    """
+    distances = torch.cdist(sphered, sphered)  # (m, m)
+    place = rows.shape[0] + 2 * n_pairs - 1  # each row is closest to itself, and each pair there twice
+    longest = np.partition(distances.numpy().ravel(), place)[place]  # in a fifth of the time that torch takes
+    close = (distances <= longest).to(rows.dtype)
+    return rows.T @ (close.sum(1)[:, None] * rows - close @ rows)
 
 
 def are_few(rows: Tensor) -> bool:
