@@ -12,11 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, select
 from tgmm.covariance import structure_named
+from tgmm.covariance.full import Full
+from tgmm.covariance.moments import doubled, symmetric_places, upper_places, upper_triangle
 from tgmm.data.data import TensorData
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
 from tgmm.plotting import plot_components
 
 
@@ -201,3 +204,21 @@ def test_jumps_need_no_common_centre(covariance_type):
     assert (np.diff(fast.objective_history_) >= -1e-10).all()
     assert fast.lower_bound_ >= plain.lower_bound_ - 1e-6
     assert fast.n_iter_ <= plain.n_iter_
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied_full", "diag"])
+def test_what_a_fit_leaves_behind_serves_where_gradients_are_computed(covariance_type):
+    """Trials of starts run without autograd; neither what they found nor what they kept for later is tied to that."""
+    for kept in (upper_places, symmetric_places, doubled, upper_triangle):
+        kept.cache_clear()
+    X = torch.from_numpy(mixture(2, n=200, d=3, n_components=2)[0])
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    module = model.to_module()
+    assert not any(tensor.is_inference() for tensor in (model.weights_, model.means_, model.covariances_))
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.requires_grad_()
+    module(X)[0].sum().backward()
+    root = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    parameters = Parameters(torch.ones(1).double(), X[:1].double(), Full((root @ root.T)[None], 3))
+    parameters.natural.sum().backward()
+    assert torch.isfinite(root.grad).all()

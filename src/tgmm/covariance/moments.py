@@ -16,6 +16,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may serve where gradients are computed
 def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the row and column indices of the upper triangle, (q,) each, row by row."""
     i, j = torch.triu_indices(n_features, n_features, device=device)
@@ -23,6 +24,7 @@ def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tenso
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def upper_places(n_features: int, device: torch.device) -> Tensor:
     """Return the place in a matrix of each entry of its upper triangle, (q,), row by row."""
     i, j = upper_triangle(n_features, device)
@@ -30,6 +32,7 @@ def upper_places(n_features: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def symmetric_places(n_features: int, device: torch.device) -> Tensor:
     """Return the place in the upper triangle of each entry of a symmetric matrix, (d d,), row by row."""
     i, j = upper_triangle(n_features, device)
@@ -39,6 +42,7 @@ def symmetric_places(n_features: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def doubled(n_features: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return how often an entry of the upper triangle is in the matrix: 1 on the diagonal, else 2, (q,)."""
     i, j = upper_triangle(n_features, device)

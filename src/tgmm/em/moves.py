@@ -99,12 +99,16 @@ class Moves:
         """A tiny share of all rows, which keeps components from being singular."""
         return Parts.of(self.local.of_shares(torch.full_like(self.local.weights, SHARE)[None, None]))
 
-    def improved(self, run: Runs, bleak: float = BLEAK) -> Runs:
-        """Return where moves lead one run to, of those that make it worse by no more than so much before any EM."""
+    def improved(self, run: Runs, bleak: float = BLEAK, goal: float = -torch.inf) -> Runs:
+        """Return where moves lead one run to.
+
+        Those are left out that make it worse by more than ``bleak`` before any EM, and those that are not foreseen to
+        lead above the goal.
+        """
         if run.parameters.n_components == 1:
             return run
         for _ in range(ROUNDS):
-            better = next((found for found in self._moved(run, bleak) if self._gain(run, found) > GAIN), None)
+            better = next((found for found in self._moved(run, bleak, goal) if self._gain(run, found) > GAIN), None)
             if better is None:
                 break
             run = better
@@ -115,10 +119,10 @@ class Moves:
         before, after = self.guard.heights(joined([run, found])).tolist()
         return after - before
 
-    def _moved(self, run: Runs, bleak: float) -> Iterator[Runs]:
+    def _moved(self, run: Runs, bleak: float, goal: float) -> Iterator[Runs]:
         """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first."""
         is_degenerate = bool(self.guard.degenerate(run))
-        floor = -torch.inf if is_degenerate else float(run.objective)
+        floor = goal if is_degenerate else max(goal, float(run.objective))
         tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
         for triples in self._triples(run, bleak if tells else torch.inf):
             start = run.start.expand(triples.mass.shape[0])
@@ -207,7 +211,7 @@ class Moves:
         return self.update((parts + self._floor).statistics(self.local.weight))
 
     def _merged(self, parts: Parts) -> tuple[Parts, Tensor]:
-        """Return mixtures (C, M, K) in which two of K + 1 components (C,) are one, and the worth of the best of M, (C,).
+        """Return mixtures (C, M, K) in which two of K + 1 components are one, and the worth of the best of M, (C,).
 
         The last two of the components are halves, which are not to become one again.
         """

@@ -75,6 +75,7 @@ class Trials:
         self.guard = Guard(lambda: (rows, weights), update.structure, update.priors, 1 / weight)
         self.moves = Moves(self.batch, local, alone, self.guard)
 
+    @torch.inference_mode()
     def solutions(self, n_heats: int, generator: torch.Generator) -> Runs:
         """Return the different solutions that are worth all rows, best first.
 
@@ -154,7 +155,7 @@ class Trials:
             slack = NEARBY if n_moved < MOVED else -GAIN
             found = run
             if not alike(run, seen).any() and self._height(run) >= highest_yet - slack:
-                found = self.moves.improved(run)
+                found = self.moves.improved(run, goal=highest_yet)
                 n_moved += 1
             seen = joined([seen, run, found])
             highest_yet = max(highest_yet, self._height(found))
