@@ -28,7 +28,7 @@ SHORT = 10  # EM steps before the runs of a heat of random starts are compared, 
 LONG, NEAR = 60, 1e-5  # E-steps of a run, unless it would gain less before
 LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still gain
 SHARE = 1e-3  # of all rows, that the clusters of a partition have besides their own
-MOVED, NEARBY = 3, 0.05  # heats whose best may move though it is lower, and by how many nats a row
+MOVED, NEARBY = 2, 0.05  # heats whose best may move though it is lower, and by how many nats a row
 MORE = 2  # heats that are added while all solutions are degenerate
 FOLLOWED = 2  # solutions that are worth all rows
 
@@ -85,13 +85,13 @@ class Trials:
             If the covariances of all runs of a heat collapse at once.
         """
         first = self._first()
-        heats = self._moved(first, self._random(n_heats - 1, generator))
+        heats = self._moved(first, self._random(n_heats - 1, generator, self._height(first) - NEARBY))
         runs = self._ended([first, *heats])
         for _ in range(MORE):
             if not self.guard.degenerate(runs).all():
                 break
             runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
-        best = self._best(runs, FOLLOWED)
+        best = self.batch.climbed(self._best(runs, FOLLOWED), self.nearest, LAST)
         parameters = replace(best.parameters, means=best.parameters.means + self.mean)
         return replace(best, parameters=parameters)
 
@@ -121,19 +121,23 @@ class Trials:
         best = self._best(runs, 1)
         return int(alike(best, runs).sum()) >= count and not bool(self.guard.degenerate(best))
 
-    def _random(self, n_heats: int, generator: torch.Generator) -> list[Runs]:
-        """Return the best run of each of so many heats with random partitions, near where it leads to."""
+    def _random(self, n_heats: int, generator: torch.Generator, floor: float = -math.inf) -> list[Runs]:
+        """Return the best run of each of so many heats with random partitions, near where it leads to.
+
+        Those that are seen to lead below the floor are not followed.
+        """
         draw = partial(random_partitions, self.views, self.n_components, generator)
         heats = [self._from(draw()) for _ in range(n_heats)]
         if not heats:
             return []
         advanced = self.batch.advanced(joined(heats), SHORT)
         best = [self._best(heat, 1) for heat in _apart(advanced, heats)]
-        return _apart(self.batch.climbed(joined(best), NEAR, LONG), best)
+        return _apart(self.batch.climbed(joined(best), NEAR, LONG, floor), best)
 
     def _ended(self, heats: Iterable[Runs]) -> Runs:
-        """Return where the best runs of heats lead to."""
-        return self.batch.climbed(joined(list(heats)), self.nearest, LAST)
+        """Return where the best runs of heats lead to, but for those that are seen to end below the best."""
+        runs = joined(list(heats))
+        return self.batch.climbed(runs, self.nearest, LAST, self._height(self._best(runs, 1)) - SAME)
 
     def _from(self, labels_by_name: dict[str, Tensor]) -> Runs:
         """Return the runs that begin with the clusters of partitions, each with a share of all rows."""
