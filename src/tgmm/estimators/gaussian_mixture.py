@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sklearn.mixture
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
@@ -22,6 +21,9 @@ from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.checks import check_flag
 from tgmm.runtime.generators import RandomState
 from tgmm.runtime.processes import Group
+
+if TYPE_CHECKING:
+    import sklearn.mixture
 
 # Settings that mean the same in scikit-learn. Its reg_covar is absolute.
 SHARED_SETTINGS = ("tol", "max_iter", "n_init", "warm_start")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
-import sklearn.mixture
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -42,9 +41,11 @@ def to_sklearn(mixture: BaseMixture) -> Any:
     >>> other.predict([[0.5], [3.0]])
     array([0, 1])
     """
+    from sklearn.mixture import GaussianMixture
+
     parameters, structure = mixture.parameters.to(torch.device("cpu")), mixture.structure
     name = structure.name if structure.name in SKLEARN_NAMES else structure.form.form
-    other = sklearn.mixture.GaussianMixture(mixture.n_components, covariance_type=SKLEARN_NAMES[name])
+    other = GaussianMixture(mixture.n_components, covariance_type=SKLEARN_NAMES[name])
     other.weights_, other.means_ = _array(parameters.weights), _array(parameters.means)
     _set_covariances(other, parameters.covariances, structure_named(name))
     other.converged_, other.n_iter_, other.lower_bound_, other.lower_bounds_ = True, 0, float("nan"), []
@@ -115,7 +116,9 @@ def from_sklearn(cls: type[M], model: Any) -> M:
     >>> np.allclose(mixture.score_samples(X), other.score_samples(X), rtol=0, atol=1e-10)
     True
     """
-    if not isinstance(model, sklearn.mixture.GaussianMixture):
+    from sklearn.mixture import GaussianMixture
+
+    if not isinstance(model, GaussianMixture):
         raise ValueError(f"model must be a fitted sklearn.mixture.GaussianMixture; got {model!r}.")
     check_is_fitted(model)
     checked = check_parameters(model.weights_, model.means_, model.covariances_, model.covariance_type)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from sklearn.model_selection import KFold
 from torch import Tensor
 
 from tgmm.data.columns import Columns
@@ -159,6 +158,8 @@ def folds_of(whole: Fitter, cv: int) -> list[Fold]:
 def _divided(data: Data, cv: int, seed: int) -> Iterator[list[tuple[Any, Tensor | None]]]:
     """Yield, for each fold, what is fitted and what is held out, as rows and their weights."""
     if data.in_memory is not None:
+        from sklearn.model_selection import KFold
+
         for parts in KFold(cv, shuffle=True, random_state=seed).split(range(data.n_rows)):
             chunks = [data.take(torch.from_numpy(part)) for part in parts]
             yield [(chunk.rows, None if chunk.weights is None else chunk.weights.cpu()) for chunk in chunks]

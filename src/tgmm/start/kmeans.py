@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from tgmm.runtime.devices import float32_products
@@ -29,6 +28,8 @@ def kmeans_from(rows: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
     """Return the centres of k-means from seeds (K, d), (K, d): scikit-learn's on the CPU."""
     if rows.device.type != "cpu":
         return lloyd(rows, weights, seeds)
+    from sklearn.cluster import KMeans  # a good part of scikit-learn, which nothing else needs
+
     # scikit-learn's tolerance is in units of the rows' variance, whatever their weights; in the frame it is 1.
     tolerance = TOLERANCE / max(float(rows.var(0, correction=0).mean()), TOLERANCE)
     model = KMeans(seeds.shape[0], init=seeds.numpy(), n_init=1, max_iter=MAX_ITER, tol=tolerance)
