@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from support import COVARIANCE_TYPES, dense_covariances
 
 from tgmm import GaussianMixture
+from tgmm.mixture.sampling import draw_rows
 
 INF = float("inf")
 WEIGHTS = np.array([0.5, 0.3, 0.2])
@@ -103,6 +104,15 @@ def test_components_are_drawn_by_weight_and_independent_of_the_order(keywords):
     _, components = gmm.sample(20_000, random_state=6, **keywords)
     for part in components.split(5000):
         assert chisquare(part.bincount(minlength=3).numpy(), 5000 * WEIGHTS).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_fewer_rows_than_components_have_the_covariance_of_their_own(covariance_type):
+    gmm, components = mixture(covariance_type), torch.tensor([2, 0])
+    rows = draw_rows(gmm.mixture_.parameters, components, torch.Generator().manual_seed(3))
+    white = torch.randn(2, D, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    distances = np.linalg.norm(whitened(gmm, rows, components.numpy()), axis=1)
+    np.testing.assert_allclose(distances, white.norm(dim=1).numpy(), rtol=1e-10)
 
 
 def test_a_component_of_weight_0_is_drawn_only_when_asked_for():

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 
+GATHERED = 1 << 15  # moments at most that are made at once of gathered rows, which takes more memory and fewer calls
+
+
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is kept may serve where gradients are computed
 def upper_triangle(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -114,8 +117,12 @@ class Outer(Moment):
         return (rows.T @ (weights[:, None] * rows))[i, j]
 
     def fill(self, z: Tensor, out: Tensor) -> None:
-        """Write one block of products a row of the triangle."""
+        """Write one block of products a row of the triangle, or all at once where they are few."""
         n_features, first = z.shape[0], 0
+        if out.numel() <= GATHERED:
+            i, j = upper_triangle(n_features, z.device)
+            torch.mul(z.index_select(0, i), z.index_select(0, j), out=out)
+            return
         for i in range(n_features):
             last = first + n_features - i
             torch.mul(z[i:], z[i], out=out[first:last])

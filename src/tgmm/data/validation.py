@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import numbers
 import re
 from collections.abc import Callable
@@ -229,7 +230,7 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0) -> None:
     for first in range(0, rows.shape[0], FINITE_ROWS):
         part = rows[first : first + FINITE_ROWS]
         # A sum is finite unless an entry is not, or it overflows.
-        if torch.isfinite(part.sum()) or torch.isfinite(part).all():
+        if math.isfinite(part.sum()) or torch.isfinite(part).all():
             continue
         row, column = (int(i) for i in torch.nonzero(~torch.isfinite(part))[0])
         value = float(part[row, column])

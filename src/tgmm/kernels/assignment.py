@@ -19,9 +19,9 @@ def soft(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """
     limits = torch.finfo(joint.dtype)
     largest = joint.amax(-2).clamp_(min=limits.min)  # (..., c)
-    joint.sub_(largest[..., None, :]).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
+    joint.sub_(largest.unsqueeze(-2)).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
     total = joint.sum(-2).clamp_(min=limits.tiny)  # (..., c)
-    joint.div_(total[..., None, :])
+    joint.div_(total.unsqueeze(-2))
     log_likelihood = total.log2_().add_(largest).mul_(math.log(2))
     return log_likelihood, log_likelihood
 
@@ -42,7 +42,7 @@ def hard(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
 
 def most_probable(joint: Tensor) -> Tensor:
     """Return the first of the most probable components of each column of joint (K, c), (c,) int64."""
-    return (joint.shape[0] - _ranks_of_largest(joint, joint.amax(0)).amax(0)).long()
+    return joint.max(0).indices  # several times as fast as argmax, along the first dimension
 
 
 def _ranks_of_largest(joint: Tensor, largest: Tensor) -> Tensor:

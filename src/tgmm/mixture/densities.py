@@ -30,7 +30,7 @@ class Joint(NamedTuple):
     part: slice  # which rows
     bits: Tensor  # (K, c), to be overwritten
     common: Tensor | None  # (c,) bits that all components have in common on top
-    far: Tensor  # (m,) indices, among all, of the rows that are far
+    far: Tensor | None  # (m,) indices, among all, of the rows that are far, if any are
 
 
 class Predictor:
@@ -99,13 +99,13 @@ class Predictor:
         out: Tensor | None = None
         for joint in self._joint(rows):
             found = near(joint).to(self.device)
-            if found.shape[0] == rows.shape[0] and not joint.far.numel():
+            if joint.far is None and found.shape[0] == rows.shape[0]:
                 return found if found.dtype == torch.int64 else found.to(self.dtype)
             if out is None:
                 dtype = found.dtype if found.dtype == torch.int64 else self.dtype
                 out = torch.empty(rows.shape[0], *found.shape[1:], dtype=dtype, device=self.device)
             out[joint.part] = found.to(out.dtype)
-            if joint.far.numel():
+            if joint.far is not None:
                 out[joint.far] = far(self._far(rows, joint.far)).to(out.dtype)
         assert out is not None, "there are rows"
         return out
@@ -122,7 +122,8 @@ class Predictor:
             size = bits.amax(0).abs_()
             if common is not None:
                 size += common.abs()
-            yield Joint(part, bits, common, first + torch.nonzero(~(size < self.limit)).flatten())
+            near = size < self.limit
+            yield Joint(part, bits, common, None if near.all() else first + torch.nonzero(~near).flatten())
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""

@@ -120,6 +120,8 @@ def draw_deviations(
     n_different = factor.log_det.shape[0]
     if n_different == 1:
         return factor.colour(white[None])[0]
+    if shape[0] <= n_different:  # a factor for each row takes no more memory than the mixture's own
+        return factor.take(components).colour(white[:, None])[:, 0]
     sizes = components.bincount(minlength=n_different).tolist()
     deviations = torch.empty_like(white)
     # Which of the independent standard normals a row gets does not matter: slices in turn need no gathering.
