@@ -14,7 +14,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-
 GATHERED = 1 << 15  # moments at most that are made at once of gathered rows, which takes more memory and fewer calls
 
 
