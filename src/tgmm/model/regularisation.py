@@ -56,7 +56,7 @@ class Regularisation:
         variances = covariances.variances.expand(squares.shape)
         if covariances.shared:
             squares = (weights @ squares).expand(squares.shape)
-        variances = torch.where(variances > ROUNDING * squares, variances, 0.0)
+        variances = torch.where(variances > ROUNDING * (1 + squares), variances, 0.0)
         if self.one_scale:
             variances = variances.mean(-1, keepdim=True)  # (K, 1)
         enough = covariances.shared | (weights >= ENOUGH / weights.shape[0])  # (K,)
