@@ -51,9 +51,8 @@ class Views:
         chunk = Chunk(sample.rows.to(cpu), None if sample.weights is None else sample.weights.to(cpu), 0)
         rows, weights = start_rows(chunk, moved(frame, cpu), torch.float64)
         # Rows of a grid are at equal distances, and rounding must not tell which of them merge.
-        largest = weights.amax()
-        drawn, weights = subset(rounded(weights / largest), size, generator)
-        views = cls(rows[drawn].contiguous(), weights * largest, most, generator)
+        drawn, weights = subset(rounded(weights / weights.amax()), size, generator)
+        views = cls(rows[drawn].contiguous(), weights, most, generator)
         views.is_all = drawn.shape[0] == rows.shape[0]
         return views
 
