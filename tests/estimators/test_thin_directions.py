@@ -60,7 +60,7 @@ def test_cells_without_a_marker_beside_bright_ones_keep_their_spread(structure):
     np.testing.assert_allclose(deviations(model).min(0), dim.std(0), rtol=0.01)
 
 
-@pytest.mark.parametrize("structure", ["full", "spherical"])
+@pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
 def test_one_glitch_widens_no_cluster_and_is_said_to_be_one(structure):
     rng = np.random.default_rng(0)
     clusters = [rng.normal(0, 1, (500, 2)), rng.normal(8, 1, (500, 2))]

@@ -53,8 +53,10 @@ def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classifi
     if origin.has_trials and _are_worthwhile(problem):
         assignment = hard if classification else soft
         found = problem.data.processes.agreed(lambda: _trials(problem, origin, n_init, seed, assignment))
-        n_followed = 1 if _is_all(problem) else len(found)
         if found:
+            # A higher one is degenerate to the trials: the runs tell by what regularises them, which is far less.
+            is_highest = found[0].objective == max(trial.objective for trial in found)
+            n_followed = 1 if is_highest and _is_all(problem) else len(found)
             begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found[:n_followed]]
             ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in found[n_followed:])
             return Starts(begin, ended)
