@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,7 +42,7 @@ class Card:
 
     def about(self) -> dict[str, Any]:
         """Return what the numbers depend on."""
-        triton = __import__("triton").__version__ if find_spec("triton") else None
+        triton = version("triton") if find_spec("triton") else None
         return {
             "card": self.name, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "triton": triton,
         }  # fmt: skip

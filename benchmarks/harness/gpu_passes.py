@@ -43,7 +43,7 @@ class Problem:
     @classmethod
     def of(cls, shape: Shape, structure: str, device: torch.device) -> Problem:
         """Return random rows with a start far from any solution."""
-        array, means = _rows(shape)
+        array, means = rows_of(shape)
         rows, start = torch.from_numpy(array).to(device), make_start(array, means, structure)
         return cls(shape, structure, rows, start, Beginning.of(our_model(structure, start), rows))
 
@@ -62,7 +62,8 @@ class Problem:
 
 
 @cache
-def _rows(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (n, d) of overlapping clusters, and their means (K, d)."""
     return make_rows(shape, SEPARATION, "float32")
 
 

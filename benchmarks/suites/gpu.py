@@ -92,8 +92,8 @@ class Check:
 
     def published(self) -> Iterator[Record]:
         """Repeat what others published."""
-        million = next(iter(TIMES)).replace("10k", self.chosen.million)
-        problem = Problem.of(Shape.parse(million), "spherical", self.card.device)
+        shape = Shape.parse(f"{self.chosen.million}x128x1024")
+        problem = Problem.of(shape, "spherical", self.card.device)
         for name, seconds in TIMES.items():
             shape = Shape.parse(name)
             wanted = shape.n_rows * len(problem.rows) // 1_000_000
@@ -124,7 +124,7 @@ class Check:
             yield {"what": "default fit", "shape": name, "structure": "full", "seconds": seconds, "short": short}
 
     def _fit(self, shape: Shape, structure: str, **settings: Any) -> float:
-        rows = torch.from_numpy(gpu_passes._rows(shape)[0]).to(self.card.device)
+        rows = torch.from_numpy(gpu_passes.rows_of(shape)[0]).to(self.card.device)
         model = GaussianMixture(shape.n_components, covariance_type=structure, random_state=0, **settings)
         model.fit(rows)
         return self.card.once(lambda: model.fit(rows))

@@ -16,8 +16,9 @@ import numpy as np
 
 from tgmm.cli.writing import STANDARD
 from tgmm.data import ArraySource, ArrowSource, Source, TextSource
+from tgmm.data.arrow import open_dataset
 from tgmm.data.dialects import MISSING
-from tgmm.data.opening import ARROW_FORMATS, is_arrow, open_path
+from tgmm.data.opening import arrow_format, is_arrow, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
 from tgmm.data.tables import feature_columns
@@ -168,15 +169,9 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
 def names_of(path: Path) -> list[str] | None:
     """Return the names of all columns of a file, whatever they hold, or None where it has none."""
     if is_arrow(path):
-        import pyarrow.dataset
-
-        return pyarrow.dataset.dataset(str(path), format=_arrow_format(path)).schema.names
+        return open_dataset(path, arrow_format(path)).schema.names
     names = open_path(path).feature_names
     return None if names is None else list(names)
-
-
-def _arrow_format(path: Path) -> str:
-    return ARROW_FORMATS.get(path.suffix.lower(), "parquet")
 
 
 def identifiers(path: Path, column: str) -> np.ndarray:
@@ -184,7 +179,7 @@ def identifiers(path: Path, column: str) -> np.ndarray:
     if is_arrow(path):
         import pyarrow
 
-        source = pyarrow.dataset.dataset(str(path), format=_arrow_format(path))
+        source = open_dataset(path, arrow_format(path))
         feature_columns(source.schema.names, [column], None)
         found = source.to_table(columns=[column]).column(0)
         if pyarrow.types.is_integer(found.type) and not found.null_count:

@@ -106,8 +106,13 @@ class ParquetSource(ArrowSource):
         *,
         format: str = "parquet",
     ) -> None:
-        paths = fspath(path) if isinstance(path, str | PathLike) else [fspath(part) for part in path]
-        super().__init__(_pyarrow_dataset().dataset(paths, format=format), columns, weight_column)
+        super().__init__(open_dataset(path, format), columns, weight_column)
+
+
+def open_dataset(path: Any, format: str) -> Any:
+    """Return a file, a folder of files or several files with all columns, as Arrow's own data set."""
+    paths = fspath(path) if isinstance(path, str | PathLike) else [fspath(part) for part in path]
+    return _pyarrow_dataset().dataset(paths, format=format)
 
 
 def _pyarrow_dataset() -> Any:

@@ -92,7 +92,7 @@ def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
     if suffix == ".zarr":
         return open_zarr(path)
     if is_arrow(path):
-        return ParquetSource(path, columns, format=ARROW_FORMATS.get(suffix, "parquet"))
+        return ParquetSource(path, columns, format=arrow_format(path))
     if suffix in TEXT_SUFFIXES or (suffix == ".gz" and Path(path.stem).suffix.lower() in TEXT_SUFFIXES):
         return TextSource(path, columns)
     raise ValueError(
@@ -116,6 +116,11 @@ def is_arrow(path: Path) -> bool:
     """Whether a path is of a kind that Arrow reads, which always names its columns."""
     suffix = path.suffix.lower()
     return suffix in ARROW_FORMATS or (suffix not in (".npy", ".zarr") and path.is_dir())
+
+
+def arrow_format(path: Path) -> str:
+    """Return what Arrow calls the format of a file that it reads, or of the files of a folder."""
+    return ARROW_FORMATS.get(path.suffix.lower(), "parquet")
 
 
 def _is_batch(item: Any) -> bool:

@@ -15,6 +15,7 @@ from tgmm.covariance import CovarianceCollapse, Structure
 from tgmm.data.fingerprint import Fingerprint
 from tgmm.data.summary import Summary
 from tgmm.em.fit import Snapshot
+from tgmm.em.problem import ROUNDING
 from tgmm.em.restarts import Entrant, Race
 from tgmm.em.state import FollowedRun, Path, Point, RunState
 from tgmm.files.plain import State, differences, stored
@@ -22,7 +23,6 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
 FIGURES = ("history", "n_em", "rates", "rung", "converged", "reseeded", "notes", "start", "seed")  # of a run, as JSON
-ROUNDING = 1e-6  # relative, of sums that rounding may change: far more than it does
 LARGEST = 2**63  # a seed is smaller
 
 

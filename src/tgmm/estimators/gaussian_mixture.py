@@ -52,8 +52,8 @@ class GaussianMixture(MixtureEstimator):
         to `max_iter`, and have converged where the last step changed nothing.
     reg_covar : float, default=1e-12
         Added to every variance, in units of the feature's smallest variance within a component at the run's start.
-        The default changes nothing that float64 can tell; components whose variance rests on it are reported. Where
-        there are no more different rows than features, every covariance matrix is singular, and it is at least 1e-8.
+        The default changes nothing that float64 can tell; components whose variance rests on it are reported. It is at
+        least 1e-8 where no more different rows than features make every covariance matrix singular.
     n_init : int, default=1
         Runs from different starts, or trials with different draws; the best objective wins.
     init_means : str, array-like of shape (K, d) or callable, default="auto"
@@ -361,9 +361,8 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         GaussianMixture
-            With the parameters, the names of the features, and the settings that mean the same in both libraries (see
-            `to_sklearn`). What a fit reports about itself stays empty: scikit-learn's lower bound is that of the
-            parameters before the last M-step.
+            With the parameters, the features' names, and the settings that mean the same in both libraries. What a fit
+            reports about itself stays empty: scikit-learn's lower bound is that before the last M-step.
 
         Raises
         ------

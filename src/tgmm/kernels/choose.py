@@ -42,13 +42,9 @@ def kernels_for(
         for float_type in dict.fromkeys((dtype, widest))
         if device.type != "cpu" or not moments_outweigh(moment, frame.shift.shape[0], n_components, float_type)
     ]
+    problems = [(moment, frame, n_components, float_type, device) for float_type in with_products]
     return [
-        *(
-            products_for(moment, frame.shift.shape[0], n_components, each, device)(
-                moment, frame, n_components, each, device
-            )
-            for each in with_products
-        ),
+        *(products_for(*problem)(*problem) for problem in problems),
         centred_for(moment, frame, n_components, device),
     ]
 
@@ -73,7 +69,7 @@ def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: 
 
 
 def products_for(
-    moment: Moment, n_features: int, n_components: int, dtype: torch.dtype, device: torch.device
+    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
 ) -> type[Kernel]:
     """Return the fastest form of the products: of bfloat16 parts, where multiplying is most of the work.
 
@@ -81,6 +77,7 @@ def products_for(
     than columns of these do not make up for. Measured on an H100: at 64 components nothing is gained, at 1024 a factor
     of 2 to 3.
     """
+    n_features = frame.shift.shape[0]
     columns = n_features if moment.shared else n_features + moment.size(n_features)
     multiplies = n_components >= min(max(columns, FEW_COMPONENTS), MANY_COMPONENTS)
     if multiplies and dtype == torch.float32 and has_matrix_units(device):

@@ -51,7 +51,10 @@ class Split(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.products = Products(*args, **kwargs)
-        columns = self._columns().to(self.device)
+        # Which features are multiplied: (2, q), or None where the squared norm has a column, or there are none.
+        pairs = None if self.moment.shared else self.moment.pairs(self.n_features)
+        self.norm_column = 1 + self.n_features if pairs is None and not self.moment.shared else None
+        columns = self._columns(pairs).to(self.device)
         self.n_columns = columns.shape[1]
         self.factors = columns.unbind()  # of each column, (columns,) each
         self.n_padded = _padded(self.n_components, ALIGNED)
@@ -79,21 +82,14 @@ class Split(Kernel):
         is_first = self.moment.shared and self.products.pooled_second is None
         return assignment is soft and parameters.covariances.own_moment == self.moment and not is_first
 
-    def _columns(self) -> Tensor:
+    def _columns(self, pairs: Tensor | None) -> Tensor:
         """Return which features are multiplied in each column, (2, columns): -1 for none."""
         columns = torch.full((2, self.products.n_columns), -1)
         columns[1, 1 : 1 + self.n_features] = torch.arange(self.n_features)
-        pairs = None if self.moment.shared else self.moment.pairs(self.n_features)
         if pairs is not None:
             columns[:, 1 + self.n_features :] = pairs
         padding = -columns.shape[1] % ALIGNED
         return torch.nn.functional.pad(columns, (0, padding), value=-1).int()
-
-    @property
-    def norm_column(self) -> int | None:
-        """The column of the squared norms, where the moments are that."""
-        has_norm = not self.moment.shared and self.moment.pairs(self.n_features) is None
-        return 1 + self.n_features if has_norm else None
 
     def eta(self, parameters: Parameters) -> Tensor:
         """Return the parts of the natural parameters, in bits, (6 columns, K): as those of the features, reversed."""
