@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cases import as_numpy, mixture, parameters
+from naive_em import naive_em
 from sklearn.metrics import adjusted_rand_score
 from structures import SPECS
 
@@ -109,6 +110,17 @@ def test_of_many_rows_few_iterations_see_all(dtype):
 def test_with_other_settings_too(settings):
     X, labels = cigars(1)
     assert adjusted_rand_score(labels, fit(X, **settings).predict(X)) > 0.8
+
+
+@pytest.mark.parametrize("structure", ["tied_full", "tied_diag", "tied_spherical"])
+def test_a_shared_covariance_is_that_of_all_rows_not_of_the_sample_that_starts_see(structure):
+    """The sums that a shared structure leaves out of its iterations had been those of the sample."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (12000, 2)), rng.normal(5, 1, (8000, 2))])
+    model = GaussianMixture(2, covariance_type=structure, random_state=0).fit(X)
+    assert model.lower_bound_ == pytest.approx(model.score(X), abs=1e-10)
+    again = naive_em(X, structure, parameters(model), 1)
+    np.testing.assert_allclose(again.covariances, parameters(model)[2], rtol=1e-3, atol=1e-3)
 
 
 def test_an_accident_of_a_few_rows_loses_and_is_reported_where_there_is_nothing_else():

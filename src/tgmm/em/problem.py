@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -43,7 +43,6 @@ class Problem:
     n_components: int
     dtype: torch.dtype
     device: torch.device
-    ladder: Ladder
 
     @classmethod
     def of(
@@ -77,7 +76,6 @@ class Problem:
             summary = _recognised(moved(known, place), summary)
         _check_range(summary, dtype)
         frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
-        kernels = kernels_for(structure.moment, frame, n_components, dtype, training.device)
         return cls(
             data=data,
             summary=summary,
@@ -88,8 +86,17 @@ class Problem:
             n_components=n_components,
             dtype=dtype,
             device=training.device,
-            ladder=Ladder(tuple(kernels)),
         )
+
+    def on(self, data: Data) -> Problem:
+        """Return the same problem on other rows."""
+        return replace(self, data=data)
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The kernels of this data, which they keep something of."""
+        kernels = kernels_for(self.structure.moment, self.frame, self.n_components, self.dtype, self.device)
+        return Ladder(tuple(kernels))
 
     @property
     def structure(self) -> Structure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -130,7 +129,7 @@ def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> li
     sample, place = problem.sample, problem.frame.shift.device
     weights = sample.own_weights()
     weights = weights * (float(problem.summary.weight) / weights.sum())
-    whole = replace(problem, data=TensorData(sample.rows, weights))
+    whole = problem.on(TensorData(sample.rows, weights))
     stopping = Stopping(_near(problem, weights.shape[0]), LAST)
     em = EM(whole.expectation(assignment), whole.update)
     reached: list[Trial] = []
