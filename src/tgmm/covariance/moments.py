@@ -83,6 +83,14 @@ class Moment(ABC):
         """Return the moments (..., q) of rows (..., d)."""
 
     @abstractmethod
+    def of_products(self, products: Tensor) -> Tensor:
+        """Return the moments (..., q) from the products of all pairs of features (..., d, d), or expectations of both."""
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        """Return the moments (..., q) from the squares of the features (..., d), where these tell them."""
+        return squares
+
+    @abstractmethod
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the sum of weight times moment over rows (c, d) with weights (c,), (q,)."""
 
@@ -109,6 +117,11 @@ class Outer(Moment):
         """Return the upper triangle of the outer products."""
         i, j = upper_triangle(rows.shape[-1], rows.device)
         return rows[..., i] * rows[..., j]
+
+    def of_products(self, products: Tensor) -> Tensor:
+        """Return the upper triangle."""
+        i, j = upper_triangle(products.shape[-1], products.device)
+        return products[..., i, j]
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the upper triangle of one matrix product."""
@@ -144,6 +157,10 @@ class Square(Moment):
         """Return the squares."""
         return rows.square()
 
+    def of_products(self, products: Tensor) -> Tensor:
+        """Return the diagonal."""
+        return products.diagonal(dim1=-2, dim2=-1)
+
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums of squares."""
         return weights @ rows.square()
@@ -168,6 +185,14 @@ class Norm(Moment):
     def of(self, rows: Tensor) -> Tensor:
         """Return the squared norms, (..., 1)."""
         return rows.square().sum(-1, keepdim=True)
+
+    def of_products(self, products: Tensor) -> Tensor:
+        """Return the trace, (..., 1)."""
+        return products.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        """Return the sum, (..., 1)."""
+        return squares.sum(-1, keepdim=True)
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sum of squared norms."""

@@ -30,12 +30,20 @@ class Columns:
         Whose features they are, for messages.
     arrays : str
         "torch" where the training data was tensors, else "numpy".
+    may_lack : bool
+        Whether rows may lack values, which are NaN then.
     """
 
     n_features: int | None
     names: tuple[str, ...] | None = None
     owner: str = "Mixture"
     arrays: str = "numpy"
+    may_lack: bool = False
+
+    def found(self, n_features: int, names: Iterable[Any] | None, arrays: str = "numpy") -> Columns:
+        """Return the columns of data that was not seen before, with their names, if any."""
+        names = None if names is None else tuple(names)
+        return replace(self, n_features=n_features, names=names, arrays=arrays)
 
     @classmethod
     def of(cls, n_features: int, names: Iterable[Any] | None, owner: str, arrays: str = "numpy") -> Columns:
@@ -85,7 +93,7 @@ class Columns:
             if self.names is not None:
                 seat.feature_names_in_ = self.public_names
         array = validate_data(seat, X, reset=is_new, **settings)
-        return array, Columns.of(array.shape[1], getattr(seat, "feature_names_in_", None), self.owner)
+        return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
 
     def where_named(self, X: Any) -> Columns:
         """Return the columns as X, which was made for some of them, can have them: without names where it has none."""

@@ -87,7 +87,7 @@ class Stream:
                 raise ValueError(f"Batch {number} has {'no ' * weighted}weights, unlike those before it.")
             weighted = weights is not None
             weights = self._weights(weights, first, n_rows)
-            check_finite(rows, self.source.feature_names, first)
+            check_finite(rows, self.source.feature_names, first, may_lack=self.columns.may_lack)
             if n_rows:
                 known = None if self.known is None else self.known[first : first + n_rows]
                 yield Chunk(rows, weights, first, known)
@@ -161,7 +161,7 @@ class Scan:
         self.weight += chunk.rows.shape[0] if chunk.weights is None else float(chunk.weights.sum())
         if self._reservoir is None or self._summary is None:
             self._reservoir = Reservoir(self._sampling.size(self.n_features), self._sampling.seed)
-            self._summary = SummaryOf(widen(chunk.rows[0]))
+            self._summary = SummaryOf(widen(chunk.rows[0]).nan_to_num(nan=0.0))
         self._reservoir.add(chunk)
         self._summary.add_all([chunk])
 

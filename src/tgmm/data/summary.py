@@ -19,8 +19,10 @@ class Summary:
     """Weighted moments and the range of each feature about an origin, in float64."""
 
     n_rows: int
+    n_gaps: int  # how many values rows lack
     origin: Tensor  # (d,) where the bulk of the data is; a value of each feature
     weight: Tensor  # () sum of the sample weights
+    present: Tensor  # (d,) the same of the rows that have a value
     mean: Tensor  # (d,) of rows minus origin
     scatter: Tensor  # (d,) weighted sum of squared deviations from the mean
     minimum: Tensor  # (d,)
@@ -30,28 +32,46 @@ class Summary:
     def empty(cls, origin: Tensor) -> Summary:
         """Return the summary of no rows."""
         zero = torch.zeros_like(origin)
-        return cls(0, origin, zero.sum(), zero, zero, zero + torch.inf, zero - torch.inf)
+        return cls(0, 0, origin, zero.sum(), zero, zero, zero, zero + torch.inf, zero - torch.inf)
 
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor, origin: Tensor) -> Summary:
-        """Return the summary of rows (c, d) in float64 with weights (c,)."""
+        """Return the summary of rows (c, d) in float64 with weights (c,); NaN is no value."""
         weight = weights.sum()
+        gaps = torch.isnan(rows)
+        if gaps.any():
+            return cls._of_some(rows, weights, origin, gaps)
         low, high = rows.amin(0), rows.amax(0)
         rows = rows - origin
         mean = (weights @ rows) / weight
-        return cls(rows.shape[0], origin, weight, mean, weights @ (rows - mean).square(), low, high)
+        scatter = weights @ (rows - mean).square()
+        return cls(rows.shape[0], 0, origin, weight, weight.expand_as(mean), mean, scatter, low, high)
+
+    @classmethod
+    def _of_some(cls, rows: Tensor, weights: Tensor, origin: Tensor, gaps: Tensor) -> Summary:
+        """Return the summary of rows with gaps (c, d)."""
+        own = weights[:, None] * ~gaps  # (c, d)
+        present = own.sum(0)
+        low = torch.where(gaps, torch.inf, rows).amin(0)
+        high = torch.where(gaps, -torch.inf, rows).amax(0)
+        rows = torch.where(gaps, 0.0, rows - origin)
+        mean = (own * rows).sum(0) / torch.where(present > 0, present, 1.0)
+        scatter = (own * (rows - mean).square()).sum(0)
+        return cls(rows.shape[0], int(gaps.sum()), origin, weights.sum(), present, mean, scatter, low, high)
 
     def __add__(self, other: Summary) -> Summary:
         """Merge two summaries about the same origin (Chan, Golub & LeVeque 1983, The American Statistician 37)."""
-        weight = self.weight + other.weight
-        share = torch.where(weight > 0, other.weight / weight, 0.0)
+        present = self.present + other.present
+        share = torch.where(present > 0, other.present / present, 0.0)
         step = other.mean - self.mean
         return Summary(
             self.n_rows + other.n_rows,
+            self.n_gaps + other.n_gaps,
             self.origin,
-            weight,
+            self.weight + other.weight,
+            present,
             self.mean + share * step,
-            self.scatter + other.scatter + self.weight * share * step.square(),
+            self.scatter + other.scatter + self.present * share * step.square(),
             torch.minimum(self.minimum, other.minimum),
             torch.maximum(self.maximum, other.maximum),
         )
@@ -62,7 +82,8 @@ class Summary:
 
     def in_unit(self, unit: float) -> Summary:
         """Return the summary of the same rows with weights divided by unit."""
-        return replace(self, weight=self.weight / unit, scatter=self.scatter / unit)
+        weights = {name: getattr(self, name) / unit for name in ("weight", "present", "scatter")}
+        return replace(self, **weights)
 
     @property
     def constant(self) -> Tensor:
@@ -72,7 +93,7 @@ class Summary:
     @property
     def variance(self) -> Tensor:
         """The variances, exactly 0 for constant features, (d,)."""
-        return torch.where(self.constant, 0.0, self.scatter / self.weight)
+        return torch.where(self.constant, 0.0, self.scatter / self.present)
 
 
 class SummaryOf(Accumulator[Summary]):
@@ -96,14 +117,16 @@ class SummaryOf(Accumulator[Summary]):
 def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
     """Return where the bulk of rows (m, d) of weights (m,) is: the median of each feature, (d,) in float64.
 
-    A row of weight 2 counts as two.
+    A row of weight 2 counts as two, and values that rows lack count for nothing.
     """
-    if weights is None:
+    gaps = torch.isnan(rows)
+    if weights is None and not gaps.any():
         return widen(rows).median(0).values
-    values, order = widen(rows).sort(0)
-    below = weights.to(rows.device)[order].cumsum(0)  # (m, d)
+    values, order = widen(rows).sort(0)  # NaN comes last
+    weights = torch.ones_like(values[:, 0]) if weights is None else weights.to(rows.device)
+    below = torch.where(gaps.gather(0, order), 0.0, weights[order]).cumsum(0)  # (m, d)
     place = (2 * below < below[-1] * (1 - HALF)).sum(0, keepdim=True)
-    return values.gather(0, place)[0]
+    return values.gather(0, place)[0].nan_to_num(nan=0.0)
 
 
 class DistinctRows(Accumulator["Distinct"]):

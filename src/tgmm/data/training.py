@@ -72,7 +72,7 @@ class Training:
         computing = data.device
         if distributed:
             data = ShardedData(data, processes.exchange(Shard.of(data, found.names)), processes)
-            found = Columns.of(data.n_features, data.feature_names, columns.owner, found.arrays)
+            found = columns.found(data.n_features, data.feature_names, found.arrays)
         return cls(data, found, computing, data.survey(sampling.size(data.n_features), sampling.seed), source)
 
     def responsibilities(self, given: Any, n_components: int) -> Tensor | None:
@@ -103,7 +103,7 @@ def _scanned(stream: Stream, sampling: Sampling, *, verbose: bool) -> tuple[Stre
     data = StreamData(stream, Scan(stream, sampling, verbose=verbose), verbose=verbose)
     columns = stream.columns
     if columns.n_features is None:
-        columns = Columns.of(data.n_features, stream.source.feature_names, columns.owner, stream.arrays)
+        columns = columns.found(data.n_features, stream.source.feature_names, stream.arrays)
     return data, columns
 
 
@@ -113,7 +113,7 @@ def _in_memory(
     """Return rows in memory as data, and their columns; a shard may have no rows of positive weight, or none at all."""
     if is_shard and len(shape := getattr(X, "shape", ())) == 2 and shape[0] == 0 < shape[1]:
         rows = torch.empty(0, shape[1], device=check_device(device, X if isinstance(X, Tensor) else None))
-        return TensorData(rows), Columns.of(shape[1], getattr(X, "columns", None), columns.owner, arrays_of(X))
-    given, found = check_rows(X, columns)
+        return TensorData(rows), columns.found(shape[1], getattr(X, "columns", None), arrays_of(X))
+    given, found = check_rows(X, columns, may_lack=columns.may_lack)
     rows = working_rows(given, check_device(device, given.tensor if given.from_tensor else None))
     return TensorData.of(rows, check_weights(sample_weight, rows.shape[0], may_vanish=is_shard)), found

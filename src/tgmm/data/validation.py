@@ -41,11 +41,13 @@ class Rows:
         return self.convert(result.to(self.tensor.device))
 
 
-def check_rows(X: Any, columns: Columns) -> tuple[Rows, Columns]:
+def check_rows(X: Any, columns: Columns, *, may_lack: bool = False) -> tuple[Rows, Columns]:
     """Return X as rows, and their columns, or raise an error that says what is wrong with it and where.
 
-    Where ``columns`` knows the features of a fit, the rows must have them.
+    Where ``columns`` knows the features of a fit, the rows must have them. Values that rows may lack are NaN.
     """
+    if may_lack:
+        X = with_nan(X)
     if isinstance(X, Tensor):
         tensor, found = _check_tensor(X, columns, arrays_of(X))
         rows = Rows(tensor, True, lambda result: result)
@@ -55,7 +57,7 @@ def check_rows(X: Any, columns: Columns) -> tuple[Rows, Columns]:
     else:
         tensor, found = _check_array(X, columns)
         rows = Rows(tensor, False, Tensor.numpy)
-    check_finite(rows.tensor, found.names)
+    check_finite(rows.tensor, found.names, may_lack=may_lack)
     return rows, found
 
 
@@ -124,6 +126,19 @@ def as_numeric(X: Any) -> Any:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object:
         _check_objects(values)
+    return X
+
+
+def with_nan(X: Any) -> Any:
+    """Return X with NaN where a mask of NumPy or pandas' NA says that there is no value."""
+    if isinstance(X, np.ma.MaskedArray):
+        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+    if "object" in _type_names(X):
+        values = np.asarray(X, dtype=object)
+        lacks = np.reshape([type(value).__name__ == "NAType" for value in values.flat], values.shape)
+        if lacks.any():
+            filled = np.where(lacks, np.nan, values)
+            return X.__class__(filled, columns=X.columns) if hasattr(X, "columns") else filled
     return X
 
 
@@ -201,7 +216,7 @@ def _check_tensor(X: Tensor, columns: Columns, arrays: str) -> tuple[Tensor, Col
         if size == 0:
             raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")
     columns.require(X.shape[1])
-    found = columns if columns.n_features is not None else Columns(X.shape[1], None, columns.owner, arrays)
+    found = columns if columns.n_features is not None else columns.found(X.shape[1], None, arrays)
     X = X.detach()
     if X.is_floating_point() and X.dtype.itemsize == 1:  # torch has no arithmetic for these
         return X.float(), found
@@ -225,20 +240,27 @@ def as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
-def check_finite(rows: Tensor, names: Any, first_row: int = 0) -> None:
-    """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index."""
+def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False) -> None:
+    """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index.
+
+    Where rows may lack values, NaN is none.
+    """
     for first in range(0, rows.shape[0], FINITE_ROWS):
         part = rows[first : first + FINITE_ROWS]
         # A sum is finite unless an entry is not, or it overflows.
         if math.isfinite(part.sum()) or torch.isfinite(part).all():
             continue
-        row, column = (int(i) for i in torch.nonzero(~torch.isfinite(part))[0])
+        bad = torch.isinf(part) if may_lack else ~torch.isfinite(part)
+        if not bad.any():
+            continue
+        row, column = (int(i) for i in torch.nonzero(bad)[0])
         value = float(part[row, column])
         kind = "NaN" if value != value else f"infinity ({value})"
         name = "" if names is None else f" ({names[column]!r})"
+        remedy = "drop or impute such rows" + (", or fit with missing='em'" if kind == "NaN" else "")
         raise ValueError(
             f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
-            "not accept missing or infinite values: drop or impute such rows."
+            f"not accept {'infinite' if may_lack else 'missing or infinite'} values: {remedy}."
         )
 
 

@@ -159,7 +159,12 @@ def dependent_features(survey: Survey) -> list[int]:
     """
     summary, full = survey.summary, structure_named("full")
     frame = Frame.of(summary.origin, summary.variance, torch.float64, one_scale=False)
-    rows, weights = start_rows(survey.sample, frame, torch.float64)
+    sample = survey.sample
+    if summary.n_gaps:
+        sample = sample.part(~torch.isnan(sample.rows).any(1))
+        if sample.rows.shape[0] <= sample.rows.shape[1]:
+            return []
+    rows, weights = start_rows(sample, frame, torch.float64)
     n_features = rows.shape[1]
     varying = whole_of(rows, weights, full).independent(torch.full_like(rows[0], DEPENDENT)).tolist()
     if not varying or rows.shape[0] <= n_features:

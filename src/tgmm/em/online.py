@@ -90,7 +90,8 @@ def learnt(
     """
     update, frame, data = learner.update, learner.frame, training.data
     dtype, structure = working_type(data.dtype), learner.update.structure
-    kernels = kernels_for(structure.moment, frame, learner.parameters.n_components, dtype, training.device)
+    gaps, n_components = training.survey.summary.n_gaps > 0, learner.parameters.n_components
+    kernels = kernels_for(structure.moment, frame, n_components, dtype, training.device, gaps=gaps)
     assignment = hard if classification else soft
     ladder = Ladder(tuple(kernels))
     expectation = Blended(data, ladder, assignment, learner.memory, structure.moment, step)

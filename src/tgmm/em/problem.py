@@ -22,6 +22,7 @@ from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, widen, working_type
+from tgmm.start.filling import filled
 from tgmm.start.sample import projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
@@ -36,7 +37,7 @@ class Problem:
 
     data: Data
     summary: Summary
-    sample: Chunk  # what starts look at
+    sample: Chunk  # of the rows
     frame: Frame
     update: Update  # with the priors in the frame, and no regularisation yet
     reg_covar: float
@@ -104,9 +105,16 @@ class Problem:
         return self.update.structure
 
     @cached_property
+    def whole_sample(self) -> Chunk:
+        """What starts look at: the sample, with something in the place of values that its rows lack."""
+        if not self.summary.n_gaps:
+            return self.sample
+        return filled(self.sample, self.frame)
+
+    @cached_property
     def start_rows(self) -> tuple[Tensor, Tensor]:
         """The different rows that starts look at, in the frame, (m, d), and their weights, (m,)."""
-        return start_rows(self.sample, self.frame, self.dtype)
+        return start_rows(self.whole_sample, self.frame, self.dtype)
 
     @cached_property
     def regularisation(self) -> Regularisation:
@@ -118,7 +126,7 @@ class Problem:
         """Whether any covariance matrix is singular, since there are no more different rows than features."""
         if not self.structure.moment.mixes:
             return False
-        return projection(widen(self.sample.rows)).unique().numel() <= self.data.n_features
+        return projection(widen(self.whole_sample.rows)).unique().numel() <= self.data.n_features
 
     def expectation(self, assignment: Assignment) -> Expectation:
         """Return an E-step."""
@@ -190,7 +198,7 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
 
     Sums may differ by the rounding of another order.
     """
-    spread = (summary.scatter / summary.weight).sqrt() + summary.minimum.abs() + summary.maximum.abs()
+    spread = (summary.scatter / summary.present).sqrt() + summary.minimum.abs() + summary.maximum.abs()
     moved_by = (known.origin + known.mean - summary.origin - summary.mean).abs()
     same = torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)
     same = same and known.n_rows == summary.n_rows and bool((moved_by <= ROUNDING * spread).all())
@@ -209,6 +217,9 @@ def _check_weight(weight: float) -> None:
 
 def _check_range(summary: Summary, dtype: torch.dtype) -> None:
     """Raise a ValueError where variances leave the float type."""
+    empty = (summary.present == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"X has no value in column(s) {empty}: leave such features out.")
     variance, limits = summary.variance, torch.finfo(dtype)
     bad = ~(torch.isfinite(summary.mean) & torch.isfinite(variance) & (variance < limits.max))
     bad |= ~summary.constant & (variance < limits.tiny)

@@ -113,10 +113,11 @@ class Record:
         """Return the summary of the data."""
         found = Summary(**_fields_of(Summary, self.state, "summary"))
         _whole(found.n_rows, "summary.n_rows", self.n_components, LARGEST)
+        _whole(found.n_gaps, "summary.n_gaps", 0, LARGEST)
         shape = found.origin.shape
         _require(len(shape) == 1 and shape[0] > 0, "summary.origin must have shape (d,)")
         _check_tensor(found.weight, "summary.weight", ())
-        for name in ("origin", "mean", "scatter", "minimum", "maximum"):
+        for name in ("origin", "present", "mean", "scatter", "minimum", "maximum"):
             _check_tensor(getattr(found, name), f"summary.{name}", shape)
         ordered = bool((found.minimum <= found.maximum).all() & (found.scatter >= 0).all() & (found.weight > 0))
         _require(ordered, "its summary is that of no data")

@@ -12,6 +12,7 @@ from tgmm.em.expectation import Expectation
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Kernel
 from tgmm.kernels.choose import centred_for
+from tgmm.kernels.gaps import Gaps
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
@@ -46,12 +47,13 @@ def reseeded(parameters: Parameters, lost: Tensor, rows: Tensor) -> Parameters:
 
 
 def worst_explained(parameters: Parameters, expectation: Expectation, rung: int, count: int) -> Tensor:
-    """Return the count rows of lowest log-density, in the frame, (count, d)."""
+    """Return the count rows of lowest log-density, in the frame, (count, d); at its origin where they lack values."""
     fast = expectation.ladder.kernels[rung]
     moment, frame = parameters.covariances.own_moment, fast.frame
     kernel = centred_for(moment, frame, fast.n_components, fast.device)
+    kernel = Gaps(kernel) if isinstance(fast, Gaps) else kernel
     lowest = expectation.data.fold(lambda: LowestDensities(kernel, parameters, count))
-    return frame.rows_in(lowest.rows[:, :-1].to(frame.shift.device))
+    return frame.rows_in(lowest.rows[:, :-1].to(frame.shift.device)).nan_to_num(nan=0.0)
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,12 @@ def trial_rows(problem: Problem, most: int) -> int:
 def views_of(problem: Problem, most: int, seed: int) -> Views:
     """Return views of rows for trials with up to so many components."""
     generator = torch.Generator().manual_seed(seed)
-    return Views.of(problem.sample, problem.frame, trial_rows(problem, most), most, generator)
+    return Views.of(problem.whole_sample, problem.frame, trial_rows(problem, most), most, generator)
 
 
 def _is_all(problem: Problem) -> bool:
-    """Whether the sample that starts look at is all the rows."""
-    return problem.sample.rows.shape[0] == problem.data.n_rows
+    """Whether the rows that starts look at are all the rows, as they are."""
+    return problem.sample.rows.shape[0] == problem.data.n_rows and not problem.summary.n_gaps
 
 
 def _are_worthwhile(problem: Problem) -> bool:
@@ -114,7 +114,7 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         Trial(_ordered(runs.parameters.of_some(i)), float(runs.objective[i]), trials.names[int(runs.start[i])])
         for i in range(len(runs))
     ]
-    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    return found if views.is_all and not problem.summary.n_gaps else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
 
 
 def _ordered(parameters: Parameters) -> Parameters:

@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import hints, saving
+from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
@@ -60,6 +61,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     device: Any
     random_state: Any
+    missing: str
     _solution: Solution
 
     predict = delegated(Mixture.predict)
@@ -313,8 +315,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def mixture_(self) -> Mixture:
         """The fitted mixture, a frozen object."""
         mixture = self._fitted().mixture
-        if mixture.device != self.device:  # it was set since
-            mixture = mixture.changed(device=self.device)
+        may_lack = self.missing == EM
+        if mixture.device != self.device or mixture.columns.may_lack != may_lack:  # it was set since
+            mixture = mixture.changed(device=self.device, columns=replace(mixture.columns, may_lack=may_lack))
             self._solution = replace(self._solution, mixture=mixture)
         return mixture
 
@@ -411,6 +414,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         mixture = solution.mixture.changed(device=self.device, columns=columns)
         self._solution = replace(solution, mixture=mixture)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn is to know of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == EM
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there was a fit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tgmm.covariance import CovarianceCollapse
@@ -55,7 +56,7 @@ def solved(
     earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
     seed = processes.first(drawn_seed(settings.given["random_state"]))
     seed = seed if earlier is None else earlier.seed
-    training = opened(settings, X, sample_weight, Columns(None, None, owner), seed)
+    training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
     fingerprint = Fingerprint() if recorded is None else fingerprint_of(training.data, responsibilities)
     if earlier is not None:
@@ -80,6 +81,7 @@ def learnt_from(
         raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
     seed = processes_of(settings).first(drawn_seed(settings.given["random_state"]))
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
+    columns = replace(columns, may_lack=settings.may_lack)
     training = opened(settings, X, sample_weight, columns, seed)
     n_features, classification = training.data.n_features, settings.policy.classification
     try:

@@ -74,6 +74,9 @@ class GaussianMixture(MixtureEstimator):
         None is plain EM, as in other libraries; from the same start the two can end in different optima (18 of 991).
     cem : bool, default=False
         Classification EM (Celeux & Govaert 1992).
+    missing : {"error", "em"}, default="error"
+        What becomes of rows that lack values, which are NaN. "error" refuses them; "em" fits to what is there, exactly,
+        where it hangs on the values observed alone which others are missing. Predictions then take such rows too.
     weight_concentration_prior : float or array-like of shape (K,), optional
         Concentration of a Dirichlet prior on the weights.
     mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
@@ -115,7 +118,8 @@ class GaussianMixture(MixtureEstimator):
     Attributes are tensors where the data of the fit was, or a loader's batches were, else NumPy arrays. They are
     copies: changing one changes no model. Draws of `sample` are tensors.
 
-    EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24).
+    EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24). Missing values:
+    Ghahramani & Jordan 1994 (NIPS 6).
 
     Examples
     --------
@@ -145,6 +149,7 @@ class GaussianMixture(MixtureEstimator):
         warm_start: bool = False,
         accelerate: str | None = "squarem",
         cem: bool = False,
+        missing: str = "error",
         weight_concentration_prior: Any = None,
         mean_prior: Any = None,
         mean_precision_prior: Any = None,
@@ -170,6 +175,7 @@ class GaussianMixture(MixtureEstimator):
         self.warm_start = warm_start
         self.accelerate = accelerate
         self.cem = cem
+        self.missing = missing
         self.weight_concentration_prior = weight_concentration_prior
         self.mean_prior = mean_prior
         self.mean_precision_prior = mean_precision_prior

@@ -23,6 +23,7 @@ from tgmm.runtime.checks import as_float64, check_flag, check_integer, check_num
 from tgmm.start import AUTO, STARTS, UNTRIED
 from tgmm.start.sample import sample_size
 
+EM, ERROR = "em", "error"  # what becomes of rows that lack values
 PRIORS = (
     "weight_concentration_prior",
     "mean_prior",
@@ -47,6 +48,7 @@ class Settings:
     structure: Structure
     policy: Policy
     reg_covar: float
+    may_lack: bool
     warm_start: bool
     verbose: bool
     verbose_interval: int
@@ -68,6 +70,7 @@ class Settings:
             structure=structure_named(given["covariance_type"]),
             policy=policy,
             reg_covar=check_number(given["reg_covar"], "reg_covar"),
+            may_lack=_check_missing(given["missing"]),
             warm_start=check_flag(given["warm_start"], "warm_start"),
             verbose=_check_verbose(given["verbose"]),
             verbose_interval=check_integer(given["verbose_interval"], "verbose_interval", 1),
@@ -151,7 +154,9 @@ def _called(function: Callable, problem: Problem) -> Callable[[torch.Generator],
 
 def rows_for(data: Data, problem: Problem) -> Tensor:
     """Return all rows where they are in memory, else those that starts look at, (m, d) in the user's units."""
-    return problem.sample.rows if data.in_memory is None else data.in_memory
+    if data.in_memory is None or problem.summary.n_gaps:
+        return problem.whole_sample.rows
+    return data.in_memory
 
 
 def _check_n_features(value: Any) -> int | None:
@@ -167,6 +172,13 @@ def _check_n_features(value: Any) -> int | None:
 def _check_verbose(value: Any) -> bool:
     """Return whether to report progress, for a bool or a level as an integer, or raise a ValueError."""
     return value if isinstance(value, bool) else check_integer(value, "verbose", 0) > 0
+
+
+def _check_missing(value: Any) -> bool:
+    """Return whether rows may lack values, or raise a ValueError that names the choices."""
+    if value not in (EM, ERROR):
+        raise ValueError(f"missing must be {ERROR!r} or {EM!r}; got {value!r}.")
+    return value == EM
 
 
 def _check_accelerate(value: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tgmm.covariance.moments import Moment
 from tgmm.kernels.base import Kernel
 from tgmm.kernels.centred import Centred
+from tgmm.kernels.gaps import Gaps
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
@@ -28,9 +29,9 @@ NEARLY_CENTRED = 4.0
 
 
 def kernels_for(
-    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
+    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device, *, gaps: bool = False
 ) -> list[Kernel]:
-    """Return kernels in the order of falling speed and rising precision.
+    """Return kernels in the order of falling speed and rising precision, for rows that may lack values or do not.
 
     The conditioning guard moves along this list: products in the working float type, in float64, then
     the centred form. A device without float64 goes to the centred form at once. So does a CPU where features would
@@ -43,10 +44,11 @@ def kernels_for(
         if device.type != "cpu" or not moments_outweigh(moment, frame.shift.shape[0], n_components, float_type)
     ]
     problems = [(moment, frame, n_components, float_type, device) for float_type in with_products]
-    return [
+    kernels = [
         *(products_for(*problem)(*problem) for problem in problems),
         centred_for(moment, frame, n_components, device),
     ]
+    return [Gaps(kernel) for kernel in kernels] if gaps else kernels
 
 
 def centred_for(moment: Moment, frame: Frame, n_components: int, device: torch.device) -> Kernel:

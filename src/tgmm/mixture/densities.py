@@ -50,7 +50,8 @@ class Predictor:
         self.frame = Frame.around(parameters, dtype, one_scale=one_scale)
         self.parameters = self.frame.parameters_in(parameters)
         moment = parameters.covariances.own_moment
-        kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device)
+        self.may_lack = mixture.columns.may_lack
+        kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device, gaps=self.may_lack)
         self.kernel = kernels[first_precise(kernels, self.parameters)]
         self.operands = self.kernel.operands(self.parameters)
         self.dtype, self.device = dtype, device
@@ -123,6 +124,8 @@ class Predictor:
             if common is not None:
                 size += common.abs()
             near = size < self.limit
+            if self.may_lack:  # rows with gaps are computed without any rounding to speak of
+                near |= torch.isnan(rows[part]).any(1).to(near.device)
             yield Joint(part, bits, common, None if near.all() else first + torch.nonzero(~near).flatten())
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ class Evaluation:
             device = check_device(mixture.device)
             stream = open_stream(source, sample_weight, mixture.columns, device)
             return cls(stream, device, None, source.n_rows, source.in_order)
-        rows, _ = check_rows(X, mixture.columns)
+        rows, _ = check_rows(X, mixture.columns, may_lack=mixture.columns.may_lack)
         device = check_device(mixture.device, rows.tensor if rows.from_tensor else None)
         n_rows = rows.tensor.shape[0]
         return cls([Chunk(rows.tensor, check_weights(sample_weight, n_rows), 0)], device, rows, n_rows)

@@ -40,7 +40,7 @@ KINDS: dict[str, type] = {
     "covariances_": torch.Tensor,
     "n_features_in_": int,
 }
-OPTIONAL_KINDS: dict[str, type] = {"arrays": str, "feature_names_in_": str}
+OPTIONAL_KINDS: dict[str, type] = {"arrays": str, "feature_names_in_": str, "may_lack_values": bool}
 WEIGHTS_TOLERANCE = 1e-6  # weights are stored in float64, as they were normalised
 
 
@@ -138,6 +138,8 @@ def state_of(mixture: BaseMixture) -> State:
         "n_features_in_": mixture.n_features,
         "arrays": mixture.columns.arrays,
     }
+    if mixture.columns.may_lack:
+        state["may_lack_values"] = True
     if mixture.columns.names is not None:
         state["feature_names_in_"] = json.dumps([str(name) for name in mixture.columns.names])
     return state
@@ -162,7 +164,8 @@ def mixture_of(cls: type[M], state: State, owner: str) -> M:
     arrays = state.get("arrays", "numpy")
     if arrays not in ARRAYS:
         raise ValueError(f"arrays must be one of {', '.join(ARRAYS)}.")
-    columns = Columns.of(parameters.n_features, names, owner, arrays)
+    columns = Columns(None, owner=owner, may_lack=state.get("may_lack_values", False))
+    columns = columns.found(parameters.n_features, names, arrays)
     return cls.of(parameters, structure, FLOAT_TYPES[state["float_type"]], columns)
 
 

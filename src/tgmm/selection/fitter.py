@@ -64,7 +64,8 @@ class Fitter:
         self, X: Any, sample_weight: Any, given: dict[str, Any], counts: Sequence[int], n_init: int, seed: int
     ) -> None:
         self.given, self.counts, self.n_init, self.seed = given, counts, n_init, seed
-        columns = Columns(None, None, GaussianMixture.__name__)
+        may_lack = Settings.of(GaussianMixture(**given).get_params(deep=False)).may_lack
+        columns = Columns(None, None, GaussianMixture.__name__, may_lack=may_lack)
         sampling = Sampling(lambda n_features: sample_size(max(counts), n_features), seed)
         self.training = Training.of(
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))

@@ -1,0 +1,237 @@
+"""Rows that lack values: those without gaps go to another kernel, of the others what is observed counts.
+
+The expectation of a row's moments given what is observed of it takes the place of the moments (Ghahramani & Jordan
+1994, NIPS 6), in the same statistics. It is computed in float64, about the means.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
+from tgmm.model.observed import Observed, blocks_of
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
+
+
+class Gaps(Kernel):
+    """A kernel for rows that may lack values.
+
+    Parameters
+    ----------
+    complete : Kernel
+        That of the rows that lack none.
+    """
+
+    def __init__(self, complete: Kernel) -> None:
+        super().__init__(complete.moment, complete.frame, complete.n_components, complete.dtype, complete.device)
+        self.complete, self.n_rows = complete, complete.n_rows
+
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics of rows as the other kernel does."""
+        return GapSums(self, parameters, assignment, self.complete.gather(parameters, assignment, centre))
+
+    def operands(self, parameters: Parameters) -> tuple:
+        """Return what the other kernel needs, and what the rows with gaps do."""
+        return self.complete.operands(parameters), self.incomplete(parameters)
+
+    def log_joint(self, rows: Tensor, operands: tuple, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
+        """Return the joint log-densities of what is observed."""
+        whole, incomplete = operands
+        lacks = torch.isnan(rows).any(1)
+        if not lacks.any():
+            return self.complete.log_joint(rows, whole, buffer)
+        joint = torch.empty(self.n_components, rows.shape[0], dtype=self.dtype, device=self.device)
+        common = joint.new_zeros(rows.shape[0])
+        is_whole, lacks = ~lacks, lacks.to(self.device)
+        if is_whole.any():
+            bits, shared = self.complete.log_joint(rows[is_whole], whole, buffer)
+            joint[:, ~lacks] = bits.to(joint)
+            if shared is not None:
+                common[~lacks] = shared.to(joint)
+        joint[:, lacks] = incomplete.log_joint(self.framed(rows[~is_whole])).to(joint) * BITS
+        return joint, common
+
+    def incomplete(self, parameters: Parameters) -> Incomplete:
+        """Return the components as rows with gaps meet them."""
+        parameters = parameters.to(float64_device(self.device))
+        mixes = self.moment.mixes or parameters.covariances.own_moment.mixes
+        log_scale = self.frame.scale.log().to(parameters.means.device)
+        return (Dependent if mixes else Independent)(parameters, log_scale)
+
+    def framed(self, rows: Tensor) -> Tensor:
+        """Return rows in the frame, (c, d), in float64."""
+        return self.frame.rows_in(widen(rows.to(self.device)))
+
+
+class GapSums(Accumulator[Statistics]):
+    """Gathers the statistics of rows that lack values, and hands the others on."""
+
+    def __init__(
+        self, kernel: Gaps, parameters: Parameters, assignment: Assignment, complete: Accumulator[Statistics]
+    ) -> None:
+        self.kernel, self.complete, self.assignment, self.n_rows = kernel, complete, assignment, complete.n_rows
+        self.incomplete = kernel.incomplete(parameters)
+        means = self.incomplete.parameters.means
+        self.mass, self.first = torch.zeros_like(means[:, 0]), torch.zeros_like(means)
+        self.second = means.new_zeros(len(means), kernel.n_moments)
+        self.totals = means.new_zeros(3)  # log-likelihood, objective, weight
+
+    @float32_products()
+    def add_all(self, chunks: Iterable[Chunk]) -> None:
+        """Take in chunk after chunk."""
+        super().add_all(chunks)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the sums of a chunk."""
+        lacks = torch.isnan(chunk.rows).any(1)
+        if not lacks.any():
+            self.complete.add(chunk)
+            return
+        if not lacks.all():
+            self.complete.add(chunk.part(~lacks))
+        some = chunk.part(lacks)
+        rows = self.kernel.framed(some.rows)
+        weights = some.own_weights().to(rows.device)
+        self.totals[2] += weights.sum()
+        known = None if some.known is None else some.known.to(rows.device)
+        if known is None:  # a row without any value tells nothing, not even of the weights
+            empty = torch.isnan(rows).all(1)
+            self.totals[:2] += weights[empty].sum() * self.kernel.frame.log_volume
+            weights = torch.where(empty, 0.0, weights)
+        for part in self.incomplete.parts(rows, weights, known, self.assignment):
+            self._add(*part)
+
+    def _add(self, likelihood: Tensor, objective: Tensor, sums: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Add the weighted likelihood and objective of rows, and the sums of their expected moments."""
+        self.totals[0] += likelihood
+        self.totals[1] += objective
+        mass, first, second = sums
+        self.mass += mass
+        self.first += first
+        moment = self.kernel.moment
+        self.second += moment.of_products(second) if second.ndim == 3 else moment.of_squares(second)
+
+    def result(self) -> Statistics:
+        """Return the statistics of all rows about the centre that those of rows without gaps have."""
+        complete, moment = self.complete.result(), self.kernel.moment
+        centre = self.incomplete.parameters.means
+        sums = (self.mass, self.first, moment.pooled(self.second), self.totals, centre)
+        mass, first, second, totals, centre = transferred(complete.mass.device, *sums)
+        own = Statistics(mass, first, second, totals[0], totals[1], totals[2], centre)
+        return complete + own.about(complete.centre, moment)
+
+
+class Incomplete(ABC):
+    """The components of a mixture in the frame, as rows that lack values meet them.
+
+    Densities are multiplied by the units of missing values, so that the frame's whole volume leads out of it.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    log_scale : Tensor of shape (d,)
+        Of the frame.
+    """
+
+    def __init__(self, parameters: Parameters, log_scale: Tensor) -> None:
+        self.parameters, self.log_scale = parameters, log_scale
+
+    @abstractmethod
+    def log_joint(self, rows: Tensor) -> Tensor:
+        """Return log(weight_k p_k) of what is observed of rows (c, d), in nats, (K, c)."""
+
+    @abstractmethod
+    def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
+        """Yield the log-likelihood and the objective of rows (c, d), and their sums about the means, part by part.
+
+        The sums are the masses (K,), the expected deviations (K, d), and their expected products (K, d, d) or
+        squares (K, d).
+        """
+
+
+class Dependent(Incomplete):
+    """Components whose features tell of each other."""
+
+    def log_joint(self, rows: Tensor) -> Tensor:
+        """Return the joint log-densities, pattern by pattern."""
+        joint = rows.new_empty(self.parameters.n_components, rows.shape[0])
+        for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
+            given = Observed(self.parameters, block.observed)
+            found = self._joint(given, given.deviations(rows[block.index]))  # (P, K, n)
+            joint[:, block.index[block.counts]] = found.transpose(0, 1)[:, block.counts]
+        return joint
+
+    def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
+        """Yield the sums of the rows of a few patterns at a time."""
+        for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
+            given = Observed(self.parameters, block.observed)
+            deviations = given.deviations(rows[block.index])  # (P, K, n, d)
+            joint = self._joint(given, deviations).transpose(0, 1)  # (K, P, n)
+            flat = joint.reshape(joint.shape[0], -1) * BITS
+            likelihood, objective = assignment(flat, None if known is None else known[block.index.flatten()])
+            own = torch.where(block.counts, weights[block.index], 0.0)  # (P, n)
+            shares = (flat.view_as(joint) * own).transpose(0, 1)  # (P, K, n)
+            yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(given, deviations, shares)
+
+    def _joint(self, given: Observed, deviations: Tensor) -> Tensor:
+        units = torch.where(given.observed, 0.0, self.log_scale).sum(-1)  # (P,)
+        return given.log_joint(deviations) + units[:, None, None]
+
+
+def _expected(given: Observed, deviations: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the expected sums of rows with observed deviations (P, K, n, d) and shares (P, K, n) in components.
+
+    With A what completes deviations u, and C what is left: the sums of A u, and of A u u' A' + C.
+    """
+    mass = shares.sum(-1)  # (P, K)
+    first = (shares[..., None, :] @ deviations).mT  # (P, K, d, 1)
+    second = (deviations * shares[..., None]).mT @ deviations  # (P, K, d, d)
+    complete = given.completion  # (P, B, d, d)
+    products = complete @ second @ complete.mT + mass[..., None, None] * given.leftover
+    return mass.sum(0), (complete @ first)[..., 0].sum(0), products.sum(0)
+
+
+class Independent(Incomplete):
+    """Components whose features are independent: a missing value has its component's mean and variance."""
+
+    def log_joint(self, rows: Tensor) -> Tensor:
+        """Return the joint log-densities, one component at a time."""
+        observed, means, variances = self._known(rows)
+        joint = observed @ (variances.log() + math.log(2 * math.pi)).T  # (c, K)
+        for k, (mean, variance) in enumerate(zip(means, variances, strict=True)):
+            joint[:, k] += _deviations(rows, mean).square() @ (1 / variance)
+        units = (1 - observed) @ self.log_scale  # (c,)
+        return self.parameters.weights.log()[:, None] - 0.5 * joint.T + units
+
+    def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
+        """Yield the sums of all rows."""
+        observed, means, variances = self._known(rows)
+        joint = self.log_joint(rows) * BITS  # (K, c)
+        likelihood, objective = assignment(joint, known)
+        shares = joint.mul_(weights)
+        first, second = torch.zeros_like(means), shares @ (1 - observed) * variances  # (K, d)
+        for k, mean in enumerate(means):
+            deviations = _deviations(rows, mean)  # (c, d)
+            first[k] = shares[k] @ deviations
+            second[k] += shares[k] @ deviations.square()
+        yield likelihood @ weights, objective @ weights, (shares.sum(1), first, second)
+
+    def _known(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where rows have values, 1 or 0, (c, d), and the means and variances, (K, d)."""
+        means = self.parameters.means
+        return (~torch.isnan(rows)).to(rows.dtype), means, self.parameters.covariances.variances.expand_as(means)
+
+
+def _deviations(rows: Tensor, mean: Tensor) -> Tensor:
+    """Return rows minus a mean, 0 where they have no value."""
+    return (rows - mean).nan_to_num(nan=0.0)

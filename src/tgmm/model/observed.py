@@ -1,0 +1,119 @@
+"""Components given what is observed of a row: the density of that, and what follows for the values it lacks.
+
+Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition, 11.2) for one Gaussian; Ghahramani & Jordan 1994
+(NIPS 6) for mixtures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance.full import Full, FullFactor
+from tgmm.model.parameters import Parameters
+
+NUMBERS = 1 << 20  # entries of the largest tensors held at a time
+FEW_ROWS = 8  # of a pattern, up to which patterns of fewer are computed along with it
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a few patterns, as many of each: where a pattern has fewer, one of its rows is repeated."""
+
+    observed: Tensor  # (P, d) which values the rows of a pattern have
+    index: Tensor  # (P, n) of the rows
+    counts: Tensor  # (P, n) whether a row is not a repetition
+
+
+def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
+    """Yield rows that lack values by their patterns, observed (c, d), so that few operations serve many of them."""
+    n_features = observed.shape[1]
+    patterns, inverse, sizes = observed.unique(dim=0, return_inverse=True, return_counts=True)
+    by_size = sizes.argsort(descending=True, stable=True)
+    patterns, sizes = patterns[by_size], sizes[by_size]
+    order = by_size.argsort()[inverse].argsort(stable=True)  # (c,) rows, pattern by pattern
+    begins = sizes.cumsum(0) - sizes
+    first, list_of_sizes = 0, sizes.tolist()
+    while first < len(list_of_sizes):
+        n_rows = list_of_sizes[first]
+        numbers = n_components * n_features * max(n_rows, n_features)  # of a pattern
+        last = first + 1
+        least = 1 if n_rows <= FEW_ROWS else n_rows / 2
+        while last < len(list_of_sizes) and list_of_sizes[last] >= least and (last - first) * numbers < NUMBERS:
+            last += 1
+        own = slice(first, last)
+        place = torch.arange(n_rows, device=observed.device)
+        counts = place < sizes[own, None]  # (P, n)
+        yield Block(patterns[own], order[begins[own, None] + torch.where(counts, place, 0)], counts)
+        first = last
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The components of a mixture, given the values that rows of some patterns have.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    observed : Tensor of bool, (P, d)
+    """
+
+    parameters: Parameters
+    observed: Tensor
+
+    def deviations(self, rows: Tensor) -> Tensor:
+        """Return observed values of rows (P, n, d) minus the means, 0 where there is none, (P, K, n, d)."""
+        gaps = rows[:, None] - self.parameters.means[:, None]
+        return torch.where(self.observed[:, None, None], gaps, 0.0)
+
+    def log_joint(self, deviations: Tensor) -> Tensor:
+        """Return log(weight_k p_k) of what is observed, (P, K, n)."""
+        constant = self.observed.sum(-1)[:, None] * math.log(2 * math.pi) + self._log_det  # (P, B)
+        distances = self._factor.distances(deviations)
+        return (self.parameters.weights.log() - 0.5 * constant)[..., None] - 0.5 * distances
+
+    @cached_property
+    def completion(self) -> Tensor:
+        """What makes an expected deviation in all features of an observed one, (P, B, d, d).
+
+        Observed values stay, and the others are regressed on them.
+        """
+        slopes = self._between.mT @ self._factor.precision  # (P, B, d, d): rows that are missing, columns observed
+        return slopes + torch.diag_embed(self.observed.to(slopes))[:, None]
+
+    @cached_property
+    def leftover(self) -> Tensor:
+        """The covariance of missing values that the observed ones leave, 0 elsewhere, (P, B, d, d)."""
+        missing = ~self.observed
+        own = self._dense * (missing[:, None, :, None] & missing[:, None, None, :])
+        return own - self._between.mT @ self._factor.precision @ self._between
+
+    @property
+    def _dense(self) -> Tensor:
+        return self.parameters.covariances.dense  # (B, d, d)
+
+    @cached_property
+    def _between(self) -> Tensor:
+        """The covariances of observed with missing features, 0 elsewhere, (P, B, d, d)."""
+        observed = self.observed
+        return self._dense * (observed[:, None, :, None] & ~observed[:, None, None, :])
+
+    @cached_property
+    def _factor(self) -> FullFactor:
+        """The factor of covariances in which missing features vary alone."""
+        observed = self.observed
+        pairs = observed[:, None, :, None] & observed[:, None, None, :]
+        alone = torch.eye(observed.shape[-1], dtype=torch.bool, device=observed.device)
+        values = torch.where(pairs | alone, self._dense, 0.0)
+        return Full(values, observed.shape[-1]).factor
+
+    @property
+    def _log_det(self) -> Tensor:
+        """The log-determinants of the covariances of what is observed, (P, B)."""
+        variances = self.parameters.covariances.variances  # (B, d)
+        return self._factor.log_det - torch.where(self.observed[:, None], 0.0, variances.log()).sum(-1)
