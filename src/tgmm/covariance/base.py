@@ -236,6 +236,13 @@ class Covariances(ABC):
         mask = which.reshape(*which.shape, *[1] * len(self.shape_of_one(self.n_features)))
         return self._of(torch.where(mask, others.values, self.values))
 
+    def apart(self: C, n_components: int) -> C:
+        """Return a covariance for each of K components, where they share one the same for all."""
+        if not self.shared:
+            return self
+        shape = (n_components, *self.values.shape[1:])
+        return type(self)(self.values.expand(shape), self.n_features)
+
     def average(self: C, weights: Tensor) -> C:
         """Return the weighted mean of the components' covariances, as that of one component."""
         if self.shared:

@@ -66,7 +66,7 @@ class Trials:
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
         self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
-        rows, update = views.rows - self.mean, replace(update, priors=update.priors.about(self.mean))
+        rows, update = views.rows - self.mean, update.about(self.mean)
         own, ridge = separate(update.structure), torch.tensor(RIDGE, dtype=rows.dtype)
         kernel = Batched(rows, weights, update.structure.moment)
         local = Batched(rows, weights, own.moment) if update.structure.shared else kernel

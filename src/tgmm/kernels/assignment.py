@@ -1,32 +1,51 @@
-"""From joint log-densities to responsibilities: soft (EM), hard (Classification EM) or given.
+"""From joint log-densities to responsibilities: soft (EM), hard (Classification EM) or given; with labels and noise.
 
-Joint log-densities come in bits, see `tgmm.kernels.base`.
+Joint log-densities come in bits, see `tgmm.kernels.base`. A background is the joint log-density, in bits, of a row and
+of its being noise, () or (c,): what it takes of a row is missing from the responsibilities of the components.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+Background = Tensor | None
 
-def soft(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+
+class Rule(Protocol):
+    """Overwrites joint log-densities by responsibilities; returns the rows' log-densities and what EM climbs."""
+
+    def __call__(
+        self, joint: Tensor, known: Tensor | None = None, background: Background = None
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+def soft(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
     """Overwrite joint (..., K, c), in bits, by the posterior probabilities; EM climbs the log-likelihood.
 
     A row infinitely far from every component gets probabilities 0, not NaN. Probabilities below the smallest normal
     number become 0, and are never computed: denormal numbers cost many times as much.
     """
     limits = torch.finfo(joint.dtype)
-    largest = joint.amax(-2).clamp_(min=limits.min)  # (..., c)
+    largest = joint.amax(-2)  # (..., c)
+    if background is not None:
+        largest = torch.maximum(largest, background.to(largest))
+    largest = largest.clamp_(min=limits.min)
     joint.sub_(largest.unsqueeze(-2)).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
-    total = joint.sum(-2).clamp_(min=limits.tiny)  # (..., c)
+    total = joint.sum(-2)
+    if background is not None:
+        total += (background.to(largest) - largest).exp2()
+    total = total.clamp_(min=limits.tiny)  # (..., c)
     joint.div_(total.unsqueeze(-2))
     log_likelihood = total.log2_().add_(largest).mul_(math.log(2))
     return log_likelihood, log_likelihood
 
 
-def hard(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def hard(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
     """Overwrite joint (..., K, c), in bits, by 1 for the most probable component: CEM.
 
     It climbs the classification likelihood. Of components that are equally probable it is the first.
@@ -35,8 +54,11 @@ def hard(joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """
     largest = joint.amax(-2)  # (..., c)
     ranks = _ranks_of_largest(joint, largest)
-    log_likelihood, _ = soft(joint)
+    log_likelihood, _ = soft(joint, None, background)
     torch.eq(ranks, ranks.amax(-2, keepdim=True), out=joint)
+    if background is not None:
+        joint.mul_((largest >= background.to(largest)).unsqueeze(-2))
+        largest = torch.maximum(largest, background.to(largest))
     return log_likelihood, largest * math.log(2)
 
 
@@ -54,13 +76,80 @@ def _ranks_of_largest(joint: Tensor, largest: Tensor) -> Tensor:
     return (joint == largest[..., None, :]) * ranks[:, None]
 
 
-def given(joint: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Overwrite joint (K, c) by what is known of its rows, labels (c,) or responsibilities (c, K): no likelihood."""
+def given(joint: Tensor, known: Tensor | None, background: Background = None) -> tuple[Tensor, Tensor]:
+    """Overwrite joint (K, c) by what is known of its rows, labels (c,) or responsibilities (c, K): no likelihood.
+
+    A row of label -1 is in no component.
+    """
     assert known is not None, "responsibilities travel with the rows"
     known = known.to(joint.device)
     if known.ndim == 1:
-        joint.zero_().scatter_(0, known[None], 1)
+        joint.zero_().scatter_(0, known.clamp(min=0)[None], (known >= 0)[None].to(joint))
     else:
         joint.copy_(known.T)
     nothing = joint.new_zeros(joint.shape[1])
     return nothing, nothing
+
+
+def labelled(joint: Tensor, known: Tensor | None, background: Background = None) -> tuple[Tensor, Tensor]:
+    """Overwrite joint (K, c) by 1 for the component that a row is known to be in: no likelihood.
+
+    Rows of label -1 are in none, nor are those of several possible components.
+    """
+    assert known is not None, "labels travel with the rows"
+    if known.ndim == 2:
+        known = torch.where((known > 0).sum(1) == 1, known.argmax(1), -1)
+    return given(joint, known)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An assignment of rows whose component is known, or more or less probable than its weight says.
+
+    Parameters
+    ----------
+    rule : Rule
+        Soft or hard.
+    """
+
+    rule: Rule
+
+    def __call__(
+        self, joint: Tensor, known: Tensor | None = None, background: Background = None
+    ) -> tuple[Tensor, Tensor]:
+        """Overwrite joint (K, c) where labels (c,) are not -1, or each row has its multiples of the weights (c, K).
+
+        A row of a label is no noise.
+        """
+        if known is None:
+            return self.rule(joint, None, background)
+        known = known.to(joint.device)
+        if known.ndim == 2:
+            return self.rule(joint.add_(known.log2().T), None, background)
+        components = torch.arange(joint.shape[0], device=joint.device)
+        joint.masked_fill_((known >= 0) & (known != components[:, None]), -torch.inf)
+        if background is not None:
+            background = torch.where(known >= 0, -torch.inf, background)
+        return self.rule(joint, None, background)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """An assignment of rows that may be noise.
+
+    Parameters
+    ----------
+    rule : Rule
+    background : Tensor, ()
+        In bits.
+    log_sides : Tensor of shape (d,)
+        By which the log-density of the noise, in nats, is greater for each value that a row lacks.
+    """
+
+    rule: Rule
+    background: Tensor
+    log_sides: Tensor
+
+    def __call__(self, joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Overwrite joint (K, c) by responsibilities, which noise takes a part of."""
+        return self.rule(joint, known, self.background)

@@ -17,7 +17,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
 # Overwrites joint log-densities (K, c), in bits, of rows of which so much is known, by responsibilities
-# and returns the rows' log-densities and what EM climbs, (c,) each, in nats.
+# and returns the rows' log-densities and what EM climbs, (c,) each, in nats; see `tgmm.kernels.assignment`.
 Assignment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 BITS = 1 / math.log(2)  # in a nat

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.kernels.assignment import Noisy
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.model.observed import Observed, blocks_of
 from tgmm.model.parameters import Parameters
@@ -104,7 +105,8 @@ class GapSums(Accumulator[Statistics]):
         weights = some.own_weights().to(rows.device)
         self.totals[2] += weights.sum()
         known = None if some.known is None else some.known.to(rows.device)
-        if known is None:  # a row without any value tells nothing, not even of the weights
+        # A row without any value tells nothing, not even of the weights; of noise, its own weight would tell.
+        if known is None and not isinstance(self.assignment, Noisy):
             empty = torch.isnan(rows).all(1)
             self.totals[:2] += weights[empty].sum() * self.kernel.frame.log_volume
             weights = torch.where(empty, 0.0, weights)
@@ -177,8 +179,9 @@ class Dependent(Incomplete):
             given = Observed(self.parameters, block.observed)
             deviations = given.deviations(rows[block.index])  # (P, K, n, d)
             joint = self._joint(given, deviations).transpose(0, 1)  # (K, P, n)
-            flat = joint.reshape(joint.shape[0], -1) * BITS
-            likelihood, objective = assignment(flat, None if known is None else known[block.index.flatten()])
+            flat = joint.reshape(joint.shape[0], -1)
+            observed = block.observed[:, None].expand(*block.index.shape, -1).flatten(0, 1)
+            likelihood, objective = _assigned(flat, _known_of(known, block.index.flatten()), observed, assignment)
             own = torch.where(block.counts, weights[block.index], 0.0)  # (P, n)
             shares = (flat.view_as(joint) * own).transpose(0, 1)  # (P, K, n)
             yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(given, deviations, shares)
@@ -201,6 +204,23 @@ def _expected(given: Observed, deviations: Tensor, shares: Tensor) -> tuple[Tens
     return mass.sum(0), (complete @ first)[..., 0].sum(0), products.sum(0)
 
 
+def _assigned(joint: Tensor, known: Tensor | None, observed: Tensor, assignment: Assignment) -> tuple[Tensor, Tensor]:
+    """Overwrite joint (K, c), in nats, by responsibilities; return the log-densities and the objective, (c,) each.
+
+    What noise has more of density for values that a row lacks, components are given less.
+    """
+    more: Tensor | float = 0.0
+    if isinstance(assignment, Noisy):
+        more = (~observed).to(joint) @ assignment.log_sides.to(joint)  # (c,)
+    likelihood, objective = assignment(joint.sub_(more).mul_(BITS), known)
+    return likelihood + more, objective + more
+
+
+def _known_of(known: Tensor | None, index: Tensor) -> Tensor | None:
+    """Return what is known of some of the rows."""
+    return None if known is None else known[index]
+
+
 class Independent(Incomplete):
     """Components whose features are independent: a missing value has its component's mean and variance."""
 
@@ -216,8 +236,8 @@ class Independent(Incomplete):
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of all rows."""
         observed, means, variances = self._known(rows)
-        joint = self.log_joint(rows) * BITS  # (K, c)
-        likelihood, objective = assignment(joint, known)
+        joint = self.log_joint(rows)  # (K, c)
+        likelihood, objective = _assigned(joint, known, observed > 0, assignment)
         shares = joint.mul_(weights)
         first, second = torch.zeros_like(means), shares @ (1 - observed) * variances  # (K, d)
         for k, mean in enumerate(means):

@@ -44,6 +44,15 @@ class Parameters:
         """Return the parameters on the device."""
         return self if self.means.device == device else moved(self, device)
 
+    def apart(self) -> Parameters:
+        """Return the same mixture, with a covariance for each component."""
+        return Parameters(self.weights, self.means, self.covariances.apart(self.n_components))
+
+    @property
+    def rest(self) -> Tensor:
+        """What the weights leave, of 1, (...)."""
+        return (1 - self.weights.sum(-1)).clamp(min=0)
+
     def of_some(self, index: Any) -> Parameters:
         """Return those of some of the mixtures of a batch, by an index of the first dimension."""
         return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index))

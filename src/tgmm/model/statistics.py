@@ -55,7 +55,9 @@ class Statistics:
             return self
         mass = self.mass[:, None]
         mean = self.first / torch.where(mass > 0, mass, 1.0)  # (K, d) about the old centre
-        gain = moment.pooled(mass * (moment.of(mean + shift) - moment.of(mean)))
+        gain = mass * (moment.of(mean + shift) - moment.of(mean))  # (K, q)
+        if self.second.shape[-2] == 1:
+            gain = gain.sum(-2, keepdim=True)
         return replace(self, first=mass * (mean + shift), second=self.second + gain, centre=centre)
 
     def packed(self) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Structure
+from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import floors
@@ -33,6 +34,10 @@ class Update:
         In the frame.
     regularisation : Tensor, optional
         What is added to every variance, (d,), or () where the structure has one scale.
+    held : Held, optional
+        Parameters that stay as they are, in the frame: the others are the mode given these.
+    has_noise : bool
+        Whether what components lack of the weight of all rows is noise, and has a share in the weights too.
 
     Statistics of a batch of mixtures give the parameters of all of them.
     """
@@ -40,10 +45,17 @@ class Update:
     structure: Structure
     priors: Priors
     regularisation: Tensor | None = None
+    held: Held | None = None
+    has_noise: bool = False
 
     def regularised(self, amount: Tensor | None) -> Update:
         """Return the update that adds so much to every variance."""
-        return Update(self.structure, self.priors, amount)
+        return replace(self, regularisation=amount)
+
+    def about(self, origin: Tensor) -> Update:
+        """Return the update for rows minus an origin (d,)."""
+        held = None if self.held is None else self.held.about(origin)
+        return replace(self, priors=self.priors.about(origin), held=held)
 
     def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
         """Return the parameters; previous covariances of the structure are where an inner iteration starts.
@@ -57,10 +69,7 @@ class Update:
             If the Dirichlet prior sets every weight to 0.
         """
         mass, moment = statistics.mass, self.structure.moment  # (..., K)
-        weight_mass = self.priors.weight_mass(mass)
-        total = weight_mass.sum(-1, keepdim=True)
-        if not (total > 0).all():
-            raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
+        weights = self._weights(statistics)
         step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
         means = statistics.centre + step
         scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
@@ -69,8 +78,34 @@ class Update:
             shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (..., K)
             means = means - shrinkage[..., None] * gap
             scatter = scatter + moment.pooled((mass * shrinkage)[..., None] * moment.of(gap))
+        if self.held is not None:
+            scatter = scatter + moment.pooled(self._more_scatter(mass, means))
+            means = self.held.means_among(means)
         covariances = self._covariances(scatter, self._counts(mass), means.shape[-1], previous)
-        return Parameters(weight_mass / total, means, covariances)
+        if self.held is not None:
+            covariances = self.held.covariances_among(covariances)
+        return Parameters(weights, means, covariances)
+
+    def _weights(self, statistics: Statistics) -> Tensor:
+        """Return the mode of the weights, (..., K)."""
+        mass = self.priors.weight_mass(statistics.mass)
+        rest = (statistics.weight - statistics.mass.sum(-1, keepdim=True)).clamp(min=0) if self.has_noise else 0.0
+        if self.held is not None and bool(self.held.weights.any()):
+            return self.held.weights_among(mass, rest)
+        total = mass.sum(-1, keepdim=True) + rest
+        if not (total > 0).all():
+            raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
+        return mass / total
+
+    def _more_scatter(self, mass: Tensor, mode: Tensor) -> Tensor:
+        """Return what the scatter is greater about fixed means than about the mode's, (..., K, q).
+
+        About any mean it is that about the mode's, plus (N + kappa) times the square of their distance.
+        """
+        assert self.held is not None
+        counts = mass if self.priors.mean_precision is None else mass + self.priors.mean_precision
+        gap = mode - self.held.values.means
+        return torch.where(self.held.means[:, None], counts[..., None] * self.structure.moment.of(gap), 0.0)
 
     def _counts(self, mass: Tensor) -> Tensor:
         """Return how many rows' powers of its determinant each covariance's density has, (..., B)."""
