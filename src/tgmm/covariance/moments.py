@@ -84,7 +84,7 @@ class Moment(ABC):
 
     @abstractmethod
     def of_products(self, products: Tensor) -> Tensor:
-        """Return the moments (..., q) from the products of all pairs of features (..., d, d), or expectations of both."""
+        """Return the moments (..., q) from products of all pairs of features (..., d, d)."""
 
     def of_squares(self, squares: Tensor) -> Tensor:
         """Return the moments (..., q) from the squares of the features (..., d), where these tell them."""

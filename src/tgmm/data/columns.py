@@ -66,6 +66,10 @@ class Columns:
         known = "" if self.names is None else f", or from {list(self.names)}"
         raise ValueError(f"{name} must be different features from 0 to {size - 1}{known}; got {feature!r}.")
 
+    def lacking(self) -> Columns:
+        """Return the same columns of rows that may lack values."""
+        return replace(self, may_lack=True)
+
     def take(self, indices: Sequence[int]) -> Columns:
         """Return some of the columns."""
         names = None if self.names is None else tuple(self.names[i] for i in indices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,16 +21,20 @@ class Fingerprint:
 
     rows: int = 0
     weights: int = 0  # of the rows with their weights
-    known: int = 0  # of the rows with what is known of their components
+    known: int = 0  # of the rows with the responsibilities that they begin with
+    labels: int = 0  # of the rows with what is known of their components
 
     def __add__(self, other: Fingerprint) -> Fingerprint:
         """Return the sums over the rows of both."""
         return Fingerprint(*((a + b) % 2**64 for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def fingerprint_of(data: Data, known: Tensor | None) -> Fingerprint:
-    """Return the fingerprint of all rows of all processes, with what is known of the components of each."""
-    return (data if known is None else data.knowing(known)).fold(FingerprintOf)
+def fingerprint_of(data: Data, responsibilities: Tensor | None, labels: Tensor | None = None) -> Fingerprint:
+    """Return the fingerprint of all rows of all processes, with what was said of the components of each."""
+    found = (data if responsibilities is None else data.knowing(responsibilities)).fold(FingerprintOf)
+    if labels is None:
+        return found
+    return replace(found, labels=data.knowing(labels).fold(FingerprintOf).known)
 
 
 class FingerprintOf(Accumulator[Fingerprint]):

@@ -72,6 +72,8 @@ class Squarem:
         """Return the parameters of extrapolated statistics, or None where they are those of no mixture."""
         if not bool((statistics.mass > 0).all() & (third.parameters.weights > 0).all()):
             return None
+        if self.em.update.has_noise and not bool(statistics.mass.sum() < statistics.weight):
+            return None
         update = self.em.update.regularised(state.regularisation)
         parameters = update(statistics, third.parameters.covariances)
         try:

@@ -15,7 +15,7 @@ from tgmm.files.store import check_checksum, check_kinds, model_file_errors, rea
 from tgmm.runtime.paths import expanded
 
 INTERVAL = 10  # iterations from one record to the next; the end is always recorded
-CHECKPOINT_VERSION = 4
+CHECKPOINT_VERSION = 5
 PREFIX = "setting."
 
 
@@ -67,7 +67,8 @@ class Checkpoint(Journal):
             self._check(state)
             entries = {name: value for name, value in state.items() if not name.startswith(PREFIX)}
             entries = {name: entries[name] for name in entries.keys() - {"checkpoint_version", "checksum"}}
-            return Record(entries, self.structure, self.settings[f"{PREFIX}n_components"]).snapshot()
+            n_components, has_noise = (self.settings[f"{PREFIX}{name}"] for name in ("n_components", "noise"))
+            return Record(entries, self.structure, n_components, has_noise=has_noise).snapshot()
 
     def _file(self) -> tuple[Path, Format]:
         if not isinstance(self.path, str | os.PathLike):

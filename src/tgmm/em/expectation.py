@@ -9,29 +9,10 @@ from torch import Tensor
 from tgmm.data.data import Data
 from tgmm.em.precision import Ladder
 from tgmm.kernels.assignment import Noisy, Rule
-from tgmm.kernels.base import BITS, Assignment
-from tgmm.model.frame import Frame
+from tgmm.kernels.base import Assignment
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-
-
-@dataclass(frozen=True)
-class FramedNoise:
-    """Noise in the frame: its log-density, and by how much that is greater for each value that a row lacks, (d,)."""
-
-    log_density: float
-    log_sides: Tensor
-
-    @classmethod
-    def of(cls, noise: Noise, frame: Frame) -> FramedNoise:
-        """Map noise into the frame."""
-        return cls(noise.log_density_in(frame), noise.log_sides)
-
-    def beside(self, parameters: Parameters, rule: Rule) -> Noisy:
-        """Return the assignment of rows that may be of the components or noise."""
-        background = (parameters.rest.log() + self.log_density) * BITS
-        return Noisy(rule, background, self.log_sides)
 
 
 @dataclass(frozen=True)
@@ -44,14 +25,14 @@ class Expectation:
     ladder : Ladder
     rule : Rule
         Soft, hard or given responsibilities.
-    noise : FramedNoise, optional
+    noise : Noise, optional
         Whose weight is what the components' weights leave.
     """
 
     data: Data
     ladder: Ladder
     rule: Rule
-    noise: FramedNoise | None = field(default=None, kw_only=True)
+    noise: Noise | None = field(default=None, kw_only=True)
 
     def __call__(self, parameters: Parameters, rung: int, centre: Tensor | None = None) -> tuple[Statistics, int]:
         """Return the statistics, about centre where it is given and the kernel can, and the rung that served."""
@@ -60,7 +41,8 @@ class Expectation:
         same = (parameters.weights, parameters.means, parameters.covariances.values)
         assignment: Assignment = self.rule
         if self.noise is not None:  # beside it, nothing of a density cancels
-            assignment, parameters = self.noise.beside(parameters, self.rule), parameters.apart()
+            assignment = Noisy.of(self.noise, kernel.frame, parameters, self.rule)
+            parameters = parameters.apart()
         return self.data.fold(lambda: kernel.gather(parameters, assignment, centre), same), rung
 
     def refined(self, parameters: Parameters, rung: int, means: Tensor) -> tuple[Statistics, int]:

@@ -57,7 +57,8 @@ class Snapshot:
                 f"{data.n_rows} of {data.n_features}, or other values"
             )
         else:
-            other = "sample_weight" if before.weights != fingerprint.weights else "init_responsibilities"
+            names = {"weights": "sample_weight", "known": "init_responsibilities", "labels": "labels"}
+            other = next(names[name] for name in names if getattr(before, name) != getattr(fingerprint, name))
         raise ValueError(f"The checkpoint was written in a fit to other {other}. Give the same, or fit without resume.")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from tgmm.covariance import CovarianceCollapse, Covariances
 from tgmm.em.expectation import Expectation
 from tgmm.em.reseeding import keep_previous, lost_components, reseeded, worst_explained
+from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
@@ -71,7 +72,7 @@ class Maximisation:
         ladder, recentred = self.expectation.ladder, False
         while True:
             lost = lost_components(statistics, self.update.priors)  # (K,)
-            fresh = _not_among(lost, before)
+            fresh = _not_among(lost, before, self.update.held)
             rows = None if fresh is None else worst_explained(previous, self.expectation, rung, int(fresh.sum()))
             mode = partial(self._mode, statistics=statistics, previous=previous, fresh=fresh, rows=rows)
             proposal = self.propose(mode, statistics, ladder.resolution(rung))
@@ -119,12 +120,14 @@ class Maximisation:
         return replace(kept, covariances=self.update.structure.project(kept.covariances, kept.weights))
 
 
-def _not_among(lost: Tensor | None, before: tuple[int, ...]) -> Tensor | None:
-    """Return which of the lost components are not among others, (K,), or None where none is."""
+def _not_among(lost: Tensor | None, before: tuple[int, ...], held: Held | None) -> Tensor | None:
+    """Return which of the lost components are not among others, nor fixed, (K,), or None where none is."""
     if lost is None:
         return None
     fresh = lost.clone()
     fresh[list(before)] = False
+    if held is not None:
+        fresh &= ~held.any
     return fresh if fresh.any() else None
 
 

@@ -8,21 +8,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse, Structure
+from tgmm.covariance import CovarianceCollapse, Structure, separate
 from tgmm.data.chunk import Chunk
-from tgmm.data.data import Data
+from tgmm.data.data import Data, TensorData
 from tgmm.data.summary import DistinctRows, Summary
 from tgmm.data.training import Training
 from tgmm.em.expectation import Expectation
 from tgmm.em.precision import Ladder
-from tgmm.kernels.base import Assignment
+from tgmm.em.special import NOTHING, Special
+from tgmm.kernels.assignment import Labelled, Rule, hard, soft
 from tgmm.kernels.choose import kernels_for
 from tgmm.model.frame import Frame
+from tgmm.model.noise import Noise
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
+from tgmm.start.noise import likely_components
 from tgmm.start.sample import projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
@@ -44,6 +47,7 @@ class Problem:
     n_components: int
     dtype: torch.dtype
     device: torch.device
+    special: Special = NOTHING
 
     @classmethod
     def of(
@@ -54,6 +58,7 @@ class Problem:
         priors: Priors,
         reg_covar: float,
         known: Summary | None = None,
+        special: Special = NOTHING,
     ) -> Problem:
         """Set up the frame of the data's summary, and the kernels.
 
@@ -77,16 +82,20 @@ class Problem:
             summary = _recognised(moved(known, place), summary)
         _check_range(summary, dtype)
         frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
+        held = None if special.held is None else moved(special.held, place).in_frame(frame)
         return cls(
-            data=data,
+            data=data if special.labels is None else data.knowing(special.labels),
             summary=summary,
             sample=survey.sample,
             frame=frame,
-            update=Update(structure, moved(priors, place).in_frame(frame)),
+            update=Update(
+                structure, moved(priors, place).in_frame(frame), held=held, has_noise=special.noise is not None
+            ),
             reg_covar=reg_covar,
             n_components=n_components,
             dtype=dtype,
             device=training.device,
+            special=special,
         )
 
     def on(self, data: Data) -> Problem:
@@ -96,8 +105,35 @@ class Problem:
     @cached_property
     def ladder(self) -> Ladder:
         """The kernels of this data, which they keep something of."""
-        kernels = kernels_for(self.structure.moment, self.frame, self.n_components, self.dtype, self.device)
-        return Ladder(tuple(kernels))
+        # Beside noise, sums over components depend on what they have of each row.
+        moment = self.structure.moment if self.noise is None else separate(self.structure).moment
+        gaps = self.summary.n_gaps > 0
+        return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
+
+    @property
+    def noise(self) -> Noise | None:
+        """The noise among the rows."""
+        return self.special.noise
+
+    @cached_property
+    def without_noise(self) -> Problem:
+        """The problem that starts solve: that of the rows, or those of the sample, which are not likely to be noise."""
+        if self.noise is None:
+            return self
+        data, special = self.data, self.special
+        if special.is_noise is not None and data.in_memory is not None:
+            some = data.take((~special.is_noise).nonzero().flatten())
+        else:
+            some = likely_components(self.whole_sample, self.start_rows[0], self.frame, special.noise_share)
+        weights = some.own_weights()
+        weights = weights * (float(self.summary.weight) / weights.sum())
+        return replace(
+            self,
+            data=TensorData(some.rows, weights),
+            sample=some,
+            update=replace(self.update, has_noise=False),
+            special=Special(held=special.held),
+        )
 
     @property
     def structure(self) -> Structure:
@@ -128,9 +164,11 @@ class Problem:
             return False
         return projection(widen(self.whole_sample.rows)).unique().numel() <= self.data.n_features
 
-    def expectation(self, assignment: Assignment) -> Expectation:
+    def expectation(self, rule: Rule) -> Expectation:
         """Return an E-step."""
-        return Expectation(self.data, self.ladder, assignment)
+        if self.special.labels is not None and rule in (soft, hard):
+            rule = Labelled(rule)
+        return Expectation(self.data, self.ladder, rule, noise=self.noise)
 
     def objective_out(self, objective: float) -> float:
         """Map an objective per unit of weight from the frame into the user's units."""

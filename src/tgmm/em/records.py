@@ -76,11 +76,14 @@ class Record:
     structure : Structure
     n_components : int
         Of the fit that is to go on.
+    has_noise : bool
+        Whether rows may be of no component.
     """
 
     state: State
     structure: Structure
     n_components: int
+    has_noise: bool = False
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot, or raise an error where there is none that is written like this."""
@@ -100,6 +103,10 @@ class Record:
         if names := differences(dict(flat(found)), self.state):
             raise ValueError(f"its entry {names[0]} is not as a fit writes it.")
         return found
+
+    def _is_whole(self, total: float, whole: float) -> bool:
+        """Whether the sum of what components have is the whole, or less beside noise."""
+        return math.isclose(total, whole, rel_tol=ROUNDING) or (self.has_noise and total < whole)
 
     def _json(self, name: str) -> Any:
         return json.loads(self.state[name])
@@ -181,7 +188,7 @@ class Record:
         weights, means, values = (self.state[f"{name}.parameters.{part}"] for part in shapes)
         for part, tensor in zip(shapes, (weights, means, values), strict=True):
             _check_tensor(tensor, f"{name}.parameters.{part}", shapes[part])
-        shared_out = bool((weights >= 0).all()) and math.isclose(float(weights.sum()), 1.0, rel_tol=ROUNDING)
+        shared_out = bool((weights >= 0).all()) and self._is_whole(float(weights.sum()), 1.0)
         _require(shared_out, f"{name}: its weights must be >= 0 and sum to 1")
         covariances = self.structure.form(values, n_features, self.structure.shared)
         _ = covariances.factor  # which says where they are not positive definite
@@ -203,7 +210,9 @@ class Record:
             _check_tensor(getattr(found, field.name), f"{name}.statistics.{field.name}", shapes.get(field.name, ()))
         weight = float(summary.weight)
         whole = math.isclose(float(found.weight), weight, rel_tol=ROUNDING)
-        given = bool((found.mass >= 0).all()) and math.isclose(float(found.mass.sum()), weight, rel_tol=ROUNDING)
+        # Rows without any value are in no component.
+        mass, may_lack = float(found.mass.sum()), summary.n_gaps > 0
+        given = bool((found.mass >= 0).all()) and (self._is_whole(mass, weight) or (may_lack and mass < weight))
         _require(whole and given, f"{name}: its statistics are not those of the rows that it was fitted to")
         return found
 

@@ -44,7 +44,7 @@ class Solution:
         memory = Memory.of(run.point.statistics.scale(problem.data.unit))
         parameters = out_of_frame(run.parameters, frame, problem.dtype).to(place)
         return cls(
-            mixture=Mixture.of(parameters, problem.structure, problem.dtype, columns),
+            mixture=Mixture.of(parameters, problem.structure, problem.dtype, columns, noise=problem.noise),
             converged=run.converged or run.is_at_rest,
             n_iter=run.n_iter,
             log_likelihood=frame.log_density_out(run.log_likelihood),

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Covariances, Spherical
+from tgmm.covariance import Covariances
+from tgmm.em.labels import LabelledMeans, centres_with
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
 from tgmm.kernels.assignment import given, hard
 from tgmm.kernels.base import Assignment
-from tgmm.model.parameters import Parameters
+from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
@@ -68,14 +69,26 @@ def started(problem: Problem, origin: Origin, seed: int) -> Started:
     means = origin.means(generator) if callable(origin.means) else origin.means
     if means is not None and origin.weights is not None and origin.covariances is not None:
         parameters = Parameters(origin.weights, means, origin.covariances)
-        return Started(parameters, problem.regularisation.resolve(parameters), (), origin.name)
-    if origin.responsibilities is not None:
+        found = Started(parameters, problem.regularisation.resolve(parameters), (), origin.name)
+    elif origin.responsibilities is not None:
         anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
-        found = _from_assignment(problem, origin, _nearest(anywhere), given, None)
+        found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
         centres = _centres(problem, origin, generator) if means is None else means
-        found = _from_assignment(problem, origin, _nearest(centres), hard, means)
+        seen = problem if problem.special.labels is not None else problem.without_noise
+        found = _from_assignment(seen, origin, nearest(centres), hard, means)
+    if problem.noise is not None and not origin.is_solution:
+        found = found._replace(parameters=beside_noise(problem, found.parameters))
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)
+
+
+def beside_noise(problem: Problem, parameters: Parameters) -> Parameters:
+    """Return parameters whose weights leave the noise the share that it begins with; fixed weights stay."""
+    mass, share, held = parameters.weights, problem.special.noise_share, problem.update.held
+    if held is None:
+        return replace(parameters, weights=mass / mass.sum() * (1 - share))
+    free = torch.where(held.weights, 0.0, mass)
+    return replace(parameters, weights=held.weights_among(mass, free.sum() * share / (1 - share)))
 
 
 def started_from(problem: Problem, origin: Origin, parameters: Parameters, assignment: Assignment) -> Started:
@@ -120,16 +133,10 @@ def _centres(problem: Problem, origin: Origin, generator: torch.Generator) -> Te
     """Return the centres that the start finds, (K, d); with fewer different rows than K they repeat."""
     start, n_components = origin.start, problem.n_components
     assert start is not None
-    rows, weights = problem.start_rows
+    rows, weights = problem.without_noise.start_rows
     if rows.shape[0] <= n_components:
         centres = repeated(rows, n_components)
     else:
         centres = problem.data.processes.agreed(lambda: widen(start(rows, weights, n_components, generator)).cpu())
-    return widen(centres).to(problem.frame.shift.device)
-
-
-def _nearest(centres: Tensor) -> Parameters:
-    """Return parameters whose most probable component is the nearest of the centres (K, d)."""
-    n_components, n_features = centres.shape
-    weights = torch.full_like(centres[:, 0], 1 / n_components)
-    return Parameters(weights, centres, Spherical(torch.ones_like(weights[:1]), n_features, shared=True))
+    centres = widen(centres).to(problem.frame.shift.device)
+    return centres if problem.special.labels is None else centres_with(centres, LabelledMeans.of(problem))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -11,15 +12,17 @@ import torch
 from tgmm.covariance import CovarianceCollapse
 from tgmm.data.data import TensorData
 from tgmm.em.acceleration import Squarem
+from tgmm.em.labels import LabelledMeans, components_with
 from tgmm.em.problem import Problem
 from tgmm.em.run import Runner, Stopping
-from tgmm.em.start import Origin, Started, started, started_from
+from tgmm.em.start import Origin, Started, beside_noise, started, started_from
 from tgmm.em.state import FollowedRun
 from tgmm.em.step import EM
 from tgmm.em.trials import LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters
+from tgmm.model.update import Update
 from tgmm.start.sample import projection
 from tgmm.start.views import Views
 
@@ -49,15 +52,18 @@ class Starts(NamedTuple):
 
 def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False) -> Starts:
     """Return what begins each run of a fit; all processes are to have the same seed."""
-    if origin.has_trials and _are_worthwhile(problem):
+    seen = problem.without_noise
+    if origin.has_trials and _are_worthwhile(seen):
         assignment = hard if classification else soft
-        found = problem.data.processes.agreed(lambda: _trials(problem, origin, n_init, seed, assignment))
+        found = problem.data.processes.agreed(lambda: _trials(seen, origin, n_init, seed, assignment))
         if found:
             # A higher one is degenerate to the trials: the runs tell by what regularises them, which is far less.
             is_highest = found[0].objective == max(trial.objective for trial in found)
             n_followed = 1 if is_highest and _is_all(problem) else len(found)
             begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found[:n_followed]]
             ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in found[n_followed:])
+            if problem.special.labels is not None:  # of which trials know nothing
+                begin.append(partial(started, problem, replace(origin, name="labels"), seed))
             return Starts(begin, ended)
     n_runs = n_init if origin.is_random and problem.n_components > 1 else 1
     generator = torch.Generator().manual_seed(seed)
@@ -77,8 +83,9 @@ def views_of(problem: Problem, most: int, seed: int) -> Views:
 
 
 def _is_all(problem: Problem) -> bool:
-    """Whether the rows that starts look at are all the rows, as they are."""
-    return problem.sample.rows.shape[0] == problem.data.n_rows and not problem.summary.n_gaps
+    """Whether the rows that starts look at are all the rows, as they are, with all that is known of them."""
+    is_plain = not problem.summary.n_gaps and problem.special.labels is None and problem.noise is None
+    return is_plain and problem.sample.rows.shape[0] == problem.data.n_rows
 
 
 def _are_worthwhile(problem: Problem) -> bool:
@@ -93,8 +100,12 @@ def _are_worthwhile(problem: Problem) -> bool:
 
 def _after_trial(problem: Problem, origin: Origin, trial: Trial, seed: int, assignment: Assignment) -> Started:
     """Return what a run begins with that goes on from the solution of a trial."""
-    found = started_from(problem, origin, trial.parameters.to(problem.frame.shift.device), assignment)
-    return found._replace(name=trial.name, seed=seed)
+    parameters = trial.parameters.to(problem.frame.shift.device)
+    if problem.special.labels is not None:
+        parameters = components_with(parameters, LabelledMeans.of(problem))
+    if problem.noise is not None:
+        parameters = beside_noise(problem, parameters)
+    return started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)
 
 
 def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignment: Assignment) -> list[Trial]:
@@ -111,14 +122,24 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     except CovarianceCollapse:
         return []
     found = [
-        Trial(_ordered(runs.parameters.of_some(i)), float(runs.objective[i]), trials.names[int(runs.start[i])])
+        Trial(
+            _ordered(runs.parameters.of_some(i), problem.update),
+            float(runs.objective[i]),
+            trials.names[int(runs.start[i])],
+        )
         for i in range(len(runs))
     ]
-    return found if views.is_all and not problem.summary.n_gaps else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    return (
+        found
+        if views.is_all and not problem.summary.n_gaps
+        else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    )
 
 
-def _ordered(parameters: Parameters) -> Parameters:
-    """Return parameters with components in an order that rounding does not change."""
+def _ordered(parameters: Parameters, update: Update) -> Parameters:
+    """Return parameters with components in an order that rounding does not change, where they can be exchanged."""
+    if update.held is not None:
+        return parameters
     order = projection(parameters.means).argsort()
     covariances = parameters.covariances.take(order)
     return Parameters(parameters.weights[order], parameters.means[order], covariances)

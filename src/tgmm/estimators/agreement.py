@@ -13,11 +13,18 @@ OF_THE_RANK = {"checkpoint", "device", "random_state", "verbose", "verbose_inter
 
 
 def check_alike(
-    processes: Processes, given: Mapping[str, Any], *, resume: Any, init_responsibilities: Any, before: Solution | None
+    processes: Processes,
+    given: Mapping[str, Any],
+    *,
+    resume: Any,
+    init_responsibilities: Any,
+    labels: Any,
+    before: Solution | None,
 ) -> None:
     """Raise a ValueError on every rank where ranks would fit different models, or in different ways."""
     said, _ = plain_values({name: value for name, value in given.items() if name not in OF_THE_RANK})
-    said |= {"resume": resume, "init_responsibilities": None if init_responsibilities is None else "given"}
+    by_row = {"init_responsibilities": init_responsibilities, "labels": labels}
+    said |= {"resume": resume} | {name: None if value is None else "given" for name, value in by_row.items()}
     said |= {"checkpoint": None if given["checkpoint"] is None else "given"}
     if given["warm_start"] and before is not None:
         said["the solution for warm_start"] = before.mixture.parameters.means.cpu()

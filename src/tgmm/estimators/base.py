@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
+from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
 
 P = ParamSpec("P")
@@ -80,6 +82,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     kl_divergence = delegated(Mixture.kl_divergence)
     kl_upper_bound = delegated(Mixture.kl_upper_bound)
     mahalanobis = delegated(Mixture.mahalanobis)
+    impute = delegated(Mixture.impute)
     to_distribution = delegated(Mixture.to_distribution)
     to_module = delegated(Mixture.to_module)
     log_prob = delegated(Mixture.log_prob)
@@ -335,6 +338,24 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def covariances_(self) -> Any:
         """Covariances in the type's shape, in squared units of the data."""
         return self.mixture_.covariances
+
+    @property
+    def noise_weight_(self) -> float:
+        """The share of noise among the rows; there with `noise` alone."""
+        self._noise("noise_weight_")
+        return float(self.mixture_.parameters.rest)
+
+    @property
+    def noise_volume_(self) -> float:
+        """The volume of the noise, in the product of the features' units; there with `noise` alone."""
+        return math.exp(self._noise("noise_volume_").log_volume)
+
+    def _noise(self, name: str) -> Noise:
+        """Return the noise, or raise an error that says why it is not there."""
+        noise = self.mixture_.noise
+        if noise is None:
+            raise AttributeError(f"{type(self).__name__} has {name} where it was fitted with noise=True.")
+        return noise
 
     @property
     def converged_(self) -> bool:

@@ -14,7 +14,9 @@ from tgmm.em.fit import Fit, Journal, NoJournal
 from tgmm.em.online import Learner, learnt
 from tgmm.em.problem import Problem, explain
 from tgmm.em.solution import Solution
+from tgmm.em.special import NOTHING, Special
 from tgmm.estimators.settings import Settings
+from tgmm.estimators.special import require_plain, special_of
 from tgmm.files.plain import plain_values
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
@@ -32,6 +34,7 @@ def solved(
     X: Any,
     sample_weight: Any,
     init_responsibilities: Any,
+    labels: Any = None,
     *,
     owner: str,
     before: Solution | None,
@@ -42,7 +45,7 @@ def solved(
     Parameters
     ----------
     settings : Settings
-    X, sample_weight, init_responsibilities
+    X, sample_weight, init_responsibilities, labels
         What `GaussianMixture.fit` is given.
     owner : str
         The name of the estimator's class, for messages.
@@ -58,10 +61,13 @@ def solved(
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
-    fingerprint = Fingerprint() if recorded is None else fingerprint_of(training.data, responsibilities)
+    special = special_of(settings, training, labels, before)
+    fingerprint = Fingerprint()
+    if recorded is not None:
+        fingerprint = fingerprint_of(training.data, responsibilities, special.labels)
     if earlier is not None:
         earlier.check_data(training.data, fingerprint)
-    problem = posed(settings, training, None if earlier is None else earlier.summary)
+    problem = posed(settings, training, special, None if earlier is None else earlier.summary)
     notes = problem.degeneracies()
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
@@ -79,6 +85,7 @@ def learnt_from(
     """Return the solution after one more batch of rows; see `GaussianMixture.partial_fit`."""
     if step is not None and not 0 < check_number(step, "step") <= 1:
         raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
+    require_plain(settings, "partial_fit")
     seed = processes_of(settings).first(drawn_seed(settings.given["random_state"]))
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     columns = replace(columns, may_lack=settings.may_lack)
@@ -128,7 +135,7 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
     return training
 
 
-def posed(settings: Settings, training: Training, known: Any = None) -> Problem:
-    """Return the problem that settings and rows pose."""
+def posed(settings: Settings, training: Training, special: Special = NOTHING, known: Any = None) -> Problem:
+    """Return the problem that settings and rows pose, with what is known of these beforehand."""
     priors = settings.priors(training.data.n_features)
-    return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known)
+    return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known, special)

@@ -77,6 +77,17 @@ class GaussianMixture(MixtureEstimator):
     missing : {"error", "em"}, default="error"
         What becomes of rows that lack values, which are NaN. "error" refuses them; "em" fits to what is there, exactly,
         where it hangs on the values observed alone which others are missing. Predictions then take such rows too.
+    noise : bool, default=False
+        Whether there is noise: rows of no component, with one density everywhere (Banfield & Raftery 1993). They are
+        labelled -1, and do not widen the clusters.
+    noise_volume : "hypervolume" or float, default="hypervolume"
+        The volume of the noise, whose density is one over it: the smaller of the boxes around the data along the axes
+        and along the principal axes, or a number, in units of the product of all features.
+    noise_init : float or array-like of bool of shape (n,), default=0.05
+        Which rows begin as noise, or what share of them does: those farthest from others then.
+    fixed : str, collection of str, or dict, optional
+        What stays as it starts, by `init_weights` and so on or `warm_start`: "weights", "means", "covariances", or a
+        dict from these names to booleans (K,) for some components. All else is estimated given these.
     weight_concentration_prior : float or array-like of shape (K,), optional
         Concentration of a Dirichlet prior on the weights.
     mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
@@ -99,6 +110,8 @@ class GaussianMixture(MixtureEstimator):
         The fitted mixture, a frozen object; whatever needs no training is asked of it.
     weights_, means_, covariances_ : array or Tensor
         (K,), (K, d) and by type, in the float type of the fit.
+    noise_weight_, noise_volume_ : float
+        With `noise`: the share of noise, which `weights_` leave of 1, and its volume.
     converged_ : bool
     n_iter_ : int
         M-steps of the best run on all rows.
@@ -150,6 +163,10 @@ class GaussianMixture(MixtureEstimator):
         accelerate: str | None = "squarem",
         cem: bool = False,
         missing: str = "error",
+        noise: bool = False,
+        noise_volume: str | float = "hypervolume",
+        noise_init: Any = 0.05,
+        fixed: Any = None,
         weight_concentration_prior: Any = None,
         mean_prior: Any = None,
         mean_precision_prior: Any = None,
@@ -176,6 +193,10 @@ class GaussianMixture(MixtureEstimator):
         self.accelerate = accelerate
         self.cem = cem
         self.missing = missing
+        self.noise = noise
+        self.noise_volume = noise_volume
+        self.noise_init = noise_init
+        self.fixed = fixed
         self.weight_concentration_prior = weight_concentration_prior
         self.mean_prior = mean_prior
         self.mean_precision_prior = mean_precision_prior
@@ -194,6 +215,7 @@ class GaussianMixture(MixtureEstimator):
         *,
         sample_weight: Any = None,
         init_responsibilities: Any = None,
+        labels: Any = None,
         resume: bool = False,
     ) -> GaussianMixture:
         """Fit the mixture to rows X.
@@ -210,6 +232,9 @@ class GaussianMixture(MixtureEstimator):
             Not negative; a weight of 2 equals the row twice.
         init_responsibilities : array-like of shape (n,) or (n, K), optional
             Labels or responsibilities to begin with, in place of `init_means`.
+        labels : array-like of shape (n,) or (n, K), optional
+            What is known of the components of rows: integers, -1 where nothing is, or numbers that multiply the
+            components' weights in that row, such as 0 and 1 for those that are out of the question or possible.
         resume : bool, default=False
             Go on from `checkpoint`, to the same bits as a fit that was never interrupted; from the beginning where
             there is no such file yet. The data and all settings but `tol` and `max_iter` must be the same.
@@ -227,10 +252,15 @@ class GaussianMixture(MixtureEstimator):
         given = self.get_params(deep=False)
         before = vars(self).get("_solution")
         if check_flag(self.distributed, "distributed"):
-            agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "before": before}
+            agreement = {
+                "resume": resume,
+                "init_responsibilities": init_responsibilities,
+                "labels": labels,
+                "before": before,
+            }
             check_alike(Group(), given, **agreement)
         settings = Settings.of(given)
-        rows, journal = (X, sample_weight, init_responsibilities), journal_of(settings, resume=resume)
+        rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
         self._adopt(solution)
         _warn_of(solution)

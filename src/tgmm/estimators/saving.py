@@ -74,6 +74,8 @@ def content_of(state: Any, names: set[str], owner: str) -> Content:
         own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
         return Content(Solution(mixture), own_settings)
     chosen = {name: own(value) for name, value in state.items() if name in names}
+    if str(chosen.get("fixed")).startswith(("[", "{")):
+        chosen["fixed"] = json.loads(chosen["fixed"])
     _check_settings(chosen, mixture)
     return Content(_solution(state, mixture), chosen)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,24 @@ def plain_values(values: Mapping[str, Any]) -> tuple[State, list[str]]:
         value = values[name]
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, Mapping) or (isinstance(value, Collection) and _are_names(value)):
+            state[name] = json.dumps(value if isinstance(value, Mapping) else sorted(value), default=_listed)
+            continue
         try:
             state[name] = value if type(value) in PLAIN else stored(as_float64(value, name))
         except ValueError:
             left_out.append(name)
     return state, left_out
+
+
+def _are_names(values: Collection) -> bool:
+    """Whether values are strings, at least one."""
+    return not isinstance(values, str | Tensor | np.ndarray) and bool(values) and all(type(v) is str for v in values)
+
+
+def _listed(values: Any) -> Any:
+    """Return an array as JSON has it."""
+    return np.asarray(values).tolist()
 
 
 def stored(tensor: Tensor) -> Tensor:

@@ -13,6 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tgmm.model.frame import Frame
+from tgmm.model.noise import Noise
+from tgmm.model.parameters import Parameters
+
 Background = Tensor | None
 
 
@@ -149,6 +153,12 @@ class Noisy:
     rule: Rule
     background: Tensor
     log_sides: Tensor
+
+    @classmethod
+    def of(cls, noise: Noise, frame: Frame, parameters: Parameters, rule: Rule) -> Noisy:
+        """Return the assignment in a frame, to the components of parameters or noise."""
+        background = (parameters.rest.log() + noise.log_density_in(frame)) / math.log(2)
+        return cls(rule, background, noise.log_sides)
 
     def __call__(self, joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Overwrite joint (K, c) by responsibilities, which noise takes a part of."""

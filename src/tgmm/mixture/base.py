@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, Covariances, Structure, structure_named
 from tgmm.data.columns import Columns
+from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.checks import as_float64, require_finite
 from tgmm.runtime.devices import fields_of, standalone
@@ -20,6 +22,8 @@ from tgmm.runtime.dlpack import imported
 
 M = TypeVar("M", bound="BaseMixture")
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 KEPT = 32  # how much that follows from a mixture is kept: conditioning on ever other features must not fill the memory
 SYMMETRY = 1e-6  # relative difference of entries that rounding can explain, of matrices that users hand in
@@ -40,6 +44,8 @@ class BaseMixture:
         Of the data that it is a mixture of.
     device : str or torch.device, optional
         Where rows are computed with; None: the tensor's own, else CUDA where there is one, else the CPU.
+    noise : Noise, optional
+        What rows are that are of no component; its weight is what the components' weights leave.
     """
 
     parameters: Parameters
@@ -47,6 +53,7 @@ class BaseMixture:
     dtype: torch.dtype
     columns: Columns
     device: Any = None
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_derived", {})
@@ -59,10 +66,11 @@ class BaseMixture:
         dtype: torch.dtype,
         columns: Columns,
         device: Any = None,
+        noise: Noise | None = None,
     ) -> M:
         """Return the mixture that consists of these."""
         mixture = object.__new__(cls)
-        BaseMixture.__init__(mixture, parameters, structure, dtype, columns, device)
+        BaseMixture.__init__(mixture, parameters, structure, dtype, columns, device, noise)
         return mixture
 
     def changed(self: M, **changes: Any) -> M:
@@ -126,14 +134,30 @@ class BaseMixture:
 
     @property
     def n_parameters(self) -> int:
-        """The number of free parameters: covariances, means and weights."""
+        """The number of free parameters: covariances, means and weights, that of noise among them."""
         free = self.structure.n_parameters(self.n_components, self.n_features)
-        return free + self.n_components * (self.n_features + 1) - 1
+        n_weights = self.n_components - (self.noise is None)
+        return free + self.n_components * self.n_features + n_weights
 
     def __repr__(self) -> str:
         """Return the type and the size."""
         name, kind = type(self).__name__, self.covariance_type
         return f"{name}(n_components={self.n_components}, n_features={self.n_features}, covariance_type={kind!r})"
+
+
+def without_noise(verb: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
+    """Return a verb that refuses mixtures with noise, for which it is not defined."""
+
+    @wraps(verb)
+    def checked(mixture: M, *args: P.args, **kwargs: P.kwargs) -> R:
+        if mixture.noise is not None:
+            raise ValueError(
+                f"{verb.__name__} is not defined for a mixture with noise (noise=True). For the components alone, make "
+                "a Mixture(weights / weights.sum(), means, covariances, covariance_type)."
+            )
+        return verb(mixture, *args, **kwargs)
+
+    return checked
 
 
 def own_array(mixture: BaseMixture, values: Tensor) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tgmm.data.validation import check_rows
-from tgmm.kernels.assignment import most_probable, soft
+from tgmm.kernels.assignment import Noisy, most_probable, soft
 from tgmm.kernels.base import BITS
 from tgmm.kernels.choose import first_precise, kernels_for
 from tgmm.kernels.chunking import rows_per_chunk
@@ -31,6 +32,19 @@ class Joint(NamedTuple):
     bits: Tensor  # (K, c), to be overwritten
     common: Tensor | None  # (c,) bits that all components have in common on top
     far: Tensor | None  # (m,) indices, among all, of the rows that are far, if any are
+    background: Tensor | None = None  # (c,) bits, of being noise
+
+    def assigned(self) -> Tensor:
+        """Overwrite the bits by posterior probabilities; return the log-densities, in nats, (c,)."""
+        log_density, _ = soft(self.bits, None, self.background)
+        if self.common is not None:
+            log_density += self.common / BITS
+        return log_density
+
+    def noise(self, log_density: Tensor) -> Tensor:
+        """Return the probability of being noise, of rows with these log-densities, (c,)."""
+        assert self.background is not None
+        return (self.background.to(log_density) - log_density * BITS).exp2()
 
 
 class Predictor:
@@ -47,7 +61,14 @@ class Predictor:
 
     def __init__(self, mixture: BaseMixture, dtype: torch.dtype, device: torch.device) -> None:
         parameters, one_scale = mixture.parameters, mixture.structure.one_scale
-        self.frame = Frame.around(parameters, dtype, one_scale=one_scale)
+        self.noise: Noisy | None = None
+        if mixture.noise is None:
+            self.frame = Frame.around(parameters, dtype, one_scale=one_scale)
+        else:
+            parameters = parameters.apart()  # beside noise, nothing of a density cancels
+            components = replace(parameters, weights=parameters.weights / parameters.weights.sum())
+            self.frame = Frame.around(components, dtype, one_scale=one_scale)
+            self.noise = Noisy.of(mixture.noise.to(device), self.frame, parameters.to(device), soft)
         self.parameters = self.frame.parameters_in(parameters)
         moment = parameters.covariances.own_moment
         self.may_lack = mixture.columns.may_lack
@@ -62,34 +83,41 @@ class Predictor:
         """Return the log-densities of rows, (n,)."""
 
         def near(joint: Joint) -> Tensor:
-            log_density, _ = soft(joint.bits)
-            if joint.common is not None:
-                log_density += joint.common / BITS
-            return self.frame.log_density_out(log_density)
+            return self.frame.log_density_out(joint.assigned())
 
         return self._of_parts(rows, near, lambda far: far[0])
 
     def responsibilities(self, rows: Tensor) -> Tensor:
-        """Return the posterior probabilities of the components, (n, K)."""
+        """Return the posterior probabilities of the components, and of noise where there is some, (n, K [+ 1])."""
 
         def near(joint: Joint) -> Tensor:
-            soft(joint.bits)
-            return joint.bits.T.contiguous()
+            log_density = joint.assigned()
+            if joint.background is None:
+                return joint.bits.T.contiguous()
+            return torch.cat([joint.bits, joint.noise(log_density)[None]]).T.contiguous()
 
         return self._of_parts(rows, near, lambda far: far[1].T)
 
     def labels(self, rows: Tensor) -> Tensor:
-        """Return the most probable components, (n,) int64."""
-        return self._of_parts(rows, lambda joint: most_probable(joint.bits), lambda far: far[1].argmax(0))
+        """Return the most probable components, -1 where that is noise, (n,) int64."""
+
+        def near(joint: Joint) -> Tensor:
+            found = most_probable(joint.bits)
+            if joint.background is None:
+                return found
+            return torch.where(joint.background > joint.bits.amax(0), -1, found)
+
+        return self._of_parts(rows, near, lambda far: far[1].argmax(0))
 
     def log_density_and_certainty(self, rows: Tensor) -> Tensor:
         """Return the log-density and the log-probability of the most probable component of each row, (n, 2)."""
 
         def near(joint: Joint) -> Tensor:
-            log_density, _ = soft(joint.bits)
-            if joint.common is not None:
-                log_density += joint.common / BITS
-            return torch.stack([self.frame.log_density_out(log_density), joint.bits.amax(0).log_()], 1)
+            log_density = joint.assigned()
+            certain = joint.bits.amax(0)
+            if joint.background is not None:
+                certain = torch.maximum(certain, joint.noise(log_density))
+            return torch.stack([self.frame.log_density_out(log_density), certain.log_()], 1)
 
         return self._of_parts(rows, near, lambda far: torch.stack([far[0], far[1].amax(0).log()], 1))
 
@@ -126,7 +154,20 @@ class Predictor:
             near = size < self.limit
             if self.may_lack:  # rows with gaps are computed without any rounding to speak of
                 near |= torch.isnan(rows[part]).any(1).to(near.device)
-            yield Joint(part, bits, common, None if near.all() else first + torch.nonzero(~near).flatten())
+            background = None if self.noise is None else self._background(rows[part])
+            if background is not None and not near.all():  # what is far from all components is noise
+                bits.masked_fill_(~near, -torch.inf)
+                near.fill_(True)
+            far = None if near.all() else first + torch.nonzero(~near).flatten()
+            yield Joint(part, bits, common, far, background)
+
+    def _background(self, rows: Tensor) -> Tensor:
+        """Return the joint log-density of rows (c, d) and of their being noise, in bits, (c,)."""
+        assert self.noise is not None
+        base = self.noise.background.expand(rows.shape[0])
+        if not self.may_lack:
+            return base
+        return base + BITS * (torch.isnan(rows).to(self.noise.log_sides) @ self.noise.log_sides)
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""

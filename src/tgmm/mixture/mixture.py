@@ -10,6 +10,7 @@ from tgmm.mixture import (
     densities,
     distributions,
     evaluation,
+    imputation,
     information,
     marginal,
     module,
@@ -17,7 +18,7 @@ from tgmm.mixture import (
     saving,
     scikit_learn,
 )
-from tgmm.mixture.base import BaseMixture, check_parameters
+from tgmm.mixture.base import BaseMixture, check_parameters, without_noise
 
 
 class Mixture(BaseMixture):
@@ -83,19 +84,20 @@ class Mixture(BaseMixture):
     bic = evaluation.bic
     icl = evaluation.icl
     sample = sampling.sample
-    mean = marginal.mean
-    covariance = marginal.covariance
-    marginal = marginal.marginal
-    condition = conditional.condition
-    regress = conditional.regress
-    entropy = information.entropy
-    kl_divergence = information.kl_divergence
-    kl_upper_bound = information.kl_upper_bound
+    mean = without_noise(marginal.mean)
+    covariance = without_noise(marginal.covariance)
+    marginal = without_noise(marginal.marginal)
+    condition = without_noise(conditional.condition)
+    regress = without_noise(conditional.regress)
+    entropy = without_noise(information.entropy)
+    kl_divergence = without_noise(information.kl_divergence)
+    kl_upper_bound = without_noise(information.kl_upper_bound)
     mahalanobis = densities.mahalanobis
+    impute = imputation.impute
     save = saving.save
     load = classmethod(saving.load)
-    to_sklearn = scikit_learn.to_sklearn
+    to_sklearn = without_noise(scikit_learn.to_sklearn)
     from_sklearn = classmethod(scikit_learn.from_sklearn)
-    to_distribution = distributions.to_distribution
-    to_module = module.to_module
-    log_prob = module.log_prob
+    to_distribution = without_noise(distributions.to_distribution)
+    to_module = without_noise(module.to_module)
+    log_prob = without_noise(module.log_prob)

@@ -12,6 +12,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.chi import chi_quantile, truncated_chi_quantiles
+from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.checks import check_integer, check_number
 from tgmm.runtime.devices import standalone
@@ -55,7 +56,7 @@ def sample(
     X : Tensor of shape (n, d)
         On the device of the parameters, in the mixture's float type.
     components : Tensor of shape (n,)
-        int64.
+        int64; -1 for noise, which is drawn from the box of the data along the axes.
 
     Raises
     ------
@@ -81,12 +82,26 @@ def sample(
     interval = _check_interval(confidence, std_range, n_features)
     generator = as_generator(random_state)
     if component is None:
-        components = draw_components(parameters.weights, n_rows, generator)
+        weights = parameters.weights
+        if mixture.noise is not None:
+            weights = torch.cat([weights, parameters.rest[None]])
+        components = draw_components(weights, n_rows, generator)
     else:
         components = torch.full((n_rows,), _check_component(component, n_components))
     components = components.to(parameters.means.device)
     radii = None if interval is None else draw_radii(n_rows, n_features, interval, generator)
-    return draw_rows(parameters, components, generator, radii).to(mixture.dtype), components
+    rows = draw_rows(parameters, components.clamp(max=n_components - 1), generator, radii)
+    if mixture.noise is not None:
+        is_noise = components == n_components
+        rows = torch.where(is_noise[:, None], _draw_noise(mixture.noise, n_rows, generator), rows)
+        components = torch.where(is_noise, -1, components)
+    return rows.to(mixture.dtype), components
+
+
+def _draw_noise(noise: Noise, n_rows: int, generator: torch.Generator) -> Tensor:
+    """Return rows (n, d) drawn evenly from the box along the axes."""
+    uniform = torch.rand(n_rows, noise.low.shape[0], dtype=torch.float64, generator=generator).to(noise.low.device)
+    return noise.low + uniform * (noise.high - noise.low)
 
 
 def draw_components(weights: Tensor, n_rows: int, generator: torch.Generator) -> Tensor:

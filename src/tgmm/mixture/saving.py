@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from tgmm.files.store import (
     write_state,
 )
 from tgmm.mixture.base import BaseMixture, check_covariances, check_means, check_mixing_weights
+from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.devices import check_device, float64_device
 
@@ -40,7 +42,13 @@ KINDS: dict[str, type] = {
     "covariances_": torch.Tensor,
     "n_features_in_": int,
 }
-OPTIONAL_KINDS: dict[str, type] = {"arrays": str, "feature_names_in_": str, "may_lack_values": bool}
+OPTIONAL_KINDS: dict[str, type] = {
+    "arrays": str,
+    "feature_names_in_": str,
+    "may_lack_values": bool,
+    "noise_box_": torch.Tensor,
+    "noise_log_volume_": float,
+}
 WEIGHTS_TOLERANCE = 1e-6  # weights are stored in float64, as they were normalised
 
 
@@ -122,7 +130,8 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
 
 def on_device(mixture: M, place: torch.device, device: Any) -> M:
     """Return a mixture with its parameters in a place, that computes on the device of the user's choice."""
-    return mixture.changed(parameters=mixture.parameters.to(place), device=device)
+    noise = None if mixture.noise is None else mixture.noise.to(place)
+    return mixture.changed(parameters=mixture.parameters.to(place), device=device, noise=noise)
 
 
 def state_of(mixture: BaseMixture) -> State:
@@ -138,6 +147,9 @@ def state_of(mixture: BaseMixture) -> State:
         "n_features_in_": mixture.n_features,
         "arrays": mixture.columns.arrays,
     }
+    if mixture.noise is not None:
+        state["noise_box_"] = stored(torch.stack([mixture.noise.low, mixture.noise.high]))
+        state["noise_log_volume_"] = mixture.noise.log_volume
     if mixture.columns.may_lack:
         state["may_lack_values"] = True
     if mixture.columns.names is not None:
@@ -166,7 +178,8 @@ def mixture_of(cls: type[M], state: State, owner: str) -> M:
         raise ValueError(f"arrays must be one of {', '.join(ARRAYS)}.")
     columns = Columns(None, owner=owner, may_lack=state.get("may_lack_values", False))
     columns = columns.found(parameters.n_features, names, arrays)
-    return cls.of(parameters, structure, FLOAT_TYPES[state["float_type"]], columns)
+    noise = _noise(state, parameters.n_features)
+    return cls.of(parameters, structure, FLOAT_TYPES[state["float_type"]], columns, noise=noise)
 
 
 def _parameters(state: State, structure: Structure) -> Parameters:
@@ -182,12 +195,24 @@ def _parameters(state: State, structure: Structure) -> Parameters:
     wanted = structure.shape(n_components, n_features)
     if covariances.shape != wanted:
         raise ValueError(f"covariances_ must have shape {wanted}; it has {tuple(covariances.shape)}.")
-    check_mixing_weights(weights, n_components, "weights_")
-    if abs(float(weights.sum()) - 1) > WEIGHTS_TOLERANCE:
+    rest = max(0.0, 1 - float(weights.sum())) if "noise_box_" in state else 0.0
+    check_mixing_weights(torch.cat([weights, weights.new_tensor([rest])]), n_components + 1, "weights_")
+    if abs(float(weights.sum()) + rest - 1) > WEIGHTS_TOLERANCE:
         raise ValueError(f"weights_ must sum to 1; the sum is {float(weights.sum())!r}.")
     check_means(means, n_components, n_features, "means_")
     check_covariances(covariances, structure, n_components, n_features, "covariances_")
     return Parameters(weights, means, structure.from_public(covariances, n_components, n_features))
+
+
+def _noise(state: State, n_features: int) -> Noise | None:
+    """Return the noise of a mixture, or None where it has none."""
+    if "noise_box_" not in state:
+        return None
+    box, log_volume = own(state["noise_box_"]), state.get("noise_log_volume_", math.nan)
+    right = box.shape == (2, n_features) and bool(torch.isfinite(box).all()) and math.isfinite(log_volume)
+    if not (right and bool((box[0] < box[1]).all())):
+        raise ValueError(f"noise_box_ must be the corners of a box, (2, {n_features}), beside noise_log_volume_.")
+    return Noise(box[0], box[1], log_volume)
 
 
 def _feature_names(text: Any, n_features: int) -> list[str] | None:

@@ -73,7 +73,8 @@ class Observed:
 
     def log_joint(self, deviations: Tensor) -> Tensor:
         """Return log(weight_k p_k) of what is observed, (P, K, n)."""
-        constant = self.observed.sum(-1)[:, None] * math.log(2 * math.pi) + self._log_det  # (P, B)
+        n_observed = self.observed.to(deviations.dtype).sum(-1)  # (P,)
+        constant = n_observed[:, None] * math.log(2 * math.pi) + self._log_det  # (P, B)
         distances = self._factor.distances(deviations)
         return (self.parameters.weights.log() - 0.5 * constant)[..., None] - 0.5 * distances
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Covariances
+from tgmm.covariance import Covariances, Spherical
 from tgmm.runtime.devices import fields_of, moved
 
 
@@ -101,3 +101,10 @@ class Parameters:
         """
         second = (self.means - centre).square() + self.covariances.variances  # (K, d)
         return torch.where(self.weights > 0, self.covariances.factor.amplification(second), 0.0)
+
+
+def nearest(centres: Tensor) -> Parameters:
+    """Return parameters whose most probable component is the nearest of the centres (K, d)."""
+    n_components, n_features = centres.shape
+    weights = torch.full_like(centres[:, 0], 1 / n_components)
+    return Parameters(weights, centres, Spherical(torch.ones_like(weights[:1]), n_features, shared=True))

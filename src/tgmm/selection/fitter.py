@@ -22,6 +22,7 @@ from tgmm.em.starts import MOST_COMPONENTS, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
+from tgmm.estimators.special import special_of
 from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.generators import drawn_seed
@@ -101,7 +102,7 @@ class Fitter:
         given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
-        problem = posed(settings, self.training)
+        problem = posed(settings, self.training, special_of(settings, self.training, None, None))
         origin = settings.origin(problem, None, None)
         if origin.has_trials and n_components > 1:
             origin = replace(origin, views=self._views_of(problem))
@@ -118,7 +119,7 @@ class Fitter:
         one_scale = problem.structure.one_scale
         if one_scale not in self._views:
             most = min(max(self.counts), MOST_COMPONENTS)
-            self._views[one_scale] = views_of(problem, most, self.seed)
+            self._views[one_scale] = views_of(problem.without_noise, most, self.seed)
         return self._views[one_scale]
 
 

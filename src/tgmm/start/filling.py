@@ -23,10 +23,12 @@ def filled(sample: Chunk, frame: Frame) -> Chunk:
     """
     from sklearn.impute import KNNImputer
 
-    rows = frame.rows_in(widen(sample.rows))  # (m, d)
-    gaps = torch.isnan(rows)
+    gaps = torch.isnan(sample.rows)
+    if gaps.all(1).any():  # rows without any value tell nothing
+        sample, gaps = sample.part(~gaps.all(1)), gaps[~gaps.all(1)]
     if not gaps.any():
         return sample
+    rows = frame.rows_in(widen(sample.rows))  # (m, d)
     imputer = KNNImputer(n_neighbors=1, keep_empty_features=True).fit(_donors(rows, gaps).cpu().numpy())
     found = np.empty(rows.shape)
     lacks = gaps.any(1).cpu().numpy()

@@ -1,0 +1,96 @@
+"""How much room data takes up: the volumes of boxes around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.data.data import Data
+from tgmm.data.summary import Summary
+from tgmm.runtime.devices import widen
+
+ROWS = 8192
+
+
+def log_hypervolume(data: Data, summary: Summary) -> float:
+    """Return the log-volume of the smaller of two boxes around the rows: along the axes, or along the principal axes.
+
+    Rows that lack values have but the first. It is that of mclust's ``hypvol`` (Fraley & Raftery 2002, J. American
+    Statistical Association 97). Where rows are in a plane the second has no volume, and does not count.
+    """
+    along_axes = float((summary.maximum - summary.minimum).log().sum())
+    if summary.n_gaps or data.n_features == 1:
+        return along_axes
+    centre = (summary.origin + summary.mean).cpu()
+    scale = (summary.scatter / summary.present).sqrt().cpu()  # so that sums do not overflow
+    products = data.fold(lambda: ProductsOf(centre, scale))
+    axes = torch.linalg.eigh(products.total * scale * scale[:, None])[1]  # (d, d)
+    extent = data.fold(lambda: ExtentOf(centre, axes))
+    sides = extent.high - extent.low
+    is_flat = bool((sides <= torch.finfo(torch.float64).eps * sides.amax() * len(sides)).any())
+    return along_axes if is_flat else min(along_axes, float(sides.log().sum()))
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum over rows."""
+
+    total: Tensor
+
+    def __add__(self, other: Total) -> Total:
+        """Return the sum over the rows of both."""
+        return Total(self.total + other.total)
+
+
+class ProductsOf(Accumulator[Total]):
+    """Gathers the weighted products of features (d, d), about a centre and in units of a scale, (d,) each."""
+
+    n_rows = ROWS
+
+    def __init__(self, centre: Tensor, scale: Tensor) -> None:
+        self.centre, self.scale = centre, scale
+        self.total = centre.new_zeros(len(centre), len(centre))
+
+    def add(self, chunk: Chunk) -> None:
+        """Add those of a chunk."""
+        rows = (widen(chunk.rows).cpu() - self.centre) / self.scale
+        self.total += (rows * chunk.own_weights().cpu()[:, None]).T @ rows
+
+    def result(self) -> Total:
+        """Return the sum."""
+        return Total(self.total)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The least and the greatest coordinates of rows, (d,) each."""
+
+    low: Tensor
+    high: Tensor
+
+    def __add__(self, other: Extent) -> Extent:
+        """Return the extent of both."""
+        return Extent(torch.minimum(self.low, other.low), torch.maximum(self.high, other.high))
+
+
+class ExtentOf(Accumulator[Extent]):
+    """Gathers the extent of rows along axes, the columns of (d, d), about a centre."""
+
+    n_rows = ROWS
+
+    def __init__(self, centre: Tensor, axes: Tensor) -> None:
+        self.centre, self.axes = centre, axes
+        nothing = torch.full_like(centre, torch.inf)
+        self.extent = Extent(nothing, -nothing)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in a chunk."""
+        rows = (widen(chunk.rows).cpu() - self.centre) @ self.axes
+        self.extent += Extent(rows.amin(0), rows.amax(0))
+
+    def result(self) -> Extent:
+        """Return the extent of all rows."""
+        return self.extent

@@ -1,0 +1,200 @@
+"""Labels, noise and fixed parameters: what users say of them, checked and turned into what the engine understands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances
+from tgmm.data.extent import log_hypervolume
+from tgmm.data.source import require_order
+from tgmm.data.training import Training
+from tgmm.em.solution import Solution
+from tgmm.em.special import Special
+from tgmm.estimators.settings import Settings
+from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
+from tgmm.model.held import Held
+from tgmm.model.noise import Noise
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.checks import as_float64, check_flag, check_number
+
+HYPERVOLUME = "hypervolume"
+FIXED = ("weights", "means", "covariances")
+
+
+def special_of(settings: Settings, training: Training, labels: Any, before: Solution | None) -> Special:
+    """Return what is known of rows and parameters beforehand; all processes are to call this together."""
+    given, data = settings.given, training.data
+    n_components = settings.n_components
+    held = held_of(settings, data.n_features, before)
+    known = None
+    if labels is not None:
+        if training.source is not None:
+            require_order(training.source, "labels")
+        known = data.processes.guard(lambda: check_labels(labels, data.n_given, n_components))
+    if not check_flag(given["noise"], "noise"):
+        return Special(labels=known, held=held)
+    if held is not None and bool(held.weights.all()):
+        raise ValueError(
+            "noise=True leaves the noise the weight that fixed weights of all components do not: fix fewer."
+        )
+    share, is_noise = _noise_init(given["noise_init"], training)
+    noise = _noise(given["noise_volume"], training)
+    return Special(labels=known, noise=noise, noise_share=share, is_noise=is_noise, held=held)
+
+
+def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
+    """Return labels (n,) int64, -1 for unknown, or multiples of the weights (n, K) in float64."""
+    values = labels.detach() if isinstance(labels, Tensor) else as_float64(labels, "labels")
+    if values.shape not in ((n_rows,), (n_rows, n_components)):
+        raise ValueError(
+            f"labels must have shape (n_samples,) = ({n_rows},), one component a row, or (n_samples, n_components) = "
+            f"({n_rows}, {n_components}), multiples of the components' weights; got shape {tuple(values.shape)}."
+        )
+    if values.ndim == 1:
+        found = values.nan_to_num(nan=-2.0).to(torch.int64) if values.is_floating_point() else values.to(torch.int64)
+        bad = torch.nonzero((found != values) | (found < -1) | (found >= n_components)).flatten()
+        if bad.numel():
+            row = int(bad[0])
+            raise ValueError(
+                f"labels must be integers from 0 to n_components - 1 = {n_components - 1}, or -1 where the component is "
+                f"not known; got {values[row].item()} at row {row}."
+            )
+        return found
+    values = as_float64(labels, "labels")
+    bad = torch.nonzero(~((values >= 0) & torch.isfinite(values)).all(1) | ~(values > 0).any(1)).flatten()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(
+            f"labels of shape (n, K) must be finite, >= 0, and somewhere > 0 in each row; row {row} is "
+            f"{values[row].tolist()}."
+        )
+    return values
+
+
+def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
+    """Return the share of rows that begin as noise, and which they are, (n,), where that is said."""
+    name, data = "noise_init", training.data
+    if not hasattr(value, "__len__"):
+        share = check_number(value, name)
+        if not 0 < share < 1:
+            raise ValueError(f"{name} must be a share between 0 and 1, or a boolean (n,); got {value!r}.")
+        return share, None
+    mask = torch.as_tensor(value)
+    mask = mask == 1 if bool(((mask == 0) | (mask == 1)).all()) else mask  # a file keeps numbers
+    if mask.dtype != torch.bool or mask.shape != (data.n_given,):
+        raise ValueError(
+            f"{name} must be a share between 0 and 1, or booleans of shape (n_samples,) = ({data.n_given},); got shape "
+            f"{tuple(mask.shape)} of {mask.dtype}."
+        )
+    if data.in_memory is None:
+        raise ValueError(f"{name} as booleans needs all rows in memory, in one process: give a share.")
+    kept = mask if (own := getattr(data, "mask", None)) is None else mask[own.cpu()]
+    if not 0 < int(kept.sum()) < len(kept):
+        raise ValueError(f"{name} marks {int(kept.sum())} of {len(kept)} rows as noise: mark some, and not all.")
+    return float(kept.double().mean()), kept.to(data.device)
+
+
+def _noise(volume: Any, training: Training) -> Noise:
+    """Return the noise on a box of this volume."""
+    summary, names = training.survey.summary, training.columns.names
+    constant = summary.constant.nonzero().flatten().tolist()
+    if constant:
+        which = [names[j] for j in constant] if names is not None else constant
+        raise ValueError(
+            f"noise=True needs features that vary: feature(s) {which} are constant, and the box has no volume."
+        )
+    if volume == HYPERVOLUME:
+        log_volume = log_hypervolume(training.data, summary)
+    else:
+        number = check_number(volume, "noise_volume")
+        if not 0 < number < torch.inf:
+            raise ValueError(f"noise_volume must be {HYPERVOLUME!r} or a number > 0; got {volume!r}.")
+        log_volume = float(torch.tensor(number, dtype=torch.float64).log())
+    return Noise(summary.minimum, summary.maximum, log_volume)
+
+
+def held_of(settings: Settings, n_features: int, before: Solution | None) -> Held | None:
+    """Return the parameters that stay as they are, in the user's units, or None where all are free."""
+    masks = _fixed(settings.given["fixed"], settings.n_components)
+    if not any(bool(mask.any()) for mask in masks.values()):
+        return None
+    structure, n_components = settings.structure, settings.n_components
+    some = bool(masks["covariances"].any()) and not bool(masks["covariances"].all())
+    if some and (structure.shared or structure.restriction):
+        raise ValueError(
+            f"fixed covariances of some components need covariances that are free of each other; "
+            f"covariance_type={structure.name!r} relates them: fix all, or choose another covariance_type."
+        )
+    values = _start_values(settings, n_features, before, masks)
+    weights = values.weights
+    if (
+        bool(masks["weights"].any())
+        and not bool(masks["weights"].all())
+        and float(weights[masks["weights"]].sum()) >= 1
+    ):
+        raise ValueError("fixed weights have the sum 1, which leaves none for the other components: lower them.")
+    return Held(masks["weights"], masks["means"], masks["covariances"], values)
+
+
+def _fixed(value: Any, n_components: int) -> dict[str, Tensor]:
+    """Return which components each kind of parameters is fixed for, (K,) bool."""
+    nowhere = torch.zeros(n_components, dtype=torch.bool)
+    masks = dict.fromkeys(FIXED, nowhere)
+    if value is None:
+        return masks
+    chosen = {value: True} if isinstance(value, str) else value
+    if not isinstance(chosen, Mapping):
+        chosen = dict.fromkeys(chosen, True) if isinstance(chosen, Collection) else {str(value): True}
+    for name, which in chosen.items():
+        if name not in FIXED:
+            raise ValueError(f"fixed must be names among {', '.join(map(repr, FIXED))}; got {name!r}.")
+        mask = torch.as_tensor(which)
+        if mask.dtype != torch.bool or mask.shape not in ((), (n_components,)):
+            raise ValueError(
+                f"fixed[{name!r}] must be booleans of shape (n_components,) = ({n_components},); got {which!r}."
+            )
+        masks[name] = mask.expand(n_components).clone()
+    return masks
+
+
+def _start_values(
+    settings: Settings, n_features: int, before: Solution | None, masks: Mapping[str, Tensor]
+) -> Parameters:
+    """Return the values of what is fixed; those of what is not are of no account."""
+    if settings.warm_start and before is not None:
+        settings.check_unchanged(before, n_features, "warm_start=True")
+        return before.mixture.parameters.to(torch.device("cpu"))
+    given, structure, n_components = settings.given, settings.structure, settings.n_components
+    for name in FIXED:
+        own = given[f"init_{name}"]
+        if bool(masks[name].any()) and (own is None or isinstance(own, str) or callable(own)):
+            raise ValueError(
+                f"fixed={name!r} keeps the {name} of the start: give them as init_{name}, or warm_start=True."
+            )
+    weights = torch.full((n_components,), 1 / n_components, dtype=torch.float64)
+    if bool(masks["weights"].any()):
+        weights = check_mixing_weights(given["init_weights"], n_components, "init_weights").cpu()
+    means = torch.zeros(n_components, n_features, dtype=torch.float64)
+    if bool(masks["means"].any()):
+        means = check_means(given["init_means"], n_components, n_features, "init_means").cpu()
+    if bool(masks["covariances"].any()):
+        values = given["init_covariances"]
+        covariances: Covariances = check_covariances(values, structure, n_components, n_features, "init_covariances")
+    else:
+        packed = torch.ones(
+            structure.n_covariances(n_components), structure.moment.size(n_features), dtype=torch.float64
+        )
+        covariances = structure.form.from_packed(packed, n_features, shared=structure.shared)
+    return Parameters(weights, means, covariances.to(torch.device("cpu")))
+
+
+def require_plain(settings: Settings, verb: str) -> None:
+    """Raise a ValueError where settings are given that a verb does not know."""
+    for name, default in (("noise", False), ("fixed", None)):
+        value = settings.given[name]
+        if value is not default and value != default:
+            raise ValueError(f"{verb} does not go together with {name}={value!r}: leave it out, or use fit.")

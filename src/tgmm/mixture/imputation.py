@@ -1,0 +1,97 @@
+"""Values that rows lack, filled in by what a mixture expects of them, or drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance.full import Full
+from tgmm.data.validation import check_rows
+from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.densities import predictor_of
+from tgmm.model.observed import Block, Observed, blocks_of
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import check_device, standalone, widen
+from tgmm.runtime.generators import RandomState, as_generator
+
+ROWS = 16384  # filled in at a time
+
+
+@standalone()
+def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) -> Any:
+    """Return X with values in the place of those that are missing (NaN).
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n, d)
+        NaN is what is to be filled in, whatever `missing` was in the fit.
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+        Draw the values from their distribution given what is observed of the row: several draws show how uncertain
+        they are (multiple imputation), and variances stay what they were. None: the expected values, which are the
+        best single guess in the mean square.
+
+    Returns
+    -------
+    array or Tensor of shape (n, d)
+        Of the kind of X, in the mixture's float type; observed values are unchanged.
+
+    Notes
+    -----
+    Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition). A row without any value gets the mean of
+    the mixture, or a draw from it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
+    >>> mixture.impute([[2.0, np.nan]])
+    array([[2., 1.]])
+    """
+    columns = mixture.columns
+    given, _ = check_rows(X, columns, may_lack=True)
+    device = check_device(mixture.device, given.tensor if given.from_tensor else None)
+    generator = None if random_state is None else as_generator(random_state)
+    rows = given.tensor.to(mixture.dtype, copy=True)
+    lacks = torch.isnan(rows).any(1).nonzero().flatten()
+    if lacks.numel():
+        may_lack = mixture.changed(columns=columns.lacking())
+        predictor = predictor_of(may_lack, device)
+        for part in lacks.split(ROWS):
+            shares = widen(predictor.responsibilities(rows[part]))[:, : mixture.n_components]  # without noise
+            filled = _filled(mixture.parameters, widen(rows[part]), shares, generator)
+            rows[part] = torch.where(torch.isnan(rows[part]), filled.to(rows), rows[part])
+    return given.give_back(rows)
+
+
+def _filled(parameters: Parameters, rows: Tensor, shares: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return rows (c, d) with expected or drawn values, given their probabilities in the components (c, K)."""
+    place = parameters.means.device
+    rows, shares = rows.to(place), shares.to(place)
+    shares = shares / shares.sum(1, keepdim=True)
+    noise = None
+    if generator is not None:
+        drawn = torch.multinomial(shares.cpu(), 1, generator=generator).to(place)
+        shares = torch.zeros_like(shares).scatter_(1, drawn, 1.0)
+        noise = torch.randn(rows.shape, dtype=torch.float64, generator=generator).to(place)
+    filled = torch.empty_like(rows)
+    for block in blocks_of(~torch.isnan(rows), parameters.n_components):
+        found = _of_block(parameters, rows, shares, noise, block)  # (P, n, d)
+        filled[block.index[block.counts]] = found[block.counts]
+    return filled
+
+
+def _of_block(parameters: Parameters, rows: Tensor, shares: Tensor, noise: Tensor | None, block: Block) -> Tensor:
+    """Return the rows of a few patterns, with expected values, and noise of what the observed ones leave."""
+    given = Observed(parameters, block.observed)
+    deviations = given.deviations(rows[block.index])  # (P, K, n, d)
+    expected = parameters.means[:, None] + deviations @ given.completion.mT
+    own = shares[block.index].transpose(1, 2)[..., None]  # (P, K, n, 1)
+    found = (own * expected).sum(1)
+    if noise is None:
+        return found
+    left = given.leftover + torch.diag_embed(block.observed.to(found))[:, None]
+    coloured = Full(left, rows.shape[1]).factor.colour(noise[block.index][:, None])  # (P, B, n, d)
+    return found + torch.where(block.observed[:, None], 0.0, (own * coloured).sum(1))
