@@ -55,6 +55,8 @@ class Guard:
         How many rows of the data each of these stands for, per unit of weight.
     own : float
         What rows are to have of a variance at least, in units of what regularises it.
+    fixed : Tensor of bool, (K,), optional
+        Components whose covariances are given.
     """
 
     look: Callable[[], tuple[Tensor, Tensor]]
@@ -62,6 +64,7 @@ class Guard:
     priors: Priors
     rows_per_row: float
     own: float = OWN_IN_TRIALS
+    fixed: Tensor | None = None
 
     @classmethod
     def of(cls, problem: Problem) -> Guard:
@@ -74,7 +77,8 @@ class Guard:
         rows_per_row = problem.data.n_rows / problem.sample.rows.shape[0] / float(problem.summary.weight)
         reg_covar = problem.regularisation.reg_covar
         own = min(OWN, RESTING / reg_covar) if reg_covar > 0 else 0.0
-        return cls(look, problem.structure, problem.update.priors, rows_per_row, own)
+        fixed = None if problem.update.held is None else problem.update.held.covariances.cpu()
+        return cls(look, problem.structure, problem.update.priors, rows_per_row, own, fixed)
 
     @cached_property
     def whole(self) -> Covariances:
@@ -104,6 +108,8 @@ class Guard:
             if few.any() and (dims := self.varying(amount)).numel():
                 thin = covariances.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (R, B)
                 bad = bad | (few & thin)
+        if self.fixed is not None:
+            bad = bad & ~self.fixed
         return bad & (weights > 0)  # a prior can leave a component without any
 
     def heights(self, runs: Runs) -> Tensor:

@@ -129,11 +129,9 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         )
         for i in range(len(runs))
     ]
-    return (
-        found
-        if views.is_all and not problem.summary.n_gaps
-        else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
-    )
+    if views.is_all and not problem.summary.n_gaps:
+        return found
+    return _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
 
 
 def _ordered(parameters: Parameters, update: Update) -> Parameters:

@@ -36,9 +36,9 @@ E = TypeVar("E", bound="MixtureEstimator")
 def delegated(verb: Callable[Concatenate[Mixture, P], R]) -> Callable[Concatenate[MixtureEstimator, P], R]:
     """Return a method that asks the fitted mixture: one mechanism, with the signature and the words of the verb.
 
-    Where a verb draws, it does so by the estimator's own `random_state` unless another is given.
+    Where a verb always draws, it does so by the estimator's own `random_state` unless another is given.
     """
-    draws = "random_state" in inspect.signature(verb).parameters
+    draws = "random_state" in inspect.signature(verb).parameters and verb is not Mixture.impute
 
     @wraps(verb)
     def asked(self: MixtureEstimator, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -38,9 +38,7 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
     if not check_flag(given["noise"], "noise"):
         return Special(labels=known, held=held)
     if held is not None and bool(held.weights.all()):
-        raise ValueError(
-            "noise=True leaves the noise the weight that fixed weights of all components do not: fix fewer."
-        )
+        raise ValueError("noise=True needs weight that fixed weights of all components do not leave: fix fewer.")
     share, is_noise = _noise_init(given["noise_init"], training)
     noise = _noise(given["noise_volume"], training)
     return Special(labels=known, noise=noise, noise_share=share, is_noise=is_noise, held=held)
@@ -60,8 +58,8 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
         if bad.numel():
             row = int(bad[0])
             raise ValueError(
-                f"labels must be integers from 0 to n_components - 1 = {n_components - 1}, or -1 where the component is "
-                f"not known; got {values[row].item()} at row {row}."
+                f"labels must be integers from 0 to n_components - 1 = {n_components - 1}, or -1 where the component "
+                f"is not known; got {values[row].item()} at row {row}."
             )
         return found
     values = as_float64(labels, "labels")
@@ -104,9 +102,7 @@ def _noise(volume: Any, training: Training) -> Noise:
     constant = summary.constant.nonzero().flatten().tolist()
     if constant:
         which = [names[j] for j in constant] if names is not None else constant
-        raise ValueError(
-            f"noise=True needs features that vary: feature(s) {which} are constant, and the box has no volume."
-        )
+        raise ValueError(f"noise=True needs features that vary; feature(s) {which} are constant: leave them out.")
     if volume == HYPERVOLUME:
         log_volume = log_hypervolume(training.data, summary)
     else:
@@ -122,7 +118,7 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
     masks = _fixed(settings.given["fixed"], settings.n_components)
     if not any(bool(mask.any()) for mask in masks.values()):
         return None
-    structure, n_components = settings.structure, settings.n_components
+    structure = settings.structure
     some = bool(masks["covariances"].any()) and not bool(masks["covariances"].all())
     if some and (structure.shared or structure.restriction):
         raise ValueError(
@@ -172,9 +168,7 @@ def _start_values(
     for name in FIXED:
         own = given[f"init_{name}"]
         if bool(masks[name].any()) and (own is None or isinstance(own, str) or callable(own)):
-            raise ValueError(
-                f"fixed={name!r} keeps the {name} of the start: give them as init_{name}, or warm_start=True."
-            )
+            raise ValueError(f"fixed={name!r} keeps the {name} of the start: give init_{name}, or warm_start=True.")
     weights = torch.full((n_components,), 1 / n_components, dtype=torch.float64)
     if bool(masks["weights"].any()):
         weights = check_mixing_weights(given["init_weights"], n_components, "init_weights").cpu()
@@ -182,13 +176,11 @@ def _start_values(
     if bool(masks["means"].any()):
         means = check_means(given["init_means"], n_components, n_features, "init_means").cpu()
     if bool(masks["covariances"].any()):
-        values = given["init_covariances"]
-        covariances: Covariances = check_covariances(values, structure, n_components, n_features, "init_covariances")
+        values, name = given["init_covariances"], "init_covariances"
+        covariances: Covariances = check_covariances(values, structure, n_components, n_features, name)
     else:
-        packed = torch.ones(
-            structure.n_covariances(n_components), structure.moment.size(n_features), dtype=torch.float64
-        )
-        covariances = structure.form.from_packed(packed, n_features, shared=structure.shared)
+        one = torch.ones(structure.form.shape_of_one(n_features), dtype=torch.float64)
+        covariances = structure.from_public(one, n_components, n_features)
     return Parameters(weights, means, covariances.to(torch.device("cpu")))
 
 

@@ -25,7 +25,9 @@ class Rule(Protocol):
 
     def __call__(
         self, joint: Tensor, known: Tensor | None = None, background: Background = None
-    ) -> tuple[Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor]:
+        """Assign the rows of a chunk."""
+        ...
 
 
 def soft(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:

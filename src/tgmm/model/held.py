@@ -60,6 +60,4 @@ class Held:
         values = self.values.covariances.values
         if covariances.shared or self.covariances.all():
             return replace(covariances, values=values.expand_as(covariances.values))
-        return covariances.replaced(
-            self.covariances.expand(covariances.values.shape[: self.covariances.ndim]), self.values.covariances
-        )
+        return covariances.replaced(self.covariances, self.values.covariances)

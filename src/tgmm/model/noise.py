@@ -28,7 +28,7 @@ class Noise:
 
     @property
     def log_sides(self) -> Tensor:
-        """The log-lengths of a box of that volume with the proportions of the data's, (d,): what a feature counts for."""
+        """The log-lengths of a box of that volume in the proportions of the data's, (d,)."""
         sides = (self.high - self.low).log()
         return sides + (self.log_volume - sides.sum()) / sides.numel()
 

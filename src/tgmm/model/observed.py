@@ -1,7 +1,7 @@
 """Components given what is observed of a row: the density of that, and what follows for the values it lacks.
 
-Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition, 11.2) for one Gaussian; Ghahramani & Jordan 1994
-(NIPS 6) for mixtures.
+Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition, 11.2) for one Gaussian; Ghahramani & Jordan
+1994 (NIPS 6) for mixtures.
 """
 
 from __future__ import annotations
