@@ -26,7 +26,6 @@ MEANT = {  # what each message must name
     "labels_": "predict",
     "state_dict": "save_state_dict",
     "to_dict": "save_state_dict",
-    "impute": "condition",
     "initial_means_": "init_means",
     "eval": "to_module",
 }

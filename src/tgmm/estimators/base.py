@@ -354,7 +354,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """Return the noise, or raise an error that says why it is not there."""
         noise = self.mixture_.noise
         if noise is None:
-            raise AttributeError(f"{type(self).__name__} has {name} where it was fitted with noise=True.")
+            raise AttributeError(hints.missing(type(self).__name__, name))
         return noise
 
     @property

@@ -1,0 +1,323 @@
+"""Missing values, labels, noise and fixed parameters, and their combinations, in all that a mixture is used for."""
+
+import pickle
+
+import numpy as np
+import pytest
+import ranks
+import torch
+from cases import mixture, parameters
+from sklearn.base import clone
+
+from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, ModelFileError, select
+
+K, D = 3, 3
+pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore:The fit has not converged")]
+SETTINGS = {
+    "missing": {"missing": "em"},
+    "noise": {"noise": True},
+    "fixed": {"fixed": {"weights": [True, False, False]}, "init_weights": [0.5, 0.25, 0.25]},
+    "all": {
+        "missing": "em",
+        "noise": True,
+        "fixed": {"weights": [True, False, False]},
+        "init_weights": [0.3, 0.35, 0.35],
+    },
+}
+every_setting = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+every_structure = pytest.mark.parametrize("structure", ["full", "diag", "tied_full", "tied_spherical", "VEV"])
+
+
+def rows(settings, n=300, seed=0):
+    """Rows with what the settings are for, and labels of some."""
+    X, components = mixture(seed, n=n, d=D, n_components=K, separation=6)
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([X, rng.uniform(-20, 20, (n // 10, D))])
+    labels = np.where(rng.random(len(X)) < 0.1, np.append(components, np.full(n // 10, -1)), -1)
+    if settings.get("missing") == "em":
+        X = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    order = rng.permutation(len(X))
+    return X[order], labels[order]
+
+
+def assert_close(one, other, tolerance=1e-8):
+    for a, b in zip(parameters(one), parameters(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@every_setting
+@every_structure
+def test_a_source_gives_the_fit_of_memory(settings, structure):
+    X, labels = rows(settings)
+    given = {"n_components": K, "covariance_type": structure, "random_state": 0, "max_iter": 20, **settings}
+    memory = GaussianMixture(**given).fit(X, labels=labels)
+    batches = np.array_split(X, 7)
+    source = GaussianMixture(**given).fit(batches, labels=labels)
+    assert_close(memory, source, 1e-6)
+    np.testing.assert_allclose(source.predict_proba(batches), memory.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(source.score(batches), memory.score(X), rtol=1e-6)
+    assert source.bic(batches) == pytest.approx(memory.bic(X), rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS["missing"], SETTINGS["all"]], ids=["missing", "all"])
+def test_ranks_give_the_fit_of_one_process(settings):
+    X, labels = rows(settings)
+    given = {"n_components": K, "random_state": 0, "max_iter": 15, **settings}
+    alone = GaussianMixture(**given).fit(X, labels=labels)
+    parts = [slice(0, 200), slice(200, None)]
+    outcomes = ranks.results(
+        ranks.fit, 2, given, [X[part] for part in parts], None, {"labels": [labels[part] for part in parts]}
+    )
+    ranks.assert_same_bits(outcomes)
+    np.testing.assert_allclose(outcomes[0]["means_"], alone.means_, rtol=1e-6, atol=1e-6)
+
+
+@every_setting
+def test_a_fit_goes_on_from_its_checkpoint(settings, tmp_path):
+    X, labels = rows(settings)
+    given = {"n_components": K, "random_state": 0, "tol": 0.0, **settings}
+    whole = GaussianMixture(**given, max_iter=12).fit(X, labels=labels)
+    path = tmp_path / "fit.pth"
+    GaussianMixture(**given, max_iter=5, checkpoint=path).fit(X, labels=labels)
+    again = GaussianMixture(**given, max_iter=12, checkpoint=path).fit(X, labels=labels, resume=True)
+    ranks.assert_same_bits([ranks.fitted(whole), ranks.fitted(again)])
+    with pytest.raises(ValueError, match="other labels"):
+        GaussianMixture(**given, max_iter=12, checkpoint=path).fit(X, labels=np.roll(labels, 1), resume=True)
+
+
+@every_setting
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_saved_model_predicts_the_same_bits(settings, suffix, tmp_path):
+    X, _ = rows(settings)
+    model = GaussianMixture(K, random_state=0, **settings).fit(X)
+    model.save(tmp_path / f"model{suffix}")
+    loaded = GaussianMixture.load(tmp_path / f"model{suffix}")
+    mixture_alone = Mixture.load(tmp_path / f"model{suffix}")
+    for other in (loaded, mixture_alone, pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+        assert other.bic(X) == model.bic(X)
+    again = clone(loaded).fit(X)
+    np.testing.assert_allclose(again.means_, model.means_)
+    model.mixture_.save(tmp_path / f"mixture{suffix}")
+    np.testing.assert_array_equal(Mixture.load(tmp_path / f"mixture{suffix}").predict(X), model.predict(X))
+
+
+@every_setting
+@pytest.mark.parametrize("dtype", [np.float32, torch.float32, torch.float64], ids=str)
+def test_float_types_and_kinds_of_arrays(settings, dtype):
+    X, labels = rows(settings)
+    given = torch.as_tensor(X).to(dtype) if isinstance(dtype, torch.dtype) else X.astype(dtype)
+    model = GaussianMixture(K, random_state=0, **settings).fit(given, labels=labels)
+    wide = GaussianMixture(K, random_state=0, **settings).fit(X, labels=labels)
+    assert_close(model, wide, 1e-3)
+    assert type(model.predict(given)) is type(given)
+
+
+@pytest.mark.parametrize(
+    "settings", [SETTINGS["missing"], {"noise": True}, SETTINGS["missing"] | {"noise": True}], ids=str
+)
+def test_select_chooses_among_them(settings):
+    X, _ = rows(settings)
+    found = select(X, range(1, 5), ["full", "tied_diag"], random_state=0, n_init=1, **settings)
+    if settings.get("noise"):
+        assert found.best_.n_components == K
+    assert found.best_.bic(X) == pytest.approx(
+        min(cell.bic for cell in found.cells if cell.status == "converged"), rel=1e-9
+    )
+
+
+@every_setting
+def test_row_order_units_and_offset_do_not_matter(settings):
+    X, labels = rows(settings)
+    given = {"n_components": K, "covariance_type": "diag", "random_state": 0, "tol": 1e-10, "max_iter": 500, **settings}
+    model = GaussianMixture(**given).fit(X, labels=labels)
+    order = np.random.default_rng(1).permutation(len(X))
+    assert_close(GaussianMixture(**given).fit(X[order], labels=labels[order]), model, 1e-5)
+    scale, shift = np.array([1e-3, 1.0, 1e4]), np.array([5.0, -1e3, 0.0])
+    other = GaussianMixture(**given).fit(X * scale + shift, labels=labels)
+    np.testing.assert_allclose((other.means_ - shift) / scale, model.means_, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(other.weights_, model.weights_, atol=1e-6)
+
+
+def test_missing_values_with_many_patterns_and_many_features():
+    """Each row has its own pattern; the likelihood is that of a naive sum over rows."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 12)) @ rng.standard_normal((12, 12)) + 3
+    X[rng.random(X.shape) < 0.4] = np.nan
+    model = GaussianMixture(1, missing="em", max_iter=30).fit(X)
+    total = 0.0
+    for row in X:
+        there = ~np.isnan(row)
+        gap = row[there] - model.means_[0][there]
+        covariance = model.covariances_[0][np.ix_(there, there)]
+        total -= 0.5 * (gap @ np.linalg.solve(covariance, gap) + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    assert model.score(X) * len(X) == pytest.approx(total, rel=1e-10)
+
+
+def test_impute_expects_and_draws():
+    rng = np.random.default_rng(0)
+    X = rng.multivariate_normal([1.0, 2.0], [[1.0, 0.8], [0.8, 1.0]], 4000)
+    model = GaussianMixture(1).fit(X)
+    gaps = X.copy()
+    gaps[:2000, 1] = np.nan
+    gaps[0] = np.nan
+    filled = model.impute(gaps)
+    np.testing.assert_array_equal(filled[2000:], X[2000:])
+    np.testing.assert_allclose(filled[0], model.means_[0])
+    mean, covariance = model.means_[0], model.covariances_[0]
+    expected = mean[1] + covariance[0, 1] / covariance[0, 0] * (X[1:2000, 0] - mean[0])
+    np.testing.assert_allclose(filled[1:2000, 1], expected, rtol=1e-10)
+    drawn = model.impute(gaps, random_state=0)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.08)
+    np.testing.assert_array_equal(model.impute(gaps, random_state=0), drawn)
+    assert not np.array_equal(model.impute(gaps, random_state=1), drawn)
+
+
+def test_impute_keeps_the_kind_of_the_data():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [0.0, 1.0, None, 3.0], "b": [0.0, None, 2.0, 3.0]})
+    model = GaussianMixture(1, missing="em").fit(frame)
+    assert not np.isnan(model.impute(frame)).any()
+    tensor = torch.tensor(frame.to_numpy())
+    assert isinstance(model.impute(tensor), torch.Tensor)
+
+
+def test_pandas_and_masked_arrays_say_what_is_missing():
+    pandas = pytest.importorskip("pandas")
+    X, _ = rows(SETTINGS["missing"])
+    plain = GaussianMixture(K, missing="em", random_state=0).fit(X)
+    frame = pandas.DataFrame(X).convert_dtypes()
+    masked = np.ma.masked_invalid(X)
+    for other in (frame, masked, pandas.DataFrame(X).astype(object).where(~np.isnan(X), pandas.NA)):
+        found = GaussianMixture(K, missing="em", random_state=0).fit(other)
+        np.testing.assert_allclose(found.means_, plain.means_)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Two components among noise."""
+    return GaussianMixture(2, noise=True, random_state=0).fit(rows(SETTINGS["noise"])[0])
+
+
+class TestNoise:
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            lambda m: m.marginal([0]),
+            lambda m: m.condition([0.0], dims=[0]),
+            lambda m: m.regress([[0.0]], dims=[0]),
+            lambda m: m.to_distribution(),
+            lambda m: m.to_module(),
+            lambda m: m.to_sklearn(),
+            lambda m: m.entropy(),
+            lambda m: m.kl_divergence(m),
+            lambda m: m.log_prob(torch.zeros(1, D)),
+            lambda m: m.mean(),
+        ],
+    )
+    def test_verbs_that_are_not_defined_say_so(self, model, verb):
+        with pytest.raises(ValueError, match="not defined for a mixture with noise"):
+            verb(model)
+
+    def test_far_rows_are_noise(self, model):
+        far = np.full((2, D), 1e200)
+        assert model.predict(far).tolist() == [-1, -1]
+        np.testing.assert_allclose(model.predict_proba(far)[:, -1], 1)
+        np.testing.assert_allclose(model.score_samples(far), np.log(model.noise_weight_ / model.noise_volume_))
+
+    def test_bic_counts_one_parameter_more(self, model):
+        X, _ = rows(SETTINGS["noise"])
+        plain = GaussianMixture(2, random_state=0).fit(X)
+        assert model.mixture_.n_parameters == plain.mixture_.n_parameters + 1
+
+    def test_the_volume_may_be_a_number(self):
+        X, _ = rows(SETTINGS["noise"])
+        model = GaussianMixture(2, noise=True, noise_volume=1e5, random_state=0).fit(X)
+        assert model.noise_volume_ == pytest.approx(1e5)
+
+    def test_attributes_say_where_they_are(self):
+        model = GaussianMixture(1).fit([[0.0], [1.0]])
+        with pytest.raises(AttributeError, match="noise=True"):
+            _ = model.noise_weight_
+
+    def test_the_detector_with_missing_values(self):
+        X, _ = rows(SETTINGS["missing"])
+        detector = MixtureOutlierDetector(0.1, n_components=K, missing="em", random_state=0).fit(X)
+        assert (detector.predict(X) == -1).mean() == pytest.approx(0.1, abs=0.02)
+
+
+X0 = rows(SETTINGS["noise"])[0]
+ERRORS = {
+    "missing='drop'": (lambda: GaussianMixture(2, missing="drop").fit(X0), "missing must be 'error' or 'em'"),
+    "a column without any value": (
+        lambda: GaussianMixture(1, missing="em").fit([[0.0, np.nan], [1.0, np.nan]]),
+        r"no value in column\(s\) \[1\]",
+    ),
+    "infinity": (lambda: GaussianMixture(1, missing="em").fit([[0.0], [np.inf]]), "infinity"),
+    "NaN where it is an error": (lambda: GaussianMixture(1).fit([[0.0], [np.nan]]), "missing='em'"),
+    "labels too large": (
+        lambda: GaussianMixture(2).fit(X0, labels=np.full(len(X0), 2)),
+        "from 0 to n_components - 1 = 1",
+    ),
+    "labels of no integer": (
+        lambda: GaussianMixture(2).fit(X0, labels=np.full(len(X0), 0.5)),
+        "labels must be integers",
+    ),
+    "labels of another length": (lambda: GaussianMixture(2).fit(X0, labels=[0, 1]), "labels must have shape"),
+    "impossible rows": (lambda: GaussianMixture(2).fit(X0, labels=np.zeros((len(X0), 2))), "somewhere > 0"),
+    "fixed='mean'": (lambda: GaussianMixture(2, fixed="mean").fit(X0), "fixed must be names among"),
+    "fixed without a start": (lambda: GaussianMixture(2, fixed="means").fit(X0), "give init_means"),
+    "fixed for too many": (
+        lambda: GaussianMixture(2, fixed={"weights": [True] * 3}, init_weights=[0.5, 0.5]).fit(X0),
+        r"fixed\['weights'\]",
+    ),
+    "some tied covariances": (
+        lambda: GaussianMixture(
+            2, covariance_type="tied_full", fixed={"covariances": [True, False]}, init_covariances=np.eye(D)
+        ).fit(X0),
+        "fix all",
+    ),
+    "all weights beside noise": (
+        lambda: GaussianMixture(2, noise=True, fixed="weights", init_weights=[0.5, 0.5]).fit(X0),
+        "noise=True needs weight",
+    ),
+    "noise in a constant feature": (
+        lambda: GaussianMixture(2, noise=True).fit(np.column_stack([X0, np.ones(len(X0))])),
+        r"feature\(s\) \[3\] are constant",
+    ),
+    "a share above 1": (lambda: GaussianMixture(2, noise=True, noise_init=1.5).fit(X0), "noise_init must be a share"),
+    "no noise": (
+        lambda: GaussianMixture(2, noise=True, noise_init=np.zeros(len(X0), bool)).fit(X0),
+        "marks 0 of",
+    ),
+    "a volume of nothing": (lambda: GaussianMixture(2, noise=True, noise_volume=0.0).fit(X0), "noise_volume"),
+    "partial_fit": (
+        lambda: GaussianMixture(2, noise=True).partial_fit(X0),
+        "partial_fit does not go together with noise",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fit", "message"), ERRORS.values(), ids=ERRORS)
+def test_errors_name_the_argument(fit, message):
+    with pytest.raises(ValueError, match=message):
+        fit()
+
+
+def test_partial_fit_takes_rows_that_lack_values():
+    rng = np.random.default_rng(0)
+    model = GaussianMixture(2, missing="em", random_state=0)
+    for _ in range(30):
+        labels = rng.integers(2, size=200)
+        X = rng.normal(8.0 * labels[:, None], 1.0, (200, 2))
+        X[rng.random(X.shape) < 0.2] = np.nan
+        model.partial_fit(X)
+    np.testing.assert_allclose(np.sort(model.means_, axis=0), [[0, 0], [8, 8]], atol=0.3)
+
+
+def test_a_forged_box_is_refused(tmp_path):
+    state = GaussianMixture(2, noise=True, random_state=0).fit(X0).save_state_dict()
+    for changes in ({"noise_box_": torch.zeros(2, D)}, {"noise_log_volume_": float("inf")}):
+        with pytest.raises(ModelFileError):
+            GaussianMixture().load_state_dict({**state, **changes})
