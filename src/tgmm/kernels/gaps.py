@@ -1,7 +1,9 @@
 """Rows that lack values: those without gaps go to another kernel, of the others what is observed counts.
 
 The expectation of a row's moments given what is observed of it takes the place of the moments (Ghahramani & Jordan
-1994, NIPS 6), in the same statistics. It is computed in float64, about the means.
+1994, NIPS 6), in the same statistics. What is summed over rows is what is observed, by products as in
+`tgmm.kernels.products`, or where these are not precise about the means as in `tgmm.kernels.centred`; the expectation of
+the rest follows from the sums. All of it is in float64.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.covariance.full import Full
+from tgmm.covariance.moments import upper_triangle
+from tgmm.data.chunk import Accumulator, Chunk, joined
 from tgmm.kernels.assignment import Noisy
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
-from tgmm.model.observed import Observed, blocks_of
+from tgmm.kernels.centred import Centred
+from tgmm.model.observed import Block, Observed, blocks_of
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
+
+WAITING = 1 << 19  # entries of rows with gaps that are added together
 
 
 class Gaps(Kernel):
@@ -67,7 +74,7 @@ class Gaps(Kernel):
         parameters = parameters.to(float64_device(self.device))
         mixes = self.moment.mixes or parameters.covariances.own_moment.mixes
         log_scale = self.frame.scale.log().to(parameters.means.device)
-        return (Dependent if mixes else Independent)(parameters, log_scale)
+        return (Dependent if mixes else Independent)(parameters, log_scale, isinstance(self.complete, Centred))
 
     def framed(self, rows: Tensor) -> Tensor:
         """Return rows in the frame, (c, d), in float64."""
@@ -86,6 +93,8 @@ class GapSums(Accumulator[Statistics]):
         self.mass, self.first = torch.zeros_like(means[:, 0]), torch.zeros_like(means)
         self.second = means.new_zeros(len(means), kernel.n_moments)
         self.totals = means.new_zeros(3)  # log-likelihood, objective, weight
+        self.waiting: list[Chunk] = []
+        self.n_waiting = 0
 
     @float32_products()
     def add_all(self, chunks: Iterable[Chunk]) -> None:
@@ -100,7 +109,15 @@ class GapSums(Accumulator[Statistics]):
             return
         if not lacks.all():
             self.complete.add(chunk.part(~lacks))
-        some = chunk.part(lacks)
+        self.waiting.append(chunk.part(lacks))
+        self.n_waiting += int(lacks.sum())
+        if self.n_waiting * self.kernel.n_features >= WAITING:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        """Add the rows with gaps that have come together: the more they are, the more have a pattern in common."""
+        some = joined(self.waiting)
+        self.waiting, self.n_waiting = [], 0
         rows = self.kernel.framed(some.rows)
         weights = some.own_weights().to(rows.device)
         self.totals[2] += weights.sum()
@@ -125,6 +142,8 @@ class GapSums(Accumulator[Statistics]):
 
     def result(self) -> Statistics:
         """Return the statistics of all rows about the centre that those of rows without gaps have."""
+        if self.waiting:
+            self._add_waiting()
         complete, moment = self.complete.result(), self.kernel.moment
         centre = self.incomplete.parameters.means
         sums = (self.mass, self.first, moment.pooled(self.second), self.totals, centre)
@@ -143,10 +162,12 @@ class Incomplete(ABC):
     parameters : Parameters
     log_scale : Tensor of shape (d,)
         Of the frame.
+    centred : bool
+        Whether to compute about the means.
     """
 
-    def __init__(self, parameters: Parameters, log_scale: Tensor) -> None:
-        self.parameters, self.log_scale = parameters, log_scale
+    def __init__(self, parameters: Parameters, log_scale: Tensor, centred: bool) -> None:
+        self.parameters, self.log_scale, self.centred = parameters, log_scale, centred
 
     @abstractmethod
     def log_joint(self, rows: Tensor) -> Tensor:
@@ -168,40 +189,103 @@ class Dependent(Incomplete):
         """Return the joint log-densities, pattern by pattern."""
         joint = rows.new_empty(self.parameters.n_components, rows.shape[0])
         for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            given = Observed(self.parameters, block.observed)
-            found = self._joint(given, given.deviations(rows[block.index]))  # (P, K, n)
+            found = self._part(block, rows).joint()  # (P, K, n)
             joint[:, block.index[block.counts]] = found.transpose(0, 1)[:, block.counts]
         return joint
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of the rows of a few patterns at a time."""
         for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            given = Observed(self.parameters, block.observed)
-            deviations = given.deviations(rows[block.index])  # (P, K, n, d)
-            joint = self._joint(given, deviations).transpose(0, 1)  # (K, P, n)
+            part = self._part(block, rows)
+            joint = part.joint().transpose(0, 1)  # (K, P, n)
             flat = joint.reshape(joint.shape[0], -1)
             observed = block.observed[:, None].expand(*block.index.shape, -1).flatten(0, 1)
             likelihood, objective = _assigned(flat, _known_of(known, block.index.flatten()), observed, assignment)
             own = torch.where(block.counts, weights[block.index], 0.0)  # (P, n)
             shares = (flat.view_as(joint) * own).transpose(0, 1)  # (P, K, n)
-            yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(given, deviations, shares)
+            yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(part.given, *part.sums(shares))
 
-    def _joint(self, given: Observed, deviations: Tensor) -> Tensor:
-        units = torch.where(given.observed, 0.0, self.log_scale).sum(-1)  # (P,)
-        return given.log_joint(deviations) + units[:, None, None]
+    def _part(self, block: Block, rows: Tensor) -> Part:
+        given = Observed(self.parameters, block.observed)
+        units = torch.where(block.observed, 0.0, self.log_scale).sum(-1)  # (P,)
+        return (AboutMeans if self.centred else AboutOrigin)(given, units, rows[block.index])
 
 
-def _expected(given: Observed, deviations: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the expected sums of rows with observed deviations (P, K, n, d) and shares (P, K, n) in components.
+class Part(ABC):
+    """Rows of a few patterns, (P, n, d), and what is summed of their observed values.
 
-    With A what completes deviations u, and C what is left: the sums of A u, and of A u u' A' + C.
+    Parameters
+    ----------
+    given : Observed
+    units : Tensor of shape (P,)
+        The logarithm of the units of missing values.
+    rows : Tensor of shape (P, n, d)
     """
-    mass = shares.sum(-1)  # (P, K)
-    first = (shares[..., None, :] @ deviations).mT  # (P, K, d, 1)
-    second = (deviations * shares[..., None]).mT @ deviations  # (P, K, d, d)
+
+    def __init__(self, given: Observed, units: Tensor, rows: Tensor) -> None:
+        self.given, self.units = given, units
+
+    @abstractmethod
+    def joint(self) -> Tensor:
+        """Return the joint log-densities, in nats, (P, K, n)."""
+
+    @abstractmethod
+    def sums(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the masses (P, K) of shares (P, K, n), and the sums of deviations and of their products.
+
+        Deviations are from the means: (P, K, d), and (P, K, d, d) of the products.
+        """
+
+
+class AboutOrigin(Part):
+    """Sums by two products with the features (1, z, z z') of rows."""
+
+    def __init__(self, given: Observed, units: Tensor, rows: Tensor) -> None:
+        super().__init__(given, units, rows)
+        rows, self.n_features = rows.nan_to_num(nan=0.0), rows.shape[-1]
+        i, j = upper_triangle(self.n_features, rows.device)
+        self.features = torch.cat([torch.ones_like(rows[..., :1]), rows, rows[..., i] * rows[..., j]], -1)
+
+    def joint(self) -> Tensor:
+        """Return the products with natural parameters."""
+        return self.given.natural @ self.features.mT + self.units[:, None, None]
+
+    def sums(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sums about the frame's origin, moved to the means."""
+        sums = shares @ self.features  # (P, K, 1 + d + q)
+        mass, first, second = sums.split([1, self.n_features, sums.shape[-1] - 1 - self.n_features], -1)
+        products = Full.from_packed(second, self.n_features, shared=False).values  # (P, K, d, d)
+        means = self.given.means
+        cross = first[..., :, None] * means[..., None, :]
+        about = products - cross - cross.mT + mass[..., None] * means[..., :, None] * means[..., None, :]
+        return mass[..., 0], first - mass * means, about
+
+
+class AboutMeans(Part):
+    """Sums of deviations from the means, one component at a time."""
+
+    def __init__(self, given: Observed, units: Tensor, rows: Tensor) -> None:
+        super().__init__(given, units, rows)
+        self.deviations = given.deviations(rows)  # (P, K, n, d)
+
+    def joint(self) -> Tensor:
+        """Return what follows from distances."""
+        return self.given.log_joint(self.deviations) + self.units[:, None, None]
+
+    def sums(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sums."""
+        first = (shares[..., None, :] @ self.deviations)[..., 0, :]
+        return shares.sum(-1), first, (self.deviations * shares[..., None]).mT @ self.deviations
+
+
+def _expected(given: Observed, mass: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the expected sums (K, ...) of whole rows, from those of observed deviations u (P, K, ...).
+
+    With A what completes deviations and C what is left: the sums of A u, and of A u u' A' + C.
+    """
     complete = given.completion  # (P, B, d, d)
     products = complete @ second @ complete.mT + mass[..., None, None] * given.leftover
-    return mass.sum(0), (complete @ first)[..., 0].sum(0), products.sum(0)
+    return mass.sum(0), (complete @ first[..., None])[..., 0].sum(0), products.sum(0)
 
 
 def _assigned(joint: Tensor, known: Tensor | None, observed: Tensor, assignment: Assignment) -> tuple[Tensor, Tensor]:
@@ -225,31 +309,51 @@ class Independent(Incomplete):
     """Components whose features are independent: a missing value has its component's mean and variance."""
 
     def log_joint(self, rows: Tensor) -> Tensor:
-        """Return the joint log-densities, one component at a time."""
-        observed, means, variances = self._known(rows)
-        joint = observed @ (variances.log() + math.log(2 * math.pi)).T  # (c, K)
-        for k, (mean, variance) in enumerate(zip(means, variances, strict=True)):
-            joint[:, k] += _deviations(rows, mean).square() @ (1 / variance)
-        units = (1 - observed) @ self.log_scale  # (c,)
-        return self.parameters.weights.log()[:, None] - 0.5 * joint.T + units
+        """Return the joint log-densities."""
+        return self._joint(rows, ~torch.isnan(rows))
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of all rows."""
-        observed, means, variances = self._known(rows)
-        joint = self.log_joint(rows)  # (K, c)
-        likelihood, objective = _assigned(joint, known, observed > 0, assignment)
+        observed = ~torch.isnan(rows)
+        joint = self._joint(rows, observed)  # (K, c)
+        likelihood, objective = _assigned(joint, known, observed, assignment)
         shares = joint.mul_(weights)
-        first, second = torch.zeros_like(means), shares @ (1 - observed) * variances  # (K, d)
-        for k, mean in enumerate(means):
-            deviations = _deviations(rows, mean)  # (c, d)
-            first[k] = shares[k] @ deviations
-            second[k] += shares[k] @ deviations.square()
-        yield likelihood @ weights, objective @ weights, (shares.sum(1), first, second)
+        mass, there = shares.sum(1), shares @ observed.to(shares)  # (K,), (K, d)
+        first, second = self._sums(rows, shares, there)
+        missing = mass[:, None] - there
+        yield likelihood @ weights, objective @ weights, (mass, first, second + missing * self._variances)
 
-    def _known(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return where rows have values, 1 or 0, (c, d), and the means and variances, (K, d)."""
+    @property
+    def _variances(self) -> Tensor:
+        return self.parameters.covariances.variances.expand_as(self.parameters.means)  # (K, d)
+
+    def _joint(self, rows: Tensor, observed: Tensor) -> Tensor:
+        """Return the joint log-densities of rows with these values observed, (K, c)."""
+        means, variances, there = self.parameters.means, self._variances, observed.to(rows)
+        constant = variances.log() + math.log(2 * math.pi)  # (K, d)
+        if self.centred:
+            distances = torch.stack(
+                [_deviations(rows, mean).square() @ (1 / own) for mean, own in zip(means, variances, strict=True)]
+            )
+        else:
+            z = rows.nan_to_num(nan=0.0)
+            distances = (1 / variances) @ z.square().T - 2 * (means / variances) @ z.T
+            constant = constant + means.square() / variances
+        units = (1 - there) @ self.log_scale  # (c,)
+        return self.parameters.weights.log()[:, None] - 0.5 * (distances + constant @ there.T) + units
+
+    def _sums(self, rows: Tensor, shares: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of deviations from the means and of their squares, (K, d) each, of so much there (K, d)."""
         means = self.parameters.means
-        return (~torch.isnan(rows)).to(rows.dtype), means, self.parameters.covariances.variances.expand_as(means)
+        if self.centred:
+            first, second = torch.empty_like(means), torch.empty_like(means)
+            for k, mean in enumerate(means):
+                deviations = _deviations(rows, mean)  # (c, d)
+                first[k], second[k] = shares[k] @ deviations, shares[k] @ deviations.square()
+            return first, second
+        z = rows.nan_to_num(nan=0.0)
+        first, second = shares @ z, shares @ z.square()
+        return first - there * means, second - 2 * means * first + there * means.square()
 
 
 def _deviations(rows: Tensor, mean: Tensor) -> Tensor:

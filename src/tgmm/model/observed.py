@@ -18,6 +18,7 @@ from tgmm.covariance.full import Full, FullFactor
 from tgmm.model.parameters import Parameters
 
 NUMBERS = 1 << 20  # entries of the largest tensors held at a time
+BITS = 52  # that a float64 tells apart
 FEW_ROWS = 8  # of a pattern, up to which patterns of fewer are computed along with it
 
 
@@ -33,11 +34,13 @@ class Block:
 def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
     """Yield rows that lack values by their patterns, observed (c, d), so that few operations serve many of them."""
     n_features = observed.shape[1]
-    patterns, inverse, sizes = observed.unique(dim=0, return_inverse=True, return_counts=True)
+    number = _numbered(observed)  # (c,) of each row's pattern
+    sizes = number.bincount()
     by_size = sizes.argsort(descending=True, stable=True)
-    patterns, sizes = patterns[by_size], sizes[by_size]
-    order = by_size.argsort()[inverse].argsort(stable=True)  # (c,) rows, pattern by pattern
+    sizes = sizes[by_size]
+    order = by_size.argsort()[number].argsort(stable=True)  # (c,) rows, pattern by pattern
     begins = sizes.cumsum(0) - sizes
+    patterns = observed[order[begins]]  # (P, d)
     first, list_of_sizes = 0, sizes.tolist()
     while first < len(list_of_sizes):
         n_rows = list_of_sizes[first]
@@ -51,6 +54,16 @@ def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
         counts = place < sizes[own, None]  # (P, n)
         yield Block(patterns[own], order[begins[own, None] + torch.where(counts, place, 0)], counts)
         first = last
+
+
+def _numbered(observed: Tensor) -> Tensor:
+    """Return the same number, from 0, for rows (c, d) that are the same, (c,) int64."""
+    number = torch.zeros_like(observed[:, 0], dtype=torch.int64)
+    for part in observed.double().split(BITS, dim=1):
+        code = part @ torch.arange(part.shape[1], device=part.device).double().exp2()  # exact
+        different, code = code.unique(return_inverse=True)
+        number = (number * different.shape[0] + code).unique(return_inverse=True)[1]
+    return number
 
 
 @dataclass(frozen=True)
@@ -73,10 +86,27 @@ class Observed:
 
     def log_joint(self, deviations: Tensor) -> Tensor:
         """Return log(weight_k p_k) of what is observed, (P, K, n)."""
-        n_observed = self.observed.to(deviations.dtype).sum(-1)  # (P,)
+        return self._log_constants[..., None] - 0.5 * self._factor.distances(deviations)
+
+    @property
+    def _log_constants(self) -> Tensor:
+        """Log weight plus the log-density at the mean, (P, K)."""
+        n_observed = self.observed.to(self.parameters.means.dtype).sum(-1)  # (P,)
         constant = n_observed[:, None] * math.log(2 * math.pi) + self._log_det  # (P, B)
-        distances = self._factor.distances(deviations)
-        return (self.parameters.weights.log() - 0.5 * constant)[..., None] - 0.5 * distances
+        return self.parameters.weights.log() - 0.5 * constant
+
+    @cached_property
+    def means(self) -> Tensor:
+        """The means of what is observed, 0 elsewhere, (P, K, d)."""
+        return torch.where(self.observed[:, None], self.parameters.means, 0.0)
+
+    @cached_property
+    def natural(self) -> Tensor:
+        """The natural parameters of what is observed, (P, K, 1 + d + q): see `tgmm.model.parameters`."""
+        linear = self._factor.times(self.means)  # (P, K, d)
+        constant = self._log_constants - 0.5 * (self.means * linear).sum(-1)  # (P, K)
+        quadratic = (-0.5 * self._factor.coefficients()).expand(*linear.shape[:-1], -1)
+        return torch.cat([constant[..., None], linear, quadratic], -1)
 
     @cached_property
     def completion(self) -> Tensor:

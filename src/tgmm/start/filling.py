@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,39 +11,54 @@ from tgmm.runtime.devices import widen
 from tgmm.start.sample import projection
 
 DONORS = 1024  # rows at most from which values are taken
+ROWS = 1024  # that are filled in at a time
 
 
 def filled(sample: Chunk, frame: Frame) -> Chunk:
     """Return a sample of rows in which each missing value is that of the nearest row which has it.
 
-    Near is meant in the features that both rows have, in units of the frame: clusters stay apart, which means of all
-    rows would put together. Where no such row has the value, it is that at the frame's origin. It is a start only:
-    EM sees the rows as they are.
+    Clusters stay apart so, which means of all rows would put together. Where no row has the value, it is that at the
+    frame's origin. It is a start only: EM sees the rows as they are. Rows without any value are left out.
     """
-    from sklearn.impute import KNNImputer
-
     gaps = torch.isnan(sample.rows)
-    if gaps.all(1).any():  # rows without any value tell nothing
+    if gaps.all(1).any():
         sample, gaps = sample.part(~gaps.all(1)), gaps[~gaps.all(1)]
     if not gaps.any():
         return sample
     rows = frame.rows_in(widen(sample.rows))  # (m, d)
-    imputer = KNNImputer(n_neighbors=1, keep_empty_features=True).fit(_donors(rows, gaps).cpu().numpy())
-    found = np.empty(rows.shape)
-    lacks = gaps.any(1).cpu().numpy()
-    found[~lacks] = rows.cpu().numpy()[~lacks]
-    found[lacks] = imputer.transform(rows.cpu().numpy()[lacks])
-    whole = frame.rows_out(torch.from_numpy(found).to(rows.device).nan_to_num(nan=0.0))
-    return sample._replace(rows=torch.where(gaps, whole.to(sample.rows.dtype), sample.rows))
+    donors = _donors(rows, gaps)
+    lacks = gaps.any(1).nonzero().flatten()
+    for part in lacks.split(ROWS):
+        rows[part] = _taken(rows[part], donors)
+    whole = frame.rows_out(rows).to(sample.rows)
+    return sample._replace(rows=torch.where(gaps, whole, sample.rows))
 
 
 def _donors(rows: Tensor, gaps: Tensor) -> Tensor:
     """Return rows (m, d) to take values from, whatever the order in which all come: those with most values first."""
-    place = projection(rows.nan_to_num(nan=0.0))
-    order = place.argsort(stable=True)
-    fullest = gaps[order].sum(1).argsort(stable=True)
-    order = order[fullest]
-    n_full = int((gaps.sum(1) == gaps.sum(1).amin()).sum())
+    order = projection(rows.nan_to_num(nan=0.0)).argsort(stable=True)
+    order = order[gaps[order].sum(1).argsort(stable=True)]
+    n_gaps = gaps.sum(1)
+    n_full = int((n_gaps == n_gaps.amin()).sum())
     if n_full > DONORS:  # evenly along the projection, which has nothing to do with clusters
         order = order[torch.linspace(0, n_full - 1, DONORS, device=order.device).round().long()]
     return rows[order[:DONORS]]
+
+
+def _taken(rows: Tensor, donors: Tensor) -> Tensor:
+    """Return rows (c, d) with the values that they lack from the nearest donors (m, d) which have them."""
+    distances, rows = _distances(rows, donors), rows.clone()  # (c, m)
+    for j in range(rows.shape[1]):
+        some, able = torch.isnan(rows[:, j]).nonzero().flatten(), (~torch.isnan(donors[:, j])).nonzero().flatten()
+        if some.numel() and able.numel():
+            rows[some, j] = donors[able, j][distances[some][:, able].argmin(1)]
+    return rows.nan_to_num(nan=0.0)
+
+
+def _distances(rows: Tensor, donors: Tensor) -> Tensor:
+    """Return the mean squares of the differences in the features that both have, (c, m); infinite without any."""
+    one, other = (~torch.isnan(rows)).to(rows), (~torch.isnan(donors)).to(rows)
+    rows, donors = rows.nan_to_num(nan=0.0), donors.nan_to_num(nan=0.0)
+    sums = rows.square() @ other.T + one @ donors.square().T - 2 * rows @ donors.T
+    counts = one @ other.T
+    return torch.where(counts > 0, sums.clamp(min=0) / counts.clamp(min=1), torch.inf)
