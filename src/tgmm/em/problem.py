@@ -239,9 +239,10 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
     spread = (summary.scatter / summary.present).sqrt() + summary.minimum.abs() + summary.maximum.abs()
     moved_by = (known.origin + known.mean - summary.origin - summary.mean).abs()
     same = torch.equal(known.minimum, summary.minimum) and torch.equal(known.maximum, summary.maximum)
-    same = same and known.n_rows == summary.n_rows and bool((moved_by <= ROUNDING * spread).all())
-    for one, other in ((known.weight, summary.weight), (known.scatter, summary.scatter)):
-        same = same and torch.allclose(one, other, rtol=ROUNDING, atol=0.0)
+    same = same and (known.n_rows, known.n_gaps) == (summary.n_rows, summary.n_gaps)
+    same = same and bool((moved_by <= ROUNDING * spread).all())
+    for name in ("weight", "present", "scatter"):
+        same = same and torch.allclose(getattr(known, name), getattr(summary, name), rtol=ROUNDING, atol=0.0)
     if not same:
         raise ValueError("The checkpoint's summary of the data is not that of X: it was changed. Fit without resume.")
     return known
