@@ -25,7 +25,7 @@ from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
-from tgmm.start.noise import likely_components
+from tgmm.start.noise import Cleaned, cleaned
 from tgmm.start.sample import projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
@@ -116,15 +116,19 @@ class Problem:
         return self.special.noise
 
     @cached_property
-    def without_noise(self) -> Problem:
-        """The problem that starts solve: that of the rows, or those of the sample, which are not likely to be noise."""
+    def without_noise(self) -> list[Problem]:
+        """The problems that starts solve: of rows, or those of the sample, which are not likely to be noise."""
         if self.noise is None:
-            return self
+            return [self]
         data, special = self.data, self.special
         if special.is_noise is not None and data.in_memory is not None:
-            some = data.take((~special.is_noise).nonzero().flatten())
+            whole = [Cleaned(data.take((~special.is_noise).nonzero().flatten()), special.noise_share)]
         else:
-            some = likely_components(self.whole_sample, self.start_rows[0], self.frame, special.noise_share)
+            whole = cleaned(self.whole_sample, self.start_rows[0], self.frame, special.noise_share)
+        return [self._of_components(*each) for each in whole]
+
+    def _of_components(self, some: Chunk, share: float) -> Problem:
+        """Return the problem of rows without noise, that leave out such a share."""
         weights = some.own_weights()
         weights = weights * (float(self.summary.weight) / weights.sum())
         return replace(
@@ -132,7 +136,7 @@ class Problem:
             data=TensorData(some.rows, weights),
             sample=some,
             update=replace(self.update, has_noise=False),
-            special=Special(held=special.held),
+            special=Special(held=self.special.held, noise_share=share),
         )
 
     @property

@@ -63,8 +63,9 @@ class Started(NamedTuple):
     seed: int = 0  # of what it drew at random
 
 
-def started(problem: Problem, origin: Origin, seed: int) -> Started:
-    """Return what a run from an origin begins with."""
+def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = None) -> Started:
+    """Return what a run from an origin begins with; the start sees the problem, or another without noise."""
+    seen = problem if seen is None or problem.special.labels is not None else seen
     generator = torch.Generator().manual_seed(seed)
     means = origin.means(generator) if callable(origin.means) else origin.means
     if means is not None and origin.weights is not None and origin.covariances is not None:
@@ -74,17 +75,17 @@ def started(problem: Problem, origin: Origin, seed: int) -> Started:
         anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
         found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
-        centres = _centres(problem, origin, generator) if means is None else means
-        seen = problem if problem.special.labels is not None else problem.without_noise
+        centres = _centres(problem, seen, origin, generator) if means is None else means
         found = _from_assignment(seen, origin, nearest(centres), hard, means)
     if problem.noise is not None and not origin.is_solution:
-        found = found._replace(parameters=beside_noise(problem, found.parameters))
+        share = seen.special.noise_share
+        found = found._replace(parameters=beside_noise(problem, found.parameters, share))
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)
 
 
-def beside_noise(problem: Problem, parameters: Parameters) -> Parameters:
-    """Return parameters whose weights leave the noise the share that it begins with; fixed weights stay."""
-    mass, share, held = parameters.weights, problem.special.noise_share, problem.update.held
+def beside_noise(problem: Problem, parameters: Parameters, share: float) -> Parameters:
+    """Return parameters whose weights leave the noise a share; fixed weights stay."""
+    mass, held = parameters.weights, problem.update.held
     if held is None:
         return replace(parameters, weights=mass / mass.sum() * (1 - share))
     free = torch.where(held.weights, 0.0, mass)
@@ -129,11 +130,11 @@ def _from_assignment(
     return Started(found.parameters, resolved[0], found.notes if means is None else ())
 
 
-def _centres(problem: Problem, origin: Origin, generator: torch.Generator) -> Tensor:
+def _centres(problem: Problem, seen: Problem, origin: Origin, generator: torch.Generator) -> Tensor:
     """Return the centres that the start finds, (K, d); with fewer different rows than K they repeat."""
     start, n_components = origin.start, problem.n_components
     assert start is not None
-    rows, weights = problem.without_noise.start_rows
+    rows, weights = seen.start_rows
     if rows.shape[0] <= n_components:
         centres = repeated(rows, n_components)
     else:

@@ -52,23 +52,38 @@ class Starts(NamedTuple):
 
 def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False) -> Starts:
     """Return what begins each run of a fit; all processes are to have the same seed."""
-    seen = problem.without_noise
-    if origin.has_trials and _are_worthwhile(seen):
-        assignment = hard if classification else soft
-        found = problem.data.processes.agreed(lambda: _trials(seen, origin, n_init, seed, assignment))
-        if found:
-            # A higher one is degenerate to the trials: the runs tell by what regularises them, which is far less.
-            is_highest = found[0].objective == max(trial.objective for trial in found)
-            n_followed = 1 if is_highest and _is_all(problem) else len(found)
-            begin = [partial(_after_trial, problem, origin, trial, seed, assignment) for trial in found[:n_followed]]
-            ended = tuple(FollowedRun(trial.objective, trial.name, seed) for trial in found[n_followed:])
+    assignment = hard if classification else soft
+    if origin.has_trials and _are_worthwhile(problem):
+        begin, ended = _followed(problem, origin, n_init, seed, assignment)
+        if begin:
             if problem.special.labels is not None:  # of which trials know nothing
                 begin.append(partial(started, problem, replace(origin, name="labels"), seed))
             return Starts(begin, ended)
     n_runs = n_init if origin.is_random and problem.n_components > 1 else 1
     generator = torch.Generator().manual_seed(seed)
     seeds = torch.randint(2**62, (n_runs,), generator=generator).tolist()
-    return Starts([partial(started, problem, origin, each) for each in seeds])
+    return Starts([partial(started, problem, origin, each, seen) for each in seeds for seen in problem.without_noise])
+
+
+def _followed(
+    problem: Problem, origin: Origin, n_init: int, seed: int, assignment: Assignment
+) -> tuple[list[Callable[[], Started]], tuple[FollowedRun, ...]]:
+    """Return what begins runs from the solutions of trials, and those that are no more to be followed."""
+    begin: list[Callable[[], Started]] = []
+    for seen in problem.without_noise:
+        found = problem.data.processes.agreed(partial(_trials, seen, origin, n_init, seed, assignment))
+        if not found:
+            continue
+        # A higher one is degenerate to the trials: the runs tell by what regularises them, which is far less.
+        is_highest = found[0].objective == max(trial.objective for trial in found)
+        n_followed = 1 if is_highest and _is_all(problem) else len(found)
+        share = seen.special.noise_share
+        begin += [
+            partial(_after_trial, problem, origin, trial, seed, assignment, share) for trial in found[:n_followed]
+        ]
+        if n_followed < len(found):
+            return begin, tuple(FollowedRun(trial.objective, trial.name, seed) for trial in found[n_followed:])
+    return begin, ()
 
 
 def trial_rows(problem: Problem, most: int) -> int:
@@ -98,13 +113,15 @@ def _are_worthwhile(problem: Problem) -> bool:
     return STEPS * n_trial * operations <= max(AFFORDABLE, WORTH * problem.data.n_rows * operations)
 
 
-def _after_trial(problem: Problem, origin: Origin, trial: Trial, seed: int, assignment: Assignment) -> Started:
+def _after_trial(
+    problem: Problem, origin: Origin, trial: Trial, seed: int, assignment: Assignment, noise_share: float
+) -> Started:
     """Return what a run begins with that goes on from the solution of a trial."""
     parameters = trial.parameters.to(problem.frame.shift.device)
     if problem.special.labels is not None:
         parameters = components_with(parameters, LabelledMeans.of(problem))
     if problem.noise is not None:
-        parameters = beside_noise(problem, parameters)
+        parameters = beside_noise(problem, parameters, noise_share)
     return started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)
 
 

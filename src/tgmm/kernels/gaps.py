@@ -171,7 +171,7 @@ class Incomplete(ABC):
 
     @abstractmethod
     def log_joint(self, rows: Tensor) -> Tensor:
-        """Return log(weight_k p_k) of what is observed of rows (c, d), in nats, (K, c)."""
+        """Return log(weight_k p_k) of what is observed of rows (c, d), however far away, in nats, (K, c)."""
 
     @abstractmethod
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
@@ -189,14 +189,14 @@ class Dependent(Incomplete):
         """Return the joint log-densities, pattern by pattern."""
         joint = rows.new_empty(self.parameters.n_components, rows.shape[0])
         for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            found = self._part(block, rows).joint()  # (P, K, n)
+            found = self._part(block, rows, centred=True).joint()  # (P, K, n)
             joint[:, block.index[block.counts]] = found.transpose(0, 1)[:, block.counts]
         return joint
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of the rows of a few patterns at a time."""
         for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            part = self._part(block, rows)
+            part = self._part(block, rows, centred=self.centred)
             joint = part.joint().transpose(0, 1)  # (K, P, n)
             flat = joint.reshape(joint.shape[0], -1)
             observed = block.observed[:, None].expand(*block.index.shape, -1).flatten(0, 1)
@@ -205,10 +205,10 @@ class Dependent(Incomplete):
             shares = (flat.view_as(joint) * own).transpose(0, 1)  # (P, K, n)
             yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(part.given, *part.sums(shares))
 
-    def _part(self, block: Block, rows: Tensor) -> Part:
+    def _part(self, block: Block, rows: Tensor, *, centred: bool) -> Part:
         given = Observed(self.parameters, block.observed)
         units = torch.where(block.observed, 0.0, self.log_scale).sum(-1)  # (P,)
-        return (AboutMeans if self.centred else AboutOrigin)(given, units, rows[block.index])
+        return (AboutMeans if centred else AboutOrigin)(given, units, rows[block.index])
 
 
 class Part(ABC):
@@ -310,12 +310,12 @@ class Independent(Incomplete):
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """Return the joint log-densities."""
-        return self._joint(rows, ~torch.isnan(rows))
+        return self._joint(rows, ~torch.isnan(rows), centred=True)
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of all rows."""
         observed = ~torch.isnan(rows)
-        joint = self._joint(rows, observed)  # (K, c)
+        joint = self._joint(rows, observed, centred=self.centred)  # (K, c)
         likelihood, objective = _assigned(joint, known, observed, assignment)
         shares = joint.mul_(weights)
         mass, there = shares.sum(1), shares @ observed.to(shares)  # (K,), (K, d)
@@ -327,11 +327,11 @@ class Independent(Incomplete):
     def _variances(self) -> Tensor:
         return self.parameters.covariances.variances.expand_as(self.parameters.means)  # (K, d)
 
-    def _joint(self, rows: Tensor, observed: Tensor) -> Tensor:
+    def _joint(self, rows: Tensor, observed: Tensor, *, centred: bool) -> Tensor:
         """Return the joint log-densities of rows with these values observed, (K, c)."""
         means, variances, there = self.parameters.means, self._variances, observed.to(rows)
         constant = variances.log() + math.log(2 * math.pi)  # (K, d)
-        if self.centred:
+        if centred:
             distances = torch.stack(
                 [_deviations(rows, mean).square() @ (1 / own) for mean, own in zip(means, variances, strict=True)]
             )

@@ -15,6 +15,7 @@ from tgmm.kernels.base import BITS
 from tgmm.kernels.choose import first_precise, kernels_for
 from tgmm.kernels.chunking import rows_per_chunk
 from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.marginal import marginal
 from tgmm.model.frame import Frame
 from tgmm.runtime.devices import standalone, widen
 
@@ -71,7 +72,7 @@ class Predictor:
             self.noise = Noisy.of(mixture.noise.to(device), self.frame, parameters.to(device), soft)
         self.parameters = self.frame.parameters_in(parameters)
         moment = parameters.covariances.own_moment
-        self.may_lack = mixture.columns.may_lack
+        self.may_lack, self.mixture = mixture.columns.may_lack, mixture
         kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device, gaps=self.may_lack)
         self.kernel = kernels[first_precise(kernels, self.parameters)]
         self.operands = self.kernel.operands(self.parameters)
@@ -152,8 +153,6 @@ class Predictor:
             if common is not None:
                 size += common.abs()
             near = size < self.limit
-            if self.may_lack:  # rows with gaps are computed without any rounding to speak of
-                near |= torch.isnan(rows[part]).any(1).to(near.device)
             background = None if self.noise is None else self._background(rows[part])
             if background is not None and not near.all():  # what is far from all components is noise
                 bits.masked_fill_(~near, -torch.inf)
@@ -171,10 +170,25 @@ class Predictor:
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""
+        if self.may_lack:
+            return self._far_with_gaps(rows[far.to(rows.device)])
         count = max(1, FAR_NUMBERS // self.parameters.means.numel())
         parts = [self._far_part(rows[part.to(rows.device)]) for part in far.split(count)]
         densities, posteriors = zip(*parts, strict=True)
         return torch.cat(densities), torch.cat(posteriors, 1)
+
+    def _far_with_gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same of far rows that may lack values, by the mixtures of what they have."""
+        density = torch.empty(rows.shape[0], dtype=self.dtype, device=self.device)
+        posterior = density.new_empty(self.parameters.n_components, rows.shape[0])
+        patterns, which = torch.isnan(rows).unique(dim=0, return_inverse=True)
+        for number, gaps in enumerate(patterns):
+            dims, some = (~gaps).nonzero().flatten(), (which == number).nonzero().flatten()
+            whole = self.mixture.changed(columns=replace(self.mixture.columns, may_lack=False))
+            alone = Predictor(marginal(whole, dims.tolist()), self.dtype, self.device)
+            own = rows[some][:, dims]
+            density[some], posterior[:, some] = alone._far(own, torch.arange(len(own)))
+        return density, posterior
 
     def _far_part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of far rows.

@@ -13,6 +13,7 @@ from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import predictor_of
 from tgmm.model.observed import Block, Observed, blocks_of
 from tgmm.model.parameters import Parameters
+from tgmm.model.regularisation import SINGULAR
 from tgmm.runtime.devices import check_device, standalone, widen
 from tgmm.runtime.generators import RandomState, as_generator
 
@@ -92,6 +93,8 @@ def _of_block(parameters: Parameters, rows: Tensor, shares: Tensor, noise: Tenso
     found = (own * expected).sum(1)
     if noise is None:
         return found
-    left = given.leftover + torch.diag_embed(block.observed.to(found))[:, None]
+    # What rounding can take from a variance that others nearly tell is put back.
+    least = SINGULAR * rows.shape[1] * parameters.covariances.variances  # (B, d)
+    left = given.leftover + torch.diag_embed(torch.where(block.observed[:, None], 1.0, least))
     coloured = Full(left, rows.shape[1]).factor.colour(noise[block.index][:, None])  # (P, B, n, d)
     return found + torch.where(block.observed[:, None], 0.0, (own * coloured).sum(1))

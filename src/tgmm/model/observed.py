@@ -42,9 +42,16 @@ def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
     begins = sizes.cumsum(0) - sizes
     patterns = observed[order[begins]]  # (P, d)
     first, list_of_sizes = 0, sizes.tolist()
+    of_a_row = max(n_components * n_features, 1 + n_features * (n_features + 3) // 2)
+    most = max(1, NUMBERS // of_a_row)  # rows
     while first < len(list_of_sizes):
         n_rows = list_of_sizes[first]
-        numbers = n_components * n_features * max(n_rows, n_features)  # of a pattern
+        if n_rows > most:
+            for index in order[int(begins[first]) :][:n_rows].split(most):
+                yield Block(patterns[first, None], index[None], torch.ones_like(index[None], dtype=torch.bool))
+            first += 1
+            continue
+        numbers = max(n_rows * of_a_row, n_components * n_features**2)  # of a pattern
         last = first + 1
         least = 1 if n_rows <= FEW_ROWS else n_rows / 2
         while last < len(list_of_sizes) and list_of_sizes[last] >= least and (last - first) * numbers < NUMBERS:

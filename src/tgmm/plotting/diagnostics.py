@@ -170,7 +170,10 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     weights = mixture.parameters.weights.cpu().numpy()
     ax = style.axes_or_new(ax, height=1.2 + 0.35 * len(weights))
     names = [style.component_name(weights, k) for k in range(len(weights))]
-    bars = ax.barh(names, probabilities[0], color=[style.colour(k) for k in range(len(weights))])
+    colours = [style.colour(k) for k in range(len(weights))]
+    if mixture.noise is not None:
+        names, colours = [*names, "noise"], [*colours, style.GREY]
+    bars = ax.barh(names, probabilities[0], color=colours)
     ax.bar_label(bars, labels=[style.shown(p) for p in probabilities[0]], padding=3)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12)

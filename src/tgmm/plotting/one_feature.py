@@ -56,6 +56,7 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
 def draw_histogram(ax: Axes, view: View, values: np.ndarray | None) -> None:
     """Draw values (n,) and the densities of a view of one dimension."""
     if values is not None:
+        values = values[~np.isnan(values)]
         ax.hist(values, bins="auto", density=True, color="0.85", edgecolor="white", linewidth=0.5, label="data")
     means, deviations = view.means[:, 0], view.deviations()[:, 0]
     x = _abscissae(means, deviations, view.weights, values)

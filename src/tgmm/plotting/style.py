@@ -98,6 +98,12 @@ def legend_form(n_entries: int, width: float, height: float) -> tuple[int, float
     return columns, max(size(columns), LEAST)
 
 
+def draw_noise(ax: Axes, rows: np.ndarray) -> None:
+    """Draw rows (m, 2) that are noise."""
+    if len(rows):
+        ax.scatter(*rows.T, color=GREY, marker="x", s=14, linewidths=0.8, zorder=1, label="noise")
+
+
 def component_name(weights: np.ndarray, k: int) -> str:
     """Return a component's number, that of `predict`, and its weight."""
     return f"component {k} ({weights[k]:.0%})" if weights[k] >= 0.095 else f"component {k} ({weights[k]:.1%})"
@@ -116,7 +122,8 @@ def n_features(model: Model) -> int:
 
 def rows_of(model: Model, X: Any) -> np.ndarray:
     """Return checked rows as a float64 array (n, d)."""
-    rows, _ = check_rows(X, as_mixture(model, "model").columns)
+    columns = as_mixture(model, "model").columns
+    rows, _ = check_rows(X, columns, may_lack=columns.may_lack)
     return rows.tensor.cpu().double().numpy()
 
 

@@ -68,7 +68,8 @@ def plot_components(
     labels = None if X is None else style.labels_of(model, X)
     draw_components(ax, view, None if X is None else view.rows(model, X), labels, levels)
     _label(ax, view)
-    style.legend_outside(ax, handles=[*_component_handles(view), *_ellipse_handles(levels)])
+    noise = [handle for handle in ax.collections if handle.get_label() == "noise"]
+    style.legend_outside(ax, handles=[*_component_handles(view), *_ellipse_handles(levels), *noise])
     return ax
 
 
@@ -115,6 +116,7 @@ def plot_uncertainty(
             alpha=0.6,
             linewidths=0,
         )
+    style.draw_noise(ax, rows[labels == len(view.weights)])
     draw_components(ax, view, None, None, LEVELS[:1])
     _label(ax, view)
     handles = [*_component_handles(view), *_ellipse_handles(LEVELS[:1]), *_size_handles(view)]
@@ -193,6 +195,8 @@ def draw_components(
             outline = {"edgecolor": style.colour(k), "facecolor": "none", "linestyle": line, "linewidth": 1.5}
             ax.add_patch(Ellipse((x, y), width, height, angle=angle, zorder=3, **outline))
         ax.plot(x, y, marker="+", color="black", markersize=8, markeredgewidth=1.5, zorder=4)
+    if rows is not None and labels is not None:
+        style.draw_noise(ax, rows[labels == -1])
     ax.autoscale_view()
 
 
@@ -201,7 +205,7 @@ def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> An
     regions = Regions(view.mixture())
     low, high = regions.box(REGIONS[-1])
     if rows is not None:
-        low, high = np.minimum(low, rows.min(0)), np.maximum(high, rows.max(0))
+        low, high = np.fmin(low, np.nanmin(rows, 0)), np.fmax(high, np.nanmax(rows, 0))
     x, y = np.meshgrid(*np.linspace(low, high, GRID).T)
     shares = regions.shares(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
     if kind == "contour":

@@ -61,8 +61,8 @@ class View:
         return style.rows_of(model, X) @ self.directions
 
     def mixture(self) -> Mixture:
-        """Return the view as a mixture of its own."""
-        return Mixture(self.weights, self.means, self.covariances)
+        """Return the view as a mixture of its own; beside noise, that of the components alone."""
+        return Mixture(self.weights / self.weights.sum(), self.means, self.covariances)
 
     def deviations(self) -> np.ndarray:
         """Return the standard deviations of the components, (K, m)."""

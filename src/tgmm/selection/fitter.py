@@ -104,7 +104,7 @@ class Fitter:
         settings.check_features(self.data.n_features)
         problem = posed(settings, self.training, special_of(settings, self.training, None, None))
         origin = settings.origin(problem, None, None)
-        if origin.has_trials and n_components > 1:
+        if origin.has_trials and n_components > 1 and problem.noise is None:
             origin = replace(origin, views=self._views_of(problem))
         fit = Fit(problem, origin, settings.policy, drawn_seed(settings.given["random_state"]))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
@@ -119,7 +119,7 @@ class Fitter:
         one_scale = problem.structure.one_scale
         if one_scale not in self._views:
             most = min(max(self.counts), MOST_COMPONENTS)
-            self._views[one_scale] = views_of(problem.without_noise, most, self.seed)
+            self._views[one_scale] = views_of(problem, most, self.seed)
         return self._views[one_scale]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,14 +12,23 @@ from tgmm.model.frame import Frame
 from tgmm.runtime.devices import widen
 
 NEIGHBOURS = 10  # the distance to that many tells how dense rows are
-AMONG = 2048  # rows at most
+AMONG = 2048  # rows at most, among which they are looked for
+STEPS = 50  # of EM on two densities
+LEAST, MOST = 0.001, 0.9  # shares of the rows that can be noise
 
 
-def likely_components(sample: Chunk, different: Tensor, frame: Frame, share: float) -> Chunk:
-    """Return the rows of a sample without the share of them that are farthest from their neighbours.
+class Cleaned(NamedTuple):
+    """The rows of a sample that are likely to be of a component, and the share of the others."""
 
-    Rows of a cluster have their neighbours nearer than noise has (Byers & Raftery 1998, J. American Statistical
-    Association 93). Neighbours are looked for among the different rows, in the frame, in an order of their own.
+    sample: Chunk
+    share: float
+
+
+def cleaned(sample: Chunk, different: Tensor, frame: Frame, share: float) -> list[Cleaned]:
+    """Return a sample without the rows that are far from their neighbours: a share of them, and as many as seem noise.
+
+    Rows of a cluster have their neighbours nearer than noise has. Neighbours are looked for among the different rows,
+    in the frame, in an order of their own.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -26,4 +37,28 @@ def likely_components(sample: Chunk, different: Tensor, frame: Frame, share: flo
     others = different[::step].cpu().double().numpy()
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others))).fit(others)
     distances = torch.from_numpy(search.kneighbors(rows)[0][:, -1]).to(sample.rows.device)
-    return sample.part(distances <= distances.quantile(1 - share))
+    is_near = [distances <= distances.quantile(1 - share), ~_sparse(distances, rows.shape[1])]
+    shares = [1 - float(near.double().mean()) for near in is_near]
+    found = [Cleaned(sample.part(near), own) for near, own in zip(is_near, shares, strict=True) if LEAST < own < MOST]
+    return found or [Cleaned(sample, share)]
+
+
+def _sparse(distances: Tensor, n_features: int) -> Tensor:
+    """Return which rows are of the sparser of two Poisson processes, by distances to the k-th neighbour, (m,) bool.
+
+    Byers & Raftery 1998 (J. American Statistical Association 93): the d-th powers of the distances have gamma laws of
+    shape k, whose rates are the densities.
+    """
+    logs = n_features * (distances / distances.median().clamp(min=1e-300)).clamp(min=1e-300).log()
+    volumes = logs.clamp(-300, 300).exp()  # of the balls, up to a factor
+    is_sparse = (logs > 0).double()
+    for _ in range(STEPS):
+        shares = torch.stack([1 - is_sparse, is_sparse])  # (2, m)
+        mass = shares.sum(1)
+        rates = NEIGHBOURS * mass / (shares @ volumes)
+        scores = (mass / mass.sum()).log() + NEIGHBOURS * rates.log()
+        joint = scores[:, None] - rates[:, None] * volumes
+        is_sparse = joint.softmax(0)[1].nan_to_num(nan=0.0)
+        if not 0 < float(is_sparse.mean()) < 1:
+            break
+    return is_sparse > 0.5
