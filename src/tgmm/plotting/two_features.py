@@ -68,8 +68,7 @@ def plot_components(
     labels = None if X is None else style.labels_of(model, X)
     draw_components(ax, view, None if X is None else view.rows(model, X), labels, levels)
     _label(ax, view)
-    noise = [handle for handle in ax.collections if handle.get_label() == "noise"]
-    style.legend_outside(ax, handles=[*_component_handles(view), *_ellipse_handles(levels), *noise])
+    style.legend_outside(ax, handles=[*_component_handles(view), *_ellipse_handles(levels), *_noise_handles(ax)])
     return ax
 
 
@@ -119,7 +118,7 @@ def plot_uncertainty(
     style.draw_noise(ax, rows[labels == len(view.weights)])
     draw_components(ax, view, None, None, LEVELS[:1])
     _label(ax, view)
-    handles = [*_component_handles(view), *_ellipse_handles(LEVELS[:1]), *_size_handles(view)]
+    handles = [*_component_handles(view), *_ellipse_handles(LEVELS[:1]), *_size_handles(view), *_noise_handles(ax)]
     style.legend_outside(ax, handles=handles, labelspacing=0.8)
     return ax
 
@@ -198,6 +197,11 @@ def draw_components(
     if rows is not None and labels is not None:
         style.draw_noise(ax, rows[labels == -1])
     ax.autoscale_view()
+
+
+def _noise_handles(ax: Axes) -> list[Any]:
+    """Return what stands for noise in a legend, where there is some."""
+    return [points for points in ax.collections if points.get_label() == "noise"]
 
 
 def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> Any:
