@@ -50,7 +50,7 @@ def delegated(verb: Callable[Concatenate[Mixture, P], R]) -> Callable[Concatenat
 
 
 def settings_of(estimator: MixtureEstimator) -> tuple[State, list[str]]:
-    """Return the settings that are stored, what to fit, not where and by whom, and the names of those that cannot be."""
+    """Return the settings that are stored, what to fit and not where, and the names of those that cannot be."""
     given = estimator.get_params(deep=False)
     return plain_values({name: given[name] for name in given.keys() - OF_THE_MACHINE})
 

@@ -252,10 +252,12 @@ def _check_priors(priors: Any, n_classes: int) -> np.ndarray:
     values = as_float64(priors, "priors")
     if values.shape != (n_classes,):
         raise ValueError(
-            f"priors must have shape (n_classes,) = ({n_classes},), one for each class; got shape {tuple(values.shape)}."
+            f"priors must have shape (n_classes,) = ({n_classes},), one for each class; got {tuple(values.shape)}."
         )
     if not ((values >= 0).all() and abs(float(values.sum()) - 1) < TOLERANCE):
-        raise ValueError(f"priors must be >= 0 and sum to 1; got {values.tolist()}, with the sum {float(values.sum())}.")
+        raise ValueError(
+            f"priors must be >= 0 and sum to 1; got {values.tolist()}, with the sum {float(values.sum())}."
+        )
     return values.numpy().copy()
 
 

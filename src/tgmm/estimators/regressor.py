@@ -35,8 +35,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     Parameters
     ----------
     estimator : GaussianMixture or callable, optional
-        What is fitted to features and targets together, ``GaussianMixture(3)`` where None; or a function
-        ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
+        What is fitted to features and targets together, ``GaussianMixture(3, reg_covar=1e-6)`` where None; or a
+        function ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
         ``functools.partial(tgmm.select, n_components=range(1, 6), covariance_types="full")``. Structures in which the
         features of a component are independent have no slopes: their predictions are steps.
 
@@ -73,8 +73,12 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
 
     @staticmethod
     def _default() -> GaussianMixture:
-        """Return three components with full covariances."""
-        return GaussianMixture(3)
+        """Return three components with full covariances.
+
+        Slopes divide by variances: where rows are no more than features, and variances are left to `reg_covar`, the
+        default that densities need would let rounding decide on the slopes.
+        """
+        return GaussianMixture(3, reg_covar=1e-6)
 
     def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> MixtureRegressor:
         """Fit a mixture to features and targets together.
@@ -142,8 +146,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         self.n_features_in_, self._targets_are_columns = n_features, targets_are_columns
         if names is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
-        else:
-            vars(self).pop("feature_names_in_", None)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def _content(self) -> tuple[State, list[str]]:
         """Return settings, the fitted mixture and what the training data looked like."""
