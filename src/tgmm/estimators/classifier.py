@@ -112,16 +112,16 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         """
         labels = _labels(y, type(self).__name__)
         _check_length(X, labels)
-        given = check_weights(sample_weight, len(labels))
-        weights = np.ones(len(labels)) if given is None else given.numpy()
-        classes, codes = np.unique(labels[weights > 0], return_inverse=True)
-        by_class = np.zeros((len(classes), len(labels)))
-        by_class[codes, np.flatnonzero(weights > 0)] = weights[weights > 0]
-        templates = _templates(self._default() if self.estimator is None else self.estimator, classes.tolist())
-        priors = by_class.sum(1) / weights.sum() if self.priors is None else _check_priors(self.priors, len(classes))
-        models = [
-            _fitted_to_class(*of_class, X) for of_class in zip(classes.tolist(), templates, by_class, strict=True)
-        ]
+        weights = check_weights(sample_weight, len(labels))
+        weights = np.ones(len(labels)) if weights is None else weights.numpy()
+        classes = np.unique(labels[weights > 0])
+        names = classes.tolist()
+        models, shares = [], []
+        for name, template in zip(names, _templates(self._template, names), strict=True):
+            of_class = weights * (labels == name)
+            models.append(_fitted_to_class(name, template, X, of_class))
+            shares.append(of_class.sum() / weights.sum())
+        priors = np.array(shares) if self.priors is None else _check_priors(self.priors, len(classes))
         self.classes_, self.class_prior_, self.estimators_ = classes, priors, models
         return self
 
@@ -261,7 +261,7 @@ def _check_priors(priors: Any, n_classes: int) -> np.ndarray:
     return values.numpy().copy()
 
 
-def _fitted_to_class(name: Any, template: Any, weights: np.ndarray, X: Any) -> GaussianMixture:
+def _fitted_to_class(name: Any, template: Any, X: Any, weights: np.ndarray) -> GaussianMixture:
     """Return the mixture of the rows of a class, those of positive weight; what befalls the fit names the class."""
     for setting in ("distributed", "checkpoint"):
         if getattr(template, setting, None):

@@ -74,6 +74,11 @@ class CompositeEstimator(BaseEstimator, ABC):
     def _become(self, state: State, device: Any) -> None:
         """Become the estimator that a state with a valid checksum is of, or raise an error that says what is wrong."""
 
+    @property
+    def _template(self) -> Any:
+        """What is to be fitted."""
+        return self._default() if self.estimator is None else self.estimator
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters of the constructor, and with `deep` the settings of `estimator`."""
         params = super().get_params(deep)

@@ -110,8 +110,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         targets = _check_targets(y, owner)
         check_consistent_length(rows.tensor, targets)
         joint = rows.give_back(_joined(rows, targets))
-        model = fitted_mixture(self._default() if self.estimator is None else self.estimator, joint, sample_weight)
-        self.estimator_ = model
+        self.estimator_ = fitted_mixture(self._template, joint, sample_weight)
         self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
         return self
 
