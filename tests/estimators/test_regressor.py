@@ -77,7 +77,7 @@ def test_it_follows_a_curve_and_its_noise(bent):
     assert found.score(X, y) > 0.94 > 0.75 > LinearRegression().fit(X, y).score(X, y)
     mean, deviation = found.predict([[-2.0, 1.0], [2.0, 1.0]], return_std=True)
     np.testing.assert_allclose(mean, [[2.0, 1.0], [2.0, -1.0]], atol=0.1)
-    np.testing.assert_allclose(deviation, [[0.1, 0.1], [0.4, 0.4]], rtol=0.15)
+    np.testing.assert_allclose(deviation, [[0.1, 0.1], [0.4, 0.4]], rtol=0.3)
 
 
 def test_a_weight_of_two_is_the_row_twice_and_of_zero_not_there(bent):

@@ -35,8 +35,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     Parameters
     ----------
     estimator : GaussianMixture or callable, optional
-        What is fitted to features and targets together, ``GaussianMixture(3, reg_covar=1e-6)`` where None; or a
-        function ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
+        What is fitted to features and targets together, ``GaussianMixture(3, reg_covar=1e-6, random_state=0)`` where
+        None; or a function ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
         ``functools.partial(tgmm.select, n_components=range(1, 6), covariance_types="full")``. Structures in which the
         features of a component are independent have no slopes: their predictions are steps.
 
@@ -78,7 +78,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Slopes divide by variances: where rows are no more than features, and variances are left to `reg_covar`, the
         default that densities need would let rounding decide on the slopes.
         """
-        return GaussianMixture(3, reg_covar=1e-6)
+        return GaussianMixture(3, reg_covar=1e-6, random_state=0)
 
     def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> MixtureRegressor:
         """Fit a mixture to features and targets together.
