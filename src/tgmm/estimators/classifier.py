@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from tgmm.data.validation import check_weights
 from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
-from tgmm.files.plain import State, plain_values
+from tgmm.files.plain import State
 from tgmm.files.store import own
 from tgmm.mixture.discriminant import Discriminant
 from tgmm.runtime.checks import as_float64
@@ -75,6 +74,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     array(['outer', 'inner', 'outer'], dtype='<U5')
     """
 
+    entries: ClassVar = {"classes_": str, "class_prior_": Tensor, "priors": Tensor}
     classes_: np.ndarray
     class_prior_: np.ndarray
     estimators_: list[GaussianMixture]
@@ -119,7 +119,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         models, shares = [], []
         for name, template in zip(names, _templates(self._template, names), strict=True):
             of_class = weights * (labels == name)
-            models.append(_fitted_to_class(name, template, X, of_class))
+            models.append(fitted_mixture(template, X, of_class, f"The mixture of class {name!r}"))
             shares.append(of_class.sum() / weights.sum())
         priors = np.array(shares) if self.priors is None else _check_priors(self.priors, len(classes))
         self.classes_, self.class_prior_, self.estimators_ = classes, priors, models
@@ -177,12 +177,15 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         """Return classes, priors, settings and fitted mixtures."""
         classes = self.classes_.tolist()
         template, left_out = template_state(self.estimator, classes)
-        priors, others = plain_values({"priors": self.priors})
-        state: State = {"classes_": json.dumps([self.classes_.dtype.str, classes]), **template, **priors}
-        state["class_prior_"] = as_float64(self.class_prior_, "class_prior_")
+        state: State = {
+            **template,
+            "classes_": json.dumps([_type_of(self.classes_), classes]),
+            "class_prior_": as_float64(self.class_prior_, "class_prior_"),
+            "priors": as_float64([] if self.priors is None else self.priors, "priors"),
+        }
         for i, model in enumerate(self.estimators_):
             state |= prefixed(fitted_state(model), f"estimators_.{i}")
-        return state, left_out + others
+        return state, left_out
 
     def _become(self, state: State, device: Any) -> None:
         """Become the classifier of a state dict."""
@@ -193,7 +196,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
             raise ValueError("the mixtures of its classes differ in their features or float types.")
         self.class_prior_ = _check_priors(state["class_prior_"], len(classes))
         self.estimator = template_of(state, classes.tolist(), device)
-        self.priors = own(state.get("priors"))
+        self.priors = own(state["priors"]) if state["priors"].numel() else None
         self.classes_, self.estimators_ = classes, models
 
 
@@ -233,6 +236,15 @@ def _check_length(X: Any, labels: np.ndarray) -> None:
 
 def _templates(estimator: Any, classes: list[Any]) -> list[Any]:
     """Return what is fitted to each class."""
+    templates = _arranged(estimator, classes)
+    for setting in ("distributed", "checkpoint"):
+        if any(getattr(template, setting, None) for template in templates):
+            raise ValueError(f"A classifier makes several fits in one process: leave {setting} of its estimator out.")
+    return templates
+
+
+def _arranged(estimator: Any, classes: list[Any]) -> list[Any]:
+    """Return the mixture that is to be fitted to each class, of one for all, a list or a dict."""
     if isinstance(estimator, Mapping):
         if set(estimator) != set(classes):
             raise ValueError(f"estimator must have a mixture for each of the classes {classes}; has {list(estimator)}.")
@@ -261,27 +273,22 @@ def _check_priors(priors: Any, n_classes: int) -> np.ndarray:
     return values.numpy().copy()
 
 
-def _fitted_to_class(name: Any, template: Any, X: Any, weights: np.ndarray) -> GaussianMixture:
-    """Return the mixture of the rows of a class, those of positive weight; what befalls the fit names the class."""
-    for setting in ("distributed", "checkpoint"):
-        if getattr(template, setting, None):
-            raise ValueError(f"A classifier makes several fits in one process; leave {setting} of its estimator out.")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model = fitted_mixture(template, X, weights)
-        except ValueError as error:
-            raise ValueError(f"The mixture of class {name!r} cannot be fitted: {error}") from error
-    for note in caught:
-        warnings.warn(f"The mixture of class {name!r}: {note.message}", note.category, stacklevel=3)
-    return model
+def _type_of(classes: np.ndarray) -> str:
+    """Return NumPy's name of the type of classes; text is as wide as its longest."""
+    return "U" if classes.dtype.kind == "U" else classes.dtype.str
 
 
 def _stored_classes(text: Any) -> np.ndarray:
     """Return the classes that a file holds."""
     dtype, names = json.loads(text)
-    classes = np.array(names, dtype=np.dtype(dtype))
-    if classes.dtype.kind not in "biufUO" or classes.ndim != 1 or not len(classes) or classes.tolist() != names:
+    classes = np.array(names, dtype=dtype)
+    if (
+        _type_of(classes) != dtype
+        or classes.dtype.kind not in "biufUO"
+        or classes.ndim != 1
+        or not len(classes)
+        or classes.tolist() != names
+    ):
         raise ValueError("classes_ must be a list of numbers, or of text.")
     if len(set(names)) != len(names):
         raise ValueError("classes_ must differ.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -28,9 +28,10 @@ from tgmm.runtime.devices import check_device
 C = TypeVar("C", bound="CompositeEstimator")
 
 FORMAT_VERSION = 1
+ENTRIES: dict[str, type] = {"format_version": int, "kind": str, "checksum": str, "estimator": str}  # of every file
 
 
-def fitted_mixture(estimator: Any, X: Any, sample_weight: Any) -> GaussianMixture:
+def fitted_mixture(estimator: Any, X: Any, sample_weight: Any, whose: str = "") -> GaussianMixture:
     """Return a fit to rows by an estimator, which stays as it is, or by a function that fits.
 
     Parameters
@@ -40,7 +41,24 @@ def fitted_mixture(estimator: Any, X: Any, sample_weight: Any) -> GaussianMixtur
         `select` returns.
     X, sample_weight
         What `GaussianMixture.fit` is given.
+    whose : str
+        What to call the mixture, where there are several, in errors, and in warnings to the caller of who calls this.
     """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model = _fitted(estimator, X, sample_weight)
+        except ValueError as error:
+            if not whose:
+                raise
+            raise ValueError(f"{whose} cannot be fitted: {error}") from error
+    for note in caught:
+        warnings.warn(f"{whose}: {note.message}" if whose else str(note.message), note.category, stacklevel=3)
+    return model
+
+
+def _fitted(estimator: Any, X: Any, sample_weight: Any) -> GaussianMixture:
+    """Return a fit to rows."""
     if isinstance(estimator, GaussianMixture):
         return clone(estimator).fit(X, sample_weight=sample_weight)
     if not callable(estimator):
@@ -60,6 +78,7 @@ class CompositeEstimator(BaseEstimator, ABC):
     """An estimator that is composed of mixtures, and has their settings as its own, under ``estimator__...``."""
 
     estimator: Any
+    entries: ClassVar[dict[str, type]]  # what a file has besides mixtures and their settings
 
     @staticmethod
     @abstractmethod
@@ -155,10 +174,20 @@ class CompositeEstimator(BaseEstimator, ABC):
         data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):
             state = encoding.decode(data)
-            check_version(state, "format_version", FORMAT_VERSION)
-            check_kinds(state, {"kind": str, "checksum": str})
-            check_checksum(state)
-            if state.get("kind") != cls.__name__:
-                raise ValueError(f"it holds no {cls.__name__}.")
+            cls._check(state)
             model._become(state, device)
         return model
+
+    @classmethod
+    def _check(cls, state: Any) -> None:
+        """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
+        check_version(state, "format_version", FORMAT_VERSION)
+        if state.get("kind") != cls.__name__:
+            raise ValueError(f"it holds no {cls.__name__}.")
+        kinds = ENTRIES | cls.entries
+        if missing := sorted(kinds.keys() - state.keys()):
+            raise ValueError(f"it lacks {', '.join(missing)}.")
+        if unknown := sorted(name for name in state.keys() - kinds.keys() if "." not in name):
+            raise ValueError(f"it has the unknown entry {unknown[0]!r}.")
+        check_kinds(state, kinds)
+        check_checksum(state)

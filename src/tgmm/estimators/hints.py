@@ -35,7 +35,7 @@ ATTRIBUTES = {
     "initial_covariances_": "give a start as init_covariances; fit with max_iter=0 returns the start.",
     "noise_weight_": "there is no noise component; MixtureOutlierDetector tells outliers.",
     "noise_proba": "there is no noise component; MixtureOutlierDetector tells outliers.",
-    "predict_class": "there are no classes: fit a mixture to each, and compare their score_samples plus log shares.",
+    "predict_class": "there are no classes: tgmm.MixtureClassifier fits a mixture to each.",
     "impute": "condition(x_observed, dims).mean() fills in what is missing of rows.",
     "suggest_priors": "the guide on priors gives mclust's default as values of mean_prior and covariance_prior.",
     "to_dict": "save_state_dict() returns the model as a flat dict.",

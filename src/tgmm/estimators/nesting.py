@@ -74,6 +74,8 @@ def template_of(state: State, classes: Sequence[Any], device: Any) -> Any:
 
 def _template(settings: State, device: Any) -> GaussianMixture:
     """Return a mixture with settings, not fitted."""
+    if unknown := sorted(settings.keys() - SETTINGS):
+        raise ValueError(f"its estimator has the unknown settings {', '.join(unknown)}.")
     return GaussianMixture(**{name: own(value) for name, value in settings.items()}, device=device)
 
 

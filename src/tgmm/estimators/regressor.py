@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     array([0.5, 0.5])
     """
 
+    entries: ClassVar = {"n_features_in_": int, "feature_names_in_": str, "targets_are_columns": bool}
     estimator_: GaussianMixture
     n_features_in_: int
     feature_names_in_: np.ndarray
@@ -154,7 +155,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         names = getattr(self, "feature_names_in_", None)
         layout = {
             "n_features_in_": int(self.n_features_in_),
-            "feature_names_in_": None if names is None else json.dumps([str(name) for name in names]),
+            "feature_names_in_": json.dumps(None if names is None else [str(name) for name in names]),
             "targets_are_columns": self._targets_are_columns,
         }
         return {**template, **layout, **prefixed(fitted_state(self.estimator_), "estimator_")}, left_out
@@ -163,12 +164,13 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         """Become the regressor of a state dict."""
         model = fitted_model(part_of(state, "estimator_"), device, type(self).__name__)
         n_features, targets_are_columns = state["n_features_in_"], state["targets_are_columns"]
-        if type(n_features) is not int or not 0 < n_features < model.n_features_in_:
-            raise ValueError(f"n_features_in_={n_features!r} leaves no target of {model.n_features_in_} columns.")
-        if type(targets_are_columns) is not bool or (not targets_are_columns and n_features + 1 < model.n_features_in_):
-            raise ValueError(f"targets_are_columns={targets_are_columns!r} does not fit the number of targets.")
-        names = state["feature_names_in_"] and json.loads(state["feature_names_in_"])
-        if names is not None and (len(names) != n_features or any(type(name) is not str for name in names)):
+        n_targets = model.n_features_in_ - n_features
+        if n_features < 1 or n_targets < 1 or not (targets_are_columns or n_targets == 1):
+            raise ValueError(f"n_features_in_={n_features} does not fit a mixture of {model.n_features_in_} features.")
+        names = json.loads(state["feature_names_in_"])
+        if names is not None and (
+            not isinstance(names, list) or len(names) != n_features or any(type(name) is not str for name in names)
+        ):
             raise ValueError(f"feature_names_in_ must be a list of {n_features} names.")
         self.estimator, self.estimator_ = template_of(state, (), device), model
         self._set_columns(n_features, names, targets_are_columns=targets_are_columns)
