@@ -59,9 +59,9 @@ for low, high in ((0.5, 0.9), (0.9, 0.999), (0.999, 1.0)):
 # Neither of the two
 # ------------------
 #
-# A probability near 1 means that the other class is still less probable, not that the image is a digit. Negatives of the
-# images are classified with as much certainty. But the densities tell most of them: below the threshold that only two
-# in a hundred of the digits held out fall short of, neither class is likely.
+# A probability near 1 means that the other class is still less probable, not that the image is a digit. Negatives of
+# the images are classified with as much certainty. But the densities tell most of them: below the threshold that only
+# two in a hundred of the digits held out fall short of, neither class is likely.
 
 
 def density(rows):
