@@ -18,7 +18,7 @@ from torch import Tensor
 from tgmm.data.opening import as_source
 from tgmm.data.source import require_order
 from tgmm.data.validation import check_weights
-from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
@@ -74,7 +74,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     array(['outer', 'inner', 'outer'], dtype='<U5')
     """
 
-    entries: ClassVar = {"classes_": str, "class_prior_": Tensor, "priors": Tensor}
+    _entries: ClassVar = {"classes_": str, "class_prior_": Tensor, "priors": Tensor}
     classes_: np.ndarray
     class_prior_: np.ndarray
     estimators_: list[GaussianMixture]
@@ -198,12 +198,6 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         self.estimator = template_of(state, classes.tolist(), device)
         self.priors = own(state["priors"]) if state["priors"].numel() else None
         self.classes_, self.estimators_ = classes, models
-
-
-def as_array(values: Any) -> Any:
-    """Return an array of another library, on any device, as NumPy's, and anything else as it is."""
-    values = imported(values, "y")
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def _first(classifier: MixtureClassifier) -> GaussianMixture:

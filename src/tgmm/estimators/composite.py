@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.files.formats import format_of
@@ -24,11 +25,18 @@ from tgmm.files.store import (
     write_state,
 )
 from tgmm.runtime.devices import check_device
+from tgmm.runtime.dlpack import imported
 
 C = TypeVar("C", bound="CompositeEstimator")
 
 FORMAT_VERSION = 1
 ENTRIES: dict[str, type] = {"format_version": int, "kind": str, "checksum": str, "estimator": str}  # of every file
+
+
+def as_array(values: Any) -> Any:
+    """Return an array of another library, on any device, as NumPy's, and anything else as it is."""
+    values = imported(values, "y")
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def fitted_mixture(estimator: Any, X: Any, sample_weight: Any, whose: str = "") -> GaussianMixture:
@@ -78,7 +86,7 @@ class CompositeEstimator(BaseEstimator, ABC):
     """An estimator that is composed of mixtures, and has their settings as its own, under ``estimator__...``."""
 
     estimator: Any
-    entries: ClassVar[dict[str, type]]  # what a file has besides mixtures and their settings
+    _entries: ClassVar[dict[str, type]]  # what a file has besides mixtures and their settings
 
     @staticmethod
     @abstractmethod
@@ -184,7 +192,7 @@ class CompositeEstimator(BaseEstimator, ABC):
         check_version(state, "format_version", FORMAT_VERSION)
         if state.get("kind") != cls.__name__:
             raise ValueError(f"it holds no {cls.__name__}.")
-        kinds = ENTRIES | cls.entries
+        kinds = ENTRIES | cls._entries
         if missing := sorted(kinds.keys() - state.keys()):
             raise ValueError(f"it lacks {', '.join(missing)}.")
         if unknown := sorted(name for name in state.keys() - kinds.keys() if "." not in name):

@@ -16,8 +16,7 @@ from torch import Tensor
 from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import Rows, check_rows
-from tgmm.estimators.classifier import as_array
-from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
@@ -63,7 +62,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     array([0.5, 0.5])
     """
 
-    entries: ClassVar = {"n_features_in_": int, "feature_names_in_": str, "targets_are_columns": bool}
+    _entries: ClassVar = {"n_features_in_": int, "feature_names_in_": str, "targets_are_columns": bool}
     estimator_: GaussianMixture
     n_features_in_: int
     feature_names_in_: np.ndarray
