@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from tgmm import GaussianMixture, MixtureClassifier, MixtureRegressor, ModelFileError
 from tgmm.files.store import checksum
+
+STORED = Path(__file__).parents[1] / "files" / "data"  # files of every version there was
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +117,18 @@ def test_mixtures_of_other_features_are_no_classes(saved, tmp_path):
     other = torch.load(tmp_path / "c.pth", weights_only=True)
     changes = {name: value for name, value in other.items() if name.startswith("estimators_.1.")}
     refused(MixtureClassifier, saved, tmp_path / "m.pth", changes, "differ in their features")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("version", [1])
+def test_files_of_every_version_are_read(version, suffix):
+    expected = json.loads((STORED / "composites.json").read_text())
+    rows = np.array(expected["rows"])
+    classifier = MixtureClassifier.load(STORED / f"classifier_v{version}{suffix}")
+    assert classifier.predict(rows).tolist() == expected["classes"]
+    np.testing.assert_allclose(classifier.predict_log_proba(rows), expected["log_probabilities"], rtol=1e-9)
+    assert np.asarray(classifier.priors).tolist() == [0.6, 0.4]
+    regressor = MixtureRegressor.load(STORED / f"regressor_v{version}{suffix}")
+    mean, deviation = regressor.predict(rows[:, :1], return_std=True)
+    np.testing.assert_allclose(mean, expected["means"], rtol=1e-9)
+    np.testing.assert_allclose(deviation, expected["standard_deviations"], rtol=1e-9)
