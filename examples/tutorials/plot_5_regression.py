@@ -9,8 +9,9 @@ nothing has to say beforehand which feature is the output.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.model_selection import GridSearchCV
 
-from tgmm import select
+from tgmm import MixtureRegressor, select
 from tgmm.plotting import plot_components
 
 rng = np.random.default_rng(0)
@@ -60,3 +61,16 @@ ax.plot(candidates, density, color="#D55E00")
 ax.axvline(given.mean().item(), color="black", linestyle=":", label="mean")
 ax.set(xlabel="x, given y = 2", ylabel="density", ylim=(0, None))
 ax.legend(frameon=False)
+
+# %%
+# As an estimator of scikit-learn's kind
+# --------------------------------------
+#
+# Where it is known beforehand what is to be predicted, `MixtureRegressor` is the same regression with `fit(X, y)`, for
+# pipelines and searches. The settings of its mixture are its own, under `estimator__...`; here cross-validation chooses
+# the number of components by the error of the prediction.
+
+search = GridSearchCV(MixtureRegressor(), {"estimator__n_components": [1, 2, 4, 6, 8]}).fit(X[:, :1], y)
+print(search.best_params_)
+mean, deviation = search.best_estimator_.predict([[2.0], [8.0]], return_std=True)
+print(f"at x = 2: {mean[0]:.2f} ± {deviation[0]:.2f}; at x = 8: {mean[1]:.2f} ± {deviation[1]:.2f}")

@@ -7,8 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tgmm.estimators.classifier import MixtureClassifier
     from tgmm.estimators.gaussian_mixture import GaussianMixture
     from tgmm.estimators.outliers import MixtureOutlierDetector
+    from tgmm.estimators.regressor import MixtureRegressor
     from tgmm.files.store import ModelFileError
     from tgmm.mixture.conditional import ConditionalMixture
     from tgmm.mixture.mixture import Mixture
@@ -20,6 +22,8 @@ __all__ = [
     "GaussianMixture",
     "Mixture",
     "ConditionalMixture",
+    "MixtureClassifier",
+    "MixtureRegressor",
     "MixtureOutlierDetector",
     "ModelFileError",
     "Cell",
@@ -32,6 +36,8 @@ HOMES = {
     "GaussianMixture": "tgmm.estimators.gaussian_mixture",
     "Mixture": "tgmm.mixture.mixture",
     "ConditionalMixture": "tgmm.mixture.conditional",
+    "MixtureClassifier": "tgmm.estimators.classifier",
+    "MixtureRegressor": "tgmm.estimators.regressor",
     "MixtureOutlierDetector": "tgmm.estimators.outliers",
     "ModelFileError": "tgmm.files.store",
     "Cell": "tgmm.selection",

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 from support import COVARIANCE_TYPES, assert_same_fit
 
-from tgmm import GaussianMixture, MixtureOutlierDetector
+from tgmm import GaussianMixture, MixtureClassifier, MixtureOutlierDetector, MixtureRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -35,6 +35,10 @@ CHECKED = [
     ),
     MixtureOutlierDetector(),
     MixtureOutlierDetector(n_components=2, covariance_type="diag"),
+    MixtureClassifier(),
+    MixtureClassifier(GaussianMixture(covariance_type="spherical")),
+    MixtureRegressor(),
+    MixtureRegressor(GaussianMixture()),
 ]
 
 

@@ -9,7 +9,7 @@ from cases import mixture, prior_keywords, soft_responsibilities
 from simulated_card import CARD, OnCard, SimulatedCard
 from support import COVARIANCE_TYPES, STARTS
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, MixtureClassifier, MixtureRegressor
 from tgmm.kernels.products import Products
 from tgmm.mixture import sampling
 from tgmm.runtime import devices
@@ -93,6 +93,50 @@ def test_a_solution_is_continued_on_the_card(place):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert model.fit(torch.from_numpy(X).to(CARD)).lower_bound_ >= before
+
+
+def on_both(make, rows, targets, *methods):
+    """Pairs of results of a fit on the card and on the CPU, all on the CPU, the first having been on the card."""
+    reference, pairs = make().fit(rows, targets), []
+    with SimulatedCard():
+        model = make().fit(rows.to(CARD), targets.to(CARD))
+        for method in methods:
+            found = getattr(model, method)(rows.to(CARD))
+            assert isinstance(found, OnCard)
+            pairs.append((found.cpu(), getattr(reference, method)(rows)))
+        score = model.score(rows[:-1].to(CARD), targets[:-1].to(CARD))
+        pairs.append((score, reference.score(rows[:-1], targets[:-1])))
+    return pairs
+
+
+@pytest.mark.parametrize("types", [("full", "full", "full"), ("full", "tied_diag", "spherical")])
+def test_classes_are_told_on_the_card(types, place):
+    rows, labels = torch.from_numpy(np.concatenate([X, [[1e200, 0, 0]]])), torch.from_numpy(np.append(LABELS, 0))
+
+    def make():
+        return MixtureClassifier(
+            [GaussianMixture(2, covariance_type=name, init_means="kpp", random_state=0) for name in types]
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mixtures = make().fit(rows[:-1], labels[:-1])
+    assert mixtures.predict(rows).shape == (len(X) + 1,)
+    for found, expected in on_both(make, rows[:-1], labels[:-1], "predict", "predict_proba", "predict_log_proba"):
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+    with SimulatedCard():
+        far = make().fit(rows[:-1].to(CARD), labels[:-1].to(CARD)).predict_proba(rows[-1:].to(CARD)).cpu()
+    torch.testing.assert_close(far, mixtures.predict_proba(rows[-1:]))
+
+
+def test_regressions_are_computed_on_the_card(place):
+    rows = torch.from_numpy(X)
+
+    def make():
+        return MixtureRegressor(GaussianMixture(2, init_means="kpp", random_state=0))
+
+    for found, expected in on_both(make, rows[:, :1], rows[:, 1:], "predict"):
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

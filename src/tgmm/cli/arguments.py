@@ -14,6 +14,7 @@ EPILOGUE = (
 COMMANDS = {
     "fit": "fit a mixture, or choose one, and report it",
     "predict": "label rows: component, probabilities, log-density",
+    "classify": "fit a mixture to each class of rows, and classify others",
     "sample": "draw rows from a model",
     "info": "describe a model",
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from tgmm.cli import report, scaling, tables, writing
+from tgmm.cli.writing import Columns
 from tgmm.covariance import COMMON
 from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
@@ -33,7 +35,7 @@ def fit(options: Namespace) -> None:
         rows = tables.readable(source, data, Path(folder))
         n_rows = tables.count(rows)
         if isinstance(source, tables.Complete):
-            _warn_of_left_out(source.n_left_out, n_rows)
+            warn_of_left_out(source.n_left_out, n_rows)
         fewest = min(options.components)
         if fewest > n_rows:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
@@ -66,7 +68,7 @@ def _check_outputs(options: Namespace) -> None:
 
 def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
     """Return the selection, in the units of the data."""
-    types = options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
+    types = structures(options)
     if not options.scale:
         return _select(rows, types, options)
     shift, scale = scaling.moments(GaussianMixture(covariance_type="diag", device=options.device).fit(rows))
@@ -85,21 +87,26 @@ def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
         priors["weight_concentration_prior"] = options.weight_concentration
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
         priors |= _conjugate(rows, types, options)
-    return select(
-        rows,
-        options.components,
-        types,
-        options.criterion,
-        n_init=options.n_init,
-        init_means=options.init,
-        tol=options.tol,
-        max_iter=options.max_iter,
-        reg_covar=options.reg_covar,
-        random_state=options.seed,
-        device=options.device,
-        verbose=options.progress,
-        **priors,
-    )
+    return select(rows, options.components, types, verbose=options.progress, **estimation(options), **priors)
+
+
+def estimation(options: Namespace) -> dict[str, Any]:
+    """Return what to choose by and how to fit, as arguments of `select`."""
+    return {
+        "criterion": options.criterion,
+        "n_init": options.n_init,
+        "init_means": options.init,
+        "tol": options.tol,
+        "max_iter": options.max_iter,
+        "reg_covar": options.reg_covar,
+        "random_state": options.seed,
+        "device": options.device,
+    }
+
+
+def structures(options: Namespace) -> list[str]:
+    """Return the covariance structures to try: full for one number of components, else all, where none are named."""
+    return options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
 
 
 def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any]:
@@ -141,43 +148,63 @@ def predict(options: Namespace) -> None:
     if names is not None:
         del model.feature_names_in_  # the columns are matched here, and arrays have no names
     with tables.at_hand(options.data) as data:
-        columns = options.columns or _columns(names, data, options.id)
-        source = tables.open_table(data, columns, lenient=options.drop_missing)
-        identifiers = None if options.id is None else tables.identifiers(data, options.id)
-        read = [options.model, options.data]
-        with (
-            writing.written(options.out, read, json=options.json) as write,
-            progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
-        ):
-            n_rows = n_kept = 0
-            for rows in tables.arrays(source):
-                kept = tables.are_complete(rows) if options.drop_missing else np.full(len(rows), True)
-                if kept.any():
-                    own = None if identifiers is None else identifiers[n_rows : n_rows + len(rows)][kept]
-                    write(_predictions(model, rows[kept], options.id, own))
-                n_rows, n_kept = n_rows + len(rows), n_kept + int(kept.sum())
-                bar.update(len(rows))
+        columns = options.columns or feature_columns(names, data, options.id)
+        write_of_rows(options, data, columns, options.model, partial(_predictions, model))
+
+
+def write_of_rows(
+    options: Namespace, data: Path, columns: list[str] | None, read: Path, predictions: Callable[[np.ndarray], Columns]
+) -> None:
+    """Write what a function says of the rows of a file, some at a time, after what identifies each where that is asked.
+
+    Parameters
+    ----------
+    options : Namespace
+    data : Path
+    columns : list of str or None
+        The features.
+    read : Path
+        The other file that is read, over which nothing is written.
+    predictions : callable
+        From rows (c, d) to columns of results.
+    """
+    source = tables.open_table(data, columns, lenient=options.drop_missing)
+    identifiers = None if options.id is None else tables.identifiers(data, options.id)
+    with (
+        writing.written(options.out, [read, options.data], json=options.json) as write,
+        progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
+    ):
+        n_rows = n_kept = 0
+        for rows in tables.arrays(source):
+            kept = tables.are_complete(rows) if options.drop_missing else np.full(len(rows), True)
+            if kept.any():
+                own = None if identifiers is None else identifiers[n_rows : n_rows + len(rows)][kept]
+                write(_identified(predictions(rows[kept]), options.id, own))
+            n_rows, n_kept = n_rows + len(rows), n_kept + int(kept.sum())
+            bar.update(len(rows))
     if options.drop_missing:
-        _warn_of_left_out(n_rows - n_kept, n_kept)
+        warn_of_left_out(n_rows - n_kept, n_kept)
 
 
-def _predictions(
-    model: GaussianMixture, rows: np.ndarray, name: str | None, identifiers: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """Return the label, probabilities and log-density of each row, after what identifies it where that is wanted."""
-    found = {
+def _predictions(model: GaussianMixture, rows: np.ndarray) -> Columns:
+    """Return the label, probabilities and log-density of each row."""
+    return {
         "label": model.predict(rows),
         "probabilities": model.predict_proba(rows),
         "log_density": model.score_samples(rows),
     }
+
+
+def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None) -> Columns:
+    """Return predictions after what identifies each row, where that is wanted."""
     if name is None or identifiers is None:
         return found
     if name in found:
         raise ValueError(f"--id {name} is the name of a column of predictions: rename that of the data.")
-    return {name: identifiers} | found
+    return {name: identifiers, **found}
 
 
-def _columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
+def feature_columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
     """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
     if names is None and identifier is None:
         return None
@@ -191,7 +218,7 @@ def _columns(names: Sequence[str] | None, path: Path, identifier: str | None) ->
     return [name for name in in_file if name != identifier]
 
 
-def _warn_of_left_out(n_left_out: int, n_kept: int) -> None:
+def warn_of_left_out(n_left_out: int, n_kept: int) -> None:
     """Say how many rows were left out, if any, or raise an error where no other is there."""
     if not n_kept:
         raise ValueError("every row lacks a value: name columns that are whole, with --columns.")

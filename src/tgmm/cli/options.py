@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from tgmm.cli import commands
+from tgmm.cli import classification, commands
 from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
 from tgmm.runtime.paths import expanded
@@ -19,6 +19,7 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
     arguments, run = {
         "fit": (_add_fit, commands.fit),
         "predict": (_add_predict, commands.predict),
+        "classify": (_add_classify, classification.classify),
         "sample": (_add_sample, commands.sample),
         "info": (_add_info, commands.info),
     }[name]
@@ -28,6 +29,22 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
 
 def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", type=expanded, help="rows to fit; - for the standard input")
+    _add_model(command)
+    _add_columns(command)
+    command.add_argument(
+        "--scale",
+        action="store_true",
+        help="fit standardised features. The model is in the units of the data all the same; the spherical types, the "
+        "only ones to which it matters, become diagonal",
+    )
+    _add_estimation(command)
+    _add_priors(command)
+    command.add_argument("--out", type=expanded, metavar="MODEL", help="where to save the model: .pth or .safetensors")
+    command.add_argument("--plot", type=expanded, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
+    _add_common(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-k",
         "--components",
@@ -44,18 +61,6 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         "components, else all",
     )
     command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
-    _add_columns(command)
-    command.add_argument(
-        "--scale",
-        action="store_true",
-        help="fit standardised features. The model is in the units of the data all the same; the spherical types, the "
-        "only ones to which it matters, become diagonal",
-    )
-    _add_estimation(command)
-    _add_priors(command)
-    command.add_argument("--out", type=expanded, metavar="MODEL", help="where to save the model: .pth or .safetensors")
-    command.add_argument("--plot", type=expanded, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
-    _add_common(command)
 
 
 def _add_estimation(command: argparse.ArgumentParser) -> None:
@@ -110,6 +115,27 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the labels")
     _add_out(command, "LABELS")
     command.add_argument("--device")
+    _add_common(command)
+
+
+def _add_classify(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "training",
+        type=expanded,
+        help="rows with their classes, which are held in memory; or a classifier that --save wrote",
+    )
+    command.add_argument("data", type=expanded, help="rows to classify, or - for the standard input")
+    command.add_argument("--class", dest="of_class", metavar="COLUMN", help="the column of training with the classes")
+    _add_model(command)
+    _add_columns(command)
+    command.add_argument(
+        "--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the classes"
+    )
+    _add_estimation(command)
+    command.add_argument(
+        "--save", type=expanded, metavar="MODEL", help="where to save the classifier: .pth or .safetensors"
+    )
+    _add_out(command, "CLASSES")
     _add_common(command)
 
 

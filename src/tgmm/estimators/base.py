@@ -32,6 +32,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound="MixtureEstimator")
 
+OF_THE_MACHINE = {"checkpoint", "device", "distributed"}  # settings that are not stored
+
 
 def delegated(verb: Callable[Concatenate[Mixture, P], R]) -> Callable[Concatenate[MixtureEstimator, P], R]:
     """Return a method that asks the fitted mixture: one mechanism, with the signature and the words of the verb.
@@ -48,6 +50,12 @@ def delegated(verb: Callable[Concatenate[Mixture, P], R]) -> Callable[Concatenat
 
     asked.__module__, asked.__qualname__ = __name__, f"MixtureEstimator.{verb.__name__}"
     return asked
+
+
+def settings_of(estimator: MixtureEstimator) -> tuple[State, list[str]]:
+    """Return the settings that are stored, what to fit and not where, and the names of those that cannot be."""
+    given = estimator.get_params(deep=False)
+    return plain_values({name: given[name] for name in given.keys() - OF_THE_MACHINE})
 
 
 def solution_of(estimator: MixtureEstimator) -> Solution:
@@ -289,16 +297,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         super().__setattr__(name, value)
 
     def _saved_names(self) -> set[str]:
-        """Return the names of the settings that are stored: what to fit, not where and by whom."""
-        return set(self.get_params(deep=False)) - {"checkpoint", "device", "distributed"}
+        """Return the names of the settings that are stored."""
+        return self.get_params(deep=False).keys() - OF_THE_MACHINE
 
     def _state(self) -> State:
         """Return the model's state, which will load again, and warn about what it leaves out."""
-        names = self._saved_names()
-        given = self.get_params(deep=False)
-        settings, left_out = plain_values({name: given[name] for name in names})
+        settings, left_out = settings_of(self)
         state = saving.state_of(self._fitted(), settings)
-        saving.content_of(state, names, type(self).__name__)
+        saving.content_of(state, self._saved_names(), type(self).__name__)
         if left_out:
             warnings.warn(
                 f"Not saved, because they are not plain data: {', '.join(left_out)}. Set them again after load.",

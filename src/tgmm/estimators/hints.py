@@ -36,7 +36,7 @@ ATTRIBUTES = {
     "noise_weight_": "it is there where the fit was with noise=True.",
     "noise_volume_": "it is there where the fit was with noise=True.",
     "noise_proba": "with noise=True it is the last column of predict_proba(X).",
-    "predict_class": "there are no classes: fit a mixture to each, and compare their score_samples plus log shares.",
+    "predict_class": "there are no classes: tgmm.MixtureClassifier fits a mixture to each.",
     "suggest_priors": "the guide on priors gives mclust's default as values of mean_prior and covariance_prior.",
     "to_dict": "save_state_dict() returns the model as a flat dict.",
     "state_dict": "save_state_dict() returns the model as a flat dict; to_module() is a torch module.",

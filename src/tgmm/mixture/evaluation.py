@@ -73,7 +73,7 @@ def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     >>> mixture.predict([[0.5], [3.0]])
     array([0, 1])
     """
-    return _evaluate(mixture, X, Predictor.labels, out)
+    return evaluated(mixture, X, Predictor.labels, out)
 
 
 def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
@@ -97,7 +97,7 @@ def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     >>> mixture.predict_proba([[2.0]])
     array([[0.5, 0.5]])
     """
-    return _evaluate(mixture, X, Predictor.responsibilities, out)
+    return evaluated(mixture, X, Predictor.responsibilities, out)
 
 
 def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
@@ -122,7 +122,7 @@ def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     >>> mixture.score_samples([[0.0]])
     array([-0.9189385])
     """
-    return _evaluate(mixture, X, Predictor.log_density, out)
+    return evaluated(mixture, X, Predictor.log_density, out)
 
 
 def score(mixture: BaseMixture, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -249,7 +249,7 @@ class WeightedSums(Accumulator[Totals]):
 
 
 @standalone()
-def _evaluate(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any) -> Any:
+def evaluated(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any = None) -> Any:
     """Return a quantity of each row, where and as the user wants it."""
     if isinstance(out, str | PathLike):
         check_apart(expanded(out), *files_of(X))

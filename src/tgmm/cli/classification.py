@@ -1,0 +1,96 @@
+"""The command that classifies rows."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from functools import partial
+
+import numpy as np
+from sklearn.base import clone
+
+from tgmm.cli import tables, writing
+from tgmm.cli.commands import estimation, feature_columns, structures, warn_of_left_out, write_of_rows
+from tgmm.cli.writing import Columns
+from tgmm.estimators.classifier import MixtureClassifier
+from tgmm.files.formats import FORMATS, format_of
+from tgmm.selection import select
+
+
+def classify(options: Namespace) -> None:
+    """Write the class of each row, and the probability of each class."""
+    if options.training.suffix.lower() in FORMATS:
+        classifier, names = _loaded(options)
+    else:
+        classifier, names = _trained(options)
+    with tables.at_hand(options.data) as data:
+        columns = options.columns or feature_columns(names, data, options.id)
+        write_of_rows(options, data, columns, options.training, partial(_predictions, classifier))
+
+
+def _predictions(classifier: MixtureClassifier, rows: np.ndarray) -> Columns:
+    """Return the class of each row, and the probability of each class in a column of its own."""
+    probabilities = classifier.predict_proba(rows)
+    by_class = zip(classifier.classes_, probabilities.T, strict=True)
+    return {"class": classifier.predict(rows)} | {f"probability_{name}": column for name, column in by_class}
+
+
+def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
+    """Return a classifier of a file, and the names of its features, which it forgets: they are matched here."""
+    for given, name in ((options.of_class, "--class"), (options.save, "--save")):
+        if given is not None:
+            raise ValueError(f"{name} is for training: {options.training} is a classifier that is trained already.")
+    classifier = MixtureClassifier.load(options.training, device=options.device)
+    return classifier, _forgotten(classifier)
+
+
+def _forgotten(classifier: MixtureClassifier) -> list[str] | None:
+    """Return the names of the features, where there are some, and remove them: arrays have none."""
+    names = getattr(classifier, "feature_names_in_", None)
+    if names is None:
+        return None
+    for mixture in classifier.estimators_:
+        del mixture.feature_names_in_
+    return names.tolist()
+
+
+def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
+    """Return a classifier fitted to rows with their classes, saved where that is wanted, and its features' names."""
+    if options.of_class is None:
+        raise ValueError("--class is needed: name the column of the training rows that holds their classes.")
+    if options.save is not None:
+        format_of(options.save)
+        writing.check_output(options.save, options.training, options.data)
+    classes = tables.identifiers(options.training, options.of_class)
+    columns = options.columns or feature_columns(None, options.training, options.of_class)
+    source = tables.open_table(options.training, columns, lenient=options.drop_missing)
+    rows = np.concatenate(list(tables.arrays(source)))
+    known = classes != "" if classes.dtype.kind == "U" else np.full(len(rows), True)
+    if options.drop_missing:
+        known &= tables.are_complete(rows)
+        warn_of_left_out(int((~known).sum()), int(known.sum()))
+    elif not known.all():
+        row = int(np.flatnonzero(~known)[0])
+        raise ValueError(
+            f"{options.of_class} is empty in row {row} of {options.training}: --drop-missing leaves it out."
+        )
+    chosen = partial(
+        select, n_components=options.components, covariance_types=structures(options), **estimation(options)
+    )
+    classifier = MixtureClassifier(chosen).fit(rows[known], classes[known])
+    names = None if source.feature_names is None else list(source.feature_names)
+    if options.save is not None:
+        _save(classifier, names, options)
+    return classifier, names
+
+
+def _save(classifier: MixtureClassifier, names: list[str] | None, options: Namespace) -> None:
+    """Save a classifier with the names of its features, and with what was chosen as its settings."""
+    models = dict(zip(classifier.classes_.tolist(), classifier.estimators_, strict=True))
+    classifier.set_params(estimator={name: clone(model) for name, model in models.items()})
+    if names is None:
+        classifier.save(options.save)
+        return
+    for model in models.values():
+        model.feature_names_in_ = names
+    classifier.save(options.save)
+    _forgotten(classifier)

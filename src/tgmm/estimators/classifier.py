@@ -1,0 +1,289 @@
+"""Classification by a mixture for each class: mixture discriminant analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tgmm.data.opening import as_source
+from tgmm.data.source import require_order
+from tgmm.data.validation import check_weights
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
+from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.files.plain import State
+from tgmm.files.store import own
+from tgmm.mixture.discriminant import Discriminant
+from tgmm.runtime.checks import as_float64
+from tgmm.runtime.dlpack import imported, is_foreign
+
+TOLERANCE = 1e-6  # of the sum of prior probabilities
+
+
+class MixtureClassifier(ClassifierMixin, CompositeEstimator):
+    """Classify by Bayes' theorem, with a Gaussian mixture as the density of each class.
+
+    Mixture discriminant analysis. With one component and full covariances, the default, it is quadratic discriminant
+    analysis; with one component and diagonal covariances, Gaussian naive Bayes.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture, list, dict or callable, optional
+        What is fitted to the rows of each class: a mixture, ``GaussianMixture()`` where None; a list of mixtures, in
+        the order of `classes_`, or a dict of them by class. In the place of a mixture there may be a function
+        ``f(X, sample_weight=...)`` that returns a fitted one or what `select` returns, such as
+        ``functools.partial(tgmm.select, n_components=range(1, 6))``.
+    priors : array-like of shape (C,), optional
+        Prior probabilities in the order of `classes_`; the classes' shares of the training data, by weight, where None.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+        The classes in sorted order.
+    class_prior_ : ndarray of shape (C,)
+        Their prior probabilities.
+    estimators_ : list of GaussianMixture
+        The mixture of each class.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training data named its columns.
+
+    Notes
+    -----
+    Hastie & Tibshirani 1996 (JRSS B 58), where the components of all classes share one covariance; with covariances of
+    each class's own, Fraley & Raftery 2002 (JASA 97), which is mclust's MclustDA.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture, MixtureClassifier
+    >>> X = np.array([[-5.0], [-4.0], [4.0], [5.0], [-1.0], [0.0], [1.0]])
+    >>> y = ["outer", "outer", "outer", "outer", "inner", "inner", "inner"]
+    >>> estimator = {"inner": GaussianMixture(1), "outer": GaussianMixture(2)}
+    >>> MixtureClassifier(estimator).fit(X, y).predict([[-4.5], [0.5], [4.5]])
+    array(['outer', 'inner', 'outer'], dtype='<U5')
+    """
+
+    _entries: ClassVar = {"classes_": str, "class_prior_": Tensor, "priors": Tensor}
+    classes_: np.ndarray
+    class_prior_: np.ndarray
+    estimators_: list[GaussianMixture]
+
+    def __init__(self, estimator: Any = None, priors: Any = None) -> None:
+        self.estimator = estimator
+        self.priors = priors
+
+    @staticmethod
+    def _default() -> GaussianMixture:
+        """Return one component with a full covariance."""
+        return GaussianMixture()
+
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> MixtureClassifier:
+        """Fit a mixture to the rows of each class.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            What `GaussianMixture.fit` accepts; a source is read for one class after the other.
+        y : array-like of shape (n,)
+            The class of each row.
+        sample_weight : array-like of shape (n,), optional
+            Not negative; a weight of 2 equals the row twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or settings; where a class cannot be fitted, because it has too few rows for example, the
+            message names it.
+        """
+        labels = _labels(y, type(self).__name__)
+        _check_length(X, labels)
+        weights = check_weights(sample_weight, len(labels))
+        weights = np.ones(len(labels)) if weights is None else weights.numpy()
+        classes = np.unique(labels[weights > 0])
+        names = classes.tolist()
+        models, shares = [], []
+        for name, template in zip(names, _templates(self._template, names), strict=True):
+            of_class = weights * (labels == name)
+            models.append(fitted_mixture(template, X, of_class, f"The mixture of class {name!r}"))
+            shares.append(of_class.sum() / weights.sum())
+        priors = np.array(shares) if self.priors is None else _check_priors(self.priors, len(classes))
+        self.classes_, self.class_prior_, self.estimators_ = classes, priors, models
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable class of each row, (n,).
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            A tensor for a tensor where classes are numbers, else a NumPy array.
+        """
+        discriminant, kind = self._discriminant, self.classes_.dtype.kind
+        if kind in "biuf" and (isinstance(X, Tensor) or is_foreign(X)):
+            values = self.classes_.astype({"b": np.bool_, "f": np.float64}.get(kind, np.int64))
+            return discriminant.labels(X, torch.from_numpy(values))
+        codes = imported(discriminant.labels(X, torch.arange(len(self.classes_))), "X")
+        return self.classes_[codes.cpu().numpy() if isinstance(codes, Tensor) else codes]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the posterior probabilities of the classes for each row, (n, C), in the order of `classes_`."""
+        return self._discriminant.probabilities(X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of the posterior probabilities, (n, C), accurate where these underflow."""
+        return self._discriminant.log_probabilities(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows, by weight, whose class is predicted."""
+        return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+
+    @property
+    def n_features_in_(self) -> int:
+        """The number of features of the training data."""
+        return _first(self).n_features_in_
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """The names of the features, where the training data had them."""
+        return _first(self).feature_names_in_
+
+    @property
+    def _discriminant(self) -> Discriminant:
+        """The fitted classes with their prior probabilities."""
+        check_is_fitted(self, "estimators_")
+        mixtures = tuple(model.mixture_ for model in self.estimators_)
+        return Discriminant(mixtures, as_float64(self.class_prior_, "class_prior_"))
+
+    def _content(self) -> tuple[State, list[str]]:
+        """Return classes, priors, settings and fitted mixtures."""
+        classes = self.classes_.tolist()
+        template, left_out = template_state(self.estimator, classes)
+        state: State = {
+            **template,
+            "classes_": json.dumps([_type_of(self.classes_), classes]),
+            "class_prior_": as_float64(self.class_prior_, "class_prior_"),
+            "priors": as_float64([] if self.priors is None else self.priors, "priors"),
+        }
+        for i, model in enumerate(self.estimators_):
+            state |= prefixed(fitted_state(model), f"estimators_.{i}")
+        return state, left_out
+
+    def _become(self, state: State, device: Any) -> None:
+        """Become the classifier of a state dict."""
+        classes = _stored_classes(state["classes_"])
+        owner = type(self).__name__
+        models = [fitted_model(part_of(state, f"estimators_.{i}"), device, owner) for i in range(len(classes))]
+        if len({(model.n_features_in_, model.mixture_.dtype, model.mixture_.columns.names) for model in models}) > 1:
+            raise ValueError("the mixtures of its classes differ in their features or float types.")
+        self.class_prior_ = _check_priors(state["class_prior_"], len(classes))
+        self.estimator = template_of(state, classes.tolist(), device)
+        self.priors = own(state["priors"]) if state["priors"].numel() else None
+        self.classes_, self.estimators_ = classes, models
+
+
+def _first(classifier: MixtureClassifier) -> GaussianMixture:
+    """Return the mixture of the first class, or raise as for any attribute that is not there."""
+    check_is_fitted(classifier, "estimators_")
+    return classifier.estimators_[0]
+
+
+def _labels(y: Any, owner: str) -> np.ndarray:
+    """Return the classes of rows, (n,), or raise a ValueError that says what is wrong with them."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
+    labels = column_or_1d(as_array(y), warn=True)
+    check_classification_targets(labels)
+    if not len(labels):
+        raise ValueError("y has no rows: there is nothing to learn from.")
+    return labels
+
+
+def _check_length(X: Any, labels: np.ndarray) -> None:
+    """Raise a ValueError where there are not as many labels as rows, or these come in another order."""
+    source = as_source(X)
+    if source is None:
+        check_consistent_length(X, labels)
+        return
+    require_order(source, "y")
+    if source.n_rows not in (None, len(labels)):
+        raise ValueError(f"y must have one class a row: X has {source.n_rows} rows, y has {len(labels)}.")
+
+
+def _templates(estimator: Any, classes: list[Any]) -> list[Any]:
+    """Return what is fitted to each class."""
+    templates = _arranged(estimator, classes)
+    for setting in ("distributed", "checkpoint"):
+        if any(getattr(template, setting, None) for template in templates):
+            raise ValueError(f"A classifier makes several fits in one process: leave {setting} of its estimator out.")
+    return templates
+
+
+def _arranged(estimator: Any, classes: list[Any]) -> list[Any]:
+    """Return the mixture that is to be fitted to each class, of one for all, a list or a dict."""
+    if isinstance(estimator, Mapping):
+        if set(estimator) != set(classes):
+            raise ValueError(f"estimator must have a mixture for each of the classes {classes}; has {list(estimator)}.")
+        return [estimator[name] for name in classes]
+    if not isinstance(estimator, list | tuple):
+        return [estimator] * len(classes)
+    if len(estimator) != len(classes):
+        raise ValueError(
+            f"estimator is a list of {len(estimator)}, but there are {len(classes)} classes, {classes}: give one "
+            "mixture for each, in this order."
+        )
+    return list(estimator)
+
+
+def _check_priors(priors: Any, n_classes: int) -> np.ndarray:
+    """Return prior probabilities (C,), or raise a ValueError."""
+    values = as_float64(priors, "priors")
+    if values.shape != (n_classes,):
+        raise ValueError(
+            f"priors must have shape (n_classes,) = ({n_classes},), one for each class; got {tuple(values.shape)}."
+        )
+    if not ((values >= 0).all() and abs(float(values.sum()) - 1) < TOLERANCE):
+        raise ValueError(
+            f"priors must be >= 0 and sum to 1; got {values.tolist()}, with the sum {float(values.sum())}."
+        )
+    return values.numpy().copy()
+
+
+def _type_of(classes: np.ndarray) -> str:
+    """Return NumPy's name of the type of classes; text is as wide as its longest."""
+    return "U" if classes.dtype.kind == "U" else classes.dtype.str
+
+
+def _stored_classes(text: Any) -> np.ndarray:
+    """Return the classes that a file holds."""
+    dtype, names = json.loads(text)
+    classes = np.array(names, dtype=dtype)
+    if (
+        _type_of(classes) != dtype
+        or classes.dtype.kind not in "biufUO"
+        or classes.ndim != 1
+        or not len(classes)
+        or classes.tolist() != names
+    ):
+        raise ValueError("classes_ must be a list of numbers, or of text.")
+    if len(set(names)) != len(names):
+        raise ValueError("classes_ must differ.")
+    return classes

@@ -1,0 +1,204 @@
+"""Regression by a mixture of the features and the targets together: Gaussian mixture regression."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tgmm.data.columns import Columns
+from tgmm.data.opening import as_source
+from tgmm.data.validation import Rows, check_rows
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
+from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.files.plain import State
+from tgmm.runtime.checks import as_float64
+from tgmm.runtime.devices import working_type
+from tgmm.runtime.dlpack import imported
+
+
+class MixtureRegressor(RegressorMixin, CompositeEstimator):
+    """Predict targets from features by a Gaussian mixture of both.
+
+    Gaussian mixture regression: a mixture is fitted to the rows (x, y), and a prediction is the mean of y given x.
+    Each component contributes a line, and hands over to the next where that becomes more probable.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or callable, optional
+        What is fitted to features and targets together, ``GaussianMixture(3, reg_covar=1e-6, random_state=0)`` where
+        None; or a function ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
+        ``functools.partial(tgmm.select, n_components=range(1, 6), covariance_types="full")``. Structures in which the
+        features of a component are independent have no slopes: their predictions are steps.
+
+    Attributes
+    ----------
+    estimator_ : GaussianMixture
+        The mixture of features and targets, in this order.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where the training data named its columns.
+
+    Notes
+    -----
+    Ghahramani & Jordan 1994 (NIPS 6); Sung 2004 (Gaussian mixture regression and classification, Rice University).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import MixtureRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> y = np.abs(X[:, 0]) + 0.01 * np.cos(np.arange(200))
+    >>> model = MixtureRegressor().set_params(estimator__n_components=2).fit(X, y)
+    >>> model.predict([[-0.5], [0.5]]).round(1)
+    array([0.5, 0.5])
+    """
+
+    _entries: ClassVar = {"n_features_in_": int, "feature_names_in_": str, "targets_are_columns": bool}
+    estimator_: GaussianMixture
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    _targets_are_columns: bool
+
+    def __init__(self, estimator: Any = None) -> None:
+        self.estimator = estimator
+
+    @staticmethod
+    def _default() -> GaussianMixture:
+        """Return three components with full covariances.
+
+        Slopes divide by variances: where rows are no more than features, and variances are left to `reg_covar`, the
+        default that densities need would let rounding decide on the slopes.
+        """
+        return GaussianMixture(3, reg_covar=1e-6, random_state=0)
+
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> MixtureRegressor:
+        """Fit a mixture to features and targets together.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+        y : array-like or Tensor of shape (n,) or (n, t)
+            One target, or several.
+        sample_weight : array-like of shape (n,), optional
+            Not negative; a weight of 2 equals the row twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or settings.
+        """
+        owner = type(self).__name__
+        if not isinstance(X, np.ndarray) and as_source(X) is not None:
+            raise ValueError(
+                "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
+                "targets among its columns, and predict by regress."
+            )
+        rows, columns = check_rows(X, Columns(None, None, owner))
+        targets = _check_targets(y, owner)
+        check_consistent_length(rows.tensor, targets)
+        joint = rows.give_back(_joined(rows, targets))
+        self.estimator_ = fitted_mixture(self._template, joint, sample_weight)
+        self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return the mean of the targets given each row, and with `return_std` their standard deviation.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+        return_std : bool, default=False
+
+        Returns
+        -------
+        mean : array or Tensor of shape (n,) or (n, t)
+            In the shape that the targets had in `fit`.
+        standard_deviation : array or Tensor of the same shape
+            Of the whole conditional distribution, within and between the components; only with `return_std`.
+        """
+        check_is_fitted(self)
+        n_features, names = self.n_features_in_, getattr(self, "feature_names_in_", None)
+        rows, _ = check_rows(X, Columns.of(n_features, names, type(self).__name__))
+        found = self.estimator_.regress(rows.tensor, dims=range(n_features))
+        mean, deviation = (rows.give_back(part if self._targets_are_columns else part[:, 0]) for part in found)
+        return (mean, deviation) if return_std else mean
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R^2 of the predictions, the mean over targets."""
+        return r2_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+
+    def _set_columns(self, n_features: int, names: Any, *, targets_are_columns: bool) -> None:
+        """Remember what the training data looked like."""
+        self.n_features_in_, self._targets_are_columns = n_features, targets_are_columns
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _content(self) -> tuple[State, list[str]]:
+        """Return settings, the fitted mixture and what the training data looked like."""
+        template, left_out = template_state(self.estimator)
+        names = getattr(self, "feature_names_in_", None)
+        layout = {
+            "n_features_in_": int(self.n_features_in_),
+            "feature_names_in_": json.dumps(None if names is None else [str(name) for name in names]),
+            "targets_are_columns": self._targets_are_columns,
+        }
+        return {**template, **layout, **prefixed(fitted_state(self.estimator_), "estimator_")}, left_out
+
+    def _become(self, state: State, device: Any) -> None:
+        """Become the regressor of a state dict."""
+        model = fitted_model(part_of(state, "estimator_"), device, type(self).__name__)
+        n_features, targets_are_columns = state["n_features_in_"], state["targets_are_columns"]
+        n_targets = model.n_features_in_ - n_features
+        if n_features < 1 or n_targets < 1 or not (targets_are_columns or n_targets == 1):
+            raise ValueError(f"n_features_in_={n_features} does not fit a mixture of {model.n_features_in_} features.")
+        names = json.loads(state["feature_names_in_"])
+        if names is not None and (
+            not isinstance(names, list) or len(names) != n_features or any(type(name) is not str for name in names)
+        ):
+            raise ValueError(f"feature_names_in_ must be a list of {n_features} names.")
+        self.estimator, self.estimator_ = template_of(state, (), device), model
+        self._set_columns(n_features, names, targets_are_columns=targets_are_columns)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that there may be several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _check_targets(y: Any, owner: str) -> Tensor:
+    """Return targets (n,) or (n, t) as a tensor of finite numbers, or raise a ValueError that says what is wrong."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
+    given = imported(y, "y")
+    if not isinstance(given, Tensor):
+        given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        given = given if given.dtype in (np.float32, np.float64) else as_float64(given, "y").numpy()
+        given = torch.from_numpy(np.array(given))
+    if given.ndim not in (1, 2) or 0 in given.shape:
+        raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_targets); got shape {tuple(given.shape)}.")
+    if given.is_complex() or not torch.isfinite(given).all():
+        raise ValueError("y must be finite real numbers: it has complex numbers, NaN or infinity.")
+    return given.detach()
+
+
+def _joined(rows: Rows, targets: Tensor) -> Tensor:
+    """Return features and targets side by side, in the wider of their float types."""
+    columns = targets[:, None] if targets.ndim == 1 else targets
+    dtype = torch.promote_types(working_type(rows.tensor.dtype), working_type(columns.dtype))
+    return torch.cat([rows.tensor.to(dtype), columns.to(rows.tensor.device, dtype)], 1)

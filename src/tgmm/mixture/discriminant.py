@@ -1,0 +1,96 @@
+"""Which of several mixtures a row comes from: the posterior probabilities of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances, structure_named
+from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.densities import FAR, Predictor, exact_predictor_of, predictor_of
+from tgmm.mixture.evaluation import evaluated
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import widen
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """Classes, each a mixture of the same features, with their prior probabilities.
+
+    Parameters
+    ----------
+    mixtures : tuple of BaseMixture
+        C of them.
+    priors : Tensor of shape (C,)
+        float64, on the CPU.
+    """
+
+    mixtures: tuple[BaseMixture, ...]
+    priors: Tensor
+
+    def probabilities(self, X: Any) -> Any:
+        """Return the posterior probabilities of the classes, (n, C), as the kind of X."""
+        return self._at(X, lambda log_posterior: log_posterior.exp())
+
+    def log_probabilities(self, X: Any) -> Any:
+        """Return the logarithms of the posterior probabilities, (n, C), as the kind of X."""
+        return self._at(X, lambda log_posterior: log_posterior)
+
+    def labels(self, X: Any, values: Tensor) -> Any:
+        """Return the value (C,) of the most probable class of each row, (n,), as the kind of X."""
+        return self._at(X, lambda log_posterior: values.to(log_posterior.device)[log_posterior.argmax(1)])
+
+    def _at(self, X: Any, convert: Any) -> Any:
+        """Return what a function makes of the logarithms of posterior probabilities (n, C) at rows."""
+        dtype = self.mixtures[0].dtype
+
+        def quantity(predictor: Predictor, rows: Tensor) -> Tensor:
+            found = convert(self.log_posterior(rows, predictor.device))
+            return found.to(dtype) if found.ndim == 2 else found
+
+        return evaluated(self.mixtures[0], X, quantity)
+
+    def log_posterior(self, rows: Tensor, device: torch.device) -> Tensor:
+        """Return the logarithms of the posterior probabilities of rows, (n, C) in float64, by Bayes' theorem.
+
+        Where rounding hides the differences between densities, or these are 0, the one mixture of all components knows
+        what to do with far rows.
+        """
+        densities = torch.stack([predictor_of(mixture, device).log_density(rows) for mixture in self.mixtures], 1)
+        joint = widen(densities)
+        joint = joint + self.priors.log().to(joint.device)  # (n, C)
+        found = joint.log_softmax(1)
+        near = joint.amax(1).abs() < FAR / torch.finfo(densities.dtype).eps * (1 + rows.shape[1] / 1000)
+        if not near.all():
+            far = torch.nonzero(~near).flatten()
+            found[far] = self._far(rows[far.to(rows.device)]).to(found.device).log()
+        return found
+
+    def _far(self, rows: Tensor) -> Tensor:
+        """Return the posterior probabilities of far rows, (m, C)."""
+        posterior = exact_predictor_of(self.union).responsibilities(rows)  # (m, K), K of all classes
+        counts = [mixture.n_components for mixture in self.mixtures]
+        return torch.stack([part.sum(1) for part in posterior.split(counts, 1)], 1)
+
+    @cached_property
+    def union(self) -> BaseMixture:
+        """The components of all classes as one mixture: that of the rows whatever their class."""
+        first, place = self.mixtures[0], self.mixtures[0].parameters.means.device
+        parts = [mixture.parameters.to(place) for mixture in self.mixtures]
+        weights = [prior * part.weights for prior, part in zip(self.priors.tolist(), parts, strict=True)]
+        covariances = _joined([part.covariances for part in parts], [part.n_components for part in parts])
+        parameters = Parameters(torch.cat(weights), torch.cat([part.means for part in parts]), covariances)
+        return first.changed(parameters=parameters, structure=structure_named(covariances.form), dtype=torch.float64)
+
+
+def _joined(parts: list[Covariances], counts: list[int]) -> Covariances:
+    """Return covariances of so many components each as those of one mixture, in the form of all or else as matrices."""
+    kinds = {type(part) for part in parts}
+    kind = kinds.pop() if len(kinds) == 1 else structure_named("full").form
+    values = [part.values if type(part) is kind else part.dense for part in parts]
+    wide = [value.expand(count, *value.shape[1:]) for value, count in zip(values, counts, strict=True)]
+    return kind(torch.cat(wide), parts[0].n_features)

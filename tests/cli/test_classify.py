@@ -1,0 +1,131 @@
+"""The command that classifies: what it writes is what the library's classifier says."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+
+from tgmm import GaussianMixture, MixtureClassifier, select
+from tgmm.cli import main
+
+SETTINGS = {"n_init": 5, "max_iter": 1000, "tol": 1e-8, "random_state": 0}
+
+
+@pytest.fixture
+def run(capsysbinary):
+    """Run a command: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        code = main([str(argument) for argument in arguments])
+        captured = capsysbinary.readouterr()
+        return code, captured.out.decode(), captured.err.decode()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    frame = pd.DataFrame(X.round(1), columns=list("abcd"))
+    return frame, np.array(["setosa", "versicolor", "virginica"])[y]
+
+
+@pytest.fixture
+def files(iris, tmp_path):
+    """Every second row with its class, and the others without, in another order of the columns, with their numbers."""
+    frame, y = iris
+    frame.assign(species=y)[::2].to_csv(tmp_path / "known.csv", index=False)
+    frame.assign(row=range(150))[["row", *"dcba"]][1::2].to_csv(tmp_path / "others.csv", index=False)
+    return tmp_path / "known.csv", tmp_path / "others.csv"
+
+
+@pytest.fixture
+def expected(iris):
+    """What the library says with one component a class."""
+    frame, y = iris
+    classifier = MixtureClassifier(GaussianMixture(**SETTINGS)).fit(frame[::2].to_numpy(), y[::2])
+    rows = frame[1::2].to_numpy()
+    return classifier.predict(rows), classifier.predict_proba(rows)
+
+
+def test_classes_and_probabilities_are_the_library_s(run, files, expected, tmp_path):
+    out = tmp_path / "classes.csv"
+    code, text, errors = run("classify", *files, "--class", "species", "--id", "row", "--out", out)
+    assert (code, text, errors) == (0, "", "")
+    found = pd.read_csv(out)
+    names = ["probability_setosa", "probability_versicolor", "probability_virginica"]
+    assert found.columns.tolist() == ["row", "class", *names]
+    assert found["row"].tolist() == list(range(1, 150, 2))
+    assert found["class"].tolist() == expected[0].tolist()
+    np.testing.assert_allclose(found[names], expected[1], rtol=1e-6, atol=1e-12)
+
+
+def test_a_saved_classifier_classifies_the_same(run, files, tmp_path):
+    model = tmp_path / "model.safetensors"
+    _, first, errors = run("classify", *files, "--class", "species", "--id", "row", "--save", model)
+    assert errors == ""
+    code, second, _ = run("classify", model, files[1], "--id", "row")
+    assert (code, second) == (0, first)
+    loaded = MixtureClassifier.load(model)
+    assert loaded.feature_names_in_.tolist() == list("abcd")
+    assert loaded.estimator.keys() == {"setosa", "versicolor", "virginica"}
+    for faulty, message in ((["--class", "species"], "--class is for training"), (["--save", model], "--save is for")):
+        code, _, errors = run("classify", model, files[1], *faulty)
+        assert code == 1
+        assert message in errors
+
+
+def test_the_number_of_components_is_chosen_for_each_class(run, iris, files, tmp_path):
+    model = tmp_path / "model.pth"
+    types = ["full", "tied_diag"]
+    code, _, _ = run(
+        *("classify", *files, "--class", "species", "-k", "1:2", "--covariance", ",".join(types), "--save", model)
+    )
+    assert code == 0
+    frame, y = iris
+    search = partial(select, n_components=[1, 2], covariance_types=types, **SETTINGS)
+    expected = MixtureClassifier(search).fit(frame[::2].to_numpy(), y[::2])
+    loaded = MixtureClassifier.load(model)
+    for one, other in zip(loaded.estimators_, expected.estimators_, strict=True):
+        assert (one.n_components, one.covariance_type) == (other.n_components, other.covariance_type)
+
+
+def test_rows_that_lack_a_value_or_a_class_are_left_out_where_that_is_wanted(run, iris, files, expected, tmp_path):
+    frame, y = iris
+    frame, y = frame[::2], y[::2].astype(object)
+    more = pd.DataFrame({"a": [1.0, None], "b": 1.0, "c": 1.0, "d": 1.0, "species": [None, "setosa"]})
+    pd.concat([frame.assign(species=y), more]).to_csv(tmp_path / "gaps.csv", index=False)
+    code, text, errors = run("classify", tmp_path / "gaps.csv", files[1], "--class", "species", "--drop-missing")
+    assert code == 0
+    assert "2 of 77 rows lack a value" in errors
+    assert [line.partition(",")[0] for line in text.splitlines()[1:]] == expected[0].tolist()
+    frame.assign(species=[None, *y[1:]]).to_csv(tmp_path / "gaps.csv", index=False)
+    code, _, errors = run("classify", tmp_path / "gaps.csv", files[1], "--class", "species")
+    assert code == 1
+    assert "species is empty in row 0" in errors
+
+
+def test_json_and_the_standard_output(run, files, expected):
+    code, text, _ = run("classify", *files, "--class", "species", "--json")
+    found = [json.loads(line) for line in text.splitlines()]
+    assert code == 0
+    assert [row["class"] for row in found] == expected[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--class is needed"),
+        (["--class", "kind"], "kind"),
+        (["--class", "species", "-k", "30"], "The mixture of class 'setosa' cannot be fitted"),
+        (["--class", "species", "--save", "model.txt"], "path must end in .pth or .safetensors"),
+        (["--class", "species", "--id", "none"], "none"),
+    ],
+)
+def test_faults_are_one_line_and_exit_code_1(run, files, arguments, message):
+    code, text, errors = run("classify", *files, *arguments)
+    assert (code, text) == (1, "")
+    assert message in errors.splitlines()[-1]
