@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tgmm.estimators.classifier import MixtureClassifier
     from tgmm.estimators.gaussian_mixture import GaussianMixture
+    from tgmm.estimators.imputer import MixtureImputer
     from tgmm.estimators.outliers import MixtureOutlierDetector
     from tgmm.estimators.regressor import MixtureRegressor
     from tgmm.files.store import ModelFileError
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalMixture",
     "MixtureClassifier",
     "MixtureRegressor",
+    "MixtureImputer",
     "MixtureOutlierDetector",
     "ModelFileError",
     "Cell",
@@ -38,6 +40,7 @@ HOMES = {
     "ConditionalMixture": "tgmm.mixture.conditional",
     "MixtureClassifier": "tgmm.estimators.classifier",
     "MixtureRegressor": "tgmm.estimators.regressor",
+    "MixtureImputer": "tgmm.estimators.imputer",
     "MixtureOutlierDetector": "tgmm.estimators.outliers",
     "ModelFileError": "tgmm.files.store",
     "Cell": "tgmm.selection",

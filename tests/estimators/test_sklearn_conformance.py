@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 from support import COVARIANCE_TYPES, assert_same_fit
 
-from tgmm import GaussianMixture, MixtureClassifier, MixtureOutlierDetector, MixtureRegressor
+from tgmm import GaussianMixture, MixtureClassifier, MixtureImputer, MixtureOutlierDetector, MixtureRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -39,6 +39,10 @@ CHECKED = [
     MixtureClassifier(GaussianMixture(covariance_type="spherical")),
     MixtureRegressor(),
     MixtureRegressor(GaussianMixture()),
+    MixtureImputer(),
+    MixtureImputer(GaussianMixture()),
+    GaussianMixture(n_components=2, missing="em"),
+    MixtureClassifier(GaussianMixture(missing="em")),
 ]
 
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.settings import EM, ERROR
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State
 from tgmm.files.store import (
@@ -119,6 +120,12 @@ class CompositeEstimator(BaseEstimator, ABC):
         if nested and params.get("estimator", self.estimator) is None:
             params["estimator"] = self._default()
         return super().set_params(**params)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn is to know of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = getattr(self._template, "missing", ERROR) == EM
+        return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file, its mixtures with all of their settings among it.

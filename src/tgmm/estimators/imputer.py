@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.settings import EM
+from tgmm.files.plain import State
 
 
-class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator):
     """Fill in missing values by a Gaussian mixture.
 
     The mixture is fitted to all rows, with whatever values they have; a missing value becomes what the mixture expects
@@ -20,9 +23,10 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : GaussianMixture, default=GaussianMixture(3)
-        What to fit; its settings are reached as ``estimator__n_components`` and so on. `missing` is set to "em". More
-        components follow relations that are not linear, and need more rows.
+    estimator : GaussianMixture, optional
+        What to fit, ``GaussianMixture(3, random_state=0)`` where None; its settings are reached as
+        ``estimator__n_components`` and so on. `missing` is set to "em". More components follow relations that are not
+        linear, and need more rows.
 
     Attributes
     ----------
@@ -49,8 +53,16 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([4., 4.])
     """
 
+    _entries: ClassVar[dict[str, type]] = {}
+    estimator_: GaussianMixture
+
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
+
+    @staticmethod
+    def _default() -> GaussianMixture:
+        """Return three components with full covariances."""
+        return GaussianMixture(3, random_state=0)
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> MixtureImputer:
         """Fit the mixture to rows X.
@@ -72,8 +84,10 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             For unusable data or settings, and a column without any value.
         """
-        estimator = GaussianMixture(3) if self.estimator is None else clone(self.estimator)
-        self.estimator_ = estimator.set_params(missing=EM).fit(X, sample_weight=sample_weight)
+        template = self._template
+        if not isinstance(template, GaussianMixture):
+            raise ValueError(f"estimator must be a tgmm.GaussianMixture; got {template!r}.")
+        self.estimator_ = fitted_mixture(clone(template).set_params(missing=EM), X, sample_weight)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -92,6 +106,16 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """The names of the features, where the training data had them."""
         check_is_fitted(self)
         return self.estimator_.feature_names_in_
+
+    def _content(self) -> tuple[State, list[str]]:
+        """Return settings and the fitted mixture."""
+        template, left_out = template_state(self.estimator)
+        return {**template, **prefixed(fitted_state(self.estimator_), "estimator_")}, left_out
+
+    def _become(self, state: State, device: Any) -> None:
+        """Become the imputer of a state dict."""
+        model = fitted_model(part_of(state, "estimator_"), device, type(self).__name__)
+        self.estimator, self.estimator_ = template_of(state, (), device), model
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there was a fit."""

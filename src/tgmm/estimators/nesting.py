@@ -76,7 +76,7 @@ def _template(settings: State, device: Any) -> GaussianMixture:
     """Return a mixture with settings, not fitted."""
     if unknown := sorted(settings.keys() - SETTINGS):
         raise ValueError(f"its estimator has the unknown settings {', '.join(unknown)}.")
-    return GaussianMixture(**{name: own(value) for name, value in settings.items()}, device=device)
+    return GaussianMixture(**saving.as_given({name: own(value) for name, value in settings.items()}), device=device)
 
 
 def _arrangement(estimator: Any, classes: Sequence[Any]) -> tuple[str, list[GaussianMixture]]:

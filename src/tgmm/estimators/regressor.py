@@ -19,6 +19,7 @@ from tgmm.data.validation import Rows, check_rows
 from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.estimators.settings import EM, ERROR
 from tgmm.files.plain import State
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import working_type
@@ -87,7 +88,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         ----------
         X : array-like or Tensor of shape (n, d)
         y : array-like or Tensor of shape (n,) or (n, t)
-            One target, or several.
+            One target, or several. Features and targets may lack values where the estimator has ``missing="em"``.
         sample_weight : array-like of shape (n,), optional
             Not negative; a weight of 2 equals the row twice.
 
@@ -106,8 +107,9 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
                 "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
                 "targets among its columns, and predict by regress."
             )
-        rows, columns = check_rows(X, Columns(None, None, owner))
-        targets = _check_targets(y, owner)
+        may_lack = getattr(self._template, "missing", ERROR) == EM
+        rows, columns = check_rows(X, Columns(None, None, owner), may_lack=may_lack)
+        targets = _check_targets(y, owner, may_lack=may_lack)
         check_consistent_length(rows.tensor, targets)
         joint = rows.give_back(_joined(rows, targets))
         self.estimator_ = fitted_mixture(self._template, joint, sample_weight)
@@ -131,10 +133,16 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         """
         check_is_fitted(self)
         n_features, names = self.n_features_in_, getattr(self, "feature_names_in_", None)
-        rows, _ = check_rows(X, Columns.of(n_features, names, type(self).__name__))
-        found = self.estimator_.regress(rows.tensor, dims=range(n_features))
-        mean, deviation = (rows.give_back(part if self._targets_are_columns else part[:, 0]) for part in found)
-        return (mean, deviation) if return_std else mean
+        may_lack = self.estimator_.missing == EM
+        rows, _ = check_rows(X, Columns.of(n_features, names, type(self).__name__), may_lack=may_lack)
+        if torch.isnan(rows.tensor).any():
+            if return_std:
+                raise ValueError("return_std=True needs rows that lack no value: impute X first, or leave it out.")
+            found = [_expected(self.estimator_, rows.tensor)]
+        else:
+            found = self.estimator_.regress(rows.tensor, dims=range(n_features))
+        mean, *deviation = (rows.give_back(part if self._targets_are_columns else part[:, 0]) for part in found)
+        return (mean, *deviation) if return_std else mean
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R^2 of the predictions, the mean over targets."""
@@ -181,18 +189,28 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         return tags
 
 
-def _check_targets(y: Any, owner: str) -> Tensor:
-    """Return targets (n,) or (n, t) as a tensor of finite numbers, or raise a ValueError that says what is wrong."""
+def _expected(model: GaussianMixture, rows: Tensor) -> Tensor:
+    """Return the expected targets (n, t) of rows (n, d) that lack values, given those that they have."""
+    n_targets = model.n_features_in_ - rows.shape[1]
+    return model.impute(torch.cat([rows, rows.new_full((rows.shape[0], n_targets), torch.nan)], 1))[:, -n_targets:]
+
+
+def _check_targets(y: Any, owner: str, *, may_lack: bool) -> Tensor:
+    """Return targets (n,) or (n, t) as a tensor of finite numbers, or raise a ValueError that says what is wrong.
+
+    Those that may be missing are NaN.
+    """
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
     given = imported(y, "y")
     if not isinstance(given, Tensor):
-        given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        finite = "allow-nan" if may_lack else True
+        given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite=finite)
         given = given if given.dtype in (np.float32, np.float64) else as_float64(given, "y").numpy()
         given = torch.from_numpy(np.array(given))
     if given.ndim not in (1, 2) or 0 in given.shape:
         raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_targets); got shape {tuple(given.shape)}.")
-    if given.is_complex() or not torch.isfinite(given).all():
+    if given.is_complex() or not (torch.isfinite(given) | (torch.isnan(given) & may_lack)).all():
         raise ValueError("y must be finite real numbers: it has complex numbers, NaN or infinity.")
     return given.detach()
 

@@ -73,11 +73,16 @@ def content_of(state: Any, names: set[str], owner: str) -> Content:
     if not is_record:
         own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
         return Content(Solution(mixture), own_settings)
-    chosen = {name: own(value) for name, value in state.items() if name in names}
-    if str(chosen.get("fixed")).startswith(("[", "{")):
-        chosen["fixed"] = json.loads(chosen["fixed"])
+    chosen = as_given({name: own(value) for name, value in state.items() if name in names})
     _check_settings(chosen, mixture)
     return Content(_solution(state, mixture), chosen)
+
+
+def as_given(settings: State) -> State:
+    """Return settings with lists and dicts of names, which are stored as JSON, as they were given."""
+    fixed = settings.get("fixed")
+    is_json = isinstance(fixed, str) and fixed.startswith(("[", "{"))
+    return settings | {"fixed": json.loads(fixed)} if is_json else settings
 
 
 def on_device(solution: Solution, place: torch.device, device: Any) -> Solution:
