@@ -73,6 +73,10 @@ AS_PANDAS = {
     "R's row names of several words": ("mpg,cyl\nMazda RX4,21,6\nDatsun 710,22.8,4\n", {}),
     "R's row names beside one column": ("a\nx,5\ny,7\n", {}),
     "R's row names and blanks": ("a b\nx 5 6\ny 7 8\n", {"sep": " "}),
+    "R's row names, quoted, beside decimal commas": (
+        'a\n"x";1,5\n"y";2,5\n',
+        {"sep": ";", "decimal": ","},
+    ),
     "R's row names and decimal commas": ("a;b\nx;1,5;2\ny;2,5;3\n", {"sep": ";", "decimal": ","}),
     "numpy.savetxt": (savetxt(), {"sep": r"\s+", "header": None}),
     "numpy.savetxt with commas": (savetxt(delimiter=","), {"header": None}),
@@ -96,6 +100,7 @@ DOUBTFUL = {
     "decimal commas, a zero behind one": ("170,5\n168,05\n175,25\n", WITH_COMMA, "decimal ones.*'168,05'"),
     "decimal commas and exponents": ("1,257e-01\n2,5e+00\n6,4e-01\n", WITH_COMMA, "decimal ones.*'1,257e-01'"),
     "decimal commas under one name": ("h\n170,51\n170,82\n175,76\n", WITH_COMMA | {"header": 0}, "decimal ones"),
+    "decimal commas under one name, one negative": ("h\n10,5\n-9,5\n", WITH_COMMA | {"header": 0}, "decimal ones"),
     "two columns, or decimal commas": ("170,51\n168,85\n175,76\n", {"header": None}, "two columns.*'170,51'"),
     "two columns of digits": ("3,1\n4,1\n5,9\n", {"header": None}, "two columns.*'3,1'"),
     "several columns": ("0,1,-0,5\n2,3,1,25\n", {"header": None}, "separate columns, but.*'-0,5' could be decimal"),
@@ -105,6 +110,7 @@ DOUBTFUL = {
     "a part of R's rows and tabs": ("a\tb\n30\t1\t2\n2\t3\t4\n", {"sep": "\t"}, "the names of rows"),
     "years above counts": ("2019,2020,2021\n5,7,9\n12,15,3\n", {}, "names of its columns.*header=False"),
     "years above large counts": ("2019,2020\n1684,2573\n900,3000\n", {}, "names of its columns.*header=False"),
+    "one year above counts": ("2019\n0\n3\n1\n", {}, "names of its columns.*header=False"),
     "numbers of sensors above counts": ("101,117\n1,0\n0,3\n2,1\n", {}, "names of its columns.*line of names above"),
     "a rank a column from the first row": ("0,1,2\n1,0,2\n0,1,2\n", {"header": None}, "row of data.*header=True"),
     "a label a row": ("0\n1\n0\n1\n", {"header": None}, "row of data.*header=True"),
@@ -119,6 +125,14 @@ def test_what_could_be_read_in_two_ways_is_said(text, settings, doubt, tmp_path)
         source = TextSource(path)
     assert len(said) == 1
     np.testing.assert_array_equal(rows(source), pandas.read_csv(path, **settings).to_numpy())
+
+
+def test_one_column_of_decimal_commas_under_pandas_number_of_it(tmp_path):
+    path = written(tmp_path, "0\n56,5\n44,4\n56,7\n")
+    with pytest.warns(UserWarning) as said:
+        source = TextSource(path)
+    assert rows(source).tolist() == [[56.5], [44.4], [56.7]]
+    assert [word in str(said[j].message) for j, word in enumerate(["decimal ones", "names of its columns"])] == [1, 1]
 
 
 @pytest.mark.parametrize("digits", [1, 2, 4])

@@ -25,7 +25,8 @@ def decimal_or_separators(rows: Rows) -> tuple[bool, str | None]:
 
     Where the first row names as many columns as the commas make, there is no question.
     """
-    names = rows[0] if any(map(is_word, rows[0])) else []
+    is_alone = len(rows[0]) == 1  # above rows of two fields: the name of one column, even if it is a number
+    names = rows[0] if is_alone or any(map(is_word, rows[0])) else []
     body = rows[1:] if names else rows
     if not body or len(names) > 1 or any(len(row) != len(body[0]) or len(row) % 2 for row in body):
         return False, None
@@ -35,8 +36,9 @@ def decimal_or_separators(rows: Rows) -> tuple[bool, str | None]:
     if len(body[0]) > 2:
         doubt = f"commas are taken to separate columns, but those in {example} could be decimal. {REMEDY}"
         return False, doubt if found else None
-    if names and found is None:
-        found = len({row[0] for row in body}) < len(body)  # else they could be names of rows
+    if names and found is None:  # what comes before the commas could name the rows
+        first = [row[0] for row in body]
+        found = len(set(first)) < len(first) or not all(name.isdecimal() for name in first)
     if found:
         return True, f"commas are taken for decimal ones in a single column, as in {example}. {REMEDY}"
     if found is None:

@@ -11,7 +11,7 @@ from tgmm.data.commas import decimal_or_separators, has_decimal_commas
 from tgmm.data.fields import Rows, is_number, split, with_point
 from tgmm.data.headers import Header, are_rows_named, comment_as_header, header_of, is_short
 
-DELIMITERS = (",", ";", "\t", "|", None)  # None: blanks, any number of them
+DELIMITERS = (";", "\t", "|", ",", None)  # commas can be decimal; None: blanks, any number of them
 PREVIEW_LINES = 100
 PREVIEW_SIZE = 1 << 16  # characters after which a header and two rows are enough
 

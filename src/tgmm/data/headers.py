@@ -90,9 +90,10 @@ def _is_numbered(names: Sequence[str], rows: Rows) -> bool:
         return True
     if _is_even(names) and not any(map(_is_even, rows)):
         return True
-    if len(names) < 2 or not all(map(is_whole, names)):
+    if not all(map(is_whole, names)):
         return False
-    return not any(is_whole(field) for row in rows for field in row) or _stands_out(names, rows)
+    are_fractions = len(names) > 1 and not any(is_whole(field) for row in rows for field in row)
+    return are_fractions or _stands_out(names, rows)
 
 
 def _is_even(fields: Sequence[str]) -> bool:

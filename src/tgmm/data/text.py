@@ -180,7 +180,10 @@ class TextSource(Source):
                 return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
-            is_named = len(fields) == self.dialect.n_columns + 1
-            remedy = ", or begin the first line with one more separator if the first field names the row" * is_named
-            return f": {found}. Mend such rows{remedy}."
+            remedy = "Mend such rows"
+            if len(fields) == self.dialect.n_columns + 1:
+                remedy += ", or begin the first line with one more separator if the first field names the row"
+            if self.dialect.delimiter == ",":
+                remedy += ", or write decimal points if commas are decimal"
+            return f": {found}. {remedy}."
         return None
