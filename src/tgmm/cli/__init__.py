@@ -31,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     top = parser()
     options = top.parse_args(arguments)
-    if "run" not in options:
+    if options.command is None:
         top.print_help(sys.stderr)
         top.exit(MISUSED)
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning
         try:
-            options.run(options)
+            from tgmm.cli import commands  # which takes long to import
+
+            getattr(commands, options.command)(options)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough; what is left in the buffer has nowhere to go.
