@@ -151,6 +151,16 @@ def test_a_column_of_weights_may_hold_whole_numbers_but_no_text(kind):
         GaussianMixture(1).fit(FrameSource(kind(counts | {"count": ["1", "1", "2"]}), weight_column="count"))
 
 
+class LazyFrameOfOldPolars:
+    def collect_schema(self):
+        raise AssertionError("the frame is refused before it is looked at")
+
+
+def test_lazy_frames_of_an_old_polars_are_refused_with_the_version_that_serves():
+    with pytest.raises(ValueError, match=r"polars 1\.34 or newer: update it, or pass frame\.collect\(\)"):
+        FrameSource(LazyFrameOfOldPolars())
+
+
 NULLABLE = {
     "nullable": lambda frame: frame.convert_dtypes(),
     "of Arrow": lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),

@@ -68,6 +68,16 @@ AS_PANDAS = {
     "R's row names, unquoted": ("a\tb\nx\t5\t6\ny\t7\t8\n", {"sep": "\t"}),
     "R's row numbers, unquoted": ("a b\n1 5 6\n2 7 8\n", {"sep": " "}),
     "R's write.csv": ('"","a","b"\n"1",5,6\n"2",7,8\n', {"index_col": 0}),
+    "R's row names with commas, unquoted": ("a,b\nx,5,6\ny,7,8\n", {}),
+    "R's row names with commas, some of them numbers": ("a,b\n12,5,6\n1a,7,8\n", {}),
+    "R's row names of several words": ("mpg,cyl\nMazda RX4,21,6\nDatsun 710,22.8,4\n", {}),
+    "R's row names beside one column": ("a\nx,5\ny,7\n", {}),
+    "R's row names and blanks": ("a b\nx 5 6\ny 7 8\n", {"sep": " "}),
+    "R's row names, quoted, beside decimal commas": (
+        'a\n"x";1,5\n"y";2,5\n',
+        {"sep": ";", "decimal": ","},
+    ),
+    "R's row names and decimal commas": ("a;b\nx;1,5;2\ny;2,5;3\n", {"sep": ";", "decimal": ","}),
     "numpy.savetxt": (savetxt(), {"sep": r"\s+", "header": None}),
     "numpy.savetxt with commas": (savetxt(delimiter=","), {"header": None}),
 }
@@ -84,6 +94,66 @@ def test_a_file_is_what_pandas_reads_when_told_how(text, settings, tmp_path):
     assert source.feature_names == names
 
 
+WITH_COMMA = {"sep": ";", "decimal": ",", "header": None}
+DOUBTFUL = {
+    "decimal commas, one negative": ("0,13\n-0,45\n1,64\n", WITH_COMMA, "decimal ones.*'-0,45'"),
+    "decimal commas, a zero behind one": ("170,5\n168,05\n175,25\n", WITH_COMMA, "decimal ones.*'168,05'"),
+    "decimal commas and exponents": ("1,257e-01\n2,5e+00\n6,4e-01\n", WITH_COMMA, "decimal ones.*'1,257e-01'"),
+    "decimal commas under one name": ("h\n170,51\n170,82\n175,76\n", WITH_COMMA | {"header": 0}, "decimal ones"),
+    "decimal commas under one name, one negative": ("h\n10,5\n-9,5\n", WITH_COMMA | {"header": 0}, "decimal ones"),
+    "two columns, or decimal commas": ("170,51\n168,85\n175,76\n", {"header": None}, "two columns.*'170,51'"),
+    "two columns of digits": ("3,1\n4,1\n5,9\n", {"header": None}, "two columns.*'3,1'"),
+    "several columns": ("0,1,-0,5\n2,3,1,25\n", {"header": None}, "separate columns, but.*'-0,5' could be decimal"),
+    "R's row numbers with commas": ("a,b\n1,1,2\n2,3,4\n3,5,6\n", {}, "first column is taken for the names of rows"),
+    "a part of R's rows": ("a,b\n30,1.5,2\n2,3,4\n", {}, "first column is taken for the names of rows"),
+    "a part of R's rows and blanks": ("a b\n30 1 2\n2 3 4\n", {"sep": " "}, "the names of rows.* name it there"),
+    "a part of R's rows and tabs": ("a\tb\n30\t1\t2\n2\t3\t4\n", {"sep": "\t"}, "the names of rows"),
+    "years above counts": ("2019,2020,2021\n5,7,9\n12,15,3\n", {}, "names of its columns.*header=False"),
+    "years above large counts": ("2019,2020\n1684,2573\n900,3000\n", {}, "names of its columns.*header=False"),
+    "one year above counts": ("2019\n0\n3\n1\n", {}, "names of its columns.*header=False"),
+    "numbers of sensors above counts": ("101,117\n1,0\n0,3\n2,1\n", {}, "names of its columns.*line of names above"),
+    "a rank a column from the first row": ("0,1,2\n1,0,2\n0,1,2\n", {"header": None}, "row of data.*header=True"),
+    "a label a row": ("0\n1\n0\n1\n", {"header": None}, "row of data.*header=True"),
+}
+
+
+@pytest.mark.parametrize(("text", "settings", "doubt"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_what_could_be_read_in_two_ways_is_said(text, settings, doubt, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = written(tmp_path, text)
+    with pytest.warns(UserWarning, match=doubt) as said:
+        source = TextSource(path)
+    assert len(said) == 1
+    np.testing.assert_array_equal(rows(source), pandas.read_csv(path, **settings).to_numpy())
+
+
+def test_one_column_of_decimal_commas_under_pandas_number_of_it(tmp_path):
+    path = written(tmp_path, "0\n56,5\n44,4\n56,7\n")
+    with pytest.warns(UserWarning) as said:
+        source = TextSource(path)
+    assert rows(source).tolist() == [[56.5], [44.4], [56.7]]
+    assert [word in str(said[j].message) for j, word in enumerate(["decimal ones", "names of its columns"])] == [1, 1]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 4])
+def test_one_column_of_decimal_commas_is_never_two_in_silence(digits, tmp_path):
+    for seed in range(20):
+        values = np.random.default_rng(seed).normal(170, 9, 30).round(digits)
+        path = written(tmp_path, "".join(f"{value:.{digits}f}\n".replace(".", ",") for value in values))
+        with pytest.warns(UserWarning, match="commas are taken"):
+            found = rows(TextSource(path))
+        if found.shape[1] == 1:
+            np.testing.assert_array_equal(found[:, 0], values)
+
+
+def test_two_columns_of_whole_numbers_are_read_in_silence(tmp_path):
+    values = np.random.default_rng(0).integers(0, 100, (100, 2))
+    np.savetxt(tmp_path / "x.csv", values, fmt="%d", delimiter=",")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rows(TextSource(tmp_path / "x.csv")).tolist() == values.tolist()
+
+
 FRAMES = {
     "no names": None,
     "numbers from 1": [1, 2, 3, 4],
@@ -98,7 +168,7 @@ def test_numbers_as_names_of_columns_are_no_row_and_are_said(columns, index, tmp
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(WIDE, columns=columns)
     frame.to_csv(tmp_path / "x.csv", index=index)
-    with pytest.warns(UserWarning, match=r"first line of .*x.csv.* names of its columns.*header=False"):
+    with pytest.warns(UserWarning, match=r"x\.csv.*first line.* names of its columns.*header=False"):
         source = TextSource(tmp_path / "x.csv")
     np.testing.assert_array_equal(rows(source), WIDE)
     assert source.feature_names == [str(name) for name in frame.columns]
@@ -141,7 +211,8 @@ def test_the_index_of_a_data_frame_is_no_feature(index_label, tmp_path):
     "text",
     [
         "1.5,2\n3,4\n",
-        "3,1\n4,1\n5,9\n",
+        "30,1\n4,10\n5,9\n",
+        "9,8\n8,6\n7.5,4\n6,2\n",
         "1,2,3\n4,5,6\n",
         "5\n5.1\n4.9\n",
         "1,2,3.5\n4,5,6\n",
@@ -207,7 +278,11 @@ def test_an_inch_mark_opens_no_quote(tmp_path):
 LOSSES = {
     "a field beyond the header": ("x,y\n1,2\n3,4,100\n5,6\n", "line 3: it has 3 field.* 2 column"),
     "fields beyond the header in every row": ("x,y\n1,5,2,5\n2,5,3,5\n", "line 2: it has 4 field"),
-    "one field beyond the header in every row": ("x,y\n1,2,3\n4,5,6\n7,8,9\n", "line 2: it has 3 field"),
+    "one field beyond the header in every row": (
+        "x,y\n1,2,3\n4,5,6\n7,8,9\n",
+        "line 2: it has 3 field.*begin the first line with one more separator",
+    ),
+    "rows of one name": ("x,y\n1,2,3\n1,5,6\n", "line 2: it has 3 field"),
     "decimal commas between commas": ("x\n1,5\n2,5\n", "line 2: it has 2 field"),
     "a field beyond the first row": ("1,2\n3,4,5\n6,7,8\n", "line 2: it has 3 field"),
     "a separator at the end of rows": ("a,b\n1,2,\n3,4,\n", "line 2: it has 3 field"),

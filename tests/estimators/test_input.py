@@ -1,5 +1,6 @@
 """What goes in, what is refused with which words, and what type and device come out."""
 
+import datetime
 import random
 import re
 
@@ -396,6 +397,8 @@ WEIGHTS = {
     "too long": (lambda n: np.ones(n + 1), "151"),
     "2-D": (lambda n: np.ones((n, 2)), "(?i)1d|1-d|shape"),
     "strings": (lambda n: np.full(n, "a"), "weight"),
+    "numbers in strings": (lambda n: np.array(["1"] * n, dtype=object), "must hold numbers; got '1' at position 0"),
+    "one date": (lambda n: np.array([1.0] * (n - 1) + [datetime.date(2026, 1, 1)], dtype=object), "must hold numbers"),
     "complex": (lambda n: np.ones(n, dtype=complex), "(?i)complex"),
 }
 
@@ -410,7 +413,7 @@ def test_weights_refused(blobs, method, what):
     assert re.search("(?i)sample.?weight", str(error.value)), error.value
 
 
-@pytest.mark.parametrize("what", [w for w in WEIGHTS if w != "strings"])
+@pytest.mark.parametrize("what", [w for w in WEIGHTS if w not in ("strings", "numbers in strings", "one date")])
 def test_weights_of_tensors_refused(blobs, what):
     make, words = WEIGHTS[what]
     with pytest.raises((ValueError, TypeError), match=words):

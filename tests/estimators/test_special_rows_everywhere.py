@@ -252,7 +252,7 @@ ERRORS = {
     "missing='drop'": (lambda: GaussianMixture(2, missing="drop").fit(X0), "missing must be 'error' or 'em'"),
     "a column without any value": (
         lambda: GaussianMixture(1, missing="em").fit([[0.0, np.nan], [1.0, np.nan]]),
-        r"no value in column\(s\) \[1\]",
+        r"no value in feature\(s\) \[1\]",
     ),
     "infinity": (lambda: GaussianMixture(1, missing="em").fit([[0.0], [np.inf]]), "infinity"),
     "NaN where it is an error": (lambda: GaussianMixture(1).fit([[0.0], [np.nan]]), "missing='em'"),

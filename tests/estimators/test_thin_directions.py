@@ -1,5 +1,6 @@
 """What is thin keeps its width, whatever is wide beside it, and what is degenerate is said to be."""
 
+import re
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ from cases import as_numpy
 from sklearn.datasets import load_digits
 
 from tgmm import GaussianMixture, select
+from tgmm.data import FrameSource
 
 every_unit = pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
 every_float = pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -157,6 +159,66 @@ def test_select_names_a_feature_that_depends_on_others_and_judges_without_it(two
 def test_fit_names_a_feature_that_is_a_function_of_others(two_balls):
     (note,) = said(np.column_stack([two_balls, two_balls.sum(1)]), 2)
     assert note == "feature(s) [2] are linear functions of others: variances rest on reg_covar"
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_a_feature_of_one_value_within_components_is_named_and_no_component_is_called_degenerate(two_balls, structure):
+    kind = (two_balls.sum(1) > 6).astype(float)
+    (note,) = said(np.column_stack([two_balls, kind]), 2, covariance_type=structure)
+    assert note.startswith("feature(s) [2] each have one value in all rows of one or more of component(s) [0, 1]: ")
+    assert "reg_covar" in note and "Leave such features out" in note and "degenerate" not in note
+
+
+def test_a_feature_of_one_value_within_every_component_is_named_where_they_share_a_covariance(two_balls):
+    kind = (two_balls.sum(1) > 6).astype(float)
+    (note,) = said(np.column_stack([two_balls, kind]), 2, covariance_type="tied_diag")
+    assert note.startswith("feature(s) [2] each have one value in all rows of every component: ")
+
+
+def test_pixels_that_are_blank_in_some_digits_are_named_in_one_short_message():
+    X = load_digits().data
+    (note,) = said(X, 10, covariance_type="diag")
+    assert "of component(s) [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]" in note and "...] (28 in all)" in note
+    assert "degenerate" not in note and len(note) < 500
+
+
+def test_an_opinion_of_one_to_five_is_not_called_degenerate():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(-1, 2, 600)
+    X = np.clip(np.round(3 + rng.normal(size=(600, 6)) + kind[:, None]), 1, 5)
+    for structure in ("full", "diag"):
+        assert said(X, 3, covariance_type=structure) == []
+
+
+def test_a_component_on_a_point_is_degenerate_beside_one_with_a_feature_of_one_value(two_balls):
+    kind = (two_balls.sum(1) > 6).astype(float)
+    X = np.concatenate([np.column_stack([two_balls, kind]), np.tile([[30.0, 30.0, 0.0]], (40, 1))])
+    (note,) = said(X, 3, covariance_type="diag")
+    assert "feature(s) [2] each have one value" in note
+    assert re.search(r"component\(s\) \[\d\] are degenerate", note)
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["a frame", "a source"])
+def test_features_are_called_by_name_where_they_have_one(two_balls, lazy):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(two_balls, columns=["a", "b"])
+    frame = frame.assign(fixed=1.0, total=frame.sum(axis=1), kind=(frame.sum(axis=1) > 6) * 1.0)
+    source = (lambda names: FrameSource(frame[names])) if lazy else (lambda names: frame[names])
+    assert said(source(["a", "b", "total"]), 2)[0].startswith("feature(s) ['total'] are linear functions")
+    assert said(source(["a", "fixed"]), 2)[0].startswith("feature(s) ['fixed'] are constant")
+    assert said(source(["a", "b", "kind"]), 2)[0].startswith("feature(s) ['kind'] each have one value")
+    with pytest.warns(UserWarning, match=r"feature\(s\) \['fixed', 'total'\] are constant or linear functions"):
+        select(source(["a", "b", "fixed", "total"]), 2, random_state=0, n_init=1)
+    with pytest.raises(ValueError, match=r"in feature\(s\) \['b'\]: their variance leaves the range"):
+        GaussianMixture().fit(frame.assign(b=frame["b"] * 1e160)[["a", "b"]])
+
+
+def test_cells_of_select_call_features_as_the_user_does(two_balls):
+    kind = (two_balls.sum(1) > 6).astype(float)
+    X = np.column_stack([np.ones(len(kind)), two_balls, kind])
+    with pytest.warns(UserWarning, match=r"feature\(s\) \[0\] are constant"):
+        found = select(X, 2, ["diag"], random_state=0, n_init=1)
+    assert "feature(s) ['3'] each have one value" in found.cells[0].reason
 
 
 @pytest.mark.parametrize("n_rows", [8, 13])

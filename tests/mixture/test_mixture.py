@@ -190,6 +190,8 @@ def test_a_marginal_of_a_mixture_is_a_mixture(covariance_type, X):
         (([0.5, 0.6], [[0.0], [1.0]], [1.0, 1.0], "spherical"), "weights must be >= 0 and sum to 1"),
         (([1.0], [0.0], [1.0], "spherical"), r"means must have shape \(n_components, n_features\)"),
         (([1.0], [[np.nan]], [1.0], "spherical"), "means must be finite"),
+        (([1.0], np.array([["1.5"]], dtype=object), [1.0], "spherical"), "means must hold numbers; got '1.5'"),
+        (([0.5, 0.5], [[0, 1], [0, 1e155]], [[1, 1]] * 2, "diag"), r"means reach from 1 to 1e\+155 in feature 1"),
         (([1.0], [[0.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), "covariances must be positive definite"),
         (([1.0], [[0.0, 0.0]], [[1.0, 1.0]]), "covariances must have shape"),
         (([1.0], [[0.0]], [1.0], "round"), "covariance_type must be one of"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.patches import Ellipse
+from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from support import COVARIANCE_TYPES, dense_covariances
@@ -203,7 +204,7 @@ def test_a_histogram_has_area_one_under_the_components_and_their_sum(flat):
     x = total.get_xdata()
     np.testing.assert_allclose(first.get_ydata(), 0.25 * norm.pdf(x, 0, np.sqrt(2)))
     np.testing.assert_allclose(total.get_ydata(), first.get_ydata() + second.get_ydata())
-    assert np.trapezoid(total.get_ydata(), x) == pytest.approx(1, abs=1e-3)
+    assert trapezoid(total.get_ydata(), x) == pytest.approx(1, abs=1e-3)
     assert ax.get_xlabel() == "feature 1"
     assert legend_texts(ax) == ["data", "component 0 (25%)", "component 1 (75%)", "mixture"]
 

@@ -6,10 +6,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from tgmm.cli.arguments import parser
 
+HOMES = {"classify": "classification"}  # modules of commands that are not in `commands`
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -31,13 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     top = parser()
     options = top.parse_args(arguments)
-    if "run" not in options:
+    if options.command is None:
         top.print_help(sys.stderr)
         top.exit(MISUSED)
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning
         try:
-            options.run(options)
+            module = import_module(f"tgmm.cli.{HOMES.get(options.command, 'commands')}")  # which takes long
+            getattr(module, options.command)(options)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough; what is left in the buffer has nowhere to go.

@@ -6,25 +6,20 @@ import argparse
 import math
 import sys
 
-from tgmm.cli import classification, commands
-from tgmm.cli.writing import FORMATS
-from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
-from tgmm.selection import CRITERIA
-from tgmm.start import AUTO, STARTS
 
 
 def add(command: argparse.ArgumentParser, name: str) -> None:
-    """Add the arguments of the command of a name to its parser, and what it does as ``run``."""
-    arguments, run = {
-        "fit": (_add_fit, commands.fit),
-        "predict": (_add_predict, commands.predict),
-        "classify": (_add_classify, classification.classify),
-        "sample": (_add_sample, commands.sample),
-        "info": (_add_info, commands.info),
-    }[name]
-    arguments(command)
-    command.set_defaults(run=run)
+    """Add the arguments of the command of a name to its parser."""
+    arguments = {
+        "fit": _add_fit,
+        "predict": _add_predict,
+        "classify": _add_classify,
+        "sample": _add_sample,
+        "info": _add_info,
+    }
+    arguments[name](command)
 
 
 def _add_fit(command: argparse.ArgumentParser) -> None:
@@ -157,7 +152,7 @@ def _add_out(command: argparse.ArgumentParser, metavar: str) -> None:
         "--out",
         type=expanded,
         metavar=metavar,
-        help=f"where to write: {', '.join(filter(None, FORMATS))}; default: CSV to the standard output",
+        help=f"where to write: {', '.join(FORMATS)}; default: CSV to the standard output",
     )
 
 
@@ -201,7 +196,7 @@ def _counts(text: str) -> list[int]:
 
 def _structures(text: str) -> list[str]:
     """Return covariance structures: names, or "all"."""
-    names = list(COMMON) if text == "all" else text.split(",")
+    names: list[str] = list(COMMON) if text == "all" else text.split(",")
     for name in names:
         if name not in STRUCTURES and name not in ALIASES:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all")

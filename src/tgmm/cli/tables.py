@@ -17,7 +17,7 @@ import numpy as np
 from tgmm.cli.writing import STANDARD
 from tgmm.data import ArraySource, ArrowSource, Source, TextSource
 from tgmm.data.arrow import open_dataset
-from tgmm.data.dialects import MISSING
+from tgmm.data.fields import MISSING
 from tgmm.data.opening import arrow_format, is_arrow, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+MOST_SAID = 8  # features in one message
 ARRAYS = ("numpy", "torch")  # the kinds of arrays in which a mixture can tell of itself
 
 
@@ -98,6 +99,13 @@ class Columns:
                 seat.feature_names_in_ = self.public_names
         array = validate_data(seat, X, reset=is_new, **settings)
         return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
+
+    def said(self, indices: Sequence[int]) -> str:
+        """Return how a message calls some features: by name where they have one, else by number."""
+        called = [index if self.names is None else str(self.names[index]) for index in indices]
+        if len(called) <= MOST_SAID:
+            return f"feature(s) {called}"
+        return f"feature(s) {str(called[:MOST_SAID])[:-1]}, ...] ({len(called)} in all)"
 
     def where_named(self, X: Any) -> Columns:
         """Return the columns as X, which was made for some of them, can have them: without names where it has none."""

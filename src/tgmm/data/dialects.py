@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-import numpy as np
+from tgmm.data.commas import decimal_or_separators, has_decimal_commas
+from tgmm.data.fields import Rows, is_number, split, with_point
+from tgmm.data.headers import Header, are_rows_named, comment_as_header, header_of, is_short
 
-DELIMITERS = (",", ";", "\t", "|", None)  # None: blanks, any number of them
+DELIMITERS = (";", "\t", "|", ",", None)  # commas can be decimal; None: blanks, any number of them
 PREVIEW_LINES = 100
 PREVIEW_SIZE = 1 << 16  # characters after which a header and two rows are enough
-MISSING = {"", "na", "n/a", "#n/a", "<na>", "null", "none", "?", "-", "."}
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?$")
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+$")  # 1,234 is 1234 to some and 1.234 to others
-
-Rows = Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What names the columns.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Of all columns; a column of row names, which is the first, has an empty one.
-    is_record : bool
-        Whether they are the first record, not a comment above it.
-    is_doubtful : bool
-        Whether they are numbers, which could be a row of data.
-    """
-
-    names: tuple[str, ...]
-    is_record: bool = True
-    is_doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,8 @@ class Dialect:
     n_columns : int
     header : Header or None
         None where nothing names the columns.
+    doubts : tuple of str
+        What could be meant otherwise, and how to say so.
     """
 
     delimiter: str | None
@@ -61,6 +40,7 @@ class Dialect:
     n_skipped: int
     n_columns: int
     header: Header | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -101,8 +81,8 @@ class Dialect:
 
     def fields(self, record: str) -> list[str]:
         """Return the fields of a record, numbers with a decimal point."""
-        found = _split(record, self.delimiter)
-        return [_with_point(field) for field in found] if self.decimal_comma else found
+        found = split(record, self.delimiter)
+        return [with_point(field) for field in found] if self.decimal_comma else found
 
 
 def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
@@ -118,27 +98,49 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
     if not records:
         return None
     delimiter = _delimiter(records)
-    rows = [_split(record, delimiter) for record in records]
-    decimal_comma = delimiter != "," and _has_decimal_commas(rows)
-    values = [[_with_point(field) for field in row] for row in rows] if decimal_comma else rows
-    header = None
-    if has_header is None:
-        header = _commented(skipped, delimiter, values) or _header(records, values, delimiter)
-    elif has_header:
-        header = Header(tuple(rows[0]))
-    if header is not None and header.is_record and _is_short(rows) and _are_rows_named(records, values, delimiter):
-        header = Header(("", *header.names))
+    rows = [split(record, delimiter) for record in records]
+    are_decimal, commas = False, None
+    if delimiter == "," and not any('"' in record for record in records):
+        are_decimal, commas = decimal_or_separators(rows)
+        if are_decimal:
+            delimiter, rows = ";", [[record.strip()] for record in records]
+    decimal_comma = delimiter != "," and has_decimal_commas(rows)
+    values = [[with_point(field) for field in row] for row in rows] if decimal_comma else rows
+    header, first_line = _header(skipped, records, values, delimiter, has_header)
+    if header is not None and not are_decimal:
+        commas = None  # names tell how many columns there are
+    row_names = None
+    if header is not None and header.is_record:
+        header, row_names = _with_row_names(header, records, values, delimiter)
     n_columns = len(rows[0]) if header is None else len(header.names)
-    return Dialect(delimiter, decimal_comma, len(skipped), n_columns, header)
+    doubts = tuple(doubt for doubt in (commas, first_line, row_names) if doubt is not None)
+    return Dialect(delimiter, decimal_comma, len(skipped), n_columns, header, doubts)
 
 
-def is_number(field: str) -> bool:
-    """Whether a field is a number as NumPy reads it: Python itself takes more than ASCII, and 1_000."""
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return field.isascii() and "_" not in field
+def _header(
+    skipped: Sequence[str], records: Sequence[str], rows: Rows, delimiter: str | None, has_header: bool | None
+) -> tuple[Header | None, str | None]:
+    """Return what names the columns, and what makes that doubtful where it is to be found out."""
+    if has_header is not None:
+        return Header(tuple(split(records[0], delimiter))) if has_header else None, None
+    commented = comment_as_header(skipped, delimiter, rows)
+    return header_of(records, rows, delimiter) if commented is None else (commented, None)
+
+
+def _with_row_names(
+    header: Header, records: Sequence[str], rows: Rows, delimiter: str | None
+) -> tuple[Header, str | None]:
+    """Return a header with a place for the names of rows, where it has one name less than there are columns."""
+    are_named = is_short(rows) and are_rows_named(records, rows, delimiter)
+    if are_named is False:
+        return header, None
+    doubt = None
+    if are_named is None:
+        doubt = (
+            "the first column is taken for the names of rows, for the first line has one field less than the others. "
+            "If it is a feature, name it there."
+        )
+    return Header(("", *header.names)), doubt
 
 
 def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -160,19 +162,6 @@ def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
     return skipped, records
 
 
-def _split(record: str, delimiter: str | None) -> list[str]:
-    """Return the fields of a record."""
-    if '"' not in record:
-        return [field.strip() for field in record.split(delimiter)]
-    if delimiter is None:
-        record, delimiter = " ".join(record.split()), " "
-    return [field.strip() for field in next(csv.reader(record.splitlines(True), delimiter=delimiter))]
-
-
-def _with_point(field: str) -> str:
-    return field.replace(",", ".") if DECIMAL_COMMA.match(field) else field
-
-
 def _delimiter(records: Sequence[str]) -> str | None:
     """Return what splits all records alike, and into most numbers; else what is in the first.
 
@@ -180,103 +169,19 @@ def _delimiter(records: Sequence[str]) -> str | None:
     """
     alike: list[tuple[float, str | None]] = []
     for delimiter in DELIMITERS:
-        rows = [_split(record, delimiter) for record in records]
+        rows = [split(record, delimiter) for record in records]
         sizes = {len(row) for row in rows[1:]} or {len(rows[0])}
         size = max(sizes)
         if len(sizes) == 1 and size > 1 and len(rows[0]) in (size - 1, size):
             alike.append((_share_of_numbers(rows[1:] or rows, delimiter), delimiter))
     if alike:
         return max(alike, key=lambda found: found[0])[1]
-    found = [delimiter for delimiter in DELIMITERS[:-1] if len(_split(records[0], delimiter)) > 1]
+    found = [delimiter for delimiter in DELIMITERS[:-1] if len(split(records[0], delimiter)) > 1]
     has_blanks = any(len(record.split()) > 1 for record in records[1:])
     return found[0] if found else None if has_blanks else ";"  # of one column, in which commas can be decimal
 
 
 def _share_of_numbers(rows: Rows, delimiter: str | None) -> float:
     """Return how many of the fields that hold something are numbers."""
-    fields = [field if delimiter == "," else _with_point(field) for row in rows for field in row if field]
+    fields = [field if delimiter == "," else with_point(field) for row in rows for field in row if field]
     return sum(map(is_number, fields)) / max(len(fields), 1)
-
-
-def _has_decimal_commas(rows: Rows) -> bool:
-    """Whether numbers have decimal commas; not where all could be thousands, or some have decimal points."""
-    fields = [field for row in rows for field in row]
-    commas = [field for field in fields if DECIMAL_COMMA.match(field)]
-    points = any("." in field and is_number(field) for field in fields)
-    return not points and not all(THOUSANDS.match(field) for field in commas)
-
-
-def _header(records: Sequence[str], rows: Rows, delimiter: str | None) -> Header | None:
-    """Return the first record as a header where it looks like one."""
-    names, others = tuple(rows[0]), rows[1:]
-    are_named = (_is_short(rows) or _has_corner(names)) and _are_rows_named(records, rows, delimiter)
-    if any(map(_is_word, names)) or (are_named and _is_short(rows)):
-        return Header(names)
-    if are_named or (others and (_is_numbered(names, others) or _alone_is_quoted(records))):
-        return Header(names, is_doubtful=True)
-    return None
-
-
-def _commented(skipped: Sequence[str], delimiter: str | None, rows: Rows) -> Header | None:
-    """Return the last comment as a header, as numpy.savetxt writes it, where it has a name for each field of a row."""
-    comments = [line.strip().lstrip("#") for line in skipped if line.strip()]
-    names = _split(comments[-1], delimiter) if comments else []
-    if len(names) != len(rows[0]):
-        return None
-    for first, *others in zip(*(row for row in rows if len(row) == len(names)), strict=True):
-        if _is_word(first) and all(is_number(field) for field in others):
-            return None  # the first record is one itself
-    return Header(tuple(names), is_record=False)
-
-
-def _is_word(field: str) -> bool:
-    return not is_number(field) and field.lower() not in MISSING
-
-
-def _is_numbered(names: Sequence[str], rows: Rows) -> bool:
-    """Whether names are numbers of columns: 0, 1, 2 as pandas counts, evenly spaced, or whole above fractions."""
-    if list(names) == [str(j) for j in range(len(names))]:
-        return True
-    if _is_even(names) and not _is_even(rows[0]):
-        return True
-    has_whole = any(_is_whole(field) for row in rows for field in row)
-    return len(names) > 1 and all(map(_is_whole, names)) and not has_whole
-
-
-def _is_whole(field: str) -> bool:
-    return field.lstrip("+-").isdecimal()
-
-
-def _is_even(fields: Sequence[str]) -> bool:
-    """Whether fields are so many numbers that rise by equal steps that it is no accident."""
-    if len(fields) < 4 or not all(is_number(field) for field in fields):
-        return False
-    steps = np.diff([float(field) for field in fields])
-    return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-9, atol=0))
-
-
-def _alone_is_quoted(records: Sequence[str]) -> bool:
-    """Whether there are quotes in the first record and in no other."""
-    return '"' in records[0] and not any('"' in record for record in records[1:])
-
-
-def _is_short(rows: Rows) -> bool:
-    """Whether the first row has one field less than each of the others."""
-    return len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
-
-
-def _has_corner(names: Sequence[str]) -> bool:
-    """Whether the first name alone is empty."""
-    return len(names) > 1 and not names[0] and all(names[1:])
-
-
-def _are_rows_named(records: Sequence[str], rows: Rows, delimiter: str | None) -> bool:
-    """Whether the first fields below a header look like names of rows, as R and pandas write them."""
-    first = [row[0] for row in rows[1:]]
-    if not first:
-        return False
-    if all(record.lstrip().startswith('"') for record in records[1:]) or not any(map(is_number, first)):
-        return True
-    # Unquoted numbers under a short header could be whole parts of numbers with decimal commas.
-    is_counted = all(name.isdecimal() for name in first) and all(np.diff([int(name) for name in first]) == 1)
-    return is_counted and not (delimiter == "," and _is_short(rows))

@@ -27,7 +27,7 @@ class FrameSource(Source):
     Raises
     ------
     ValueError
-        If a column is missing.
+        If a column is missing, or a lazy frame is one of polars before 1.34.
 
     Examples
     --------
@@ -41,6 +41,10 @@ class FrameSource(Source):
 
     def __init__(self, frame: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:
         self.is_lazy = hasattr(frame, "collect_schema") and not hasattr(frame, "shape")
+        if self.is_lazy and not hasattr(frame, "collect_batches"):
+            raise ValueError(
+                "Lazy frames are read in parts by polars 1.34 or newer: update it, or pass frame.collect()."
+            )
         names = frame.collect_schema().names() if self.is_lazy else list(frame.columns)
         self.frame = frame
         self.columns = feature_columns(names, columns, weight_column)

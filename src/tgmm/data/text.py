@@ -16,7 +16,8 @@ from typing import TextIO
 
 import numpy as np
 
-from tgmm.data.dialects import THOUSANDS, dialect_of, is_number
+from tgmm.data.dialects import dialect_of
+from tgmm.data.fields import THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import feature_columns
 
@@ -28,7 +29,7 @@ class TextSource(Source):
 
     What separates fields (commas, semicolons, tabs, bars or blanks) and whether decimals have commas is found out from
     the first lines. Columns of a file without names are called "0", "1", ... Row names, as R and pandas write them, are
-    no feature: a first column without a name of its own.
+    no feature: a first column without a name of its own. What could be read in two ways is said in a warning.
 
     Parameters
     ----------
@@ -37,8 +38,9 @@ class TextSource(Source):
     columns : sequence of str, optional
         The features, in this order; all columns where None.
     header : bool, optional
-        Whether the first line names the columns. Where None, it does if a word is in it; if it looks like numbers of
-        columns, 0, 1, 2 as pandas writes them, it does too, with a warning.
+        Whether the first line names the columns. Where None, it does if a word is in it. It does too, with a warning,
+        if it looks like numbers of columns, 0, 1, 2 as pandas writes them, or like years or other whole numbers apart
+        from those below.
 
     Raises
     ------
@@ -75,12 +77,8 @@ class TextSource(Source):
         self.feature_names = None if dialect.header is None else self.columns
         places = {name: j for j, name in enumerate(names)}
         self.positions = [places[name] for name in self.columns]
-        if dialect.header is not None and dialect.header.is_doubtful:
-            warnings.warn(
-                f"The first line of {str(self.path)!r}, {short(names)}, is taken for the names of its columns. If it "
-                "is a row of data, say so: TextSource(path, header=False).",
-                stacklevel=2,
-            )
+        for doubt in dialect.doubts:
+            warnings.warn(f"{str(self.path)!r}: {doubt}", stacklevel=2)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield consecutive rows."""
@@ -182,5 +180,10 @@ class TextSource(Source):
                 return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
-            return f": {found}. Mend such rows."
+            remedy = "Mend such rows"
+            if len(fields) == self.dialect.n_columns + 1:
+                remedy += ", or begin the first line with one more separator if the first field names the row"
+            if self.dialect.delimiter == ",":
+                remedy += ", or write decimal points if commas are decimal"
+            return f": {found}. {remedy}."
         return None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import math
-import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -17,13 +14,12 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of
-from tgmm.runtime.checks import KINDS, as_float64
+from tgmm.runtime.checks import KINDS, as_float64, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
 NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
-TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
@@ -125,7 +121,7 @@ def as_numeric(X: Any) -> Any:
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object:
-        _check_objects(values)
+        require_numbers(values, "X")
     return X
 
 
@@ -150,27 +146,6 @@ def refuse_fields(dtype: Any) -> None:
             f"X is a structured array with fields {', '.join(names)}: pass "
             "numpy.lib.recfunctions.structured_to_unstructured(X), or pandas.DataFrame(X)."
         )
-
-
-def _check_objects(values: np.ndarray) -> None:
-    """Raise an error that names the first object that is no number: strings are none, even such as read as one."""
-    for index, value in enumerate(values.flat):
-        if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
-            continue
-        place = f"position {index}"
-        if values.ndim == 2:
-            place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
-        if type(value).__name__ == "NAType":
-            raise ValueError(f"Input X contains NaN (a missing value) at {place}: drop or impute such rows.")
-        fault = f"X must hold numbers; got {short(value)} at {place}"
-        if isinstance(value, TEXT_OR_TIME):
-            raise ValueError(f"{fault}.")
-        try:
-            float(0 if value is None else value)  # None is NaN
-        except TypeError as error:
-            raise TypeError(f"{fault}: {error}.") from error  # as scikit-learn's checks have it
-        except ValueError as error:
-            raise ValueError(f"{fault}: {error}.") from error
 
 
 def float_types(X: Any) -> list[type]:

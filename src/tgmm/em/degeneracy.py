@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Structure, separate, structure_named
+from tgmm.data.columns import Columns
 from tgmm.data.data import Survey
 from tgmm.em.batch import Runs
 from tgmm.em.problem import Problem
@@ -35,6 +36,10 @@ WHY = "on too few different rows, or on a point, line or plane, where little but
 REMEDY = (
     "fit fewer components, choose a simpler covariance_type or give a covariance_prior; "
     "where a variance is meant to be so small, lower reg_covar"
+)
+ONE_VALUE = (
+    "their variances there rest on reg_covar, so that the likelihood says little. Leave such features out, fit fewer "
+    "components or give a covariance_prior"
 )
 
 
@@ -101,7 +106,7 @@ class Guard:
             return torch.zeros_like(weights, dtype=torch.bool)
         bad = self._resting(covariances, amount).expand(weights.shape)
         if weights.shape[-1] > 1:
-            least = LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
+            least = _least_rows(covariances)
             n_rows = runs.statistics.mass * self.rows_per_weight  # (R, K)
             few = n_rows < FEW * least
             bad = bad | (n_rows < least)
@@ -121,20 +126,42 @@ class Guard:
         """Return the features that vary in all rows, besides what those before them tell of them, as indices."""
         return self.whole.independent(self.own * _floors(self.whole, amount)[0])
 
-    def notes(self, run: RunState) -> list[str]:
+    def notes(self, run: RunState, columns: Columns) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
         runs, amount = Runs.of(run), run.regularisation.cpu()
         covariances = runs.parameters.covariances
         notes = []
         rests = _rest(covariances, _floors(covariances, amount), 1 + self.own).any()
         if rests and (dependent := self._dependent(amount)):
-            notes.append(f"feature(s) {dependent} are linear functions of others: variances rest on reg_covar")
+            notes.append(f"{columns.said(dependent)} are linear functions of others: variances rest on reg_covar")
         bad = self.bad(runs, amount)[0].nonzero().flatten().tolist()
-        if bad:
+        discrete = {k: features for k in bad if (features := self._of_one_value(runs, amount, k))}
+        others = [k for k in bad if k not in discrete]
+        if discrete:
+            features = columns.said(sorted(set().union(*discrete.values())))
+            where = "every component" if covariances.shared else f"one or more of component(s) {list(discrete)}"
+            notes.append(f"{features} each have one value in all rows of {where}: {ONE_VALUE}")
+        if others:
             is_common = covariances.shared and self._resting(covariances, amount).any()
-            whose = "the covariance that all components share is" if is_common else f"component(s) {bad} are"
+            whose = "the covariance that all components share is" if is_common else f"component(s) {others} are"
             notes.append(f"{whose} degenerate ({WHY}), so that the likelihood says little: {REMEDY}")
         return notes
+
+    def _of_one_value(self, runs: Runs, amount: Tensor, component: int) -> list[int]:
+        """Return the features that have one value in a bad component, if nothing else is the matter with it."""
+        whole, covariances = self.whole, runs.parameters.covariances.of_some(0)
+        own = covariances.take([component])  # (1, ...)
+        floor = (1 + self.own) * _floors(own, amount)[0]  # (d,)
+        has_one = (own.variances[0] <= floor) & (whole.variances[0] > floor)
+        dims = self.varying(amount)
+        dims = dims[~has_one[dims]]
+        if not (has_one.any() and dims.numel()):
+            return []
+        n_rows, least = float(runs.statistics.mass[0, component] * self.rows_per_weight), _least_rows(covariances)
+        own = own.restrict(dims)
+        is_thin = n_rows < FEW * least and bool(own.thinness(whole.restrict(dims)) < THIN)
+        rests = bool(_rest(own, _floors(own, amount.expand(has_one.shape)[dims]), 1 + self.own))
+        return [] if n_rows < least or is_thin or rests else has_one.nonzero().flatten().tolist()
 
     def _dependent(self, amount: Tensor) -> list[int]:
         """Return the features that vary, but not besides others; none where rows are too few to tell."""
@@ -194,6 +221,11 @@ def whole_of(rows: Tensor, weights: Tensor, structure: Structure) -> Covariances
         centre=torch.zeros_like(rows[:1]),
     )
     return Update(own, Priors())(statistics).covariances
+
+
+def _least_rows(covariances: Covariances) -> int:
+    """Return how many rows of a component tell something of its covariance."""
+    return LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
 
 
 def _floors(covariances: Covariances, amount: Tensor | None) -> Tensor:

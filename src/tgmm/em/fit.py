@@ -172,7 +172,7 @@ class Fit:
 
     def notes(self, run: RunState) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
-        return self._guard.notes(run)
+        return self._guard.notes(run, self.problem.columns)
 
     @cached_property
     def _guard(self) -> Guard:

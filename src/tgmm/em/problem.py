@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, Structure, separate
 from tgmm.data.chunk import Chunk
+from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
 from tgmm.data.summary import DistinctRows, Summary
 from tgmm.data.training import Training
@@ -39,6 +40,7 @@ class Problem:
     """The fit of a mixture to data, before any start."""
 
     data: Data
+    columns: Columns
     summary: Summary
     sample: Chunk  # of the rows
     frame: Frame
@@ -80,11 +82,12 @@ class Problem:
         summary = moved(survey.summary, place)
         if known is not None:
             summary = _recognised(moved(known, place), summary)
-        _check_range(summary, dtype)
+        _check_range(summary, dtype, training.columns)
         frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
         held = None if special.held is None else moved(special.held, place).in_frame(frame)
         return cls(
             data=data if special.labels is None else data.knowing(special.labels),
+            columns=training.columns,
             summary=summary,
             sample=survey.sample,
             frame=frame,
@@ -192,7 +195,7 @@ class Problem:
         if len(constant) == n_features:
             notes.append("all rows are identical")
         elif constant:
-            notes.append(f"feature(s) {constant} are constant")
+            notes.append(f"{self.columns.said(constant)} are constant")
         if not notes and self._has_fewer_distinct_rows(self.n_components):
             notes.append(f"there are fewer different rows than n_components={self.n_components}")
         singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
@@ -258,11 +261,11 @@ def _check_weight(weight: float) -> None:
         raise ValueError(f"sample_weight has the sum {weight:g}: divide it by a common factor.")
 
 
-def _check_range(summary: Summary, dtype: torch.dtype) -> None:
+def _check_range(summary: Summary, dtype: torch.dtype, columns: Columns) -> None:
     """Raise a ValueError where variances leave the float type."""
     empty = (summary.present == 0).nonzero().flatten().tolist()
     if empty:
-        raise ValueError(f"X has no value in column(s) {empty}: leave such features out.")
+        raise ValueError(f"X has no value in {columns.said(empty)}: leave such features out.")
     variance, limits = summary.variance, torch.finfo(dtype)
     bad = ~(torch.isfinite(summary.mean) & torch.isfinite(variance) & (variance < limits.max))
     bad |= ~summary.constant & (variance < limits.tiny)
@@ -270,7 +273,7 @@ def _check_range(summary: Summary, dtype: torch.dtype) -> None:
         column = int(bad.nonzero()[0])
         low, high = float(summary.minimum[column]), float(summary.maximum[column])
         raise ValueError(
-            f"X has values from {low:g} to {high:g} in column {column}: their variance leaves the range of "
+            f"X has values from {low:g} to {high:g} in {columns.said([column])}: their variance leaves the range of "
             f"{str(dtype).removeprefix('torch.')}. Rescale that feature"
             + (", or pass float64." if dtype == torch.float32 else ".")
         )

@@ -98,11 +98,11 @@ def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
 
 def _noise(volume: Any, training: Training) -> Noise:
     """Return the noise on a box of this volume."""
-    summary, names = training.survey.summary, training.columns.names
+    summary = training.survey.summary
     constant = summary.constant.nonzero().flatten().tolist()
     if constant:
-        which = [names[j] for j in constant] if names is not None else constant
-        raise ValueError(f"noise=True needs features that vary; feature(s) {which} are constant: leave them out.")
+        which = training.columns.said(constant)
+        raise ValueError(f"noise=True needs features that vary; {which} are constant: leave them out.")
     if volume == HYPERVOLUME:
         log_volume = log_hypervolume(training.data, summary)
     else:

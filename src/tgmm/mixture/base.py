@@ -196,7 +196,22 @@ def check_parameters(
         check_means(means, n_components, n_features, "means").to(device, copy=True),
         check_covariances(covariances, structure, n_components, n_features, "covariances").to(device),
     )
+    _require_variance(parameters)
     return parameters, structure, torch.float32 if str(dtype).endswith(("float32", "float16")) else torch.float64
+
+
+def _require_variance(parameters: Parameters) -> None:
+    """Raise a ValueError where means are so far apart that the variance between them leaves float64."""
+    present = parameters.weights > 0
+    weights, means = parameters.weights[present], parameters.means[present]
+    variances = weights @ (means - weights @ means).square()
+    if not torch.isfinite(variances.sum()):
+        feature = int(variances.argmax())
+        low, high = float(means[:, feature].amin()), float(means[:, feature].amax())
+        raise ValueError(
+            f"means reach from {low:g} to {high:g} in feature {feature}: the square of that leaves the range of "
+            "float64. Rescale that feature."
+        )
 
 
 def check_means(value: Any, n_components: int, n_features: int, name: str) -> Tensor:

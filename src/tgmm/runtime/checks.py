@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import numbers
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 from tgmm.runtime.dlpack import imported
 
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
+TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -42,6 +45,27 @@ def require_finite(values: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite; got {values.tolist()}.")
 
 
+def require_numbers(values: np.ndarray, name: str) -> None:
+    """Raise an error that names the first object that is no number: strings are none, even such as read as one."""
+    for index, value in enumerate(values.flat):
+        if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
+            continue
+        place = f"position {index}"
+        if values.ndim == 2:
+            place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
+        if type(value).__name__ == "NAType":
+            raise ValueError(f"Input {name} contains NaN (a missing value) at {place}: drop or impute such rows.")
+        fault = f"{name} must hold numbers; got {short(value)} at {place}"
+        if isinstance(value, TEXT_OR_TIME):
+            raise ValueError(f"{fault}.")
+        try:
+            float(0 if value is None else value)  # None is NaN
+        except TypeError as error:
+            raise TypeError(f"{fault}: {error}.") from error  # as scikit-learn's checks have it
+        except ValueError as error:
+            raise ValueError(f"{fault}: {error}.") from error
+
+
 def as_float64(value: Any, name: str) -> Tensor:
     """Return an array-like parameter as a float64 tensor on the CPU, or raise a ValueError that names it."""
     value = imported(value, name)
@@ -50,9 +74,11 @@ def as_float64(value: Any, name: str) -> Tensor:
             raise ValueError(f"{name} must be an array of real numbers; got a complex tensor.")
         return value.detach().cpu().double()
     try:
-        kind = np.asarray(value).dtype.kind
-        if kind in KINDS:
-            raise TypeError(f"got {KINDS[kind]} values, {value!r}")
+        given = np.asarray(value)
+        if given.dtype.kind in KINDS:
+            raise TypeError(f"got {KINDS[given.dtype.kind]} values, {value!r}")
+        if given.dtype == object:
+            require_numbers(given, name)
         return torch.from_numpy(np.array(value, dtype=np.float64))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be an array of real numbers: {error}.") from error

@@ -83,7 +83,12 @@ class Fitter:
         rows: Any = FeatureSource(self.data, dims) if self.data.in_memory is None else self.data.in_memory[:, dims]
         weights = None if self.data.in_memory is None else self.data.take(torch.arange(self.data.n_rows)).weights
         given = {**self.given, "n_features": None}
-        return Fitter(rows, None if weights is None else weights.cpu(), given, self.counts, self.n_init, self.seed)
+        weights = None if weights is None else weights.cpu()
+        fitter = Fitter(rows, weights, given, self.counts, self.n_init, self.seed)
+        names = self.training.columns.names or [str(j) for j in range(self.data.n_features)]
+        columns = replace(fitter.training.columns, names=tuple(names[j] for j in dims))
+        fitter.training = replace(fitter.training, columns=columns)  # so that notes call them as the user does
+        return fitter
 
     def dependent(self) -> list[int]:
         """Return the features that are constant or linear functions of those before them, to working precision.

@@ -125,7 +125,8 @@ def select(
     grid = [(count, name) for count in counts for name in names]
     found = _search(grid, criterion, judged, folds, verbose=verbose)
     if dependent:
-        notes = f"feature(s) {dependent} are constant or linear functions of others: cells are compared without them"
+        which = whole.training.columns.said(dependent)
+        notes = f"{which} are constant or linear functions of others: cells are compared without them"
         warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
         best = whole.fit(found.best_cell.n_components, found.best_cell.covariance_type).model()
         found = replace(found, best_=best)
