@@ -18,6 +18,7 @@ from tgmm import GaussianMixture, select
 from tgmm.cli import choices, main, tables
 from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.data import lenient
 from tgmm.selection import CRITERIA
 from tgmm.start import AUTO, STARTS
 
@@ -628,7 +629,7 @@ def test_large_files_are_read_in_parts_without_what_is_missing(run, X, tmp_path,
     frame.loc[5, "waiting"] = np.nan
     expected = json.loads(run("fit", write_table(frame, tmp_path / "a.csv"), "-k", 2, "--drop-missing", "--json")[1])
     monkeypatch.setattr(tables, "IN_MEMORY", 0)
-    monkeypatch.setattr(tables, "LENIENT_ROWS", 50)
+    monkeypatch.setattr(lenient, "ROWS", 50)
     for name in ("a.csv", "a.parquet"):
         data = write_table(frame, tmp_path / name)
         code, out, err = run("fit", data, "-k", 2, "--drop-missing", "--json")

@@ -305,6 +305,21 @@ def test_errors_name_the_argument(fit, message):
         fit()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npy"])
+def test_files_may_lack_values(suffix, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, _ = rows(SETTINGS["missing"])
+    frame, path = pandas.DataFrame(X, columns=["a", "b", "c"]), tmp_path / f"data.{suffix}"
+    if suffix == "npy":
+        np.save(path, X)
+    else:
+        getattr(frame, f"to_{suffix}")(path, index=False)
+    settings = {"n_components": K, "missing": "em", "random_state": 0}
+    found = GaussianMixture(**settings).fit(path)
+    assert_close(found, GaussianMixture(**settings).fit(X), 1e-6)
+    np.testing.assert_array_equal(found.predict(path), found.predict(frame if suffix != "npy" else X))
+
+
 def test_partial_fit_takes_rows_that_lack_values():
     rng = np.random.default_rng(0)
     model = GaussianMixture(2, missing="em", random_state=0)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +15,7 @@ import numpy as np
 from tgmm.cli.writing import STANDARD
 from tgmm.data import ArraySource, ArrowSource, Source, TextSource
 from tgmm.data.arrow import open_dataset
-from tgmm.data.fields import MISSING
+from tgmm.data.lenient import Lenient
 from tgmm.data.opening import arrow_format, is_arrow, open_path
 from tgmm.data.outputs import collect
 from tgmm.data.source import as_batch
@@ -27,7 +25,6 @@ IN_MEMORY = 1 << 30  # bytes of rows that are read once and kept
 GZIP_RATIO = 10  # at most, of numbers
 DRAWN_ROWS = 5000
 BEGIN = 8  # bytes that tell what the standard input is, if it is no text
-LENIENT_ROWS = 65536  # read at a time
 MARKS = {b"\x93NUMPY": ".npy", b"PAR1": ".parquet", b"ARROW1": ".arrow", b"\x1f\x8b": ".csv.gz"}
 
 
@@ -51,34 +48,6 @@ class Mapped(Source):
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the mapped batches."""
         return (self.function(rows) for rows in arrays(self.source))
-
-
-class Lenient(Source):
-    """Rows of a text file, with NaN where a value is missing.
-
-    Parameters
-    ----------
-    text : TextSource
-    """
-
-    def __init__(self, text: TextSource) -> None:
-        self.text, self.feature_names = text, text.feature_names
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield consecutive rows."""
-        rows = self.text.texts(self.text.columns)
-        while part := list(islice(rows, LENIENT_ROWS)):
-            yield np.array(
-                [[self._number(*field) for field in zip(self.text.columns, row, strict=True)] for row in part]
-            )
-
-    def _number(self, column: str, text: str) -> float:
-        try:
-            return math.nan if text.lower() in MISSING else float(text)
-        except ValueError as error:
-            raise ValueError(
-                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Name numeric columns only."
-            ) from error
 
 
 class Complete(Source):

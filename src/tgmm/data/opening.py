@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from tgmm.data.arrays import ArraySource, open_npy, open_zarr
 from tgmm.data.arrow import ArrowSource, ParquetSource
+from tgmm.data.lenient import Lenient
 from tgmm.data.loaders import LoaderSource
 from tgmm.data.source import Source
 from tgmm.data.tables import FrameSource
@@ -23,8 +24,10 @@ ARROW_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".f
 IN_MEMORY = ("__array__", "__dlpack__", "__arrow_c_stream__", "shape", "dtypes")  # marks of arrays and data frames
 
 
-def as_source(X: Any) -> Source | None:
+def as_source(X: Any, *, may_lack: bool = False) -> Source | None:
     """Return what to read X batch by batch with, or None where X is in memory already.
+
+    Where rows may lack values, fields of a text file may be empty.
 
     Raises
     ------
@@ -39,7 +42,8 @@ def as_source(X: Any) -> Source | None:
     if isinstance(X, Source):
         return X
     if isinstance(X, str | PathLike):
-        return open_path(expanded(X))
+        source = open_path(expanded(X))
+        return Lenient(source) if may_lack and isinstance(source, TextSource) else source
     if isinstance(X, np.memmap) or library in ("zarr", "h5py"):
         return ArraySource(X)
     if isinstance(X, np.ndarray | Tensor):

@@ -60,7 +60,7 @@ class Training:
             Whether passes over a source show a bar.
         """
         processes = Group() if distributed else ALONE
-        source = processes.guard(lambda: as_source(X))
+        source = processes.guard(lambda: as_source(X, may_lack=columns.may_lack))
 
         def own() -> tuple[Data, Columns]:
             if source is None:

@@ -39,7 +39,7 @@ class Evaluation:
     @classmethod
     def of(cls, mixture: BaseMixture, X: Any, sample_weight: Any = None) -> Evaluation:
         """Check rows against a mixture, and their weights where there are some."""
-        source = as_source(X)
+        source = as_source(X, may_lack=mixture.columns.may_lack)
         if source is not None:
             device = check_device(mixture.device)
             stream = open_stream(source, sample_weight, mixture.columns, device)
