@@ -128,7 +128,7 @@ def as_numeric(X: Any) -> Any:
 def with_nan(X: Any) -> Any:
     """Return X with NaN where a mask of NumPy or pandas' NA says that there is no value."""
     if isinstance(X, np.ma.MaskedArray):
-        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+        return np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
     if "object" in _type_names(X):
         values = np.asarray(X, dtype=object)
         lacks = np.reshape([type(value).__name__ == "NAType" for value in values.flat], values.shape)

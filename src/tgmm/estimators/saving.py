@@ -81,8 +81,9 @@ def content_of(state: Any, names: set[str], owner: str) -> Content:
 def as_given(settings: State) -> State:
     """Return settings with lists and dicts of names, which are stored as JSON, as they were given."""
     fixed = settings.get("fixed")
-    is_json = isinstance(fixed, str) and fixed.startswith(("[", "{"))
-    return settings | {"fixed": json.loads(fixed)} if is_json else settings
+    if isinstance(fixed, str) and fixed.startswith(("[", "{")):
+        return settings | {"fixed": json.loads(fixed)}
+    return settings
 
 
 def on_device(solution: Solution, place: torch.device, device: Any) -> Solution:

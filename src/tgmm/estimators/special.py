@@ -139,7 +139,7 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
 def _fixed(value: Any, n_components: int) -> dict[str, Tensor]:
     """Return which components each kind of parameters is fixed for, (K,) bool."""
     nowhere = torch.zeros(n_components, dtype=torch.bool)
-    masks = dict.fromkeys(FIXED, nowhere)
+    masks: dict[str, Tensor] = dict.fromkeys(FIXED, nowhere)
     if value is None:
         return masks
     chosen = {value: True} if isinstance(value, str) else value

@@ -7,8 +7,8 @@ of its being noise, () or (c,): what it takes of a row is missing from the respo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,14 +20,9 @@ from tgmm.model.parameters import Parameters
 Background = Tensor | None
 
 
-class Rule(Protocol):
-    """Overwrites joint log-densities by responsibilities; returns the rows' log-densities and what EM climbs."""
-
-    def __call__(
-        self, joint: Tensor, known: Tensor | None = None, background: Background = None
-    ) -> tuple[Tensor, Tensor]:
-        """Assign the rows of a chunk."""
-        ...
+# Of joint (K, c), in bits, what is known of the rows, and a background: overwrites the first by responsibilities, and
+# returns the rows' log-densities and what EM climbs, in nats.
+Rule = Callable[..., tuple[Tensor, Tensor]]
 
 
 def soft(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
