@@ -21,6 +21,7 @@ from tgmm.model.statistics import Statistics
 Assignment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 BITS = 1 / math.log(2)  # in a nat
+BLOCK_BYTES = 1 << 17  # of rows that are transposed at a time: strides over more leave the caches nothing to keep
 
 
 class Buffer:
@@ -91,5 +92,11 @@ class Kernel(ABC):
 
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""
-        torch.sub(rows.to(self.device, self.dtype).T, self.shift, out=out)
-        return out.mul_(self.inverse_scale)
+        rows = rows.to(self.device, self.dtype)
+        size = rows.shape[0]
+        if self.device.type == "cpu":
+            size = max(64, BLOCK_BYTES // (self.n_features * self.dtype.itemsize))
+        for first in range(0, rows.shape[0], size):
+            part = slice(first, first + size)
+            torch.sub(rows[part].T, self.shift, out=out[:, part]).mul_(self.inverse_scale)
+        return out
