@@ -72,9 +72,9 @@ class Factor(ABC):
         """Return the factor of some of the components, by an index of the first dimension."""
         return self._each(lambda tensor: tensor[index])
 
-    def to(self, device: torch.device) -> Factor:
-        """Return the factor on a device."""
-        return self._each(lambda tensor: tensor.to(device))
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Factor:
+        """Return the factor on a device, in another float type if one is given."""
+        return self._each(lambda tensor: tensor.to(device, dtype))
 
     def _each(self, convert: Callable[[Tensor], Tensor]) -> Factor:
         return replace(self, **{field.name: convert(getattr(self, field.name)) for field in fields(self)})

@@ -67,6 +67,7 @@ class Kernel(ABC):
         self.n_features = frame.shift.shape[0]
         self.n_moments = moment.size(self.n_features)
         self.shift = frame.shift.to(dtype).to(device)[:, None]  # (d, 1)
+        self.n_standardised = max(64, BLOCK_BYTES // (self.n_features * dtype.itemsize))  # rows at a time
         self.inverse_scale = (1 / frame.scale).to(dtype).to(device)[:, None]  # (d, 1)
 
     @abstractmethod
@@ -93,10 +94,8 @@ class Kernel(ABC):
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""
         rows = rows.to(self.device, self.dtype)
-        size = rows.shape[0]
-        if self.device.type == "cpu":
-            size = max(64, BLOCK_BYTES // (self.n_features * self.dtype.itemsize))
-        for first in range(0, rows.shape[0], size):
-            part = slice(first, first + size)
-            torch.sub(rows[part].T, self.shift, out=out[:, part]).mul_(self.inverse_scale)
+        if self.device.type != "cpu" or rows.shape[0] <= self.n_standardised:
+            return torch.sub(rows.T, self.shift, out=out).mul_(self.inverse_scale)
+        for part, block in zip(rows.split(self.n_standardised), out.split(self.n_standardised, 1), strict=True):
+            torch.sub(part.T, self.shift, out=block).mul_(self.inverse_scale)
         return out

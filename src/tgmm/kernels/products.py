@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -15,8 +14,7 @@ from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.kernels.multiplication import multiply
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
-
+from tgmm.runtime.devices import float64_device, transferred, widen
 
 BY_ROWS = 32  # features from which on a row of them is long enough to be worked on by itself
 
@@ -58,7 +56,6 @@ class Products(Kernel):
         factor = parameters.covariances.factor.to(float64_device(self.device)) if shared else None
         return Operands(self.bits(parameters.natural), factor)
 
-    @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities by one product, and the shared part by whitening."""
         phi = self.features(rows, buffer)
@@ -117,11 +114,6 @@ class ProductSums(Accumulator[Statistics]):
         self.totals = self.sums.new_zeros(3)  # log-likelihood, objective, weight
         pooling = kernel.moment.shared and kernel.pooled_second is None
         self.second = self.sums.new_zeros(1, kernel.n_moments) if pooling else None
-
-    @float32_products()
-    def add_all(self, chunks: Iterable[Chunk]) -> None:
-        """Take in chunk after chunk."""
-        super().add_all(chunks)
 
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""

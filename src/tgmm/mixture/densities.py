@@ -116,14 +116,16 @@ class Predictor:
         Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
         """
         buffer = self.kernel.buffer()
-        for first in range(0, rows.shape[0], self.kernel.n_rows):
-            part = slice(first, first + self.kernel.n_rows)
-            bits, common = self.kernel.log_joint(rows[part], self.operands, buffer)
+        for first, some in enumerate(rows.split(self.kernel.n_rows)):
+            part = slice(first * self.kernel.n_rows, (first + 1) * self.kernel.n_rows)
+            bits, common = self.kernel.log_joint(some, self.operands, buffer)
             size = bits.amax(0).abs_()
             if common is not None:
                 size += common.abs()
-            near = size < self.limit
-            yield Joint(part, bits, common, None if near.all() else first + torch.nonzero(~near).flatten())
+            far = None
+            if not float(size.max()) < self.limit:
+                far = part.start + torch.nonzero(~(size < self.limit)).flatten()
+            yield Joint(part, bits, common, far)
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""
