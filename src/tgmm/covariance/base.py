@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -77,7 +77,7 @@ class Factor(ABC):
         return self._each(lambda tensor: tensor.to(device, dtype))
 
     def _each(self, convert: Callable[[Tensor], Tensor]) -> Factor:
-        return replace(self, **{field.name: convert(getattr(self, field.name)) for field in fields(self)})
+        return type(self)(*[convert(getattr(self, field.name)) for field in fields(self)])
 
 
 C = TypeVar("C", bound="Covariances")
