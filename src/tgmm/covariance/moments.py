@@ -109,7 +109,7 @@ class Outer(Moment):
     def of(self, rows: Tensor) -> Tensor:
         """Return the upper triangle of the outer products."""
         i, j = upper_triangle(rows.shape[-1], rows.device)
-        return rows[..., i] * rows[..., j]
+        return rows.index_select(-1, i).mul_(rows.index_select(-1, j))
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the upper triangle of a matrix product, of which blocks below the diagonal are left out."""
