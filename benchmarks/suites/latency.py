@@ -4,9 +4,9 @@
     python benchmarks/run.py latency --profile
 
 A shape's rows are those of one call. Both libraries have the same parameters, in one process, and take turns; the
-median of the turns counts. Ours gets NumPy arrays and tensors, scikit-learn the same arrays. That they did the same work
-is checked: their results are to be equal, but for draws. In place of a structure that scikit-learn lacks it has the same
-mixture in the narrowest of its own. ``--profile`` shows instead where the time of one prediction goes.
+median of the turns counts. Ours gets NumPy arrays and tensors, scikit-learn the same arrays. That they did the same
+work is checked: their results are to be equal, but for draws. In place of a structure that scikit-learn lacks it has
+the same mixture in the narrowest of its own. ``--profile`` shows instead where the time of one prediction goes.
 """
 
 from __future__ import annotations
