@@ -19,6 +19,7 @@ from tgmm.covariance import structure_named
 from tgmm.covariance.moments import Moment
 from tgmm.data.columns import Columns
 from tgmm.data.data import TensorData
+from tgmm.data.validation import check_rows
 from tgmm.em.batch import Runs, joined
 from tgmm.em.expectation import Expectation
 from tgmm.em.fit import NoJournal
@@ -29,11 +30,13 @@ from tgmm.em.start import started
 from tgmm.em.trials import Trials
 from tgmm.estimators.fitting import opened, posed, solved
 from tgmm.estimators.settings import Settings
-from tgmm.kernels.assignment import soft
+from tgmm.kernels.assignment import most_probable, soft
 from tgmm.kernels.base import Kernel
 from tgmm.kernels.choose import kernels_for
 from tgmm.kernels.multiplication import multiply
 from tgmm.kernels.products import Products
+from tgmm.mixture.densities import predictor_of
+from tgmm.mixture.evaluation import Evaluation
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
@@ -112,6 +115,32 @@ def parts_of_an_e_step(beginning: Beginning, kernel: Products, rows: Tensor) -> 
         "M product": lambda: multiply(responsibilities, phi.T),
     }
     return parts if moment.shared else parts | {"moments": lambda: moment.fill(z, moments)}
+
+
+def parts_of_a_prediction(model: GaussianMixture, rows: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Return a prediction for rows (n, d), and what it consists of, by part; later parts are within earlier ones."""
+    mixture = model.mixture_
+    device = torch.device("cpu")
+    predictor = predictor_of(mixture, device)
+    kernel, operands, buffer = predictor.kernel, predictor.operands, predictor.kernel.buffer()
+    checked, _ = check_rows(rows, mixture.columns)
+    joint, _ = kernel.log_joint(checked.tensor, operands, buffer)
+
+    def context() -> None:
+        with standalone():
+            pass
+
+    return {
+        "predict": lambda: model.predict(rows),
+        "of that: contexts without autograd": context,
+        "of that: rows checked, device chosen": lambda: Evaluation.of(mixture, rows),
+        "of that: what the mixture keeps, looked up": lambda: predictor_of(mixture, device),
+        "of that: labels": lambda: predictor.labels(checked.tensor),
+        "of labels: joint log-densities": lambda: kernel.log_joint(checked.tensor, operands, buffer),
+        "of labels: the most probable": lambda: most_probable(joint),
+        "of predict_proba: probabilities": lambda: soft(joint),
+        "handed back": lambda: checked.give_back(checked.tensor),
+    }
 
 
 def seconds_of_iterations(model: GaussianMixture, rows: object) -> list[Seconds]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 
@@ -34,6 +35,17 @@ def least_seconds(call: Callable[[], object], repeats: int) -> float:
         call()
         seconds.append(start.passed().seconds)
     return min(seconds)
+
+
+def median_seconds(call: Callable[[], object], repeats: int) -> float:
+    """Return the median seconds by the clock of some calls, after one that warms up."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
 
 
 def resident_bytes() -> int:

@@ -120,6 +120,16 @@ def test_a_factor_is_an_inverse_root(name):
     assert "factor" in vars(one)  # that of all, not made again
 
 
+def test_distances_and_moments_by_blocks_are_those_of_whole_matrices():
+    matrices = SPECS["full"].member(0, 2, 300)
+    value = STRUCTURES["full"].from_public(torch.tensor(matrices), 2, 300)
+    rows = torch.randn(2, 7, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(value.factor.distances(rows), value.factor.whiten(rows).square().sum(-1))
+    weights = torch.rand(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = (weights[:, None] * value.own_moment.of(rows[0])).sum(0)
+    torch.testing.assert_close(value.own_moment.weighted_sum(rows[0], weights), expected)
+
+
 @every_structure
 def test_features_are_chosen_rescaled_and_conditioned_on(name):
     matrices, value = member(name)

@@ -29,7 +29,7 @@ from tgmm.model.parameters import Parameters
 K, D, N = 3, 3, 61
 SUMS = ("mass", "first", "second", "log_likelihood", "objective", "weight")
 CUTS = [1, 8, 8, 39, 40]  # chunks of 1, 7, 0, 31, 1 and 21 rows
-ROUNDING = 32  # units in the last place of a sum of its terms' sizes
+ROUNDING = 32  # units in the last place of a sum of its terms' sizes, in D dimensions or fewer
 ASSIGNMENTS = {"soft": soft, "hard": hard, "labels": given, "responsibilities": given}
 
 every_kernel = pytest.mark.parametrize("make", KERNELS.values(), ids=KERNELS)
@@ -116,7 +116,7 @@ def sums(name, w, R, deviations, density, objective):
 
 def problem(name, seed=0, n_components=K, d=D, **changes):
     rng = np.random.default_rng(seed)
-    shift, scale = np.float32([40.0, -3.0, 0.5])[:d].astype(float), np.array([1.7, 0.6, 2.3])[:d]
+    shift, scale = np.resize(np.float32([40.0, -3.0, 0.5]), d).astype(float), np.resize([1.7, 0.6, 2.3], d)
     X = (shift + 1.5 * scale * rng.standard_normal((N, d))).astype(np.float32).astype(float)
     weights = np.array([2.0, 5.0, 3.0])[:n_components]
     means, matrices = rng.standard_normal((n_components, d)), SPECS[name].member(seed, n_components, d)
@@ -132,7 +132,8 @@ def gathered(kernel, case, how, chunks=None, **keywords):
 def assert_statistics(kernel, statistics, case, how, centre=None):
     """They are those of the dense formulas about their own centre, or the one given."""
     own = statistics.centre.numpy() if centre is None else centre
-    tolerance = ROUNDING * torch.finfo(kernel.dtype).eps
+    # A joint log-density, whose rounding responsibilities have, is a sum over features.
+    tolerance = ROUNDING * torch.finfo(kernel.dtype).eps * max(1, case.means.shape[1] / D)
     for name, (expected, size) in case.expected(how, np.broadcast_to(own, case.means.shape)).items():
         if ASSIGNMENTS[how] is given and name in ("log_likelihood", "objective"):
             continue  # there is none
@@ -181,6 +182,22 @@ def test_statistics_of_one_component_and_of_one_feature(make, name):
         kernel = case.kernel(make)
         for how in ("soft", "hard"):
             assert_statistics(kernel, gathered(kernel, case, how), case, how)
+
+
+@every_structure
+@pytest.mark.parametrize("kind", [kind for kind in KERNELS if "parts" not in kind])  # parts are slow to interpret
+def test_statistics_and_densities_of_many_features(kind, name):
+    """Where features are laid out by rows, and symmetric matrices multiplied in blocks."""
+    case = problem(name, d=131, matrices=np.stack([1.5 * np.eye(131)] * K))
+    kernel = case.kernel(KERNELS[kind])
+    for how in ("soft", "hard"):
+        for _ in range(2):
+            assert_statistics(kernel, gathered(kernel, case, how), case, how)
+        kernel.n_rows = 13
+        assert_statistics(kernel, gathered(kernel, case, how), case, how)
+    expected = case.joint()
+    found = log_joint(kernel, kernel.operands(case.parameters), torch.tensor(case.X), kernel.buffer())
+    assert_log_densities(kernel, found, expected, np.abs(expected).max())
 
 
 @every_structure

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 import torch
-from cases import mixture
 
 from tgmm import GaussianMixture
 from tgmm.runtime.devices import float32_products
@@ -39,16 +38,22 @@ def test_switches_are_as_they_were_after_an_error(allowed):
     assert [switch.fp32_precision for switch in SWITCHES] == allowed
 
 
-def test_fits_and_predictions_multiply_in_float32(allowed, monkeypatch):
-    X = torch.from_numpy(mixture(0)[0]).float()
-    seen, multiply = set(), torch.mm
+@pytest.mark.parametrize("n_features", [3, 64])  # by products of features, and in the centred form
+def test_fits_and_predictions_multiply_in_float32(allowed, monkeypatch, n_features):
+    X = torch.randn(1500, n_features, generator=torch.Generator().manual_seed(0))
+    seen = set()
 
-    def watched(*args, **keywords):
-        seen.update(switch.fp32_precision for switch in SWITCHES)
-        return multiply(*args, **keywords)
+    def watched(multiply):
+        def watching(a, b, **keywords):
+            if a.dtype == torch.float32:
+                seen.update(switch.fp32_precision for switch in SWITCHES)
+            return multiply(a, b, **keywords)
 
-    monkeypatch.setattr(torch, "mm", watched)
-    GaussianMixture(3, random_state=0).fit(X).score(X)
+        return watching
+
+    monkeypatch.setattr(torch, "mm", watched(torch.mm))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", watched(torch.Tensor.__matmul__))
+    GaussianMixture(2, init_means="kmeans", tol=1e-2, random_state=0).fit(X).score(X)
     assert seen
     assert seen <= {"none", "ieee"}
     assert [switch.fp32_precision for switch in SWITCHES] == allowed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -72,12 +72,12 @@ class Factor(ABC):
         """Return the factor of some of the components, by an index of the first dimension."""
         return self._each(lambda tensor: tensor[index])
 
-    def to(self, device: torch.device) -> Factor:
-        """Return the factor on a device."""
-        return self._each(lambda tensor: tensor.to(device))
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Factor:
+        """Return the factor on a device, in another float type if one is given."""
+        return self._each(lambda tensor: tensor.to(device, dtype))
 
     def _each(self, convert: Callable[[Tensor], Tensor]) -> Factor:
-        return replace(self, **{field.name: convert(getattr(self, field.name)) for field in fields(self)})
+        return type(self)(*[convert(getattr(self, field.name)) for field in fields(self)])
 
 
 C = TypeVar("C", bound="Covariances")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances, Factor
-from tgmm.covariance.moments import Outer, doubled, symmetric_places, upper_places, upper_triangle
+from tgmm.covariance.moments import BLOCK, Outer, doubled, symmetric_places, upper_places, upper_triangle
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,18 @@ class FullFactor(Factor):
     def whiten(self, rows: Tensor) -> Tensor:
         """Return W times each row."""
         return rows @ self.inverse_root.mT
+
+    def distances(self, deviations: Tensor) -> Tensor:
+        """Return the squared norm of W times each; of a large W by blocks, without the zeros beyond its diagonal."""
+        n_features = self.inverse_root.shape[-1]
+        if n_features <= BLOCK:
+            return super().distances(deviations)
+        distances = deviations.new_zeros(())
+        for first in range(0, n_features, BLOCK):
+            last = first + BLOCK
+            white = deviations[..., :last] @ self.inverse_root[..., first:last, :last].mT
+            distances = distances + white.square().sum(-1)
+        return distances
 
     def colour(self, white: Tensor) -> Tensor:
         """Solve W x = z for each row z."""

@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+BLOCK = 128  # columns of triangular and symmetric matrices that are multiplied at a time
 GATHERED = 1 << 15  # moments at most that are made at once of gathered rows, which takes more memory and fewer calls
 
 
@@ -116,7 +117,7 @@ class Outer(Moment):
     def of(self, rows: Tensor) -> Tensor:
         """Return the upper triangle of the outer products."""
         i, j = upper_triangle(rows.shape[-1], rows.device)
-        return rows[..., i] * rows[..., j]
+        return rows.index_select(-1, i).mul_(rows.index_select(-1, j))
 
     def of_products(self, products: Tensor) -> Tensor:
         """Return the upper triangle."""
@@ -124,9 +125,13 @@ class Outer(Moment):
         return products[..., i, j]
 
     def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Return the upper triangle of one matrix product."""
-        i, j = upper_triangle(rows.shape[-1], rows.device)
-        return (rows.T @ (weights[:, None] * rows))[i, j]
+        """Return the upper triangle of a matrix product, of which blocks below the diagonal are left out."""
+        n_features, weighted = rows.shape[-1], weights[:, None] * rows
+        product = rows.new_empty(n_features, n_features)
+        for first in range(0, n_features, BLOCK):
+            last = first + BLOCK
+            product[first:last, first:] = rows[:, first:last].T @ weighted[:, first:]
+        return product.flatten().index_select(0, upper_places(n_features, rows.device))
 
     def fill(self, z: Tensor, out: Tensor) -> None:
         """Write one block of products a row of the triangle, or all at once where they are few."""

@@ -37,6 +37,8 @@ def as_source(X: Any, *, may_lack: bool = False) -> Source | None:
         If X names a file of a kind that cannot be read, can be read only once, or is no table at all: None, a dict, or
         a data set in place of its loader.
     """
+    if type(X) is np.ndarray or type(X) is Tensor:
+        return None
     _refuse_no_table(X)
     library = type(X).__module__.partition(".")[0]
     if isinstance(X, Source):

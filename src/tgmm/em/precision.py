@@ -12,6 +12,7 @@ from tgmm.kernels.choose import first_precise, is_precise, resolution
 from tgmm.model.parameters import Parameters
 
 NOISE = 2e-5  # of the average objective in float32, with room to spare
+ROUNDING = 1e-10  # the fall of the average objective that rounding can explain in float64
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,15 @@ class Ladder:
         In float32 the average objective carries noise of some 1e-6, and steps drift by as much. A run is finished in
         float64, so that it ends where it would have ended there from the beginning.
         """
-        narrow = self.kernels[rung].dtype == torch.float32 and self.goes_on(rung)
-        return not narrow or abs(change) > max(2 * tol, tol + NOISE)
+        return not self._is_narrow(rung) or abs(change) > max(2 * tol, tol + NOISE)
+
+    def noise(self, rung: int) -> float:
+        """Return the fall of the objective that the kernel's arithmetic can explain."""
+        return NOISE if self._is_narrow(rung) else ROUNDING
+
+    def _is_narrow(self, rung: int) -> bool:
+        """Whether the kernel's arithmetic is float32, and a more precise one can take over."""
+        return self.kernels[rung].dtype == torch.float32 and self.goes_on(rung)
 
 
 def ends(change: float, tol: float) -> bool:

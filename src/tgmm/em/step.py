@@ -13,8 +13,6 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 
-ROUNDING = 1e-10  # the fall of the average objective that rounding can explain
-
 
 class Step(NamedTuple):
     """The state that follows, and whether it does by EM alone.
@@ -77,10 +75,11 @@ class EM:
         alive, before = found.parameters.weights > 0, state.parameters.weights > 0
         changed = bool(found.fresh) or bool((alive != before).any())
         point, rung = self.evaluate(found.parameters, found.rung)
-        if may_hold and not changed and point.objective < state.point.objective - ROUNDING:
+        lowest = state.point.objective - self.expectation.ladder.noise(rung)
+        if may_hold and not changed and point.objective < lowest:
             held = replace(found.parameters, covariances=state.parameters.covariances)
             point, rung = self.evaluate(held, rung)
-            if point.objective < state.point.objective - ROUNDING:  # nothing but rounding is left to climb
+            if point.objective < lowest:  # nothing but rounding is left to climb
                 point = state.point
         return Step(state.moved_to(point, rung, found.fresh, found.notes), is_em=not changed)
 

@@ -35,6 +35,7 @@ class Memory:
     @classmethod
     def of(cls, statistics: Statistics) -> Memory:
         """Return the memory of one batch."""
+        statistics = replace(statistics, centre=statistics.centre.clone())  # outside of any inference mode
         return cls(statistics, float(statistics.weight), 1)
 
     @classmethod

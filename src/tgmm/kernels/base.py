@@ -21,6 +21,7 @@ from tgmm.model.statistics import Statistics
 Assignment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 BITS = 1 / math.log(2)  # in a nat
+BLOCK_BYTES = 1 << 17  # of rows that are transposed at a time: strides over more leave the caches nothing to keep
 
 
 class Buffer:
@@ -66,6 +67,7 @@ class Kernel(ABC):
         self.n_features = frame.shift.shape[0]
         self.n_moments = moment.size(self.n_features)
         self.shift = frame.shift.to(dtype).to(device)[:, None]  # (d, 1)
+        self.n_standardised = max(64, BLOCK_BYTES // (self.n_features * dtype.itemsize))  # rows at a time
         self.inverse_scale = (1 / frame.scale).to(dtype).to(device)[:, None]  # (d, 1)
 
     @abstractmethod
@@ -91,5 +93,9 @@ class Kernel(ABC):
 
     def standardise(self, rows: Tensor, out: Tensor) -> Tensor:
         """Write the rows (c, d) in the frame to out (d, c)."""
-        torch.sub(rows.to(self.device, self.dtype).T, self.shift, out=out)
-        return out.mul_(self.inverse_scale)
+        rows = rows.to(self.device, self.dtype)
+        if self.device.type != "cpu" or rows.shape[0] <= self.n_standardised:
+            return torch.sub(rows.T, self.shift, out=out).mul_(self.inverse_scale)
+        for part, block in zip(rows.split(self.n_standardised), out.split(self.n_standardised, 1), strict=True):
+            torch.sub(part.T, self.shift, out=block).mul_(self.inverse_scale)
+        return out

@@ -17,7 +17,10 @@ from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.runtime.devices import float64_device, transferred, widen
+from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
+
+NUMBERS = 1 << 15  # deviations of rows from means that are worked on at a time, or those of one component
+MOST = 0.75  # of the rows of a chunk: where a component has a part of no more, the others are left out of its sums
 
 
 class Operands(NamedTuple):
@@ -25,7 +28,7 @@ class Operands(NamedTuple):
 
     means: Tensor  # (K, d)
     constants: Tensor  # (K,)
-    factors: list[Factor]  # one a component, in float64
+    factor: Factor
 
 
 class Centred(Kernel):
@@ -43,30 +46,39 @@ class Centred(Kernel):
         return CentredSums(self, parameters, assignment, parameters.means if centre is None else centre)
 
     def operands(self, parameters: Parameters) -> Operands:
-        """Return means, constants and factors of the components."""
-        factor = parameters.covariances.factor.to(float64_device(self.device))
-        shared = parameters.covariances.shared
+        """Return means, constants and the factor: in the kernel's float type, or on the host in a wider one.
+
+        A device without float64 has no more precise kernel than this.
+        """
+        where = float64_device(self.device)
+        dtype = self.dtype if where == self.device else torch.float64
         return Operands(
             parameters.means.to(self.dtype).to(self.device),
             parameters.log_constants.to(self.dtype).to(self.device),
-            [factor if shared else factor.take(slice(k, k + 1)) for k in range(self.n_components)],
+            parameters.covariances.factor.to(where, dtype),
         )
 
+    @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities, one component at a time; nothing is split off."""
         return self.joint(self.standardised(rows), operands), None
 
     def standardised(self, rows: Tensor) -> Tensor:
         """Return rows in the frame, (c, d)."""
-        z = torch.empty(self.n_features, rows.shape[0], dtype=self.dtype, device=self.device)
-        return self.standardise(rows, z).T.contiguous()
+        z = torch.empty(rows.shape[0], self.n_features, dtype=self.dtype, device=self.device)
+        return self.standardise(rows, z.T).T
 
     def joint(self, z: Tensor, operands: Operands) -> Tensor:
         """Return log2(weight_k p_k(z)) of rows in the frame, (K, c)."""
+        means, constants, factor = operands
+        where, dtype, shared = factor.log_det.device, factor.log_det.dtype, factor.log_det.shape[0] == 1
         joint = z.new_empty(self.n_components, z.shape[0])
-        for k, factor in enumerate(operands.factors):
-            deviations = (z - operands.means[k])[None].to(factor.log_det.device, factor.log_det.dtype)  # (1, c, d)
-            joint[k] = operands.constants[k] - 0.5 * factor.distances(deviations)[0].to(self.device, self.dtype)
+        size = max(1, NUMBERS // max(1, z.numel()))  # components at a time
+        for first in range(0, self.n_components, size):
+            part = slice(first, first + size)
+            deviations = (z - means[part, None]).to(where, dtype)  # (k, c, d)
+            distances = (factor if shared else factor.take(part)).distances(deviations)
+            torch.sub(constants[part, None], distances.to(self.device, self.dtype), alpha=0.5, out=joint[part])
         return joint.mul_(BITS)
 
 
@@ -84,6 +96,7 @@ class CentredSums(Accumulator[Statistics]):
         self.second = self.mass.new_zeros(kernel.n_components, kernel.n_moments)
         self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
 
+    @float32_products()
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
         kernel = self.kernel
@@ -92,11 +105,12 @@ class CentredSums(Accumulator[Statistics]):
         likelihood, objective = self.assignment(joint, chunk.known)
         weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
         joint.mul_(weights)
+        self.mass += widen(joint.sum(1))
         for k in range(kernel.n_components):
-            deviations = z - self.centres[k]  # (c, d)
-            self.mass[k] += widen(joint[k].sum())
-            self.first[k] += widen(joint[k] @ deviations)
-            self.second[k] += widen(kernel.moment.weighted_sum(deviations, joint[k]))
+            own, shares = rows_of(z, joint[k])
+            deviations = own - self.centres[k]  # (m, d)
+            self.first[k] += widen(shares @ deviations)
+            self.second[k] += widen(kernel.moment.weighted_sum(deviations, shares))
         self.totals[0] += widen(weights) @ widen(likelihood)
         self.totals[1] += widen(weights) @ widen(objective)
         self.totals[2] += widen(weights).sum()
@@ -108,3 +122,15 @@ class CentredSums(Accumulator[Statistics]):
             self.kernel.frame.shift.device, self.mass, self.first, second, self.totals, widen(self.centres)
         )
         return Statistics(mass, first, second, totals[0], totals[1], totals[2], centres)
+
+
+def rows_of(z: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of which a component has shares (c,), and these, where that leaves many of the rows z (c, d) out.
+
+    In many dimensions most rows are without doubt those of one component. A GPU would have to wait to know which.
+    """
+    if z.device.type == "cpu":
+        (kept,) = shares.nonzero(as_tuple=True)
+        if kept.shape[0] <= MOST * z.shape[0]:
+            return z.index_select(0, kept), shares.index_select(0, kept)
+    return z, shares

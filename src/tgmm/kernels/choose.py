@@ -16,10 +16,9 @@ from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 
-FEATURES = 64  # from which on moments can outweigh
-# Features a component, and features whatever the components, from which on they do.
-FEATURES_PER_COMPONENT = {torch.float32: 32, torch.float64: 12}
-MANY_FEATURES = {torch.float32: 320, torch.float64: 256}
+# Features from which on moments can outweigh, features a component, and features whatever the components, from which
+# on they do.
+FEATURES, FEATURES_PER_COMPONENT, MANY_FEATURES = 64, 9, 320
 # Components below which bfloat16 parts do not pay, and from which on they do however many columns there are.
 FEW_COMPONENTS, MANY_COMPONENTS = 128, 256
 # Rounding relative to the variances above which statistics are not to be used, by float type.
@@ -34,19 +33,18 @@ def kernels_for(
     """Return kernels in the order of falling speed and rising precision, for rows that may lack values or do not.
 
     The conditioning guard moves along this list: products in the working float type, in float64, then
-    the centred form. A device without float64 goes to the centred form at once. So does a CPU where features would
-    cost more to write and read again than the products of few components save.
+    the centred form. A device without float64 goes to the centred form at once. On a CPU the centred form takes the
+    place of products whose features would cost more to write and read again than so few components save.
     """
-    widest = dtype if device.type == "mps" else torch.float64
-    with_products = [
-        float_type
+    widest = torch.float32 if device.type == "mps" else torch.float64
+    outweigh = device.type == "cpu" and moments_outweigh(moment, frame.shift.shape[0], n_components)
+    kinds = [
+        (Centred if outweigh else products_for(moment, frame, n_components, float_type, device), float_type)
         for float_type in dict.fromkeys((dtype, widest))
-        if device.type != "cpu" or not moments_outweigh(moment, frame.shift.shape[0], n_components, float_type)
     ]
-    problems = [(moment, frame, n_components, float_type, device) for float_type in with_products]
     kernels = [
-        *(products_for(*problem)(*problem) for problem in problems),
-        centred_for(moment, frame, n_components, device),
+        kind(moment, frame, n_components, float_type, device)
+        for kind, float_type in dict.fromkeys([*kinds, (Centred, widest)])
     ]
     return [Gaps(kernel) for kernel in kernels] if gaps else kernels
 
@@ -57,17 +55,17 @@ def centred_for(moment: Moment, frame: Frame, n_components: int, device: torch.d
     return Centred(moment, frame, n_components, widest, device)
 
 
-def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: torch.dtype) -> bool:
+def moments_outweigh(moment: Moment, n_features: int, n_components: int) -> bool:
     """Whether the moments of a row, q numbers, are too many for what K components do with them.
 
-    A moment costs a write and two reads, and 2 operations a component in each product; the centred form, always in
-    float64, does twice the operations on rows alone. Measured from 2 to 32 components and 64 to 384 features: the
+    A moment costs a write and two reads, and 2 operations a component in each product; the centred form does up to
+    twice the operations on rows alone. Measured from 2 to 64 components and 64 to 512 features in both float types: the
     memory weighs more from some ratio of features to components on, and for any K where even few rows of moments leave
     the caches. Shared moments are left out of the products.
     """
     if moment.shared or moment.size(n_features) <= n_features or n_features < FEATURES:
         return False
-    return n_features > MANY_FEATURES[dtype] or n_features >= FEATURES_PER_COMPONENT[dtype] * n_components
+    return n_features >= min(MANY_FEATURES, FEATURES_PER_COMPONENT * n_components)
 
 
 def products_for(

@@ -1,4 +1,4 @@
-"""Products of float32 matrices on the CPU, by the library that has the faster ones there.
+"""Products of matrices, those of float32 in full, and on the CPU by the library that has the faster ones there.
 
 torch multiplies by MKL, which keeps to 256-bit instructions on processors that are not Intel's; oneDNN, which torch
 ships too, takes the widest that there are, and on such processors is twice as fast.
@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tgmm.runtime.devices import float32_products
+
 # Multiplications a row of the data below which a call of oneDNN costs more than it saves.
 LEAST = 128
 ROWS, INNER, COLUMNS = 8, 256, 1024  # sizes of the product that is checked once
@@ -20,10 +22,13 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b, (r, k) times (k, c)."""
-    suits = a.device.type == "cpu" and a.dtype == torch.float32 and a.is_contiguous()
+    if a.dtype != torch.float32:
+        return torch.mm(a, b)
+    suits = a.device.type == "cpu" and a.is_contiguous()
     suits = suits and (b.is_contiguous() or b.T.is_contiguous())  # oneDNN takes others, a hundred times as slowly
     suits = suits and a.shape[0] * min(a.shape[1], b.shape[1]) >= LEAST
-    return by_onednn(a, b) if suits and onednn_is_faster() else torch.mm(a, b)
+    with float32_products():
+        return by_onednn(a, b) if suits and onednn_is_faster() else torch.mm(a, b)
 
 
 def by_onednn(a: Tensor, b: Tensor) -> Tensor:

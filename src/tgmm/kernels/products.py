@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,9 @@ from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.kernels.multiplication import multiply
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
+from tgmm.runtime.devices import float64_device, transferred, widen
+
+BY_ROWS = 32  # features from which on a row of them is long enough to be worked on by itself
 
 
 class Operands(NamedTuple):
@@ -28,7 +29,8 @@ class Operands(NamedTuple):
 class Products(Kernel):
     """Joint log-densities are eta @ phi and statistics R @ phi' with phi = (1, z, moment(z)).
 
-    Features are built in a (features, rows) layout in one reused buffer. Where the quadratic part is shared
+    Features are built in a (features, rows) layout in one reused buffer, or where there are many, and the moments do
+    not mix them, row by row, so that nothing is transposed. Where the quadratic part is shared
     (tied structures) it is left out of both products: it cancels in the responsibilities, and its sum over
     rows is a constant of the data, found in the first pass. A kernel that makes passes therefore serves one data.
     """
@@ -37,6 +39,8 @@ class Products(Kernel):
         super().__init__(*args, **kwargs)
         self.n_columns = 1 + self.n_features + (0 if self.moment.shared else self.n_moments)
         self.n_rows = chunking.rows_per_chunk(self.n_columns + 2 * self.n_components, self.dtype.itemsize, self.device)
+        elementwise = self.moment.shared or not self.moment.mixes
+        self.by_rows = self.device.type == "cpu" and elementwise and self.n_features >= BY_ROWS
         self.pooled_second: Tensor | None = None  # (1, q) float64
         self._own_buffer = self.buffer()
 
@@ -52,7 +56,6 @@ class Products(Kernel):
         factor = parameters.covariances.factor.to(float64_device(self.device)) if shared else None
         return Operands(self.bits(parameters.natural), factor)
 
-    @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities by one product, and the shared part by whitening."""
         phi = self.features(rows, buffer)
@@ -68,7 +71,10 @@ class Products(Kernel):
 
     def features(self, rows: Tensor, buffer: Buffer) -> Tensor:
         """Return the features of rows, (1 + d [+ q], c), without moments where all components share them."""
-        phi = buffer.take(self.n_columns, rows.shape[0])
+        if self.by_rows:
+            phi = buffer.take(rows.shape[0], self.n_columns).T
+        else:
+            phi = buffer.take(self.n_columns, rows.shape[0])
         phi[0] = 1
         z = self.standardise(rows, phi[1 : 1 + self.n_features])
         if not self.moment.shared:
@@ -108,11 +114,6 @@ class ProductSums(Accumulator[Statistics]):
         self.totals = self.sums.new_zeros(3)  # log-likelihood, objective, weight
         pooling = kernel.moment.shared and kernel.pooled_second is None
         self.second = self.sums.new_zeros(1, kernel.n_moments) if pooling else None
-
-    @float32_products()
-    def add_all(self, chunks: Iterable[Chunk]) -> None:
-        """Take in chunk after chunk."""
-        super().add_all(chunks)
 
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""

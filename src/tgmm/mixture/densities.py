@@ -146,18 +146,20 @@ class Predictor:
         Far are rows for which the joint log-densities' rounding is no longer small, or that overflowed.
         """
         buffer = self.kernel.buffer()
-        for first in range(0, rows.shape[0], self.kernel.n_rows):
-            part = slice(first, first + self.kernel.n_rows)
-            bits, common = self.kernel.log_joint(rows[part], self.operands, buffer)
+        for first, some in enumerate(rows.split(self.kernel.n_rows)):
+            part = slice(first * self.kernel.n_rows, (first + 1) * self.kernel.n_rows)
+            bits, common = self.kernel.log_joint(some, self.operands, buffer)
             size = bits.amax(0).abs_()
             if common is not None:
                 size += common.abs()
-            near = size < self.limit
+            far = None
             background = None if self.noise is None else self._background(rows[part])
-            if background is not None and not near.all():  # what is far from all components is noise
-                bits.masked_fill_(~near, -torch.inf)
-                near.fill_(True)
-            far = None if near.all() else first + torch.nonzero(~near).flatten()
+            if not float(size.max()) < self.limit:
+                is_far = ~(size < self.limit)
+                if background is None:
+                    far = part.start + torch.nonzero(is_far).flatten()
+                else:  # what is far from all components is noise
+                    bits.masked_fill_(is_far, -torch.inf)
             yield Joint(part, bits, common, far, background)
 
     def _background(self, rows: Tensor) -> Tensor:

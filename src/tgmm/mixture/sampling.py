@@ -119,7 +119,8 @@ def draw_rows(
     parameters: Parameters, components: Tensor, generator: torch.Generator, radii: Tensor | None = None
 ) -> Tensor:
     """Return a draw from each of components (n,), (n, d) in float64, with Mahalanobis distances radii (n,) if given."""
-    return parameters.means[components] + draw_deviations(parameters.covariances, components, generator, radii)
+    deviations = draw_deviations(parameters.covariances, components, generator, radii)
+    return deviations.add_(parameters.means.index_select(0, components))
 
 
 def draw_deviations(
@@ -136,7 +137,7 @@ def draw_deviations(
     if n_different == 1:
         return factor.colour(white[None])[0]
     if shape[0] <= n_different:  # a factor for each row takes no more memory than the mixture's own
-        return factor.take(components).colour(white[:, None])[:, 0]
+        return factor.take(components).colour(white[:, None]).squeeze(1)
     sizes = components.bincount(minlength=n_different).tolist()
     deviations = torch.empty_like(white)
     # Which of the independent standard normals a row gets does not matter: slices in turn need no gathering.

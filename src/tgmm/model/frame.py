@@ -82,9 +82,9 @@ class Frame:
         return Parameters(parameters.weights, self.rows_in(parameters.means), covariances)
 
     def parameters_out(self, parameters: Parameters) -> Parameters:
-        """Map parameters from the frame into the user's units."""
+        """Map parameters from the frame into the user's units; they are copies, made for inference or not."""
         covariances = parameters.covariances.rescale(self.scale)
-        return Parameters(parameters.weights, self.rows_out(parameters.means), covariances)
+        return Parameters(parameters.weights.clone(), self.rows_out(parameters.means), covariances)
 
 
 def rounded(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -24,11 +25,16 @@ def check_device(device: Any, rows: Tensor | None = None) -> torch.device:
     if device is None:
         return default_device() if rows is None else rows.device
     try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen).item()  # a device that only describes tensors has no values
+        return _usable(torch.device(device))
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
-    return chosen
+
+
+@cache
+def _usable(device: torch.device) -> torch.device:
+    """Return a device that has values; one that only describes tensors has none."""
+    torch.zeros(1, device=device).item()
+    return device
 
 
 def default_device() -> torch.device:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tgmm.start.seeding import draw
 
 # How many rows are clustered as seeds of k-means; memory and time grow with their square.
-ROWS_LEAST, ROWS, ROWS_MOST = 512, 1024, 2048
+ROWS_LEAST, ROWS, ROWS_MOST = 256, 1024, 2048
 ROWS_PER_COMPONENT, ROWS_PER_COMPONENT_LEAST = 64, 16
 HALVED = 8  # rows a component from which on every other one is enough
 
