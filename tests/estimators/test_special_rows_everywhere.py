@@ -62,14 +62,14 @@ def test_a_source_gives_the_fit_of_memory(settings, structure):
 @pytest.mark.parametrize("settings", [SETTINGS["missing"], SETTINGS["all"]], ids=["missing", "all"])
 def test_ranks_give_the_fit_of_one_process(settings):
     X, labels = rows(settings)
-    given = {"n_components": K, "random_state": 0, "max_iter": 15, **settings}
+    given = {"n_components": K, "random_state": 0, "tol": 1e-10, "max_iter": 500, **settings}
     alone = GaussianMixture(**given).fit(X, labels=labels)
     parts = [slice(0, 200), slice(200, None)]
     outcomes = ranks.results(
         ranks.fit, 2, given, [X[part] for part in parts], None, {"labels": [labels[part] for part in parts]}
     )
     ranks.assert_same_bits(outcomes)
-    np.testing.assert_allclose(outcomes[0]["means_"], alone.means_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(outcomes[0]["means_"], alone.means_, rtol=1e-5, atol=1e-5)
 
 
 @every_setting
