@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tgmm.estimators.gaussian_mixture import GaussianMixture
+    from tgmm.estimators.many import Mixtures, fit_many
     from tgmm.estimators.outliers import MixtureOutlierDetector
     from tgmm.files.store import ModelFileError
     from tgmm.mixture.conditional import ConditionalMixture
@@ -22,6 +23,8 @@ __all__ = [
     "ConditionalMixture",
     "MixtureOutlierDetector",
     "ModelFileError",
+    "Mixtures",
+    "fit_many",
     "Cell",
     "Selection",
     "select",
@@ -34,6 +37,8 @@ HOMES = {
     "ConditionalMixture": "tgmm.mixture.conditional",
     "MixtureOutlierDetector": "tgmm.estimators.outliers",
     "ModelFileError": "tgmm.files.store",
+    "Mixtures": "tgmm.estimators.many",
+    "fit_many": "tgmm.estimators.many",
     "Cell": "tgmm.selection",
     "Selection": "tgmm.selection",
     "select": "tgmm.selection",

@@ -1,0 +1,327 @@
+"""Many mixtures at once: a fit to each of many tables, or to each group of rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from tgmm.covariance import Structure
+from tgmm.estimators.fitting import solved
+from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
+from tgmm.estimators.groups import Groups, divided, of_each, with_groups
+from tgmm.estimators.settings import Settings
+from tgmm.runtime.generators import as_generator
+from tgmm.runtime.progress import progress_bar
+
+OF_ONE_FIT = ("distributed", "checkpoint", "warm_start")  # settings that have no meaning for many
+NAMED = 3  # problems that a warning names, at most
+
+
+@dataclass(frozen=True, repr=False)
+class Mixtures:
+    """Fitted mixtures, one for each problem; what `fit_many` returns.
+
+    It indexes like a list to fitted :class:`GaussianMixture`, or by the label of a group where `fit_many` was given
+    groups; iterating goes through the mixtures in the order of the problems. In the place of a problem that failed is a
+    model that is not fitted.
+
+    Attributes
+    ----------
+    groups_ : list or None
+        The labels of the groups in increasing order, which the arrays below are in.
+    failures_ : dict
+        Why problems failed, by their number or group. The arrays have NaN there.
+    notes_ : dict
+        What the user should know of others, such as degenerate components, by their number or group.
+    weights_, means_, covariances_ : array or Tensor
+        (B, K), (B, K, d) and by type with a leading B.
+    lower_bound_ : array of shape (B,)
+        Average log-likelihood of each problem's rows, in nats.
+    converged_ : array of shape (B,)
+        Of bool; False where a problem failed.
+    n_iter_ : array of shape (B,)
+        M-steps of each best run; 0 where a problem failed.
+    """
+
+    models: tuple[GaussianMixture, ...]
+    groups_: list[Any] | None
+    failures_: dict[Any, str]
+    notes_: dict[Any, str]
+
+    def __len__(self) -> int:
+        """Return how many problems there are."""
+        return len(self.models)
+
+    def __iter__(self) -> Iterator[GaussianMixture]:
+        """Iterate over the mixtures, in the order of the problems."""
+        return iter(self.models)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list."""
+        if self.groups_ is None:
+            return list(self.models[key]) if isinstance(key, slice) else self.models[key]
+        if key not in self._places:
+            raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
+        return self.models[self._places[key]]
+
+    def __repr__(self) -> str:
+        """Return how many there are of what."""
+        first = self._first
+        failed = f", {len(self.failures_)} failed" * bool(self.failures_)
+        return f"Mixtures({len(self)} problems, K={first.n_components}, d={first.n_features_in_}{failed})"
+
+    @property
+    def weights_(self) -> Any:
+        """Weights of the components, (B, K)."""
+        return self._stacked("weights_")
+
+    @property
+    def means_(self) -> Any:
+        """Means, (B, K, d)."""
+        return self._stacked("means_")
+
+    @property
+    def covariances_(self) -> Any:
+        """Covariances in the type's shape, after a leading B."""
+        return self._stacked("covariances_")
+
+    @property
+    def lower_bound_(self) -> np.ndarray:
+        """Average log-likelihood of each problem's rows, (B,), in nats."""
+        return self._of_fitted("lower_bound_", np.nan)
+
+    @property
+    def converged_(self) -> np.ndarray:
+        """Whether each has converged, (B,)."""
+        return self._of_fitted("converged_", False)
+
+    @property
+    def n_iter_(self) -> np.ndarray:
+        """M-steps of each best run, (B,)."""
+        return self._of_fitted("n_iter_", 0)
+
+    def predict(self, X: Any, groups: Any) -> Any:
+        """Return the most probable component of each row under the mixture of its group.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+        groups : array-like of shape (n,) or str
+            As for `fit_many`; without groups there, the numbers of the problems from 0.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a group that is unknown, or whose fit failed.
+        """
+        return self._asked("predict", X, groups)
+
+    def score_samples(self, X: Any, groups: Any) -> Any:
+        """Return the log-density of each row under the mixture of its group, in nats.
+
+        Parameters
+        ----------
+        X, groups
+            As for `predict`.
+
+        Returns
+        -------
+        log_density : array or Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a group that is unknown, or whose fit failed.
+        """
+        return self._asked("score_samples", X, groups)
+
+    def _asked(self, verb: str, X: Any, groups: Any) -> Any:
+        """Return what the mixtures of all rows say."""
+        rows, found = with_groups(X, groups)
+        for key, members in zip(found.keys, found.members, strict=True):
+            if key not in self._places:
+                raise ValueError(f"groups has {key!r} in row {members[0]}, which no mixture was fitted to.")
+            if key in self.failures_:
+                raise ValueError(
+                    f"The mixture of {key!r}, to which row {members[0]} belongs, could not be fitted: "
+                    f"{self.failures_[key]} Leave such rows out."
+                )
+        models = (self.models[self._places[key]] for key in found.keys)
+        parts = zip(models, found.parts(rows, "X"), strict=True)
+        return found.together([getattr(model, verb)(part) for model, part in parts])
+
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        """The places of the mixtures by their number or group."""
+        keys = range(len(self)) if self.groups_ is None else self.groups_
+        return {key: place for place, key in enumerate(keys)}
+
+    @property
+    def _first(self) -> GaussianMixture:
+        """The first that is fitted; there always is one."""
+        return next(model for model in self.models if model.__sklearn_is_fitted__())
+
+    def _stacked(self, name: str) -> Any:
+        """Return an attribute of all mixtures as one array, NaN where a problem failed."""
+        first = getattr(self._first, name)
+        missing = first * torch.nan
+        values: list[Any] = [
+            getattr(model, name) if model.__sklearn_is_fitted__() else missing for model in self.models
+        ]
+        return torch.stack(values) if isinstance(first, Tensor) else np.stack(values)
+
+    def _of_fitted(self, name: str, missing: float) -> np.ndarray:
+        """Return a number of all mixtures, (B,), and another where a problem failed."""
+        return np.array([getattr(model, name) if model.__sklearn_is_fitted__() else missing for model in self.models])
+
+
+def fit_many(
+    X: Any,
+    groups: Any = None,
+    *,
+    sample_weight: Any = None,
+    init_responsibilities: Any = None,
+    **settings: Any,
+) -> Mixtures:
+    """Fit a mixture to each of many tables of rows, or to each group of rows.
+
+    Each fit is the one that `GaussianMixture.fit` makes of its rows alone, to the same bits. A problem that cannot be
+    fitted is marked with its reason and stops no other.
+
+    Parameters
+    ----------
+    X : array or Tensor of shape (B, n, d), list of array-likes of shape (n_b, d), or rows of shape (n, d) with groups
+    groups : array-like of shape (n,) or str, optional
+        Which group each row of X belongs to, by labels of one kind, or the name of the column of the data frame X that
+        tells; its other columns are the features then.
+    sample_weight : array-like, optional
+        (n,) with groups, else for each problem its own (n_b,).
+    init_responsibilities : array-like, optional
+        As for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each problem its own.
+    **settings
+        Of `GaussianMixture`, the same for all problems. `init_means`, `init_weights` and `init_covariances` may also
+        have a leading axis of B, for a start of each problem, in the order of the problems. A `random_state` that is
+        no integer gives one, by which every fit draws. With `verbose`, there is one bar of progress for all problems.
+
+    Returns
+    -------
+    Mixtures
+        Like a list, or by group, the fitted models; with `failures_`, and the parameters of all as stacked arrays.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the first problems that failed, and once those of whose solutions there is something to say.
+    ConvergenceWarning
+        Once, naming the first problems that have not converged.
+
+    Raises
+    ------
+    ValueError
+        For settings or shapes that fit no problem, and where every problem fails.
+
+    Notes
+    -----
+    Problems are fitted one after another, so the time is that of as many single fits. The default start, "auto", is
+    most of it for small problems: ``init_means="kmeans"`` is several times faster, and finds the best optimum less
+    often.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import fit_many
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 1)) + np.repeat([0.0, 8.0, 16.0], 100)[:, None]
+    >>> mixtures = fit_many(X, groups=np.repeat(["a", "b", "c"], 100), random_state=0)
+    >>> mixtures.means_.round().ravel().tolist()
+    [0.0, 8.0, 16.0]
+    >>> mixtures["b"].means_.shape
+    (1, 1)
+    """
+    given = GaussianMixture(**settings).get_params(deep=False)
+    for name in OF_ONE_FIT:
+        if given[name]:
+            raise ValueError(f"fit_many makes many fits in one process; got {name}={given[name]!r}: leave it out.")
+    given["random_state"] = _integer(given["random_state"])
+    checked = Settings.of(given)
+    rows, problems = divided(X, groups)
+    keys = problems.keys
+    tables = problems.parts(rows, "X")
+    weights = problems.parts(sample_weight, "sample_weight")
+    responsibilities = problems.parts(init_responsibilities, "init_responsibilities")
+    own = _starts_of_each(given, checked.structure, len(keys))
+    models, failures, notes = [], {}, {}
+    with progress_bar(enabled=checked.verbose, desc="fit_many", unit="fit", total=len(keys)) as bar:
+        for key, start, *data in zip(keys, own, tables, weights, responsibilities, strict=True):
+            model, note = _fitted({**given, **start}, data)
+            models.append(model)
+            if note:
+                (notes if model.__sklearn_is_fitted__() else failures)[key] = note
+            bar.update()
+    if len(failures) == len(models):
+        raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {failures[keys[0]]}")
+    mixtures = Mixtures(tuple(models), keys if isinstance(problems, Groups) else None, failures, notes)
+    _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
+    return mixtures
+
+
+def _integer(random_state: Any) -> int:
+    """Return an integer that stands for a random state: itself where it is one."""
+    generator = as_generator(random_state)  # raises for what is no random state
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(torch.randint(2**31 - 1, (1,), generator=generator))
+
+
+def _starts_of_each(given: dict[str, Any], structure: Structure, count: int) -> Iterator[dict[str, Any]]:
+    """Yield the settings of each problem's start that are its own."""
+    axes = {"init_means": 2, "init_weights": 1, "init_covariances": len(structure.shape(given["n_components"], 1))}
+    own = {}
+    for name, n_axes in axes.items():
+        value = given[name]
+        if value is None or isinstance(value, str) or callable(value) or np.ndim(value) != n_axes + 1:
+            continue
+        own[name] = of_each(value, count, name)
+    return ({name: values[b] for name, values in own.items()} for b in range(count))
+
+
+def _fitted(given: dict[str, Any], data: list[Any]) -> tuple[GaussianMixture, str]:
+    """Return the model of one problem, and what there is to say of it; one that is not fitted, and why."""
+    try:
+        settings = Settings.of({**given, "verbose": False})
+        solution = solved(settings, *data, owner=GaussianMixture.__name__, before=None, recorded=None)
+    except Exception as error:
+        return GaussianMixture(**given), f"{type(error).__name__}: {error}"
+    return fitted_as(solution, given), "; ".join(solution.notes)
+
+
+def _warn_of(mixtures: Mixtures, keys: list[Any], max_iter: int) -> None:
+    """Say once what befell fits, on behalf of the function that called."""
+    for found, what in ((mixtures.failures_, "could not be fitted, see failures_"), (mixtures.notes_, "see notes_")):
+        if found:
+            first = "; ".join(f"{key!r}: {reason}" for key, reason in list(found.items())[:NAMED])
+            warnings.warn(
+                f"{len(found)} of {len(keys)} problems: {what}. The first: {first}", UserWarning, stacklevel=3
+            )
+    unsettled = [
+        key for key, done in zip(keys, mixtures.converged_, strict=True) if not done and key not in mixtures.failures_
+    ]
+    if unsettled and max_iter > 0:
+        warnings.warn(
+            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first of "
+            f"{', '.join(repr(key) for key in unsettled[:NAMED])}: raise max_iter or tol, or try another start.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
