@@ -71,10 +71,10 @@ def started(problem: Problem, origin: Origin, seed: int) -> Started:
         return Started(parameters, problem.regularisation.resolve(parameters), (), origin.name)
     if origin.responsibilities is not None:
         anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
-        found = _from_assignment(problem, origin, _nearest(anywhere), given, None)
+        found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
         centres = _centres(problem, origin, generator) if means is None else means
-        found = _from_assignment(problem, origin, _nearest(centres), hard, means)
+        found = _from_assignment(problem, origin, nearest(centres), hard, means)
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)
 
 
@@ -104,7 +104,7 @@ def _from_assignment(
         resolved[:] = [problem.regularisation.resolve(parameters)]
         if origin.covariances is None:
             parameters = put_in(mode(problem.update.regularised(resolved[0])))
-        is_resolved = problem.regularisation.is_resolved(plain, statistics.centre, resolution)
+        is_resolved = bool(problem.regularisation.is_resolved(plain, statistics.centre, resolution))
         return Proposal(parameters, plain.means, is_resolved)
 
     expectation = problem.expectation(assignment)
@@ -128,8 +128,8 @@ def _centres(problem: Problem, origin: Origin, generator: torch.Generator) -> Te
     return widen(centres).to(problem.frame.shift.device)
 
 
-def _nearest(centres: Tensor) -> Parameters:
-    """Return parameters whose most probable component is the nearest of the centres (K, d)."""
-    n_components, n_features = centres.shape
-    weights = torch.full_like(centres[:, 0], 1 / n_components)
-    return Parameters(weights, centres, Spherical(torch.ones_like(weights[:1]), n_features, shared=True))
+def nearest(centres: Tensor) -> Parameters:
+    """Return parameters whose most probable component is the nearest of the centres (..., K, d)."""
+    n_components, n_features = centres.shape[-2:]
+    weights = torch.full_like(centres[..., 0], 1 / n_components)
+    return Parameters(weights, centres, Spherical(torch.ones_like(weights[..., :1]), n_features, shared=True))

@@ -32,6 +32,11 @@ class Priors:
         covariance = None if self.covariance is None else self.covariance.rescale(1 / frame.scale)
         return replace(self, mean=mean, covariance=covariance)
 
+    def of_some(self, index: Tensor) -> Priors:
+        """Return those of some of many problems, in whose frames they are."""
+        mean = None if self.mean is None else self.mean[index]
+        return replace(self, mean=mean, covariance=None if self.covariance is None else self.covariance.of_some(index))
+
     def about(self, origin: Tensor) -> Priors:
         """Return the priors of rows minus an origin (d,)."""
         return self if self.mean is None else replace(self, mean=self.mean - origin)

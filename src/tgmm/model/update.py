@@ -34,7 +34,8 @@ class Update:
     regularisation : Tensor, optional
         What is added to every variance, (d,), or () where the structure has one scale.
 
-    Statistics of a batch of mixtures give the parameters of all of them.
+    Statistics of a batch of mixtures give the parameters of all of them. For mixtures of different problems, priors and
+    regularisation have dimensions that broadcast with theirs: (P, 1, d), or (P, 1).
     """
 
     structure: Structure
@@ -44,6 +45,11 @@ class Update:
     def regularised(self, amount: Tensor | None) -> Update:
         """Return the update that adds so much to every variance."""
         return Update(self.structure, self.priors, amount)
+
+    def of_some(self, index: Tensor) -> Update:
+        """Return the update of some of many problems."""
+        amount = self.regularisation
+        return Update(self.structure, self.priors.of_some(index), None if amount is None else amount[index])
 
     def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
         """Return the parameters; previous covariances of the structure are where an inner iteration starts.
@@ -96,7 +102,7 @@ class Update:
         assert self.regularisation is not None
         if scatter.one_scale:
             return scatter.exponent(scatter.n_features) * counts * self.regularisation
-        return floors(counts[..., None] * self.regularisation.expand(scatter.n_features), scatter.variances)
+        return floors(counts[..., None] * self.regularisation, scatter.variances)
 
     def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""
