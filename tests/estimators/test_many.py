@@ -30,7 +30,12 @@ def mixed(seed=1):
 
 def assert_equal_fits(mixture, alone):
     for name in ATTRIBUTES:
-        np.testing.assert_array_equal(getattr(mixture, name), getattr(alone, name), err_msg=name)
+        np.testing.assert_allclose(getattr(mixture, name), getattr(alone, name), rtol=1e-10, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(mixture.objective_history_, alone.objective_history_, rtol=1e-10)
+    np.testing.assert_allclose(mixture.reg_covar_, alone.reg_covar_, rtol=1e-10)
+    for mine, other in zip(mixture.runs_, alone.runs_, strict=True):
+        assert mine[1:] == other[1:]
+        assert mine.objective == pytest.approx(other.objective, rel=1e-10)
 
 
 PRIORS = {

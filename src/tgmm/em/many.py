@@ -32,6 +32,7 @@ from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.start.together import StartTogether
 
+CROWDED = 0.75  # of the runs that are moved on have not ended, at least: taking their rows out costs about a step
 RESOLUTION = torch.finfo(torch.float64).eps / TOLERANCE[torch.float64]
 
 
@@ -87,6 +88,11 @@ class Ends:
     n_iter: Tensor  # (P,)
     converged: Tensor  # (P,)
 
+    def of_some(self, index: Tensor) -> Ends:
+        """Return some of them."""
+        rest = (self.regularisation, self.history, self.n_iter, self.converged)
+        return Ends(self.runs.of_some(index), *(each[index] for each in rest))
+
 
 @dataclass(frozen=True)
 class Climbers:
@@ -101,6 +107,7 @@ class Climbers:
     n_points: Tensor  # (P,) on the path, from 1 to 3
     path: Tensor  # (P, 2, p), the statistics at its first points, but for the point that was reached
     longest: Tensor  # (P,)
+    live: Tensor  # (P,), which have not ended: others are moved on with them, until they are many
 
     @classmethod
     def of(cls, kernel: OwnRows, update: Update, runs: Runs) -> Climbers:
@@ -116,6 +123,7 @@ class Climbers:
             n_points=count + 1,
             path=vectors(runs.statistics)[:, None].repeat(1, 2, 1),
             longest=torch.full_like(runs.objective, LONGEST),
+            live=torch.ones_like(runs.start, dtype=torch.bool),
         )
 
     def of_some(self, index: Tensor) -> Climbers:
@@ -123,12 +131,15 @@ class Climbers:
         if index.dtype == torch.bool and index.all():
             return self
         whole = (self.kernel, self.update, self.runs)
-        rest = (self.last, self.n_em, self.rates, self.n_points, self.path, self.longest)
+        rest = (self.last, self.n_em, self.rates, self.n_points, self.path, self.longest, self.live)
         return Climbers(*(each.of_some(index) for each in whole), *(each[index] for each in rest))
 
     def advanced(self, assignment: Assignment, policy: Policy, *, may_hold: bool) -> tuple[Climbers, Tensor]:
         """Return the runs after a step each, without those that need more than that, and which are at their ends."""
-        climbers = self.of_some(~stranded(self.runs.statistics, self.update.priors))
+        kept = ~stranded(self.runs.statistics, self.update.priors)
+        if int(self.live.sum()) < CROWDED * len(self.runs):
+            kept &= self.live
+        climbers = self.of_some(kept)
         if not len(climbers.runs):
             return climbers, torch.zeros_like(climbers.runs.start, dtype=torch.bool)
         climbers, is_em, failed = climbers.stepped(assignment, accelerate=policy.accelerate, may_hold=may_hold)
@@ -262,17 +273,17 @@ def fitted(problems: Problems, origins: Origins, policy: Policy) -> Ends | None:
     ended: list[Ended] = []
     objectives: list[tuple[Tensor, Tensor]] = []  # after each iteration, of problems with these numbers
     for n_iter in range(max_iter + 1):
-        if climbers is None or not len(climbers.runs):
+        if climbers is None or not climbers.live.any():
             break
         at_end = torch.zeros_like(climbers.runs.start, dtype=torch.bool)
         if n_iter:
             may_hold = origins.covariances is None or n_iter > 1
             climbers, at_end = climbers.advanced(assignment, policy, may_hold=may_hold)
         objectives.append((climbers.runs.start, climbers.runs.objective))
-        leaving = at_end | (n_iter == max_iter)
+        leaving = climbers.live & (at_end | (n_iter == max_iter))
         if leaving.any():
             ended.append(climbers.ended(leaving, at_end, n_iter))
-            climbers = climbers.of_some(~leaving)
+            climbers = replace(climbers, live=climbers.live & ~leaving)
     return _ends(ended, objectives, len(problems)) if ended else None
 
 
@@ -341,9 +352,7 @@ def _first(problems: Problems, origins: Origins, statistics: Statistics) -> tupl
     return parameters, amount, regularisation.is_resolved(plain, statistics.centre, RESOLUTION)
 
 
-def _evaluated(
-    kernel: OwnRows, update: Update, parameters: Parameters, assignment: Assignment, start: Tensor
-) -> Runs:
+def _evaluated(kernel: OwnRows, update: Update, parameters: Parameters, assignment: Assignment, start: Tensor) -> Runs:
     """Return the runs that have come to parameters, of problems with these numbers (P,)."""
     statistics = kernel.statistics(parameters, assignment)
     objective = (statistics.objective + update.log_prior(parameters)) / statistics.weight
@@ -370,9 +379,7 @@ def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statisti
     return replace(statistics_where(mask, one, other), **totals)
 
 
-def _ends(
-    ended: list[Ended], objectives: list[tuple[Tensor, Tensor]], count: int
-) -> Ends:
+def _ends(ended: list[Ended], objectives: list[tuple[Tensor, Tensor]], count: int) -> Ends:
     """Return the ends in the order of the problems, of which there are so many."""
     runs = joined([each.runs for each in ended])
     order = runs.start.argsort()

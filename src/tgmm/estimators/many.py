@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,15 +14,101 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from tgmm.covariance import Structure
+from tgmm.data.columns import Columns
+from tgmm.em.solution import Solution
 from tgmm.estimators.fitting import solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
 from tgmm.estimators.settings import Settings
+from tgmm.estimators.together import Given, solved_together
+from tgmm.model.parameters import Parameters
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
 
 OF_ONE_FIT = ("distributed", "checkpoint", "warm_start")  # settings that have no meaning for many
 NAMED = 3  # problems that a warning names, at most
+
+
+class Part(Protocol):
+    """Solutions of some of the problems."""
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Which problems they are of."""
+
+    @property
+    def columns(self) -> Sequence[Columns]:
+        """The columns of each."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What there is to say of each."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters, with a leading dimension, in the user's units."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The float type of the fit."""
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """The average log-likelihoods, (P,)."""
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether each has converged, (P,)."""
+
+    @property
+    def n_iter(self) -> Tensor:
+        """M-steps, (P,)."""
+
+    def solution(self, index: int) -> Solution:
+        """Return one of them."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The solution of a problem that was fitted alone, as a part."""
+
+    place: int
+    only: Solution
+
+    @property
+    def places(self) -> list[int]:
+        return [self.place]
+
+    @property
+    def columns(self) -> list[Columns]:
+        return [self.only.mixture.columns]
+
+    @property
+    def notes(self) -> list[str]:
+        return ["; ".join(self.only.notes)]
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.only.mixture.parameters.of_some(None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.only.mixture.dtype
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        return torch.tensor([self.only.log_likelihood], dtype=torch.float64)
+
+    @property
+    def converged(self) -> Tensor:
+        return torch.tensor([self.only.converged])
+
+    @property
+    def n_iter(self) -> Tensor:
+        return torch.tensor([self.only.n_iter])
+
+    def solution(self, index: int) -> Solution:
+        return self.only
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,62 +137,64 @@ class Mixtures:
         M-steps of each best run; 0 where a problem failed.
     """
 
-    models: tuple[GaussianMixture, ...]
+    parts: tuple[Part, ...]
+    settings: Sequence[dict[str, Any]]
     groups_: list[Any] | None
     failures_: dict[Any, str]
     notes_: dict[Any, str]
 
     def __len__(self) -> int:
         """Return how many problems there are."""
-        return len(self.models)
+        return len(self.settings)
 
     def __iter__(self) -> Iterator[GaussianMixture]:
         """Iterate over the mixtures, in the order of the problems."""
-        return iter(self.models)
+        return (self._model(place) for place in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
         """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list."""
         if self.groups_ is None:
-            return list(self.models[key]) if isinstance(key, slice) else self.models[key]
+            places = range(len(self))[key]
+            return [self._model(place) for place in places] if isinstance(key, slice) else self._model(places)
         if key not in self._places:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
-        return self.models[self._places[key]]
+        return self._model(self._places[key])
 
     def __repr__(self) -> str:
         """Return how many there are of what."""
-        first = self._first
+        n_components, n_features = self.means_.shape[1:]
         failed = f", {len(self.failures_)} failed" * bool(self.failures_)
-        return f"Mixtures({len(self)} problems, K={first.n_components}, d={first.n_features_in_}{failed})"
+        return f"Mixtures({len(self)} problems, K={n_components}, d={n_features}{failed})"
 
     @property
     def weights_(self) -> Any:
         """Weights of the components, (B, K)."""
-        return self._stacked("weights_")
+        return self._stacked(lambda part: part.parameters.weights)
 
     @property
     def means_(self) -> Any:
         """Means, (B, K, d)."""
-        return self._stacked("means_")
+        return self._stacked(lambda part: part.parameters.means)
 
     @property
     def covariances_(self) -> Any:
         """Covariances in the type's shape, after a leading B."""
-        return self._stacked("covariances_")
+        return self._stacked(lambda part: part.parameters.covariances.public)
 
     @property
     def lower_bound_(self) -> np.ndarray:
         """Average log-likelihood of each problem's rows, (B,), in nats."""
-        return self._of_fitted("lower_bound_", np.nan)
+        return self._of_fitted(lambda part: part.log_likelihood, torch.nan)
 
     @property
     def converged_(self) -> np.ndarray:
         """Whether each has converged, (B,)."""
-        return self._of_fitted("converged_", False)
+        return self._of_fitted(lambda part: part.converged, False)
 
     @property
     def n_iter_(self) -> np.ndarray:
         """M-steps of each best run, (B,)."""
-        return self._of_fitted("n_iter_", 0)
+        return self._of_fitted(lambda part: part.n_iter, 0)
 
     def predict(self, X: Any, groups: Any) -> Any:
         """Return the most probable component of each row under the mixture of its group.
@@ -158,7 +246,7 @@ class Mixtures:
                     f"The mixture of {key!r}, to which row {members[0]} belongs, could not be fitted: "
                     f"{self.failures_[key]} Leave such rows out."
                 )
-        models = (self.models[self._places[key]] for key in found.keys)
+        models = (self._model(self._places[key]) for key in found.keys)
         parts = zip(models, found.parts(rows, "X"), strict=True)
         return found.together([getattr(model, verb)(part) for model, part in parts])
 
@@ -168,23 +256,40 @@ class Mixtures:
         keys = range(len(self)) if self.groups_ is None else self.groups_
         return {key: place for place, key in enumerate(keys)}
 
-    @property
-    def _first(self) -> GaussianMixture:
-        """The first that is fitted; there always is one."""
-        return next(model for model in self.models if model.__sklearn_is_fitted__())
+    @cached_property
+    def _models(self) -> dict[int, GaussianMixture]:
+        """The models that were asked for."""
+        return {}
 
-    def _stacked(self, name: str) -> Any:
-        """Return an attribute of all mixtures as one array, NaN where a problem failed."""
-        first = getattr(self._first, name)
-        missing = first * torch.nan
-        values: list[Any] = [
-            getattr(model, name) if model.__sklearn_is_fitted__() else missing for model in self.models
-        ]
-        return torch.stack(values) if isinstance(first, Tensor) else np.stack(values)
+    @cached_property
+    def _found(self) -> dict[int, tuple[Part, int]]:
+        """Where the solution of each problem is: in which part, and where in that."""
+        return {place: (part, index) for part in self.parts for index, place in enumerate(part.places)}
 
-    def _of_fitted(self, name: str, missing: float) -> np.ndarray:
+    def _model(self, place: int) -> GaussianMixture:
+        """Return the model of a problem, which is made when it is first asked for."""
+        if place not in self._models:
+            given = self.settings[place]
+            part, index = self._found.get(place, (None, 0))
+            made = GaussianMixture(**given) if part is None else fitted_as(part.solution(index), given)
+            self._models[place] = made
+        return self._models[place]
+
+    def _stacked(self, of: Callable[[Part], Tensor]) -> Any:
+        """Return parameters of all mixtures as one array, NaN where a problem failed."""
+        first = self.parts[0]
+        values = of(first).new_full((len(self), *of(first).shape[1:]), torch.nan)
+        for part in self.parts:
+            values[part.places] = of(part).to(values.device)
+        dtypes = {part.dtype for part in self.parts}
+        return first.columns[0].own_array(values if len(dtypes) > 1 else values.to(first.dtype))
+
+    def _of_fitted(self, of: Callable[[Part], Tensor], missing: float) -> np.ndarray:
         """Return a number of all mixtures, (B,), and another where a problem failed."""
-        return np.array([getattr(model, name) if model.__sklearn_is_fitted__() else missing for model in self.models])
+        values = of(self.parts[0]).new_full((len(self),), missing, device="cpu")
+        for part in self.parts:
+            values[part.places] = of(part).cpu()
+        return values.numpy()
 
 
 def fit_many(
@@ -258,23 +363,49 @@ def fit_many(
     checked = Settings.of(given)
     rows, problems = divided(X, groups)
     keys = problems.keys
-    tables = problems.parts(rows, "X")
-    weights = problems.parts(sample_weight, "sample_weight")
-    responsibilities = problems.parts(init_responsibilities, "init_responsibilities")
-    own = _starts_of_each(given, checked.structure, len(keys))
-    models, failures, notes = [], {}, {}
-    with progress_bar(enabled=checked.verbose, desc="fit_many", unit="fit", total=len(keys)) as bar:
-        for key, start, *data in zip(keys, own, tables, weights, responsibilities, strict=True):
-            model, note = _fitted({**given, **start}, data)
-            models.append(model)
-            if note:
-                (notes if model.__sklearn_is_fitted__() else failures)[key] = note
-            bar.update()
-    if len(failures) == len(models):
-        raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {failures[keys[0]]}")
-    mixtures = Mixtures(tuple(models), keys if isinstance(problems, Groups) else None, failures, notes)
+    own = list(_starts_of_each(given, checked.structure, len(keys)))
+    data = zip(
+        problems.parts(rows, "X"),
+        problems.parts(sample_weight, "sample_weight"),
+        problems.parts(init_responsibilities, "init_responsibilities"),
+        own,
+        strict=True,
+    )
+    parts, reasons = _solved(checked, [Given(*each) for each in data])
+    if not parts:
+        raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {reasons[0]}")
+    failures = {keys[place]: reason for place, reason in sorted(reasons.items())}
+    notes = sorted((place, note) for part in parts for place, note in zip(part.places, part.notes, strict=True) if note)
+    settings_of_each = [{**given, **start} for start in own]
+    names = keys if isinstance(problems, Groups) else None
+    mixtures = Mixtures(tuple(parts), settings_of_each, names, failures, {keys[place]: note for place, note in notes})
     _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
     return mixtures
+
+
+def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict[int, str]]:
+    """Return the solutions of problems, and of those that failed why, by their places."""
+    parts: list[Part] = []
+    reasons: dict[int, str] = {}
+    with progress_bar(enabled=settings.verbose, desc="fit_many", unit="fit", total=len(problems)) as bar:
+        for found in solved_together(settings, problems, GaussianMixture.__name__):
+            parts.append(found)
+            bar.update(len(found.places))
+        done = {place for part in parts for place in part.places}
+        for place in (place for place in range(len(problems)) if place not in done):
+            try:
+                parts.append(_alone(settings, place, problems[place]))
+            except Exception as error:
+                reasons[place] = f"{type(error).__name__}: {error}"
+            bar.update()
+    return sorted(parts, key=lambda part: part.places[0]), reasons
+
+
+def _alone(settings: Settings, place: int, problem: Given) -> Alone:
+    """Return the solution of one problem."""
+    checked = Settings.of({**settings.given, **problem.start, "verbose": False})
+    data = (problem.rows, problem.weights, problem.responsibilities)
+    return Alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
 
 
 def _integer(random_state: Any) -> int:
@@ -295,16 +426,6 @@ def _starts_of_each(given: dict[str, Any], structure: Structure, count: int) -> 
             continue
         own[name] = of_each(value, count, name)
     return ({name: values[b] for name, values in own.items()} for b in range(count))
-
-
-def _fitted(given: dict[str, Any], data: list[Any]) -> tuple[GaussianMixture, str]:
-    """Return the model of one problem, and what there is to say of it; one that is not fitted, and why."""
-    try:
-        settings = Settings.of({**given, "verbose": False})
-        solution = solved(settings, *data, owner=GaussianMixture.__name__, before=None, recorded=None)
-    except Exception as error:
-        return GaussianMixture(**given), f"{type(error).__name__}: {error}"
-    return fitted_as(solution, given), "; ".join(solution.notes)
 
 
 def _warn_of(mixtures: Mixtures, keys: list[Any], max_iter: int) -> None:

@@ -66,11 +66,16 @@ class OwnRows:
         """Return the statistics, each of its rows under its mixture."""
         joint = self.joint(parameters)
         likelihood, objective = assignment(joint, None)  # (P, n)
-        totals = [(each * self.weights).sum(1) for each in (likelihood, objective)]
-        if parameters.covariances.shared:
-            offset = (parameters.quadratic[:, 0] * self.second).sum(1)
-            totals = [total + offset for total in totals]
-        return self._statistics(joint if self._weigh_the_same else joint.mul_(self.weights[:, None]), *totals)
+        total = self._total(likelihood, parameters)
+        climbed = total if objective is likelihood else self._total(objective, parameters)
+        return self._statistics(joint if self._weigh_the_same else joint.mul_(self.weights[:, None]), total, climbed)
+
+    def _total(self, densities: Tensor, parameters: Parameters) -> Tensor:
+        """Return the sums of log-densities (P, n) that may lack the quadratic part, (P,)."""
+        total = (densities * self.weights).sum(1)
+        if not parameters.covariances.shared:
+            return total
+        return total + (parameters.quadratic[:, 0] * self.second).sum(1)
 
     def _statistics(self, masses: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
         """Return the statistics of weighted responsibilities (P, K, n)."""

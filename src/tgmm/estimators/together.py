@@ -1,0 +1,260 @@
+"""Which of many problems are fitted together, and what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Covariances
+from tgmm.data.columns import Columns
+from tgmm.data.opening import as_source
+from tgmm.data.validation import as_tensor, check_responsibilities, check_rows, check_weights
+from tgmm.em.many import Origins
+from tgmm.em.problems import Problems, Table
+from tgmm.em.solution import Solution
+from tgmm.em.solutions import Solutions, solutions
+from tgmm.estimators.settings import Settings, check_init_means
+from tgmm.kernels.choose import moments_outweigh
+from tgmm.mixture.base import check_covariances, check_mixing_weights
+from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import check_device, standalone
+from tgmm.runtime.generators import drawn_seed
+from tgmm.start import AUTO, UNTRIED
+from tgmm.start.sample import sample_size
+from tgmm.start.together import TOGETHER
+
+NUMBERS = 1 << 23  # that problems fitted together have at most in all, with their responsibilities
+UNEVEN = 1.25  # times as many rows as the smallest of them the largest has, at most
+
+
+class Given(NamedTuple):
+    """What one problem is given, as it was handed in."""
+
+    rows: Any
+    weights: Any
+    responsibilities: Any
+    start: Mapping[str, Any]  # the settings of its start that are its own
+
+
+class Start(NamedTuple):
+    """What was given of a start, in the user's units."""
+
+    means: Tensor | None  # (K, d)
+    weights: Tensor | None  # (K,)
+    covariances: Covariances | None
+
+
+class Entry(NamedTuple):
+    """One problem that can be fitted with others."""
+
+    place: int
+    table: Table
+    columns: Columns
+    start: Start
+
+
+@dataclass(frozen=True)
+class Found:
+    """Solutions of problems that were fitted together, with the places and the columns of each."""
+
+    solutions: Solutions
+    places: list[int]
+    columns: list[Columns]
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say of each."""
+        return ["; ".join(notes) for notes in self.solutions.notes]
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters of all, in the user's units."""
+        return self.solutions.parameters
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The float type of the fits."""
+        return torch.float64
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """The average log-likelihoods, (P,)."""
+        return self.solutions.log_likelihood
+
+    @property
+    def converged(self) -> Tensor:
+        """Whether each has converged, (P,)."""
+        return self.solutions.ends.converged
+
+    @property
+    def n_iter(self) -> Tensor:
+        """M-steps, (P,)."""
+        return self.solutions.ends.n_iter
+
+    def solution(self, index: int) -> Solution:
+        """Return one of them."""
+        return self.solutions.solution(index, self.columns[index])
+
+
+@standalone()
+def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -> list[Found]:
+    """Return the solutions of all problems that can be fitted together; others are to be fitted alone.
+
+    Alone are fitted: all of them, with starts that are made one by one or several runs each, or on a device other than
+    the CPU; those with rows that are not in float64 or not in memory, or that are many; and those that anything befalls,
+    of which the fit alone knows what to do, or what is wrong.
+    """
+    if not _are_together(settings):
+        return []
+    common: dict[int, Start] = {}  # by the number of features
+    entries = []
+    for place, given in enumerate(problems):
+        try:
+            entry = _entry(settings, place, given, owner, common)
+        except (TypeError, ValueError):
+            continue
+        if _is_small(settings, entry.table.rows):
+            entries.append(entry)
+    return [found for batch in _batches(settings, entries) if (found := _solved(settings, batch))]
+
+
+def _are_together(settings: Settings) -> bool:
+    """Whether settings allow that problems are fitted together."""
+    start = settings.given["init_means"]
+    if callable(start) or check_device(settings.given["device"]).type != "cpu":
+        return False
+    if isinstance(start, str) and settings.n_components > 1:
+        return start in TOGETHER and settings.policy.n_init == 1
+    return True
+
+
+def _is_small(settings: Settings, rows: Tensor) -> bool:
+    """Whether a problem has rows that are worth fitting with others, in the float type in which that is done."""
+    (n_rows, n_features), n_components = rows.shape, settings.n_components
+    if rows.dtype != torch.float64 or rows.device.type != "cpu":
+        return False
+    if moments_outweigh(settings.structure.moment, n_features, n_components, torch.float64):
+        return False
+    most = min(sample_size(n_components, n_features), NUMBERS // _numbers(settings, n_features))
+    return max(n_components, n_features) < n_rows <= most
+
+
+def _numbers(settings: Settings, n_features: int) -> int:
+    """Return how many numbers an iteration needs of each row."""
+    return 1 + n_features + settings.structure.moment.size(n_features) + 2 * settings.n_components
+
+
+def _entry(settings: Settings, place: int, given: Given, owner: str, common: dict[int, Start]) -> Entry:
+    """Return a problem, checked, or raise what the fit alone will raise."""
+    rows, columns = _rows(given.rows, owner)
+    n_features = rows.shape[1]
+    if n_features not in common:
+        settings.check_features(n_features)
+        common[n_features] = _start(settings, settings.given, n_features)
+    start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common[n_features]
+    weights = check_weights(given.weights, rows.shape[0])
+    known = given.responsibilities
+    if known is not None:
+        known = check_responsibilities(known, rows.shape[0], settings.n_components)
+    if weights is not None and not (weights > 0).all():
+        kept = weights > 0
+        rows, weights, known = rows[kept], weights[kept], None if known is None else known[kept]
+    return Entry(place, Table(rows, weights, known), columns, start)
+
+
+def _rows(X: Any, owner: str) -> tuple[Tensor, Columns]:
+    """Return rows in memory as a tensor, and their columns; whether they are finite is seen later."""
+    if type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2 and X.flags.c_contiguous and X.size:
+        return as_tensor(X), _columns(X.shape[1], owner)
+    if as_source(X) is not None:
+        raise ValueError("The rows are not in memory.")
+    rows, columns = check_rows(X, Columns(None, None, owner))
+    return rows.tensor, columns
+
+
+@lru_cache(maxsize=16)
+def _columns(n_features: int, owner: str) -> Columns:
+    """Return the columns of an array."""
+    return Columns.of(n_features, None, owner)
+
+
+def _start(settings: Settings, given: Mapping[str, Any], n_features: int) -> Start:
+    """Return what is given of a start, checked, in the user's units."""
+    n_components, structure = settings.n_components, settings.structure
+    means = check_init_means(given["init_means"], n_components, n_features)
+    weights, covariances = given["init_weights"], given["init_covariances"]
+    if weights is not None:
+        weights = check_mixing_weights(weights, n_components, "init_weights")
+    if covariances is not None:
+        covariances = check_covariances(covariances, structure, n_components, n_features, "init_covariances")
+    return Start(means if isinstance(means, Tensor) else None, weights, covariances)
+
+
+def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Yield problems that are fitted together: of about as many rows, so that few of these only fill up."""
+    kinds: dict[Any, list[Entry]] = {}
+    for entry in entries:
+        table, start = entry.table, entry.start
+        kind = (table.rows.shape[1], table.weights is None, table.known is None, *(part is None for part in start))
+        kinds.setdefault(kind, []).append(entry)
+    for (n_features, *_), alike in kinds.items():
+        batch: list[Entry] = []
+        least = most = 0
+        for entry in sorted(alike, key=lambda entry: len(entry.table.rows)):
+            most = len(entry.table.rows)
+            full = (len(batch) + 1) * most * _numbers(settings, n_features) > NUMBERS
+            if batch and (full or most > UNEVEN * least):
+                yield batch
+                batch = []
+            least = least if batch else most
+            batch.append(entry)
+        yield batch
+
+
+def _solved(settings: Settings, batch: list[Entry]) -> Found | None:
+    """Return the solutions of a batch of problems, or None where all are to be fitted alone."""
+    tables = [entry.table for entry in batch]
+    structure, n_components = settings.structure, settings.n_components
+    try:
+        priors = settings.priors(tables[0].rows.shape[1])
+        problems, places = Problems.of(tables, structure, n_components, priors, settings.reg_covar)
+    except ValueError:
+        return None
+    if not len(problems):
+        return None
+    solved = solutions(problems, _origins(settings, batch).of_some(places), settings.policy)
+    if solved is None:
+        return None
+    found, among = solved
+    fitted = [batch[place] for place in places[among].tolist()]
+    return Found(found, [entry.place for entry in fitted], [entry.columns for entry in fitted])
+
+
+def _origins(settings: Settings, batch: list[Entry]) -> Origins:
+    """Return where the runs of a batch start."""
+    means, weights, covariances = zip(*(entry.start for entry in batch), strict=True)
+    seed = torch.randint(
+        2**62, (1,), generator=torch.Generator().manual_seed(drawn_seed(settings.given["random_state"]))
+    )
+    origins = Origins(
+        name="init_means",
+        seed=int(seed),
+        means=None if means[0] is None else torch.stack(means),
+        weights=None if weights[0] is None else torch.stack(weights),
+        covariances=None
+        if covariances[0] is None
+        else replace(covariances[0], values=torch.stack([each.values for each in covariances])),
+    )
+    if batch[0].table.known is not None:
+        return replace(origins, name="init_responsibilities", means=None)
+    if origins.means is None:
+        name = settings.given["init_means"]
+        name = UNTRIED if name == AUTO else name
+        return replace(origins, name=name, start=TOGETHER[name])
+    return origins
