@@ -74,8 +74,9 @@ class Problems:
         unit = weight / count if priors == Priors() and tables[0].weights is not None else torch.ones_like(weight)
         kept = torch.isfinite(rows.sum((1, 2))) & (weight < LARGEST_WEIGHT)
         weights, total = weights / unit[:, None], weight / unit
-        origin, is_constant = _bulk(rows, weights, count, has_weights=tables[0].weights is not None)
-        gaps = torch.where((weights > 0)[..., None], rows - origin, 0.0)
+        filled = rows if (weights > 0).all() else torch.where((weights > 0)[..., None], rows, torch.inf)
+        origin, is_constant = _bulk(filled, weights, count, has_weights=tables[0].weights is not None)
+        gaps = rows - origin if filled is rows else torch.where(filled < torch.inf, rows - origin, 0.0)
         mean = weights[:, None] @ gaps / total[:, None, None]  # (P, 1, d)
         variance = weights[:, None] @ (gaps - mean).square() / total[:, None, None]
         frame = Frame.of(origin, variance, torch.float64, one_scale=structure.one_scale)
@@ -107,6 +108,8 @@ class Problems:
         if "start_rows" in vars(self):
             rows, weights = self.start_rows
             vars(some)["start_rows"] = (rows[index], weights[index])
+        if "n_distinct" in vars(self):
+            vars(some)["n_distinct"] = self.n_distinct[index]
         return some
 
     @property
@@ -139,15 +142,21 @@ class Problems:
         weights = torch.zeros_like(weights).scatter_add_(1, group, weights)
         return _in_order(rows, repeats.to(torch.uint8).argsort(dim=1, stable=True)), weights
 
-    @property
+    @cached_property
     def n_distinct(self) -> Tensor:
         """How many different rows each has, (P,)."""
-        return (self.start_rows[1] > 0).sum(1)
+        real = self.weights > 0
+        features = self.kernel.features[1 : 1 + self.rows.shape[2]]  # (d, P, n), along which sums are quick
+        position = projection(features.permute(1, 2, 0))
+        position = np.sort((position if real.all() else torch.where(real, position, torch.inf)).numpy(), axis=1)
+        if ((position[:, 1:] == position[:, :-1]) & (position[:, 1:] < np.inf)).any():
+            return (self.start_rows[1] > 0).sum(1)
+        return real.sum(1)
 
 
 def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return rows (P, n, d), weights (P, n) and responsibilities (P, K, n) of tables, filled up with 0."""
-    sizes = [len(table.rows) for table in tables]
+    sizes = [table.rows.shape[0] for table in tables]
     n_rows = max(sizes)
     if min(sizes) == n_rows:
         rows = torch.stack([table.rows for table in tables])
@@ -171,14 +180,16 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
 
 
 def _bulk(rows: Tensor, weights: Tensor, count: Tensor, *, has_weights: bool) -> tuple[Tensor, Tensor]:
-    """Return the medians of the features of each problem, (P, 1, d), and where any is constant, (P,)."""
-    filled = torch.where((weights > 0)[..., None], rows, torch.inf)
+    """Return the medians of the features of rows, (P, 1, d), and where any is constant, (P,).
+
+    Rows that only fill up are infinite.
+    """
     if has_weights:
-        values, order = filled.sort(1)
+        values, order = rows.sort(1)
         below = weights[..., None].expand_as(rows).gather(1, order).cumsum(1)
         place = (2 * below < below[:, -1:] * (1 - HALF)).sum(1, keepdim=True)  # (P, 1, d)
     else:
-        values = torch.from_numpy(np.sort(filled.numpy(), axis=1))  # several times as fast as torch's
+        values = torch.from_numpy(np.sort(rows.numpy(), axis=1))  # several times as fast as torch's
         place = ((count - 1) // 2)[:, None, None].expand(-1, 1, rows.shape[2])
     last = (count - 1)[:, None, None].expand_as(place)
     return values.gather(1, place), (values[:, :1] == values.gather(1, last)).any(2)[:, 0]

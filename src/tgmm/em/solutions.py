@@ -111,15 +111,14 @@ def solutions(problems: Problems, origins: Origins, policy: Policy) -> tuple[Sol
 
 def _notes(found: Solutions, problems: Problems) -> list[list[str]]:
     """Return what the user should know of solutions of problems."""
-    ends, (rows, weights) = found.ends, problems.start_rows
-    counts, statistics = problems.n_distinct, ends.runs.statistics
+    ends, counts, statistics = found.ends, problems.n_distinct, found.ends.runs.statistics
     n_rows = statistics.mass * (counts / statistics.weight)[:, None]
     amount = ends.regularisation.reshape(len(problems), 1, -1)
     sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
     notes: list[list[str]] = [[] for _ in range(len(problems))]
     for place in (~sound).nonzero().flatten().tolist():
         seen, priors = slice(int(counts[place])), problems.update.priors.of_some(place)
-        look = (rows[place, seen], weights[place, seen])
+        look = tuple(part[place, seen] for part in problems.start_rows)
         rows_per_row, own = 1 / float(statistics.weight[place]), own_share(problems.reg_covar)
         notes[place] = Guard(lambda look=look: look, problems.structure, priors, rows_per_row, own).notes(
             found.run(place)

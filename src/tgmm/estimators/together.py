@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,39 +110,39 @@ def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -
     the CPU; those with rows that are not in float64 or not in memory, or that are many; and those that anything befalls,
     of which the fit alone knows what to do, or what is wrong.
     """
-    if not _are_together(settings):
+    if check_device(settings.given["device"]).type != "cpu":
         return []
-    common: dict[int, Start] = {}  # by the number of features
+    common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
+    most = lru_cache(partial(_most_rows, settings))
     entries = []
     for place, given in enumerate(problems):
+        if not _starts_together(settings, given):
+            continue
         try:
             entry = _entry(settings, place, given, owner, common)
         except (TypeError, ValueError):
             continue
-        if _is_small(settings, entry.table.rows):
+        rows = entry.table.rows
+        is_float64 = rows.dtype == torch.float64 and rows.device.type == "cpu"
+        if is_float64 and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows.shape[1]):
             entries.append(entry)
     return [found for batch in _batches(settings, entries) if (found := _solved(settings, batch))]
 
 
-def _are_together(settings: Settings) -> bool:
-    """Whether settings allow that problems are fitted together."""
-    start = settings.given["init_means"]
-    if callable(start) or check_device(settings.given["device"]).type != "cpu":
-        return False
-    if isinstance(start, str) and settings.n_components > 1:
-        return start in TOGETHER and settings.policy.n_init == 1
-    return True
+def _starts_together(settings: Settings, given: Given) -> bool:
+    """Whether a start can be made with those of other problems."""
+    start = given.start.get("init_means", settings.given["init_means"])
+    if given.responsibilities is not None or not isinstance(start, str):
+        return not callable(start)
+    return settings.n_components == 1 or (start in TOGETHER and settings.policy.n_init == 1)
 
 
-def _is_small(settings: Settings, rows: Tensor) -> bool:
-    """Whether a problem has rows that are worth fitting with others, in the float type in which that is done."""
-    (n_rows, n_features), n_components = rows.shape, settings.n_components
-    if rows.dtype != torch.float64 or rows.device.type != "cpu":
-        return False
+def _most_rows(settings: Settings, n_features: int) -> int:
+    """Return how many rows a problem has, at most, that is worth fitting with others."""
+    n_components = settings.n_components
     if moments_outweigh(settings.structure.moment, n_features, n_components, torch.float64):
-        return False
-    most = min(sample_size(n_components, n_features), NUMBERS // _numbers(settings, n_features))
-    return max(n_components, n_features) < n_rows <= most
+        return 0
+    return min(sample_size(n_components, n_features), NUMBERS // _numbers(settings, n_features))
 
 
 def _numbers(settings: Settings, n_features: int) -> int:
@@ -150,14 +150,12 @@ def _numbers(settings: Settings, n_features: int) -> int:
     return 1 + n_features + settings.structure.moment.size(n_features) + 2 * settings.n_components
 
 
-def _entry(settings: Settings, place: int, given: Given, owner: str, common: dict[int, Start]) -> Entry:
-    """Return a problem, checked, or raise what the fit alone will raise."""
+def _entry(settings: Settings, place: int, given: Given, owner: str, common: Callable[[int], Start]) -> Entry:
+    """Return a problem, checked, or raise what the fit alone will raise; the start of many is common to them."""
     rows, columns = _rows(given.rows, owner)
     n_features = rows.shape[1]
-    if n_features not in common:
-        settings.check_features(n_features)
-        common[n_features] = _start(settings, settings.given, n_features)
-    start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common[n_features]
+    settings.check_features(n_features)
+    start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common(n_features)
     weights = check_weights(given.weights, rows.shape[0])
     known = given.responsibilities
     if known is not None:
@@ -187,13 +185,24 @@ def _columns(n_features: int, owner: str) -> Columns:
 def _start(settings: Settings, given: Mapping[str, Any], n_features: int) -> Start:
     """Return what is given of a start, checked, in the user's units."""
     n_components, structure = settings.n_components, settings.structure
-    means = check_init_means(given["init_means"], n_components, n_features)
+    means = given["init_means"]
+    if not _is_plain(means, (n_components, n_features)):
+        means = check_init_means(means, n_components, n_features)
+    elif not isinstance(means, Tensor):
+        means = as_tensor(means)
     weights, covariances = given["init_weights"], given["init_covariances"]
     if weights is not None:
         weights = check_mixing_weights(weights, n_components, "init_weights")
     if covariances is not None:
         covariances = check_covariances(covariances, structure, n_components, n_features, "init_covariances")
     return Start(means if isinstance(means, Tensor) else None, weights, covariances)
+
+
+def _is_plain(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether values are an array or a tensor that needs no check but for what is not finite."""
+    if type(values) is np.ndarray:
+        return values.dtype == np.float64 and values.shape == shape and values.flags.c_contiguous
+    return type(values) is Tensor and values.dtype == torch.float64 and values.shape == shape and values.is_cpu
 
 
 def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
@@ -206,8 +215,8 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     for (n_features, *_), alike in kinds.items():
         batch: list[Entry] = []
         least = most = 0
-        for entry in sorted(alike, key=lambda entry: len(entry.table.rows)):
-            most = len(entry.table.rows)
+        for entry in sorted(alike, key=lambda entry: entry.table.rows.shape[0]):
+            most = entry.table.rows.shape[0]
             full = (len(batch) + 1) * most * _numbers(settings, n_features) > NUMBERS
             if batch and (full or most > UNEVEN * least):
                 yield batch
@@ -251,7 +260,7 @@ def _origins(settings: Settings, batch: list[Entry]) -> Origins:
         if covariances[0] is None
         else replace(covariances[0], values=torch.stack([each.values for each in covariances])),
     )
-    if batch[0].table.known is not None:
+    if batch[0].table.known is not None:  # which take the place of means
         return replace(origins, name="init_responsibilities", means=None)
     if origins.means is None:
         name = settings.given["init_means"]

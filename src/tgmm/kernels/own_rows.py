@@ -19,18 +19,20 @@ class OwnRows:
 
     Parameters
     ----------
-    features : Tensor of shape (P, 1 + d [+ q], n)
+    features : Tensor of shape (1 + d [+ q], P, n)
         Of the rows, each in the frame of its problem.
     weights : Tensor of shape (P, n)
     second : Tensor of shape (P, q)
-        The sums of the moments of all rows.
+        The sums of the moments of all rows, where these are shared.
     n_features : int
         d.
     moment : Moment
         Which sums the statistics hold.
     """
 
-    def __init__(self, features: Tensor, weights: Tensor, second: Tensor, n_features: int, moment: Moment) -> None:
+    def __init__(
+        self, features: Tensor, weights: Tensor, second: Tensor | None, n_features: int, moment: Moment
+    ) -> None:
         self.features, self.weights, self.second = features, weights, second
         self.n_features, self.moment = n_features, moment
         self.weight = weights.sum(1)  # (P,)
@@ -39,15 +41,25 @@ class OwnRows:
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor, moment: Moment) -> OwnRows:
         """Return the kernel of rows (P, n, d) and their weights (P, n)."""
-        moments = moment.of(rows)  # (P, n, q)
-        parts = [torch.ones_like(rows[..., :1]), rows, *([] if moment.shared else [moments])]
-        second = (weights[:, None] @ moments)[:, 0]
-        return cls(torch.cat(parts, -1).mT.contiguous(), weights, second, rows.shape[2], moment)
+        n_problems, n_rows, n_features = rows.shape
+        n_columns = 1 + n_features + (0 if moment.shared else moment.size(n_features))
+        features = rows.new_empty(n_columns, n_problems * n_rows)
+        features[0] = 1
+        z = features[1 : 1 + n_features]
+        z.copy_(rows.flatten(0, 1).T)
+        second = None
+        if moment.shared:
+            second = (weights[:, None] @ moment.of(rows))[:, 0]
+        else:
+            moment.fill(z, features[1 + n_features :])
+        return cls(features.view(-1, n_problems, n_rows), weights, second, n_features, moment)
 
     def of_some(self, index: Tensor) -> OwnRows:
-        """Return the kernel of some of the mixtures."""
-        parts = (self.features[index], self.weights[index], self.second[index])
-        return OwnRows(*parts, self.n_features, self.moment)
+        """Return the kernel of those of the mixtures that are marked, (P,)."""
+        if index.all():
+            return self
+        second = None if self.second is None else self.second[index]
+        return OwnRows(self.features[:, index], self.weights[index], second, self.n_features, self.moment)
 
     def joint(self, parameters: Parameters) -> Tensor:
         """Return the joint log-densities of each mixture's components, in bits, (P, K, n).
@@ -55,7 +67,7 @@ class OwnRows:
         Where components share their covariance the quadratic part is left out.
         """
         eta = parameters.natural * BITS  # (P, K, 1 + d [+ q])
-        return eta @ self.features[:, : eta.shape[-1]]
+        return eta @ self.features[: eta.shape[-1]].transpose(0, 1)
 
     def of_shares(self, shares: Tensor) -> Statistics:
         """Return the statistics of responsibilities that are known, (P, K, n); there is no likelihood."""
@@ -73,17 +85,17 @@ class OwnRows:
     def _total(self, densities: Tensor, parameters: Parameters) -> Tensor:
         """Return the sums of log-densities (P, n) that may lack the quadratic part, (P,)."""
         total = (densities * self.weights).sum(1)
-        if not parameters.covariances.shared:
+        if self.second is None:
             return total
         return total + (parameters.quadratic[:, 0] * self.second).sum(1)
 
     def _statistics(self, masses: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
         """Return the statistics of weighted responsibilities (P, K, n)."""
-        sums = masses @ self.features.mT  # (P, K, 1 + d [+ q])
+        sums = masses @ self.features.permute(1, 2, 0)  # (P, K, 1 + d [+ q])
         return Statistics(
             mass=sums[..., 0],
             first=sums[..., 1 : 1 + self.n_features],
-            second=self.second[:, None] if self.moment.shared else sums[..., 1 + self.n_features :],
+            second=sums[..., 1 + self.n_features :] if self.second is None else self.second[:, None],
             log_likelihood=log_likelihood,
             objective=objective,
             weight=self.weight,
