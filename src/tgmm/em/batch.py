@@ -223,7 +223,8 @@ def of_vectors(flat: Tensor, like: Statistics) -> Statistics:
     """Return statistics from such vectors."""
     parts = flat.split([like.mass[0].numel(), like.first[0].numel(), like.second[0].numel()], 1)
     mass, first, second = (
-        part.reshape(other.shape) for part, other in zip(parts, (like.mass, like.first, like.second), strict=True)
+        part.reshape(-1, *other.shape[1:])
+        for part, other in zip(parts, (like.mass, like.first, like.second), strict=True)
     )
     return replace(like, mass=mass, first=first, second=second)
 

@@ -14,7 +14,16 @@ from torch import Tensor
 
 from tgmm.covariance import Covariances
 from tgmm.em.acceleration import SHORTEST
-from tgmm.em.batch import Runs, collapsed, joined, of_vectors, parameters_where, statistics_where, vectors
+from tgmm.em.batch import (
+    Runs,
+    collapsed,
+    joined,
+    of_vectors,
+    parameters_joined,
+    parameters_where,
+    statistics_where,
+    vectors,
+)
 from tgmm.em.fit import Policy
 from tgmm.em.problems import Problems
 from tgmm.em.reseeding import lost_components
@@ -158,11 +167,13 @@ class Climbers:
     def stepped(self, assignment: Assignment, *, accelerate: bool, may_hold: bool) -> tuple[Climbers, Tensor, Tensor]:
         """Return the runs after a step each, which of them made an EM step, and which need more than that, (P,)."""
         jumping, statistics, length, doubtful = self._jumps(accelerate=accelerate)
-        parameters, bad = self._updated(statistics)
-        while (refused := bad & jumping).any():
+        parameters, bad = _updated(self.update, statistics, self.runs.parameters)
+        if (refused := bad & jumping).any():  # an EM step instead
             jumping = jumping & ~refused
-            statistics = statistics_where(jumping, statistics, self.runs.statistics)
-            parameters, bad = self._updated(statistics)
+            update, runs, order = self.update.of_some(refused), self.runs.of_some(refused), torch.arange(len(self.runs))
+            order[refused] = torch.arange(len(self.runs), len(self.runs) + len(runs))
+            plain, bad[refused] = _updated(update, runs.statistics, runs.parameters)
+            parameters = parameters_joined([parameters, plain]).of_some(order)
         reached = self._at(parameters, assignment)
         change = reached.objective - self.runs.objective
         higher = change >= 0
@@ -221,17 +232,11 @@ class Climbers:
         """Return the step lengths of the paths, about the means of all rows, (P,)."""
         statistics, moment = self.runs.statistics, self.update.structure.moment
         mean = statistics.mean[:, None]  # (P, 1, d)
-        points = [of_vectors(point, statistics) for point in self.path.unbind(1)]
-        a, b, c = (vectors(point.about(mean, moment)) for point in (*points, statistics))
+        points = torch.cat([self.path, vectors(statistics)[:, None]], 1)  # (P, 3, p)
+        points = of_vectors(points.flatten(0, 1), statistics).about(mean.repeat_interleave(3, 0), moment)
+        a, b, c = vectors(points).view(len(mean), 3, -1).unbind(1)
         curvature = (c - 2 * b + a).norm(dim=1)
         return torch.where(curvature > 0, (b - a).norm(dim=1) / curvature, 1.0)
-
-    def _updated(self, statistics: Statistics) -> tuple[Parameters, Tensor]:
-        """Return the parameters of statistics, or the last ones where they collapse or are not precise, and where."""
-        previous = self.runs.parameters
-        parameters = self.update(statistics, previous.covariances)
-        bad = ~are_usable(parameters)
-        return (parameters_where(bad, previous, parameters) if bad.any() else parameters), bad
 
     def _at(self, parameters: Parameters, assignment: Assignment) -> Runs:
         """Return the runs that have come to parameters."""
@@ -350,6 +355,13 @@ def _first(problems: Problems, origins: Origins, statistics: Statistics) -> tupl
     if origins.covariances is None:
         parameters = origins.put_in(problems, problems.update.regularised(amount[:, None])(statistics))
     return parameters, amount, regularisation.is_resolved(plain, statistics.centre, RESOLUTION)
+
+
+def _updated(update: Update, statistics: Statistics, previous: Parameters) -> tuple[Parameters, Tensor]:
+    """Return the parameters of statistics, or the previous ones where they are not usable, and where that is, (P,)."""
+    parameters = update(statistics, previous.covariances)
+    bad = ~are_usable(parameters)
+    return (parameters_where(bad, previous, parameters) if bad.any() else parameters), bad
 
 
 def _evaluated(kernel: OwnRows, update: Update, parameters: Parameters, assignment: Assignment, start: Tensor) -> Runs:

@@ -52,7 +52,7 @@ class OwnRows:
             second = (weights[:, None] @ moment.of(rows))[:, 0]
         else:
             moment.fill(z, features[1 + n_features :])
-        return cls(features.view(-1, n_problems, n_rows), weights, second, n_features, moment)
+        return cls(features.view(n_columns, n_problems, n_rows), weights, second, n_features, moment)
 
     def of_some(self, index: Tensor) -> OwnRows:
         """Return the kernel of those of the mixtures that are marked, (P,)."""

@@ -126,4 +126,5 @@ def _taken(rows: Tensor, index: Tensor) -> Tensor:
 
 def _squared_distances(rows: Tensor, centres: Tensor) -> Tensor:
     """Return squared Euclidean distances (P, m, c), by differences: exactly 0 for equal rows."""
-    return torch.stack([(rows - centre[:, None]).square().sum(2) for centre in centres.unbind(1)], 2)
+    z = rows.mT.contiguous()  # along rows, sums over few features are quick
+    return torch.stack([(z - centre[..., None]).square_().sum(1) for centre in centres.unbind(1)], 2)
