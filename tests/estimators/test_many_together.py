@@ -1,22 +1,28 @@
 """Small problems are fitted together, and each fit is the one alone to 1e-8: whatever befalls the others."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
-from structures import SPECS
+from support import COVARIANCE_TYPES
 
 from tgmm import GaussianMixture, fit_many
+from tgmm.covariance import STRUCTURES
 from tgmm.estimators import many, together
 
 K, D = 3, 2
-N_PROBLEMS = 12
+N_PROBLEMS = 6
 COLUMNS = ("weights_", "means_", "covariances_", "lower_bound_")
 
 
 def problem(rng, n_rows, n_features=D, spread=2.5):
     """Return rows of components that overlap, so that EM takes many steps, in a unit and at a place of their own."""
     centres = spread * rng.normal(size=(K, n_features))
-    rows = centres[rng.integers(K, size=n_rows)] + rng.normal(size=(n_rows, n_features)) * rng.uniform(0.5, 2, n_features)
+    rows = centres[rng.integers(K, size=n_rows)] + rng.normal(size=(n_rows, n_features)) * rng.uniform(
+        0.5, 2, n_features
+    )
     return 10.0 ** rng.integers(-3, 4) * (rows + rng.normal(size=n_features))
 
 
@@ -50,27 +56,28 @@ def assert_same_fit(mixture, alone):
 def assert_each_is_alone(tables, settings, per_problem=(), **data):
     """Assert that each of many fits is that of its table; settings and data named per problem have one entry for each."""
     mixtures = fit_many(tables, **settings, **data)
-    assert not mixtures.failures_
     for b, (mixture, rows) in enumerate(zip(mixtures, tables, strict=True)):
         own = {name: value[b] if name in per_problem else value for name, value in settings.items()}
-        alone = GaussianMixture(**own).fit(rows, **{name: value[b] for name, value in data.items()})
-        assert_same_fit(mixture, alone)
+        alone, given = GaussianMixture(**own), {name: value[b] for name, value in data.items()}
+        if b in mixtures.failures_:
+            with pytest.raises(ValueError, match=re.escape(mixtures.failures_[b].removeprefix("ValueError: "))):
+                alone.fit(rows, **given)
+        else:
+            assert_same_fit(mixture, alone.fit(rows, **given))
 
 
 def priors(name, n_features=D):
     found = {"weight_concentration_prior": 2.0, "mean_prior": np.zeros(n_features), "mean_precision_prior": 0.1}
-    if name not in ("VEI", "VEV"):
-        shape = SPECS[name].shape(K, n_features)
-        psi = np.ones(shape) if name != "full" and name != "tied_full" else np.broadcast_to(np.eye(n_features), shape)
-        found |= {"covariance_prior": psi, "degrees_of_freedom_prior": n_features + 2.0}
-    return found
+    alone = STRUCTURES[name].form.shape_of_one(n_features)
+    psi = np.eye(n_features) if len(alone) == 2 else np.ones(alone)
+    return found | {"covariance_prior": psi, "degrees_of_freedom_prior": n_features + 2.0}
 
 
-every_structure = pytest.mark.parametrize("name", SPECS)
+every_structure = pytest.mark.parametrize("name", COVARIANCE_TYPES)
 pytestmark = pytest.mark.filterwarnings("ignore")  # some do not converge, and in some a component is degenerate
 
 
-@every_structure
+@pytest.mark.parametrize("name", ["full", "tied_diag", "VEI", "VEV"])
 @pytest.mark.parametrize("start", ["kmeans", "kpp", "random", "maxdist"])
 def test_each_is_the_fit_alone_from_every_start(name, start):
     assert_each_is_alone(ragged(), {"n_components": K, "covariance_type": name, "init_means": start, "random_state": 1})
@@ -112,7 +119,7 @@ def test_each_is_the_fit_alone_from_given_parameters(name):
     assert_each_is_alone(tables, common, ("init_means",))
     assert_each_is_alone(tables, {**common, "init_weights": weights}, ("init_means", "init_weights"))
     covariances = np.stack([GaussianMixture(1, covariance_type=name).fit(rows).covariances_ for rows in tables])
-    if not SPECS[name].shared:
+    if not STRUCTURES[name].shared:
         covariances = np.repeat(covariances, K, axis=1)
     given = {**common, "init_weights": weights, "init_covariances": covariances}
     assert_each_is_alone(tables, given, ("init_means", "init_weights", "init_covariances"))
@@ -123,7 +130,7 @@ def test_each_is_the_fit_alone_from_given_parameters(name):
     [
         {"accelerate": None},
         {"cem": True},
-        {"tol": 0.0, "max_iter": 60},
+        {"tol": 1e-6},
         {"max_iter": 3},
         {"max_iter": 0},
         {"reg_covar": 0.1},
@@ -174,17 +181,19 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
-@pytest.mark.parametrize("name", ["full", "diag", "tied_full"])
+@pytest.mark.parametrize("name", ["full", "tied_diag"])
 def test_what_befalls_one_problem_is_what_befalls_it_alone(kind, name):
     tables = ragged(7)
-    tables[5] = SPECIAL[kind](np.random.default_rng(0))
+    tables[3] = SPECIAL[kind](np.random.default_rng(0))
     settings = {"n_components": K, "covariance_type": name, "init_means": "kpp", "random_state": 0}
     assert_each_is_alone(tables, settings)
     mixtures = fit_many(tables, **settings)
-    with pytest.warns(UserWarning) if 5 in mixtures.notes_ else pytest.warns() as caught:
-        GaussianMixture(**settings).fit(tables[5])
-    said = [str(each.message) for each in caught if each.category is UserWarning]
-    assert said == ([mixtures.notes_[5]] if 5 in mixtures.notes_ else [])
+    for b, rows in enumerate(tables):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            GaussianMixture(**settings).fit(rows)
+        said = [str(each.message) for each in caught if each.category is UserWarning]
+        assert said == ([mixtures.notes_[b]] if b in mixtures.notes_ else [])
 
 
 def test_a_component_that_loses_its_rows_is_seeded_again_in_its_problem():
@@ -239,7 +248,9 @@ def test_the_order_of_problems_is_that_of_results():
 
 def test_the_same_seed_gives_the_same_bits():
     settings = {"n_components": K, "init_means": "kpp", "random_state": 3}
-    for one, other in zip(stacked(fit_many(ragged(), **settings)), stacked(fit_many(ragged(), **settings)), strict=True):
+    for one, other in zip(
+        stacked(fit_many(ragged(), **settings)), stacked(fit_many(ragged(), **settings)), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -256,7 +267,7 @@ def test_float32_and_several_runs_are_fits_alone():
     tables = [rows.astype(np.float32) for rows in ragged()]
     assert_each_is_alone(tables, {"n_components": 2, "init_means": "kpp", "random_state": 0})
     assert_each_is_alone(ragged(), {"n_components": 2, "init_means": "kpp", "n_init": 2, "random_state": 0})
-    assert_each_is_alone(ragged(), {"n_components": 2, "init_means": lambda X, K, generator: X[:K]})
+    assert_each_is_alone(ragged(), {"n_components": 2, "init_means": lambda X, K, generator: X[:K], "random_state": 0})
 
 
 def test_models_go_on_as_those_fitted_alone():

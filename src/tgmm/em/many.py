@@ -159,10 +159,10 @@ class Climbers:
         """Return some of the runs as they end after so many iterations, with which of all are at their ends."""
         amount = self.update.regularisation
         assert amount is not None
-        converged = at_end | self.at_rest()
-        return Ended(
-            self.runs.of_some(which), amount[which, 0], torch.full_like(self.n_em, n_iter)[which], converged[which]
-        )
+        amount = amount[which].flatten(1)
+        amount = amount[:, 0] if self.update.structure.one_scale else amount
+        n_iters, converged = torch.full_like(self.n_em, n_iter), at_end | self.at_rest()
+        return Ended(self.runs.of_some(which), amount, n_iters[which], converged[which])
 
     def stepped(self, assignment: Assignment, *, accelerate: bool, may_hold: bool) -> tuple[Climbers, Tensor, Tensor]:
         """Return the runs after a step each, which of them made an EM step, and which need more than that, (P,)."""
@@ -309,7 +309,7 @@ def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climb
     is_plain = is_plain & are_usable(parameters)
     if not is_plain.any():
         return None
-    update = problems.update.regularised(amount[:, None]).of_some(is_plain)
+    update = _regularised(problems.update, amount).of_some(is_plain)
     kernel, parameters = kernel.of_some(is_plain), parameters.of_some(is_plain)
     climbers = Climbers.of(kernel, update, _evaluated(kernel, update, parameters, assignment, places[is_plain]))
     return climbers.of_some(torch.isfinite(climbers.runs.objective))
@@ -353,8 +353,15 @@ def _first(problems: Problems, origins: Origins, statistics: Statistics) -> tupl
     parameters = origins.put_in(problems, plain)
     amount = regularisation.resolve(parameters)
     if origins.covariances is None:
-        parameters = origins.put_in(problems, problems.update.regularised(amount[:, None])(statistics))
+        parameters = origins.put_in(problems, _regularised(problems.update, amount)(statistics))
     return parameters, amount, regularisation.is_resolved(plain, statistics.centre, RESOLUTION)
+
+
+def _regularised(update: Update, amount: Tensor) -> Update:
+    """Return the update that adds so much to every variance of each problem, (P, d), or (P,) where there is one scale."""
+    return update.regularised(
+        amount[:, None] if update.structure.form.one_scale else amount.reshape(len(amount), 1, -1)
+    )
 
 
 def _updated(update: Update, statistics: Statistics, previous: Parameters) -> tuple[Parameters, Tensor]:

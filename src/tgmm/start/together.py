@@ -29,10 +29,11 @@ def random_rows(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> 
 def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return the seeds of greedy k-means++."""
     generator, n_trials = _generator(seed), 2 + int(math.log(n_components))
-    chosen = [_drawn(weights, _uniform(1, generator))[:, 0]]  # (P,) each
+    last = _last(weights)
+    chosen = [_drawn(weights, last, _uniform(1, generator))[:, 0]]  # (P,) each
     nearest = _squared_distances(rows, _taken(rows, chosen[0][:, None]))[..., 0]  # (P, m)
     while len(chosen) < n_components:
-        candidates = _drawn(nearest * weights, _uniform(n_trials, generator))  # (P, trials)
+        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator))  # (P, trials)
         distances = torch.minimum(nearest[..., None], _squared_distances(rows, _taken(rows, candidates)))
         best = (weights[:, None] @ distances)[:, 0].argmin(1, keepdim=True)  # (P, 1)
         chosen.append(candidates.gather(1, best)[:, 0])
@@ -42,7 +43,7 @@ def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int)
 
 def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return a random row and then, each time, the row farthest from those chosen."""
-    chosen = [_drawn(weights, _uniform(1, _generator(seed)))[:, 0]]
+    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed)))[:, 0]]
     nearest = torch.where(weights > 0, torch.inf, -torch.inf)
     while len(chosen) < n_components:
         last = _taken(rows, chosen[-1][:, None])
@@ -111,12 +112,15 @@ def _uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator, dtype=torch.float64)
 
 
-def _drawn(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Return indices drawn in proportion to weights (P, m) by uniform numbers (t,), (P, t)."""
-    cumulative = weights.cumsum(1)
-    last = (weights > 0).sum(1, keepdim=True) - 1
-    found = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
-    return torch.minimum(found, last.clamp(min=0))
+def _drawn(potential: Tensor, last: Tensor, uniform: Tensor) -> Tensor:
+    """Return indices drawn in proportion to potentials (P, m) by uniform numbers (t,), (P, t)."""
+    cumulative = potential.cumsum(1)
+    return torch.minimum(torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True), last)
+
+
+def _last(weights: Tensor) -> Tensor:
+    """Return the indices of the last rows that do not only fill up, (P, 1)."""
+    return (weights > 0).sum(1, keepdim=True) - 1
 
 
 def _taken(rows: Tensor, index: Tensor) -> Tensor:
