@@ -54,7 +54,7 @@ def assert_same_fit(mixture, alone):
 
 
 def assert_each_is_alone(tables, settings, per_problem=(), **data):
-    """Assert that each of many fits is that of its table; settings and data named per problem have one entry for each."""
+    """Assert that each of many fits is that of its table; data, and settings per problem, have an entry for each."""
     mixtures = fit_many(tables, **settings, **data)
     for b, (mixture, rows) in enumerate(zip(mixtures, tables, strict=True)):
         own = {name: value[b] if name in per_problem else value for name, value in settings.items()}

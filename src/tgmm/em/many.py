@@ -139,9 +139,9 @@ class Climbers:
         """Return some of the runs."""
         if index.dtype == torch.bool and index.all():
             return self
-        whole = (self.kernel, self.update, self.runs)
+        whole = (self.kernel.of_some(index), self.update.of_some(index), self.runs.of_some(index))
         rest = (self.last, self.n_em, self.rates, self.n_points, self.path, self.longest, self.live)
-        return Climbers(*(each.of_some(index) for each in whole), *(each[index] for each in rest))
+        return Climbers(*whole, *(each[index] for each in rest))
 
     def advanced(self, assignment: Assignment, policy: Policy, *, may_hold: bool) -> tuple[Climbers, Tensor]:
         """Return the runs after a step each, without those that need more than that, and which are at their ends."""
@@ -304,7 +304,8 @@ def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climb
         if not has_rows.any():
             return None
         places, kernel = places[has_rows], kernel.of_some(has_rows)
-        problems, origins, statistics = (each.of_some(has_rows) for each in (problems, origins, statistics))
+        problems, origins = problems.of_some(has_rows), origins.of_some(has_rows)
+        statistics = statistics.of_some(has_rows)
         parameters, amount, is_plain = _first(problems, origins, statistics)
     is_plain = is_plain & are_usable(parameters)
     if not is_plain.any():
@@ -358,7 +359,7 @@ def _first(problems: Problems, origins: Origins, statistics: Statistics) -> tupl
 
 
 def _regularised(update: Update, amount: Tensor) -> Update:
-    """Return the update that adds so much to every variance of each problem, (P, d), or (P,) where there is one scale."""
+    """Return the update that adds amounts to variances, (P, d), or (P,) where there is one scale."""
     return update.regularised(
         amount[:, None] if update.structure.form.one_scale else amount.reshape(len(amount), 1, -1)
     )

@@ -164,8 +164,9 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
         rows = torch.nn.utils.rnn.pad_sequence([table.rows for table in tables], batch_first=True)
     weights = (torch.arange(n_rows) < torch.tensor(sizes)[:, None]).double()
     if tables[0].weights is not None:
-        for place, table in enumerate(tables):
-            weights[place, : sizes[place]] = table.weights
+        for own, table in zip(weights, tables, strict=True):
+            assert table.weights is not None
+            own[: len(table.weights)] = table.weights
     if tables[0].known is None:
         return rows, weights, None
     known = rows.new_zeros(len(tables), n_components, n_rows)

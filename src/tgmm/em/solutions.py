@@ -79,13 +79,13 @@ class Solutions:
             seed=self.seed,
         )
 
-    def solution(self, place: int, columns: Columns) -> Solution:
-        """Return one of the solutions."""
+    def solution(self, columns: Sequence[Columns], place: int) -> Solution:
+        """Return one of the solutions; each problem has its columns."""
         frame, run = Frame(self.frame.shift[place, 0], self.frame.scale[place, 0]), self.run(place)
         unit, n_volumes = float(self.unit[place]), float(self.n_volumes[place])
         units = Units(frame, unit, n_volumes, torch.float64, torch.device("cpu"))
         runs = [FollowedRun(run.objective, run.start, run.seed)]
-        return Solution.of_run(run, units, self.structure, columns, self.notes[place], runs)
+        return Solution.of_run(run, units, self.structure, columns[place], self.notes[place], runs)
 
 
 def solutions(problems: Problems, origins: Origins, policy: Policy) -> tuple[Solutions, Tensor] | None:
@@ -117,10 +117,13 @@ def _notes(found: Solutions, problems: Problems) -> list[list[str]]:
     sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
     notes: list[list[str]] = [[] for _ in range(len(problems))]
     for place in (~sound).nonzero().flatten().tolist():
-        seen, priors = slice(int(counts[place])), problems.update.priors.of_some(place)
-        look = tuple(part[place, seen] for part in problems.start_rows)
-        rows_per_row, own = 1 / float(statistics.weight[place]), own_share(problems.reg_covar)
-        notes[place] = Guard(lambda look=look: look, problems.structure, priors, rows_per_row, own).notes(
-            found.run(place)
-        )
+        notes[place] = _guard(problems, place).notes(found.run(place))
     return notes
+
+
+def _guard(problems: Problems, place: int) -> Guard:
+    """Return what tells degenerate solutions of one of the problems."""
+    seen = slice(int(problems.n_distinct[place]))
+    rows, weights = (part[place, seen] for part in problems.start_rows)
+    priors, own = problems.update.priors.of_some(place), own_share(problems.reg_covar)
+    return Guard(lambda: (rows, weights), problems.structure, priors, 1 / float(weights.sum()), own)

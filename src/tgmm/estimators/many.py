@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,101 +14,16 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from tgmm.covariance import Structure
-from tgmm.data.columns import Columns
-from tgmm.em.solution import Solution
 from tgmm.estimators.fitting import solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
 from tgmm.estimators.settings import Settings
-from tgmm.estimators.together import Given, solved_together
-from tgmm.model.parameters import Parameters
+from tgmm.estimators.together import Given, Part, solved_together
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
 
 OF_ONE_FIT = ("distributed", "checkpoint", "warm_start")  # settings that have no meaning for many
 NAMED = 3  # problems that a warning names, at most
-
-
-class Part(Protocol):
-    """Solutions of some of the problems."""
-
-    @property
-    def places(self) -> Sequence[int]:
-        """Which problems they are of."""
-
-    @property
-    def columns(self) -> Sequence[Columns]:
-        """The columns of each."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What there is to say of each."""
-
-    @property
-    def parameters(self) -> Parameters:
-        """The parameters, with a leading dimension, in the user's units."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The float type of the fit."""
-
-    @property
-    def log_likelihood(self) -> Tensor:
-        """The average log-likelihoods, (P,)."""
-
-    @property
-    def converged(self) -> Tensor:
-        """Whether each has converged, (P,)."""
-
-    @property
-    def n_iter(self) -> Tensor:
-        """M-steps, (P,)."""
-
-    def solution(self, index: int) -> Solution:
-        """Return one of them."""
-
-
-@dataclass(frozen=True)
-class Alone:
-    """The solution of a problem that was fitted alone, as a part."""
-
-    place: int
-    only: Solution
-
-    @property
-    def places(self) -> list[int]:
-        return [self.place]
-
-    @property
-    def columns(self) -> list[Columns]:
-        return [self.only.mixture.columns]
-
-    @property
-    def notes(self) -> list[str]:
-        return ["; ".join(self.only.notes)]
-
-    @property
-    def parameters(self) -> Parameters:
-        return self.only.mixture.parameters.of_some(None)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.only.mixture.dtype
-
-    @property
-    def log_likelihood(self) -> Tensor:
-        return torch.tensor([self.only.log_likelihood], dtype=torch.float64)
-
-    @property
-    def converged(self) -> Tensor:
-        return torch.tensor([self.only.converged])
-
-    @property
-    def n_iter(self) -> Tensor:
-        return torch.tensor([self.only.n_iter])
-
-    def solution(self, index: int) -> Solution:
-        return self.only
 
 
 @dataclass(frozen=True, repr=False)
@@ -388,9 +303,9 @@ def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict
     parts: list[Part] = []
     reasons: dict[int, str] = {}
     with progress_bar(enabled=settings.verbose, desc="fit_many", unit="fit", total=len(problems)) as bar:
-        for found in solved_together(settings, problems, GaussianMixture.__name__):
-            parts.append(found)
-            bar.update(len(found.places))
+        for part in solved_together(settings, problems, GaussianMixture.__name__):
+            parts.append(part)
+            bar.update(len(part.places))
         done = {place for part in parts for place in part.places}
         for place in (place for place in range(len(problems)) if place not in done):
             try:
@@ -401,11 +316,11 @@ def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict
     return sorted(parts, key=lambda part: part.places[0]), reasons
 
 
-def _alone(settings: Settings, place: int, problem: Given) -> Alone:
+def _alone(settings: Settings, place: int, problem: Given) -> Part:
     """Return the solution of one problem."""
     checked = Settings.of({**settings.given, **problem.start, "verbose": False})
     data = (problem.rows, problem.weights, problem.responsibilities)
-    return Alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
+    return Part.alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
 
 
 def _integer(random_state: Any) -> int:

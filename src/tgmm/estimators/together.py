@@ -60,56 +60,84 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
-    """Solutions of problems that were fitted together, with the places and the columns of each."""
+class Part:
+    """Solutions of some of the problems.
 
-    solutions: Solutions
+    Parameters
+    ----------
+    places : list of int
+        Which problems they are of.
+    columns : list of Columns
+    notes : list of str
+        What there is to say of each.
+    parameters : Parameters
+        (P, ...), in the user's units.
+    dtype : torch.dtype
+        Of the fits.
+    log_likelihood, converged, n_iter : Tensor of shape (P,)
+    solution : callable
+        From a number in this part to the solution.
+    """
+
     places: list[int]
     columns: list[Columns]
+    notes: list[str]
+    parameters: Parameters
+    dtype: torch.dtype
+    log_likelihood: Tensor
+    converged: Tensor
+    n_iter: Tensor
+    solution: Callable[[int], Solution]
 
-    @property
-    def notes(self) -> list[str]:
-        """What there is to say of each."""
-        return ["; ".join(notes) for notes in self.solutions.notes]
+    @classmethod
+    def alone(cls, place: int, solution: Solution) -> Part:
+        """Return the part that is the solution of one problem."""
+        mixture = solution.mixture
+        return cls(
+            places=[place],
+            columns=[mixture.columns],
+            notes=["; ".join(solution.notes)],
+            parameters=mixture.parameters.of_some(None),
+            dtype=mixture.dtype,
+            log_likelihood=torch.tensor([solution.log_likelihood], dtype=torch.float64),
+            converged=torch.tensor([solution.converged]),
+            n_iter=torch.tensor([solution.n_iter]),
+            solution=[solution].__getitem__,
+        )
 
-    @property
-    def parameters(self) -> Parameters:
-        """The parameters of all, in the user's units."""
-        return self.solutions.parameters
+    @classmethod
+    def together(cls, entries: Sequence[Entry], found: Solutions) -> Part:
+        """Return the part of problems that were fitted together."""
+        columns = [entry.columns for entry in entries]
+        return cls(
+            places=[entry.place for entry in entries],
+            columns=columns,
+            notes=["; ".join(notes) for notes in found.notes],
+            parameters=found.parameters,
+            dtype=torch.float64,
+            log_likelihood=found.log_likelihood,
+            converged=found.ends.converged,
+            n_iter=found.ends.n_iter,
+            solution=partial(found.solution, columns),
+        )
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The float type of the fits."""
-        return torch.float64
 
-    @property
-    def log_likelihood(self) -> Tensor:
-        """The average log-likelihoods, (P,)."""
-        return self.solutions.log_likelihood
+def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -> Iterator[Part]:
+    """Yield the solutions of all problems that can be fitted together; others are to be fitted alone.
 
-    @property
-    def converged(self) -> Tensor:
-        """Whether each has converged, (P,)."""
-        return self.solutions.ends.converged
-
-    @property
-    def n_iter(self) -> Tensor:
-        """M-steps, (P,)."""
-        return self.solutions.ends.n_iter
-
-    def solution(self, index: int) -> Solution:
-        """Return one of them."""
-        return self.solutions.solution(index, self.columns[index])
+    Alone are fitted: all of them, where starts are made one by one, where each has several runs, or on a device other
+    than the CPU; those with rows that are not in float64 or not in memory, or that are many; and those that anything
+    befalls, since the fit alone knows what to do then, or what is wrong.
+    """
+    for batch in _batches(settings, _entries(settings, problems, owner)):
+        part = _solved(settings, batch)
+        if part is not None:
+            yield part
 
 
 @standalone()
-def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -> list[Found]:
-    """Return the solutions of all problems that can be fitted together; others are to be fitted alone.
-
-    Alone are fitted: all of them, with starts that are made one by one or several runs each, or on a device other than
-    the CPU; those with rows that are not in float64 or not in memory, or that are many; and those that anything befalls,
-    of which the fit alone knows what to do, or what is wrong.
-    """
+def _entries(settings: Settings, problems: Sequence[Given], owner: str) -> list[Entry]:
+    """Return the problems that can be fitted together."""
     if check_device(settings.given["device"]).type != "cpu":
         return []
     common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
@@ -126,7 +154,7 @@ def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -
         is_float64 = rows.dtype == torch.float64 and rows.device.type == "cpu"
         if is_float64 and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows.shape[1]):
             entries.append(entry)
-    return [found for batch in _batches(settings, entries) if (found := _solved(settings, batch))]
+    return entries
 
 
 def _starts_together(settings: Settings, given: Given) -> bool:
@@ -226,7 +254,8 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def _solved(settings: Settings, batch: list[Entry]) -> Found | None:
+@standalone()
+def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
     """Return the solutions of a batch of problems, or None where all are to be fitted alone."""
     tables = [entry.table for entry in batch]
     structure, n_components = settings.structure, settings.n_components
@@ -241,8 +270,7 @@ def _solved(settings: Settings, batch: list[Entry]) -> Found | None:
     if solved is None:
         return None
     found, among = solved
-    fitted = [batch[place] for place in places[among].tolist()]
-    return Found(found, [entry.place for entry in fitted], [entry.columns for entry in fitted])
+    return Part.together([batch[place] for place in places[among].tolist()], found)
 
 
 def _origins(settings: Settings, batch: list[Entry]) -> Origins:

@@ -2,8 +2,8 @@
 
 All problems draw by the same seed, so that what is drawn before anything depends on the rows is the same for all.
 
-A start is a function of rows (P, m, d), their weights (P, m), which are 0 where rows only fill up, K and a seed, and gives
-centres (P, K, d), NaN where it finds none for a problem. Registering it here makes `fit_many` quick with it.
+A start is a function of rows (P, m, d), their weights (P, m), which are 0 where rows only fill up, K and a seed, that
+gives centres (P, K, d), NaN where it finds none for a problem. Registering it here makes `fit_many` quick with it.
 """
 
 from __future__ import annotations
