@@ -1,5 +1,6 @@
 """Small problems are fitted together, and each fit is the one alone to 1e-8: whatever befalls the others."""
 
+import pickle
 import re
 import warnings
 
@@ -268,6 +269,16 @@ def test_float32_and_several_runs_are_fits_alone():
     assert_each_is_alone(tables, {"n_components": 2, "init_means": "kpp", "random_state": 0})
     assert_each_is_alone(ragged(), {"n_components": 2, "init_means": "kpp", "n_init": 2, "random_state": 0})
     assert_each_is_alone(ragged(), {"n_components": 2, "init_means": lambda X, K, generator: X[:K], "random_state": 0})
+
+
+def test_results_can_be_pickled():
+    settings = {"n_components": K, "init_means": "kpp", "random_state": 0}
+    tables = [*ragged(), ragged()[0].astype(np.float32)]
+    mixtures = fit_many(tables, **settings)
+    again = pickle.loads(pickle.dumps(mixtures))
+    for found, values in zip(stacked(again), stacked(mixtures), strict=True):
+        np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(again[2].predict(tables[2]), mixtures[2].predict(tables[2]))
 
 
 def test_models_go_on_as_those_fitted_alone():

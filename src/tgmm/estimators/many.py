@@ -217,7 +217,7 @@ def fit_many(
 ) -> Mixtures:
     """Fit a mixture to each of many tables of rows, or to each group of rows.
 
-    Each fit is the one that `GaussianMixture.fit` makes of its rows alone, to the same bits. A problem that cannot be
+    Each fit is the one that `GaussianMixture.fit` makes of its rows alone, to 1e-8. A problem that cannot be
     fitted is marked with its reason and stops no other.
 
     Parameters
@@ -254,9 +254,11 @@ def fit_many(
 
     Notes
     -----
-    Problems are fitted one after another, so the time is that of as many single fits. The default start, "auto", is
-    most of it for small problems: ``init_means="kmeans"`` is several times faster, and finds the best optimum less
-    often.
+    Small problems are fitted together: one pass serves all of about as many rows. Each still has its own frame, start
+    and end, and one that anything befalls, such as a component that loses its rows, is fitted alone instead. Together
+    are fitted float64 rows on the CPU, from given parameters or responsibilities, or with `n_init` of 1 from any start
+    that has a name but "auto"; other problems are fitted one after another. Memory does not grow with the number of
+    problems but for what is given and what is returned.
 
     Examples
     --------
