@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,19 +238,18 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     """Yield problems that are fitted together: of about as many rows, so that few of these only fill up."""
     kinds: dict[Any, list[Entry]] = {}
     for entry in entries:
-        table, start = entry.table, entry.start
-        kind = (table.rows.shape[1], table.weights is None, table.known is None, *(part is None for part in start))
-        kinds.setdefault(kind, []).append(entry)
-    for (n_features, *_), alike in kinds.items():
+        (rows, sample_weight, known), (means, weights, covariances) = entry.table, entry.start
+        given = (sample_weight is None, known is None, means is None, weights is None, covariances is None)
+        kinds.setdefault((rows.shape[1], given), []).append(entry)
+    for (n_features, _), alike in kinds.items():
+        most = NUMBERS // _numbers(settings, n_features)  # rows of all, with those that only fill up
         batch: list[Entry] = []
-        least = most = 0
-        for entry in sorted(alike, key=lambda entry: entry.table.rows.shape[0]):
-            most = entry.table.rows.shape[0]
-            full = (len(batch) + 1) * most * _numbers(settings, n_features) > NUMBERS
-            if batch and (full or most > UNEVEN * least):
+        least = 0
+        for n_rows, entry in sorted(((entry.table.rows.shape[0], entry) for entry in alike), key=itemgetter(0)):
+            if batch and ((len(batch) + 1) * n_rows > most or n_rows > UNEVEN * least):
                 yield batch
                 batch = []
-            least = least if batch else most
+            least = least if batch else n_rows
             batch.append(entry)
         yield batch
 
