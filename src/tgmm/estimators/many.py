@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,14 +53,15 @@ class Mixtures:
     """
 
     parts: tuple[Part, ...]
-    settings: Sequence[dict[str, Any]]
+    settings: Mapping[str, Any]
+    starts: Sequence[Mapping[str, Any]]  # the settings of each problem's start that are its own
     groups_: list[Any] | None
     failures_: dict[Any, str]
     notes_: dict[Any, str]
 
     def __len__(self) -> int:
         """Return how many problems there are."""
-        return len(self.settings)
+        return len(self.starts)
 
     def __iter__(self) -> Iterator[GaussianMixture]:
         """Iterate over the mixtures, in the order of the problems."""
@@ -184,7 +185,7 @@ class Mixtures:
     def _model(self, place: int) -> GaussianMixture:
         """Return the model of a problem, which is made when it is first asked for."""
         if place not in self._models:
-            given = self.settings[place]
+            given = {**self.settings, **self.starts[place]}
             part, index = self._found.get(place, (None, 0))
             made = GaussianMixture(**given) if part is None else fitted_as(part.solution(index), given)
             self._models[place] = made
@@ -293,9 +294,8 @@ def fit_many(
         raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {reasons[0]}")
     failures = {keys[place]: reason for place, reason in sorted(reasons.items())}
     notes = sorted((place, note) for part in parts for place, note in zip(part.places, part.notes, strict=True) if note)
-    settings_of_each = [{**given, **start} for start in own]
     names = keys if isinstance(problems, Groups) else None
-    mixtures = Mixtures(tuple(parts), settings_of_each, names, failures, {keys[place]: note for place, note in notes})
+    mixtures = Mixtures(tuple(parts), given, own, names, failures, {keys[place]: note for place, note in notes})
     _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
     return mixtures
 
