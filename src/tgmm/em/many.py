@@ -93,7 +93,7 @@ class Ends:
 
     runs: Runs  # their start is the number of their problem
     regularisation: Tensor  # (P, d), or (P,) where there is one scale
-    history: Tensor  # (P, T) of the objective, NaN after the end
+    history: Tensor  # (P, T) of the objective, of which those after the end have no meaning
     n_iter: Tensor  # (P,)
     converged: Tensor  # (P,)
 
