@@ -22,7 +22,7 @@ def problems(weighted):
 
 
 def test_each_of_them_is_a_start_of_one_problem():
-    assert TOGETHER.keys() == STARTS.keys()
+    assert TOGETHER.keys() <= STARTS.keys()
 
 
 @pytest.mark.parametrize("name", TOGETHER)
