@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tgmm.estimators.classifier import MixtureClassifier
     from tgmm.estimators.gaussian_mixture import GaussianMixture
     from tgmm.estimators.imputer import MixtureImputer
+    from tgmm.estimators.many import Mixtures, fit_many
     from tgmm.estimators.outliers import MixtureOutlierDetector
     from tgmm.estimators.regressor import MixtureRegressor
     from tgmm.files.store import ModelFileError
@@ -28,6 +29,8 @@ __all__ = [
     "MixtureImputer",
     "MixtureOutlierDetector",
     "ModelFileError",
+    "Mixtures",
+    "fit_many",
     "Cell",
     "Selection",
     "select",
@@ -43,6 +46,8 @@ HOMES = {
     "MixtureImputer": "tgmm.estimators.imputer",
     "MixtureOutlierDetector": "tgmm.estimators.outliers",
     "ModelFileError": "tgmm.files.store",
+    "Mixtures": "tgmm.estimators.many",
+    "fit_many": "tgmm.estimators.many",
     "Cell": "tgmm.selection",
     "Selection": "tgmm.selection",
     "select": "tgmm.selection",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tgmm.covariance.base import CovarianceCollapse, Covariances, Factor
 from tgmm.covariance.diagonal import Diagonal
-from tgmm.covariance.full import Full
+from tgmm.covariance.full import Full, FullFactor
 from tgmm.covariance.parsimonious import VEI, VEV
 from tgmm.covariance.spherical import Spherical
 from tgmm.covariance.structures import Free, Structure
@@ -36,6 +36,8 @@ __all__ = [
     "CovarianceCollapse",
     "Covariances",
     "Factor",
+    "Full",
+    "FullFactor",
     "Spherical",
     "Structure",
     "separate",

@@ -161,7 +161,10 @@ class Covariances(ABC):
 
     @abstractmethod
     def rescale(self: C, scale: Tensor) -> C:
-        """Return the covariances of rows multiplied by scale (d,), equal entries where there is one scale."""
+        """Return the covariances of rows multiplied by scale, equal entries where there is one scale.
+
+        It is (d,), or (P, 1, d) of a batch.
+        """
 
     @abstractmethod
     def restrict(self: C, dims: Tensor) -> C:

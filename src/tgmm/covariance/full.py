@@ -111,7 +111,7 @@ class Full(Covariances):
 
     def rescale(self, scale: Tensor) -> Full:
         """Return S Sigma S with S = diag(scale)."""
-        return self._of(self.values * scale * scale[:, None])
+        return self._of(self.values * scale[..., None, :] * scale[..., :, None])
 
     def restrict(self, dims: Tensor) -> Full:
         """Return the submatrices of the features dims."""

@@ -63,7 +63,7 @@ class Spherical(Covariances):
 
     def rescale(self, scale: Tensor) -> Spherical:
         """Return the variances times scale squared; the entries of scale are equal."""
-        return self._of(self.values * scale[0] * scale[0])
+        return self._of(self.values * scale[..., 0] * scale[..., 0])
 
     def restrict(self, dims: Tensor) -> Spherical:
         """Return the variances: they do not depend on the feature."""

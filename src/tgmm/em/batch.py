@@ -144,12 +144,12 @@ class Batch:
             covariances = parameters.covariances.replaced(gone, previous.covariances)
             parameters = Parameters(parameters.weights, means, covariances)
         while (bad := collapsed(parameters)) is not None:
-            parameters = _chosen(bad, previous, parameters)
+            parameters = parameters_where(bad, previous, parameters)
         return parameters
 
     def _jumped(self, start: Runs, first: Runs, second: Runs, longest: Tensor) -> tuple[Runs, Tensor]:
         """Return the runs after jumps from the second of two steps, and the lengths (R,) that they may have next."""
-        a, b, c = (_vectors(runs.statistics) for runs in (start, first, second))
+        a, b, c = (vectors(runs.statistics) for runs in (start, first, second))
         step, curvature = b - a, c - 2 * b + a
         length = step.norm(dim=1) / curvature.norm(dim=1).clamp(min=torch.finfo(a.dtype).tiny)
         length = torch.minimum(length, longest)
@@ -160,9 +160,9 @@ class Batch:
         origin, length = second.of_some(index), length[index]
         factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, r)
         mixed = torch.stack([a[index], b[index], c[index]])  # (3, r, p)
-        statistics = _of_vectors((factors[..., None] * mixed).sum(0), origin.statistics)
+        statistics = of_vectors((factors[..., None] * mixed).sum(0), origin.statistics)
         possible = (statistics.mass > 0).all(-1)
-        statistics = _where(possible, statistics, origin.statistics)
+        statistics = statistics_where(possible, statistics, origin.statistics)
         reached = self.at(self._next(statistics, origin.parameters), origin.start)
         better = reached.objective >= origin.objective
         longest = longest.clone()
@@ -213,22 +213,23 @@ def _foreseen(start: Runs, first: Runs, second: Runs) -> Tensor:
     return torch.where(last.abs() <= SETTLED, 0.0, foreseen)
 
 
-def _vectors(statistics: Statistics) -> Tensor:
+def vectors(statistics: Statistics) -> Tensor:
     """Return what each run's parameters depend on as a vector, (R, p)."""
     parts = (statistics.mass, statistics.first, statistics.second)
     return torch.cat([part.flatten(1) for part in parts], 1)
 
 
-def _of_vectors(vectors: Tensor, like: Statistics) -> Statistics:
+def of_vectors(flat: Tensor, like: Statistics) -> Statistics:
     """Return statistics from such vectors."""
-    parts = vectors.split([like.mass[0].numel(), like.first[0].numel(), like.second[0].numel()], 1)
+    parts = flat.split([like.mass[0].numel(), like.first[0].numel(), like.second[0].numel()], 1)
     mass, first, second = (
-        part.reshape(other.shape) for part, other in zip(parts, (like.mass, like.first, like.second), strict=True)
+        part.reshape(-1, *other.shape[1:])
+        for part, other in zip(parts, (like.mass, like.first, like.second), strict=True)
     )
     return replace(like, mass=mass, first=first, second=second)
 
 
-def _where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
+def statistics_where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
     """Return one's sums where mask (R,) is set, and the other's elsewhere."""
     parts = {}
     for name in ("mass", "first", "second"):
@@ -237,7 +238,7 @@ def _where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
     return replace(other, **parts)
 
 
-def _chosen(mask: Tensor, one: Parameters, other: Parameters) -> Parameters:
+def parameters_where(mask: Tensor, one: Parameters, other: Parameters) -> Parameters:
     """Return one's parameters where mask (R,) is set, and the other's elsewhere."""
 
     def choose(a: Tensor, b: Tensor) -> Tensor:

@@ -80,8 +80,7 @@ class Guard:
             return widen(rows).cpu(), widen(weights).cpu()
 
         rows_per_row = problem.data.n_rows / problem.sample.rows.shape[0] / float(problem.summary.weight)
-        reg_covar = problem.regularisation.reg_covar
-        own = min(OWN, RESTING / reg_covar) if reg_covar > 0 else 0.0
+        own = own_share(problem.regularisation.reg_covar)
         fixed = None if problem.update.held is None else problem.update.held.covariances.cpu()
         return cls(look, problem.structure, problem.update.priors, rows_per_row, own, fixed)
 
@@ -183,6 +182,33 @@ class Guard:
         if not dims.numel():
             return torch.zeros_like(resting)
         return _rest(covariances.restrict(dims), floor[..., dims], 1 + self.own)
+
+
+def own_share(reg_covar: float) -> float:
+    """Return what rows are to have of a variance at least, in units of what regularises it."""
+    return min(OWN, RESTING / reg_covar) if reg_covar > 0 else 0.0
+
+
+def are_sound(covariances: Covariances, n_rows: Tensor, amount: Tensor, reg_covar: float) -> Tensor:
+    """Return which mixtures have a component neither on few rows nor at rest on what regularises, (P,).
+
+    Of these a guard has nothing to say; of others it may.
+
+    Parameters
+    ----------
+    covariances : Covariances
+        (P, B, ...).
+    n_rows : Tensor of shape (P, K)
+        How many different rows each component has.
+    amount : Tensor of shape (P, 1, d) or (P, 1, 1)
+        What regularises each.
+    reg_covar : float
+    """
+    resting = _rest(covariances, floors(amount, covariances.variances), 1 + own_share(reg_covar)).any(-1)
+    if n_rows.shape[1] == 1:
+        return ~resting
+    least = LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
+    return ~resting & (n_rows >= FEW * least).all(-1)
 
 
 def dependent_features(survey: Survey) -> list[int]:

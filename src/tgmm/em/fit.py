@@ -195,7 +195,7 @@ class Fit:
 
     def _report(self, run: RunState, observe: Observer) -> None:
         """Report an iteration in the user's units."""
-        objective = self.problem.objective_out(run.objective)
+        objective = self.problem.units.objective_out(run.objective)
         observe(run.n_iter, objective, run.history[-1] - run.history[-2])
 
     def _record(self, journal: Journal, race: Race, *, at_end: bool) -> None:

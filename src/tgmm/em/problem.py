@@ -36,6 +36,22 @@ LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
 
 
 @dataclass(frozen=True)
+class Units:
+    """How what a fit comes to becomes the user's."""
+
+    frame: Frame
+    unit: float  # of the weights
+    n_volumes: float  # how often the log-volume of the frame is part of an objective
+    dtype: torch.dtype
+    device: torch.device
+    noise: Noise | None = None
+
+    def objective_out(self, objective: float) -> float:
+        """Map an objective per unit of weight from the frame into the user's units."""
+        return self.frame.log_density_out(objective, self.n_volumes)
+
+
+@dataclass(frozen=True)
 class Problem:
     """The fit of a mixture to data, before any start."""
 
@@ -177,15 +193,12 @@ class Problem:
             rule = Labelled(rule)
         return Expectation(self.data, self.ladder, rule, noise=self.noise)
 
-    def objective_out(self, objective: float) -> float:
-        """Map an objective per unit of weight from the frame into the user's units."""
-        return self.frame.log_density_out(objective, self._n_volumes)
-
     @cached_property
-    def _n_volumes(self) -> float:
-        """How often the log-volume of the frame is part of an objective."""
+    def units(self) -> Units:
+        """What maps the fit's numbers out of the frame."""
         weight = self.data.weight / self.data.unit
-        return 1 + self.update.priors.n_volumes(self.n_components) / weight
+        n_volumes = 1 + self.update.priors.n_volumes(self.n_components) / weight
+        return Units(self.frame, self.data.unit, n_volumes, self.dtype, self.device, self.noise)
 
     def degeneracies(self) -> list[str]:
         """Return what in the data makes some variance rest on `reg_covar` alone."""

@@ -19,13 +19,13 @@ from tgmm.model.statistics import Statistics
 
 
 def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
-    """Return which components have no mass to estimate anything from, (K,), or None where all have some.
+    """Return which components have no mass to estimate anything from, (..., K), or None where all have some.
 
     Not lost are components that the Dirichlet prior's mode sets to 0, and those whose priors alone have a mode.
     """
     if priors.proper:
         return None
-    negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight
+    negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight[..., None]
     lost = statistics.mass <= negligible
     if priors.concentration is not None:
         lost = lost & (priors.weight_mass(statistics.mass) > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from tgmm.covariance import Structure
 from tgmm.data.columns import Columns
-from tgmm.em.problem import Problem
+from tgmm.em.problem import Problem, Units
 from tgmm.em.restarts import Race
 from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.stepwise import Continuation, Memory
@@ -40,19 +41,32 @@ class Solution:
         """Map the best run of a race out of the frame, to the device of the fit; notes are what else is to be said."""
         others = [each.followed for each in race.running().values() if each is not run]
         runs = [run.followed, *sorted([*others, *race.ended], reverse=True)]
-        frame, place = problem.frame, float64_device(problem.device)
-        memory = Memory.of(run.point.statistics.scale(problem.data.unit))
-        parameters = out_of_frame(run.parameters, frame, problem.dtype).to(place)
+        return cls.of_run(run, problem.units, problem.structure, columns, notes, runs)
+
+    @classmethod
+    def of_run(
+        cls,
+        run: RunState,
+        units: Units,
+        structure: Structure,
+        columns: Columns,
+        notes: Sequence[str],
+        runs: Sequence[FollowedRun],
+    ) -> Solution:
+        """Map a run out of the frame; all that were followed are the runs."""
+        frame, place = units.frame, float64_device(units.device)
+        memory = Memory.of(run.point.statistics.scale(units.unit))
+        parameters = out_of_frame(run.parameters, frame, units.dtype).to(place)
         return cls(
-            mixture=Mixture.of(parameters, problem.structure, problem.dtype, columns, noise=problem.noise),
+            mixture=Mixture.of(parameters, structure, units.dtype, columns, noise=units.noise),
             converged=run.converged or run.is_at_rest,
             n_iter=run.n_iter,
             log_likelihood=frame.log_density_out(run.log_likelihood),
-            history=tuple(problem.objective_out(objective) for objective in run.history),
+            history=tuple(units.objective_out(objective) for objective in run.history),
             regularisation=frame.variances_out(run.regularisation).to(place),
             notes=tuple(dict.fromkeys([*notes, *run.notes])),  # a component can be lost at the start and in the run
             continuation=Continuation(memory, frame, run.regularisation),
-            runs=tuple(each._replace(objective=problem.objective_out(each.objective)) for each in runs),
+            runs=tuple(each._replace(objective=units.objective_out(each.objective)) for each in runs),
         )
 
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:

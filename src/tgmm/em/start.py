@@ -118,7 +118,7 @@ def _from_assignment(
         resolved[:] = [problem.regularisation.resolve(parameters)]
         if origin.covariances is None:
             parameters = put_in(mode(problem.update.regularised(resolved[0])))
-        is_resolved = problem.regularisation.is_resolved(plain, statistics.centre, resolution)
+        is_resolved = bool(problem.regularisation.is_resolved(plain, statistics.centre, resolution))
         return Proposal(parameters, plain.means, is_resolved)
 
     expectation = problem.expectation(assignment)

@@ -77,6 +77,11 @@ class Settings:
             distributed=check_flag(given["distributed"], "distributed"),
         )
 
+    @property
+    def is_special(self) -> bool:
+        """Whether rows may lack values or be noise, or parameters are fixed."""
+        return self.may_lack or bool(self.given["noise"]) or self.given["fixed"] is not None
+
     def sampling(self, seed: int) -> Sampling:
         """Return how many rows starts look at."""
         return Sampling(lambda n_features: sample_size(self.n_components, n_features), seed)

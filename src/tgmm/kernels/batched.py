@@ -128,4 +128,5 @@ def stacked(parts: Sequence[Statistics]) -> Statistics:
         name: torch.cat([getattr(part, name) for part in parts])
         for name in ("mass", "first", "second", "log_likelihood", "objective")
     }
-    return Statistics(**joined, weight=first.weight, centre=first.centre)
+    weight = torch.cat([part.weight for part in parts]) if first.weight.ndim else first.weight
+    return Statistics(**joined, weight=weight, centre=first.centre)

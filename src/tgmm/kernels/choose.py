@@ -116,6 +116,16 @@ def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, wi
     return kernel.dtype == widest and amplification <= NEARLY_CENTRED * best
 
 
+def are_precise(parameters: Parameters) -> Tensor:
+    """Return of which mixtures of a batch float64 sums about the origin give the variances precisely, (P,)."""
+    limits = torch.finfo(torch.float64)
+    about_origin = parameters.amplification(torch.zeros_like(parameters.means[:1, :1])).amax(-1)
+    precise = limits.eps / TOLERANCE[torch.float64] * about_origin <= 1
+    if not precise.all():
+        precise = precise | (about_origin <= NEARLY_CENTRED * parameters.amplification(parameters.means).amax(-1))
+    return precise & (parameters.covariances.variances.amin((-2, -1)) >= limits.tiny / limits.eps)
+
+
 def first_precise(kernels: Sequence[Kernel], parameters: Parameters) -> int:
     """Return the index of the first kernel whose joint log-densities are precise; the last always serves."""
     last = len(kernels) - 1

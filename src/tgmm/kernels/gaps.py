@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from tgmm.covariance.full import Full
+from tgmm.covariance import Full
 from tgmm.covariance.moments import upper_triangle
 from tgmm.data.chunk import Accumulator, Chunk, joined
 from tgmm.kernels.assignment import Noisy

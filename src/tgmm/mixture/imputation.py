@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance.full import Full
+from tgmm.covariance import Full
 from tgmm.data.validation import check_rows
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import predictor_of

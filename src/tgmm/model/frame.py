@@ -23,19 +23,19 @@ class Frame:
     ``_in``, and whatever comes out of it by those that end in ``_out``.
     """
 
-    shift: Tensor  # (d,)
-    scale: Tensor  # (d,), equal entries where features must keep one unit
+    shift: Tensor  # (d,), or (P, 1, d) for the frames of as many problems
+    scale: Tensor  # the same, equal entries where features must keep one unit
 
     @classmethod
     def of(cls, origin: Tensor, variance: Tensor, dtype: torch.dtype, *, one_scale: bool) -> Frame:
-        """Return the frame with this origin and these variances (d,).
+        """Return the frame with this origin and these variances, (d,), or (P, 1, d) for many.
 
         The origin is to be where most rows are: subtracting it loses the digits of rows much nearer to 0 than it,
         so that a mean, which a few rows far away can move anywhere, will not do. It is rounded to the data's own
         float type, so that subtracting it there is exact nearby.
         """
         if one_scale:
-            variance = variance.mean().expand_as(variance)
+            variance = variance.mean(-1, keepdim=True).expand_as(variance)
         scale = torch.where(variance > 0, variance, 1.0).sqrt()
         return cls(origin.to(dtype).double(), rounded(scale))
 

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tgmm.covariance.full import Full, FullFactor
+from tgmm.covariance import Full, FullFactor
 from tgmm.model.parameters import Parameters
 
 NUMBERS = 1 << 20  # entries of the largest tensors held at a time
@@ -129,7 +129,8 @@ class Observed:
         """The covariance of missing values that the observed ones leave, 0 elsewhere, (P, B, d, d)."""
         missing = ~self.observed
         own = self._dense * (missing[:, None, :, None] & missing[:, None, None, :])
-        return own - self._between.mT @ self._factor.precision @ self._between
+        told = self._factor.whiten(self._between.mT)  # whose products are what the observed features tell
+        return own - told @ told.mT
 
     @property
     def _dense(self) -> Tensor:

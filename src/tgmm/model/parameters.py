@@ -104,7 +104,7 @@ class Parameters:
 
 
 def nearest(centres: Tensor) -> Parameters:
-    """Return parameters whose most probable component is the nearest of the centres (K, d)."""
-    n_components, n_features = centres.shape
-    weights = torch.full_like(centres[:, 0], 1 / n_components)
-    return Parameters(weights, centres, Spherical(torch.ones_like(weights[:1]), n_features, shared=True))
+    """Return parameters whose most probable component is the nearest of the centres (..., K, d)."""
+    n_components, n_features = centres.shape[-2:]
+    weights = torch.full_like(centres[..., 0], 1 / n_components)
+    return Parameters(weights, centres, Spherical(torch.ones_like(weights[..., :1]), n_features, shared=True))

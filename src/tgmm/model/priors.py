@@ -7,6 +7,7 @@ Data Analysis, 3rd edition, 3.6.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,11 @@ class Priors:
         mean = None if self.mean is None else frame.rows_in(self.mean)
         covariance = None if self.covariance is None else self.covariance.rescale(1 / frame.scale)
         return replace(self, mean=mean, covariance=covariance)
+
+    def of_some(self, index: Any) -> Priors:
+        """Return those of some of many problems, in whose frames they are."""
+        mean = None if self.mean is None else self.mean[index]
+        return replace(self, mean=mean, covariance=None if self.covariance is None else self.covariance.of_some(index))
 
     def about(self, origin: Tensor) -> Priors:
         """Return the priors of rows minus an origin (d,)."""

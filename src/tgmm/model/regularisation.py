@@ -38,7 +38,7 @@ class Regularisation:
     reg_covar : float
     one_scale : bool
         Whether all features have one unit, and get the same.
-    constant : Tensor of bool, (d,)
+    constant : Tensor of bool, (..., d)
         Features that have one value only; in the frame the variance of the others is 1, or with one scale 1 on average.
     """
 
@@ -47,25 +47,25 @@ class Regularisation:
     constant: Tensor
 
     def within(self, parameters: Parameters) -> Tensor:
-        """Return the smallest variance of each feature within a component, (d,), or of any on average, ().
+        """Return the smallest variance of each feature within a component, (..., d), or of any on average, (...).
 
         Components count that have a tenth of the average weight, or all where none of these varies; 0 where none does.
         """
-        weights, squares = parameters.weights, parameters.means.square()  # (K, d)
+        weights, squares = parameters.weights, parameters.means.square()  # (..., K, d)
         covariances = parameters.covariances
         variances = covariances.variances.expand(squares.shape)
         if covariances.shared:
-            squares = (weights @ squares).expand(squares.shape)
+            squares = _average(weights, squares)[..., None, :].expand(squares.shape)
         variances = torch.where(variances > ROUNDING * (1 + squares), variances, 0.0)
         if self.one_scale:
-            variances = variances.mean(-1, keepdim=True)  # (K, 1)
-        enough = covariances.shared | (weights >= ENOUGH / weights.shape[0])  # (K,)
-        among_enough = _smallest(variances, (variances > 0) & enough[:, None])
+            variances = variances.mean(-1, keepdim=True)  # (..., K, 1)
+        enough = covariances.shared | (weights >= ENOUGH / weights.shape[-1])  # (..., K)
+        among_enough = _smallest(variances, (variances > 0) & enough[..., None])
         within = torch.where(among_enough > 0, among_enough, _smallest(variances, variances > 0))
-        return within[0] if self.one_scale else within
+        return within[..., 0] if self.one_scale else within
 
     def resolve(self, parameters: Parameters) -> Tensor:
-        """Return what to add to every variance, (d,) or (), for a run that starts from these parameters.
+        """Return what to add to every variance, (..., d) or (...), for a run that starts from these parameters.
 
         Where there is no variance within components its place is taken by the feature's variance in the data, 1 in the
         frame, and for a constant feature by 1 in the user's units, which is 1 in the frame too.
@@ -73,16 +73,21 @@ class Regularisation:
         within = self.within(parameters)
         return self.reg_covar * torch.where(within > 0, within, 1.0)
 
-    def is_resolved(self, parameters: Parameters, centre: Tensor, rounding: float) -> bool:
-        """Whether sums about centre with this relative rounding give the within-component variance."""
-        distances = parameters.weights @ (parameters.means - centre).square()  # (d,)
+    def is_resolved(self, parameters: Parameters, centre: Tensor, rounding: float) -> Tensor:
+        """Return whether sums about centre with this relative rounding give the within-component variance, (...)."""
+        distances = _average(parameters.weights, (parameters.means - centre).square())  # (..., d)
         within = self.within(parameters)
         if self.one_scale:
-            return bool(within > rounding * (within + distances.mean()))
-        return bool((self.constant | (within > rounding * (within + distances))).all())
+            return within > rounding * (within + distances.mean(-1))
+        return (self.constant | (within > rounding * (within + distances))).all(-1)
 
 
 def _smallest(variances: Tensor, counted: Tensor) -> Tensor:
-    """Return the smallest of the variances (K, d) that are counted, or 0 where none is, (d,)."""
-    smallest = torch.where(counted, variances, torch.inf).amin(0)
+    """Return the smallest of the variances (..., K, d) that are counted, or 0 where none is, (..., d)."""
+    smallest = torch.where(counted, variances, torch.inf).amin(-2)
     return torch.where(smallest < torch.inf, smallest, 0.0)
+
+
+def _average(weights: Tensor, values: Tensor) -> Tensor:
+    """Return the weighted sum over components of values (..., K, d), (..., d)."""
+    return (weights[..., None] * values).sum(-2)

@@ -23,7 +23,7 @@ class Statistics:
     second: Tensor  # (..., K, q), or (..., 1, q) where the sum over components is all that is needed
     log_likelihood: Tensor  # (...) sum of log-densities
     objective: Tensor  # (...) what EM climbs: the log-likelihood, or the classification log-likelihood
-    weight: Tensor  # () sum of the sample weights
+    weight: Tensor  # () sum of the sample weights, or (P,) where each mixture has its own rows
     centre: Tensor  # (1, d) or (K, d); not a sum
 
     def __add__(self, other: Statistics) -> Statistics:
@@ -36,26 +36,26 @@ class Statistics:
 
     @property
     def mean(self) -> Tensor:
-        """The mean of all rows, (d,), where each has been given to components in whole."""
+        """The mean of all rows, (..., d), where each has been given to components in whole."""
         mass = self.mass[..., None]
-        return (self.first + mass * self.centre).sum(-2) / self.weight
+        return (self.first + mass * self.centre).sum(-2) / self.weight[..., None]
 
     def of_some(self, index: Any) -> Statistics:
-        """Return those of some of the mixtures of a batch, under which the same rows were summed."""
-        parts = {name: getattr(self, name)[index] for name in SUMS if name != "weight"}
-        return replace(self, **parts)
+        """Return those of some of the mixtures of a batch."""
+        names = [name for name in SUMS if name != "weight" or self.weight.ndim]
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def about(self, centre: Tensor, moment: Moment) -> Statistics:
-        """Return the statistics about another centre, (1, d) or (K, d).
+        """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch.
 
         A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
         """
         shift = self.centre - centre
         if not shift.any():
             return self
-        mass = self.mass[:, None]
-        mean = self.first / torch.where(mass > 0, mass, 1.0)  # (K, d) about the old centre
-        gain = mass * (moment.of(mean + shift) - moment.of(mean))  # (K, q)
+        mass = self.mass[..., None]
+        mean = self.first / torch.where(mass > 0, mass, 1.0)  # (..., K, d) about the old centre
+        gain = mass * (moment.of(mean + shift) - moment.of(mean))  # (..., K, q)
         if self.second.shape[-2] == 1:
             gain = gain.sum(-2, keepdim=True)
         return replace(self, first=mass * (mean + shift), second=self.second + gain, centre=centre)

@@ -39,7 +39,8 @@ class Update:
     has_noise : bool
         Whether what components lack of the weight of all rows is noise, and has a share in the weights too.
 
-    Statistics of a batch of mixtures give the parameters of all of them.
+    Statistics of a batch of mixtures give the parameters of all of them. For mixtures of different problems, priors and
+    regularisation have dimensions that broadcast with theirs: (P, 1, d), or (P, 1).
     """
 
     structure: Structure
@@ -56,6 +57,11 @@ class Update:
         """Return the update for rows minus an origin (d,)."""
         held = None if self.held is None else self.held.about(origin)
         return replace(self, priors=self.priors.about(origin), held=held)
+
+    def of_some(self, index: Tensor) -> Update:
+        """Return the update of some of many problems."""
+        amount = self.regularisation
+        return Update(self.structure, self.priors.of_some(index), None if amount is None else amount[index])
 
     def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
         """Return the parameters; previous covariances of the structure are where an inner iteration starts.
@@ -131,7 +137,7 @@ class Update:
         assert self.regularisation is not None
         if scatter.one_scale:
             return scatter.exponent(scatter.n_features) * counts * self.regularisation
-        return floors(counts[..., None] * self.regularisation.expand(scatter.n_features), scatter.variances)
+        return floors(counts[..., None] * self.regularisation, scatter.variances)
 
     def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""

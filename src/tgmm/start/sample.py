@@ -36,12 +36,12 @@ def start_rows(sample: Chunk, frame: Frame, dtype: torch.dtype) -> tuple[Tensor,
 
 
 def projection(rows: Tensor) -> Tensor:
-    """Return a projection of rows (m, d) in float64 by which they can be put in order, (m,).
+    """Return a projection of rows (..., m, d) in float64 by which they can be put in order, (..., m).
 
     Cosines of whole numbers are linearly independent over the rationals (Lindemann & Weierstrass): different rows of a
     grid have different projections.
     """
-    return (rows * torch.arange(1, rows.shape[1] + 1, device=rows.device).double().cos()).sum(1)
+    return (rows * torch.arange(1, rows.shape[-1] + 1, device=rows.device).double().cos()).sum(-1)
 
 
 def repeated(rows: Tensor, n_components: int) -> Tensor:

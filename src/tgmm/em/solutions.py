@@ -1,0 +1,131 @@
+"""Solutions of many problems that were fitted together, each made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Structure
+from tgmm.data.columns import Columns
+from tgmm.em.degeneracy import Guard, are_sound, own_share
+from tgmm.em.fit import Policy
+from tgmm.em.many import Ends, Origins, fitted
+from tgmm.em.problem import Units
+from tgmm.em.problems import Problems
+from tgmm.em.solution import Solution
+from tgmm.em.state import FollowedRun, Point, RunState
+from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """What runs came to, and what there is to say of each.
+
+    Parameters
+    ----------
+    ends : Ends
+        In the frames.
+    frame : Frame
+        (P, 1, d).
+    unit : Tensor of shape (P,)
+        Of the weights.
+    n_volumes : Tensor of shape (P,)
+        How often the log-volume of the frame is part of an objective.
+    structure : Structure
+    start : str
+        The start that all runs began from.
+    seed : int
+        Of what it drew.
+    notes : sequence of list of str
+    """
+
+    ends: Ends
+    frame: Frame
+    unit: Tensor
+    n_volumes: Tensor
+    structure: Structure
+    start: str
+    seed: int
+    notes: Sequence[list[str]]
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters of all, in the user's units."""
+        return self.frame.parameters_out(self.ends.runs.parameters)
+
+    @cached_property
+    def log_likelihood(self) -> Tensor:
+        """The average log-likelihoods, (P,)."""
+        statistics = self.ends.runs.statistics
+        return statistics.log_likelihood / statistics.weight - self.frame.scale.log().sum((1, 2))
+
+    def run(self, place: int) -> RunState:
+        """Return one of the runs, at its end."""
+        ends = self.ends
+        runs = ends.runs
+        point = Point(runs.parameters.of_some(place), runs.statistics.of_some(place), float(runs.objective[place]))
+        n_iter = int(ends.n_iter[place])
+        return RunState(
+            point,
+            ends.regularisation[place],
+            tuple(ends.history[place, : n_iter + 1].tolist()),
+            converged=bool(ends.converged[place]),
+            start=self.start,
+            seed=self.seed,
+        )
+
+    def solution(self, columns: Sequence[Columns], place: int) -> Solution:
+        """Return one of the solutions; each problem has its columns."""
+        frame, run = Frame(self.frame.shift[place, 0], self.frame.scale[place, 0]), self.run(place)
+        unit, n_volumes = float(self.unit[place]), float(self.n_volumes[place])
+        units = Units(frame, unit, n_volumes, torch.float64, torch.device("cpu"))
+        runs = [FollowedRun(run.objective, run.start, run.seed)]
+        return Solution.of_run(run, units, self.structure, columns[place], self.notes[place], runs)
+
+
+def solutions(
+    problems: Problems, origins: Origins, policy: Policy, columns: Sequence[Columns]
+) -> tuple[Solutions, Tensor] | None:
+    """Return the solutions of problems, and their places among these; others are to be fitted alone.
+
+    None where all are. Each problem has its columns.
+    """
+    ends = fitted(problems, origins, policy)
+    if ends is None:
+        return None
+    places = ends.runs.start
+    problems = problems.of_some(places)
+    variances = problems.frame.parameters_out(ends.runs.parameters).covariances.variances
+    usable = (torch.isfinite(variances) & (variances > 0)).flatten(1).all(1)
+    if not usable.all():
+        places, problems, ends = places[usable], problems.of_some(usable), ends.of_some(usable)
+    n_volumes = 1 + problems.update.priors.n_volumes(problems.n_components) / ends.runs.statistics.weight
+    silent: list[list[str]] = [[] for _ in range(len(problems))]
+    seed = origins.seed if origins.start is not None else 0
+    found = Solutions(ends, problems.frame, problems.unit, n_volumes, problems.structure, origins.name, seed, silent)
+    return replace(found, notes=_notes(found, problems, [columns[place] for place in places.tolist()])), places
+
+
+def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> list[list[str]]:
+    """Return what the user should know of solutions of problems."""
+    ends, counts, statistics = found.ends, problems.n_distinct, found.ends.runs.statistics
+    n_rows = statistics.mass * (counts / statistics.weight)[:, None]
+    amount = ends.regularisation.reshape(len(problems), 1, -1)
+    sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
+    notes: list[list[str]] = [[] for _ in range(len(problems))]
+    for place in (~sound).nonzero().flatten().tolist():
+        notes[place] = _guard(problems, place).notes(found.run(place), columns[place])
+    return notes
+
+
+def _guard(problems: Problems, place: int) -> Guard:
+    """Return what tells degenerate solutions of one of the problems."""
+    seen = slice(int(problems.n_distinct[place]))
+    rows, weights = (part[place, seen] for part in problems.start_rows)
+    priors, own = problems.update.priors.of_some(place), own_share(problems.reg_covar)
+    return Guard(lambda: (rows, weights), problems.structure, priors, 1 / float(weights.sum()), own)

@@ -1,0 +1,174 @@
+"""Many problems in what a user hands in: which rows each has, and what else is given for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgmm.data.validation import as_numeric
+
+# Kinds of NumPy's types whose values are plain Python's.
+PLAIN = "biufUS"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which rows belong to which group.
+
+    Parameters
+    ----------
+    keys : list
+        The labels of the groups, in increasing order.
+    members : list of array of shape (n_b,)
+        The numbers of each group's rows, in their order.
+    n_rows : int
+    """
+
+    keys: list[Any]
+    members: list[np.ndarray]
+    n_rows: int
+
+    @classmethod
+    def of(cls, labels: Any, n_rows: int) -> Groups:
+        """Return the groups of rows with these labels, (n,), or raise a ValueError."""
+        values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        if values.shape != (n_rows,):
+            raise ValueError(
+                f"groups must have shape (n_samples,) = ({n_rows},), one label a row; got shape {values.shape}."
+            )
+        _refuse_missing(values)
+        try:
+            found, number = np.unique(values, return_inverse=True)
+        except TypeError as error:
+            raise ValueError(f"groups must be labels of one kind, all numbers or all text: {error}.") from error
+        members = np.split(number.argsort(kind="stable"), np.bincount(number).cumsum()[:-1])
+        return cls(found.tolist() if values.dtype.kind in PLAIN else list(found), members, n_rows)
+
+    def parts(self, values: Any, name: str) -> Iterator[Any]:
+        """Yield the part of each group of what has a row for each row; None for each where there is nothing."""
+        if values is None:
+            return repeat(None, len(self.keys))
+        values = _as_table(values)
+        if not len(getattr(values, "shape", ())) or len(values) != self.n_rows:
+            raise ValueError(f"{name} must have an entry for each of the {self.n_rows} rows; it has {_length(values)}.")
+        return (_taken(values, index) for index in self.members)
+
+    def together(self, parts: Sequence[Any]) -> Any:
+        """Return results for the rows of each group as one array in the order of the rows."""
+        places = np.concatenate(self.members).argsort()
+        if isinstance(parts[0], Tensor):
+            return torch.cat(list(parts))[torch.from_numpy(places).to(parts[0].device)]
+        return np.concatenate(parts)[places]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables of rows that are given one by one.
+
+    Parameters
+    ----------
+    rows : sequence
+        The table of each problem.
+    """
+
+    rows: Sequence[Any]
+
+    @property
+    def keys(self) -> list[Any]:
+        """The numbers of the problems."""
+        return list(range(len(self.rows)))
+
+    def parts(self, values: Any, name: str) -> Iterable[Any]:
+        """Return what is given for each problem; None for each where there is nothing."""
+        return of_each(values, len(self.rows), name)
+
+
+def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
+    """Return rows, and the groups that they belong to, which may be a column of theirs."""
+    if isinstance(groups, str):
+        if groups not in getattr(X, "columns", ()):
+            raise ValueError(f"groups={groups!r} is to be a column of the data frame X, but X has none of that name.")
+        labels, X = X[groups], X[[name for name in X.columns if name != groups]]
+    else:
+        labels, X = groups, _as_table(X)
+    if len(getattr(X, "shape", ())) != 2:
+        raise ValueError(
+            "X must be rows in memory, of shape (n_samples, n_features), where groups are given; got "
+            f"{type(X).__name__}" + (f" of shape {tuple(X.shape)}." if hasattr(X, "shape") else ".")
+        )
+    if len(X) == 0:
+        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one for each group.")
+    return X, Groups.of(labels, len(X))
+
+
+def divided(X: Any, groups: Any) -> tuple[Any, Groups | Tables]:
+    """Return what is to be fitted to, and how it divides into problems."""
+    if groups is not None:
+        return with_groups(X, groups)
+    tables = check_tables(X)
+    return tables, Tables(tables)
+
+
+def check_tables(X: Any) -> Sequence[Any]:
+    """Return the tables of all problems, which are not given as groups, or raise a ValueError."""
+    shape = getattr(X, "shape", None)
+    if not isinstance(X, list | tuple) and (shape is None or len(shape) != 3):
+        got = type(X).__name__ if shape is None else f"{type(X).__name__} of shape {tuple(shape)}"
+        raise ValueError(
+            "X must have shape (n_problems, n_samples, n_features) or be a list of tables of rows, unless groups tell "
+            f"which problem each row belongs to; got {got}."
+        )
+    if len(X) == 0:
+        raise ValueError("X has no problem: give at least one.")
+    widths = [(b, shape[1]) for b, table in enumerate(X) if len(shape := getattr(table, "shape", ())) == 2]
+    for b, width in widths:
+        if width != widths[0][1]:
+            raise ValueError(
+                f"Problem {b} has {width} features, but problem {widths[0][0]} has {widths[0][1]}: fit problems of "
+                "different numbers of features by different calls."
+            )
+    return X
+
+
+def of_each(values: Any, count: int, name: str) -> Iterable[Any]:
+    """Return what is given for each problem, None for each where there is nothing."""
+    if values is None:
+        return repeat(None, count)
+    if _length(values) != count:
+        raise ValueError(f"{name} must have an entry for each of the {count} problems; it has {_length(values)}.")
+    return values
+
+
+def _length(values: Any) -> str | int:
+    """Return how many entries there are."""
+    return len(values) if hasattr(values, "__len__") and getattr(values, "ndim", 1) else "none"
+
+
+def _as_table(X: Any) -> Any:
+    """Return rows that are lists as an array, and others as they are."""
+    return np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
+
+
+def _taken(rows: Any, index: np.ndarray) -> Any:
+    """Return some rows of an array, a tensor or a data frame."""
+    if isinstance(rows, Tensor):
+        return rows[torch.from_numpy(index).to(rows.device)]
+    return rows.iloc[index] if hasattr(rows, "iloc") else rows[index]
+
+
+def _refuse_missing(labels: np.ndarray) -> None:
+    """Raise a ValueError for a label that is missing: such rows belong to no group."""
+    if labels.dtype.kind == "O":
+        bad = np.array([value is None or type(value).__name__ == "NAType" or value != value for value in labels])
+    elif labels.dtype.kind in "fmM":
+        bad = labels != labels
+    else:
+        return
+    if bad.any():
+        raise ValueError(f"groups has no label for row {int(bad.argmax())}: drop such rows, or give them a label.")

@@ -1,0 +1,365 @@
+"""Many mixtures at once: a fit to each of many tables, or to each group of rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from tgmm.covariance import Structure
+from tgmm.estimators.fitting import solved
+from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
+from tgmm.estimators.groups import Groups, divided, of_each, with_groups
+from tgmm.estimators.settings import Settings
+from tgmm.estimators.together import Given, Part, solved_together
+from tgmm.runtime.generators import as_generator
+from tgmm.runtime.progress import progress_bar
+
+OF_ONE_FIT = ("distributed", "checkpoint", "warm_start")  # settings that have no meaning for many
+NAMED = 3  # problems that a warning names, at most
+
+
+@dataclass(frozen=True, repr=False)
+class Mixtures:
+    """Fitted mixtures, one for each problem; what `fit_many` returns.
+
+    It indexes like a list to fitted :class:`GaussianMixture`, or by the label of a group where `fit_many` was given
+    groups; iterating goes through the mixtures in the order of the problems. In the place of a problem that failed is a
+    model that is not fitted.
+
+    Attributes
+    ----------
+    groups_ : list or None
+        The labels of the groups in increasing order, which the arrays below are in.
+    failures_ : dict
+        Why problems failed, by their number or group. The arrays have NaN there.
+    notes_ : dict
+        What the user should know of others, such as degenerate components, by their number or group.
+    weights_, means_, covariances_ : array or Tensor
+        (B, K), (B, K, d) and by type with a leading B.
+    lower_bound_ : array of shape (B,)
+        Average log-likelihood of each problem's rows, in nats.
+    converged_ : array of shape (B,)
+        Of bool; False where a problem failed.
+    n_iter_ : array of shape (B,)
+        M-steps of each best run; 0 where a problem failed.
+    """
+
+    parts: tuple[Part, ...]
+    settings: Mapping[str, Any]
+    starts: Sequence[Mapping[str, Any]]  # the settings of each problem's start that are its own
+    groups_: list[Any] | None
+    failures_: dict[Any, str]
+    notes_: dict[Any, str]
+
+    def __len__(self) -> int:
+        """Return how many problems there are."""
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[GaussianMixture]:
+        """Iterate over the mixtures, in the order of the problems."""
+        return (self._model(place) for place in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list."""
+        if self.groups_ is None:
+            places = range(len(self))[key]
+            return [self._model(place) for place in places] if isinstance(key, slice) else self._model(places)
+        if key not in self._places:
+            raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
+        return self._model(self._places[key])
+
+    def __repr__(self) -> str:
+        """Return how many there are of what."""
+        n_components, n_features = self.means_.shape[1:]
+        failed = f", {len(self.failures_)} failed" * bool(self.failures_)
+        return f"Mixtures({len(self)} problems, K={n_components}, d={n_features}{failed})"
+
+    @property
+    def weights_(self) -> Any:
+        """Weights of the components, (B, K)."""
+        return self._stacked(lambda part: part.parameters.weights)
+
+    @property
+    def means_(self) -> Any:
+        """Means, (B, K, d)."""
+        return self._stacked(lambda part: part.parameters.means)
+
+    @property
+    def covariances_(self) -> Any:
+        """Covariances in the type's shape, after a leading B."""
+        return self._stacked(lambda part: part.parameters.covariances.public)
+
+    @property
+    def lower_bound_(self) -> np.ndarray:
+        """Average log-likelihood of each problem's rows, (B,), in nats."""
+        return self._of_fitted(lambda part: part.log_likelihood, torch.nan)
+
+    @property
+    def converged_(self) -> np.ndarray:
+        """Whether each has converged, (B,)."""
+        return self._of_fitted(lambda part: part.converged, False)
+
+    @property
+    def n_iter_(self) -> np.ndarray:
+        """M-steps of each best run, (B,)."""
+        return self._of_fitted(lambda part: part.n_iter, 0)
+
+    def predict(self, X: Any, groups: Any) -> Any:
+        """Return the most probable component of each row under the mixture of its group.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+        groups : array-like of shape (n,) or str
+            As for `fit_many`; without groups there, the numbers of the problems from 0.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a group that is unknown, or whose fit failed.
+        """
+        return self._asked("predict", X, groups)
+
+    def score_samples(self, X: Any, groups: Any) -> Any:
+        """Return the log-density of each row under the mixture of its group, in nats.
+
+        Parameters
+        ----------
+        X, groups
+            As for `predict`.
+
+        Returns
+        -------
+        log_density : array or Tensor of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a group that is unknown, or whose fit failed.
+        """
+        return self._asked("score_samples", X, groups)
+
+    def _asked(self, verb: str, X: Any, groups: Any) -> Any:
+        """Return what the mixtures of all rows say."""
+        rows, found = with_groups(X, groups)
+        for key, members in zip(found.keys, found.members, strict=True):
+            if key not in self._places:
+                raise ValueError(f"groups has {key!r} in row {members[0]}, which no mixture was fitted to.")
+            if key in self.failures_:
+                raise ValueError(
+                    f"The mixture of {key!r}, to which row {members[0]} belongs, could not be fitted: "
+                    f"{self.failures_[key]} Leave such rows out."
+                )
+        models = (self._model(self._places[key]) for key in found.keys)
+        parts = zip(models, found.parts(rows, "X"), strict=True)
+        return found.together([getattr(model, verb)(part) for model, part in parts])
+
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        """The places of the mixtures by their number or group."""
+        keys = range(len(self)) if self.groups_ is None else self.groups_
+        return {key: place for place, key in enumerate(keys)}
+
+    @cached_property
+    def _models(self) -> dict[int, GaussianMixture]:
+        """The models that were asked for."""
+        return {}
+
+    @cached_property
+    def _found(self) -> dict[int, tuple[Part, int]]:
+        """Where the solution of each problem is: in which part, and where in that."""
+        return {place: (part, index) for part in self.parts for index, place in enumerate(part.places)}
+
+    def _model(self, place: int) -> GaussianMixture:
+        """Return the model of a problem, which is made when it is first asked for."""
+        if place not in self._models:
+            given = {**self.settings, **self.starts[place]}
+            part, index = self._found.get(place, (None, 0))
+            made = GaussianMixture(**given) if part is None else fitted_as(part.solution(index), given)
+            self._models[place] = made
+        return self._models[place]
+
+    def _stacked(self, of: Callable[[Part], Tensor]) -> Any:
+        """Return parameters of all mixtures as one array, NaN where a problem failed."""
+        first = self.parts[0]
+        values = of(first).new_full((len(self), *of(first).shape[1:]), torch.nan)
+        for part in self.parts:
+            values[part.places] = of(part).to(values.device)
+        dtypes = {part.dtype for part in self.parts}
+        return first.columns[0].own_array(values if len(dtypes) > 1 else values.to(first.dtype))
+
+    def _of_fitted(self, of: Callable[[Part], Tensor], missing: float) -> np.ndarray:
+        """Return a number of all mixtures, (B,), and another where a problem failed."""
+        values = of(self.parts[0]).new_full((len(self),), missing, device="cpu")
+        for part in self.parts:
+            values[part.places] = of(part).cpu()
+        return values.numpy()
+
+
+def fit_many(
+    X: Any,
+    groups: Any = None,
+    *,
+    sample_weight: Any = None,
+    init_responsibilities: Any = None,
+    **settings: Any,
+) -> Mixtures:
+    """Fit a mixture to each of many tables of rows, or to each group of rows.
+
+    Each fit is the one that `GaussianMixture.fit` makes of its rows alone, to 1e-8. A problem that cannot be
+    fitted is marked with its reason and stops no other.
+
+    Parameters
+    ----------
+    X : array or Tensor of shape (B, n, d), list of array-likes of shape (n_b, d), or rows of shape (n, d) with groups
+    groups : array-like of shape (n,) or str, optional
+        Which group each row of X belongs to, by labels of one kind, or the name of the column of the data frame X that
+        tells; its other columns are the features then.
+    sample_weight : array-like, optional
+        (n,) with groups, else for each problem its own (n_b,).
+    init_responsibilities : array-like, optional
+        As for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each problem its own.
+    **settings
+        Of `GaussianMixture`, the same for all problems. `init_means`, `init_weights` and `init_covariances` may also
+        have a leading axis of B, for a start of each problem, in the order of the problems. A `random_state` that is
+        no integer gives one, by which every fit draws. With `verbose`, there is one bar of progress for all problems.
+
+    Returns
+    -------
+    Mixtures
+        Like a list, or by group, the fitted models; with `failures_`, and the parameters of all as stacked arrays.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the first problems that failed, and once those of whose solutions there is something to say.
+    ConvergenceWarning
+        Once, naming the first problems that have not converged.
+
+    Raises
+    ------
+    ValueError
+        For settings or shapes that fit no problem, and where every problem fails.
+
+    Notes
+    -----
+    Small problems are fitted together: one pass serves all of about as many rows. Each still has its own frame, start
+    and end, and one that anything befalls, such as a component that loses its rows, is fitted alone instead. Together
+    are fitted float64 rows on the CPU, from given parameters or responsibilities, or with `n_init` of 1 from any start
+    that has a name but "auto"; other problems are fitted one after another. Memory does not grow with the number of
+    problems but for what is given and what is returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import fit_many
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 1)) + np.repeat([0.0, 8.0, 16.0], 100)[:, None]
+    >>> mixtures = fit_many(X, groups=np.repeat(["a", "b", "c"], 100), random_state=0)
+    >>> mixtures.means_.round().ravel().tolist()
+    [0.0, 8.0, 16.0]
+    >>> mixtures["b"].means_.shape
+    (1, 1)
+    """
+    given = GaussianMixture(**settings).get_params(deep=False)
+    for name in OF_ONE_FIT:
+        if given[name]:
+            raise ValueError(f"fit_many makes many fits in one process; got {name}={given[name]!r}: leave it out.")
+    given["random_state"] = _integer(given["random_state"])
+    checked = Settings.of(given)
+    rows, problems = divided(X, groups)
+    keys = problems.keys
+    own = list(_starts_of_each(given, checked.structure, len(keys)))
+    data = zip(
+        problems.parts(rows, "X"),
+        problems.parts(sample_weight, "sample_weight"),
+        problems.parts(init_responsibilities, "init_responsibilities"),
+        own,
+        strict=True,
+    )
+    parts, reasons = _solved(checked, [Given(*each) for each in data])
+    if not parts:
+        raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {reasons[0]}")
+    failures = {keys[place]: reason for place, reason in sorted(reasons.items())}
+    notes = sorted((place, note) for part in parts for place, note in zip(part.places, part.notes, strict=True) if note)
+    names = keys if isinstance(problems, Groups) else None
+    mixtures = Mixtures(tuple(parts), given, own, names, failures, {keys[place]: note for place, note in notes})
+    _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
+    return mixtures
+
+
+def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict[int, str]]:
+    """Return the solutions of problems, and of those that failed why, by their places."""
+    parts: list[Part] = []
+    reasons: dict[int, str] = {}
+    with progress_bar(enabled=settings.verbose, desc="fit_many", unit="fit", total=len(problems)) as bar:
+        for part in solved_together(settings, problems, GaussianMixture.__name__):
+            parts.append(part)
+            bar.update(len(part.places))
+        done = {place for part in parts for place in part.places}
+        for place in (place for place in range(len(problems)) if place not in done):
+            try:
+                parts.append(_alone(settings, place, problems[place]))
+            except Exception as error:
+                reasons[place] = f"{type(error).__name__}: {error}"
+            bar.update()
+    return sorted(parts, key=lambda part: part.places[0]), reasons
+
+
+def _alone(settings: Settings, place: int, problem: Given) -> Part:
+    """Return the solution of one problem."""
+    checked = Settings.of({**settings.given, **problem.start, "verbose": False})
+    data = (problem.rows, problem.weights, problem.responsibilities)
+    return Part.alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
+
+
+def _integer(random_state: Any) -> int:
+    """Return an integer that stands for a random state: itself where it is one."""
+    generator = as_generator(random_state)  # raises for what is no random state
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(torch.randint(2**31 - 1, (1,), generator=generator))
+
+
+def _starts_of_each(given: dict[str, Any], structure: Structure, count: int) -> Iterator[dict[str, Any]]:
+    """Yield the settings of each problem's start that are its own."""
+    axes = {"init_means": 2, "init_weights": 1, "init_covariances": len(structure.shape(given["n_components"], 1))}
+    own = {}
+    for name, n_axes in axes.items():
+        value = given[name]
+        if value is None or isinstance(value, str) or callable(value) or np.ndim(value) != n_axes + 1:
+            continue
+        own[name] = of_each(value, count, name)
+    return ({name: values[b] for name, values in own.items()} for b in range(count))
+
+
+def _warn_of(mixtures: Mixtures, keys: list[Any], max_iter: int) -> None:
+    """Say once what befell fits, on behalf of the function that called."""
+    for found, what in ((mixtures.failures_, "could not be fitted, see failures_"), (mixtures.notes_, "see notes_")):
+        if found:
+            first = "; ".join(f"{key!r}: {reason}" for key, reason in list(found.items())[:NAMED])
+            warnings.warn(
+                f"{len(found)} of {len(keys)} problems: {what}. The first: {first}", UserWarning, stacklevel=3
+            )
+    unsettled = [
+        key for key, done in zip(keys, mixtures.converged_, strict=True) if not done and key not in mixtures.failures_
+    ]
+    if unsettled and max_iter > 0:
+        warnings.warn(
+            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first of "
+            f"{', '.join(repr(key) for key in unsettled[:NAMED])}: raise max_iter or tol, or try another start.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,134 @@
+"""Starts of many problems at once: the centres that `tgmm.start` finds for each of them alone.
+
+All problems draw by the same seed, so that what is drawn before anything depends on the rows is the same for all.
+
+A start is a function of rows (P, m, d), their weights (P, m), which are 0 where rows only fill up, K and a seed, that
+gives centres (P, K, d), NaN where it finds none for a problem. Registering it here makes `fit_many` quick with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tgmm.start.kmeans import MAX_ITER, TOLERANCE
+from tgmm.start.ward import ward_seeds
+
+StartTogether = Callable[[Tensor, Tensor, int, int], Tensor]
+
+
+def random_rows(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
+    """Return different rows at random, with probability in proportion to their weights."""
+    keys = -_uniform(rows.shape[1], _generator(seed)).log() / weights  # infinite for rows that fill up
+    return _taken(rows, keys.topk(n_components, largest=False).indices)
+
+
+def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
+    """Return the seeds of greedy k-means++."""
+    generator, n_trials = _generator(seed), 2 + int(math.log(n_components))
+    last = _last(weights)
+    chosen = [_drawn(weights, last, _uniform(1, generator))[:, 0]]  # (P,) each
+    nearest = _squared_distances(rows, _taken(rows, chosen[0][:, None]))[..., 0]  # (P, m)
+    while len(chosen) < n_components:
+        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator))  # (P, trials)
+        distances = torch.minimum(nearest[..., None], _squared_distances(rows, _taken(rows, candidates)))
+        best = (weights[:, None] @ distances)[:, 0].argmin(1, keepdim=True)  # (P, 1)
+        chosen.append(candidates.gather(1, best)[:, 0])
+        nearest = distances.gather(2, best[:, None].expand(-1, rows.shape[1], 1))[..., 0]
+    return _taken(rows, torch.stack(chosen, 1))
+
+
+def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
+    """Return a random row and then, each time, the row farthest from those chosen."""
+    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed)))[:, 0]]
+    nearest = torch.where(weights > 0, torch.inf, -torch.inf)
+    while len(chosen) < n_components:
+        last = _taken(rows, chosen[-1][:, None])
+        nearest = torch.minimum(nearest, _squared_distances(rows, last)[..., 0])
+        chosen.append(nearest.argmax(1))
+    return _taken(rows, torch.stack(chosen, 1))
+
+
+def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
+    """Return the centres of k-means from the means of Ward's clusters, which are made of one problem after another."""
+    seeds = rows.new_full((rows.shape[0], n_components, rows.shape[2]), torch.nan)
+    for place, count in enumerate((weights > 0).sum(1).tolist()):
+        found = ward_seeds(rows[place, :count], weights[place, :count], n_components, _generator(seed))
+        if found is not None:
+            seeds[place] = found
+    return lloyd(rows, weights, seeds)
+
+
+def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
+    """Return the centres after Lloyd's iterations, NaN where one loses its rows; they end as scikit-learn's do."""
+    found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0])
+    tolerance = _tolerances(rows, weights)
+    labels = torch.full_like(weights, -1, dtype=torch.int64)
+    for _ in range(MAX_ITER):
+        before, labels = labels, (centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True)).argmax(1)  # (P, m)
+        masses = rows.new_zeros(*centres.shape[:2], rows.shape[1]).scatter_(1, labels[:, None], 1)
+        masses = masses * weights[:, None]  # (P, K, m)
+        moved = masses @ rows / masses.sum(2, keepdim=True)  # NaN where a centre has no rows
+        shift = (moved - centres).square().sum((1, 2))
+        same = ((labels == before) | (weights == 0)).all(1)
+        centres, ended = moved, same | ~(shift > tolerance)
+        found[places[ended]] = centres[ended]
+        going = ~ended
+        rows, weights, centres, labels = rows[going], weights[going], centres[going], labels[going]
+        places, tolerance = places[going], tolerance[going]
+        if not len(places):
+            break
+    found[places] = centres
+    return found
+
+
+TOGETHER: dict[str, StartTogether] = {
+    "kmeans": kmeans,
+    "kpp": kmeans_plusplus,
+    "k-means++": kmeans_plusplus,
+    "random": random_rows,
+    "points": random_rows,
+    "maxdist": farthest_first,
+}
+
+
+def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return the summed squared shift of the centres at which k-means ends, (P,), by the variance of different rows."""
+    real = (weights > 0).to(rows.dtype)
+    mean = (real[:, None] @ rows) / real.sum(1)[:, None, None]
+    variance = (real[:, None] @ (rows - mean).square())[:, 0].mean(1) / real.sum(1)
+    return TOLERANCE * variance / variance.clamp(min=TOLERANCE)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    """Return uniform numbers; the first of them are what fewer would be."""
+    return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def _drawn(potential: Tensor, last: Tensor, uniform: Tensor) -> Tensor:
+    """Return indices drawn in proportion to potentials (P, m) by uniform numbers (t,), (P, t)."""
+    cumulative = potential.cumsum(1)
+    return torch.minimum(torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True), last)
+
+
+def _last(weights: Tensor) -> Tensor:
+    """Return the indices of the last rows that do not only fill up, (P, 1)."""
+    return (weights > 0).sum(1, keepdim=True) - 1
+
+
+def _taken(rows: Tensor, index: Tensor) -> Tensor:
+    """Return the rows of these indices (P, t), (P, t, d)."""
+    return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2]))
+
+
+def _squared_distances(rows: Tensor, centres: Tensor) -> Tensor:
+    """Return squared Euclidean distances (P, m, c), by differences: exactly 0 for equal rows."""
+    z = rows.mT.contiguous()  # along rows, sums over few features are quick
+    return torch.stack([(z - centre[..., None]).square_().sum(1) for centre in centres.unbind(1)], 2)

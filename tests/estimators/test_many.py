@@ -1,0 +1,317 @@
+"""Fits to many tables or groups at once: the fits of each alone, as one object."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from support import COVARIANCE_TYPES
+
+from tgmm import GaussianMixture, Mixtures, fit_many
+
+K, D = 2, 2
+SIZES = (40, 25, 60)
+LABELS = np.repeat([7, 3, 5], SIZES)
+ATTRIBUTES = ("weights_", "means_", "covariances_", "lower_bound_", "converged_", "n_iter_")
+
+
+def tables():
+    rng = np.random.default_rng(0)
+    found = [rng.normal(size=(size, D)) * (1 + b) + 100 * b for b, size in enumerate(SIZES)]
+    for b, rows in enumerate(found):
+        rows[: SIZES[b] // 2] += 6 * (1 + b)
+    return found
+
+
+def mixed(seed=1):
+    """Return rows of all groups in any order, and their labels."""
+    order = np.random.default_rng(seed).permutation(sum(SIZES))
+    return np.concatenate(tables())[order], LABELS[order]
+
+
+def assert_equal_fits(mixture, alone):
+    for name in ATTRIBUTES:
+        np.testing.assert_allclose(getattr(mixture, name), getattr(alone, name), rtol=1e-10, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(mixture.objective_history_, alone.objective_history_, rtol=1e-10)
+    np.testing.assert_allclose(mixture.reg_covar_, alone.reg_covar_, rtol=1e-10)
+    for mine, other in zip(mixture.runs_, alone.runs_, strict=True):
+        assert mine[1:] == other[1:]
+        assert mine.objective == pytest.approx(other.objective, rel=1e-10)
+
+
+PRIORS = {
+    "weight_concentration_prior": 2.0,
+    "mean_prior": np.zeros(D),
+    "mean_precision_prior": 0.01,
+}
+CENTRES = np.stack([rows[[0, -1]] for rows in tables()])  # (B, K, d)
+SETTINGS = {
+    "auto": {},
+    "kmeans": {"init_means": "kmeans"},
+    "several runs": {"init_means": "random", "n_init": 3},
+    "priors": {**PRIORS, "init_means": "kmeans"},
+    "plain": {"accelerate": None, "init_means": "kmeans"},
+    "classification": {"cem": True, "init_means": "kmeans"},
+}
+
+
+# --- each is the fit alone --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_each_fit_is_the_one_alone(settings, covariance_type):
+    given = {"n_components": K, "covariance_type": covariance_type, "random_state": 3, **settings}
+    mixtures = fit_many(tables(), **given)
+    assert isinstance(mixtures, Mixtures)
+    assert len(mixtures) == len(SIZES)
+    for mixture, rows in zip(mixtures, tables(), strict=True):
+        assert_equal_fits(mixture, GaussianMixture(**given).fit(rows))
+
+
+def test_weights_of_rows_are_those_of_their_problem():
+    weights = [np.linspace(0.0, 2.0, size) for size in SIZES]
+    mixtures = fit_many(tables(), sample_weight=weights, n_components=K, random_state=0)
+    for mixture, rows, own in zip(mixtures, tables(), weights, strict=True):
+        assert_equal_fits(mixture, GaussianMixture(K, random_state=0).fit(rows, sample_weight=own))
+
+
+def test_weights_and_labels_of_grouped_rows_follow_their_groups():
+    X, groups = mixed()
+    weights, start = np.linspace(0.5, 2.0, len(X)), np.arange(len(X)) % K
+    mixtures = fit_many(X, groups, sample_weight=weights, init_responsibilities=start, n_components=K)
+    for group in (3, 5, 7):
+        own = groups == group
+        alone = GaussianMixture(K).fit(X[own], sample_weight=weights[own], init_responsibilities=start[own])
+        assert_equal_fits(mixtures[group], alone)
+
+
+STARTS_OF_EACH = {
+    "full": np.stack([np.stack([np.eye(D)] * K) * (b + 1) for b in range(3)]),
+    "diag": np.ones((3, K, D)) * np.arange(1, 4)[:, None, None],
+    "spherical": np.ones((3, K)) * np.arange(1, 4)[:, None],
+    "tied_full": np.stack([np.eye(D) * (b + 1) for b in range(3)]),
+    "tied_diag": np.ones((3, D)) * np.arange(1, 4)[:, None],
+    "tied_spherical": np.arange(1.0, 4.0),
+}
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_start_may_be_given_for_each_problem(covariance_type):
+    weights = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]])
+    covariances = STARTS_OF_EACH[covariance_type]
+    common = {"n_components": K, "covariance_type": covariance_type, "max_iter": 0}
+    own = {"init_means": CENTRES, "init_weights": weights, "init_covariances": covariances}
+    mixtures = fit_many(tables(), **common, **own)
+    np.testing.assert_allclose(mixtures.means_, CENTRES, rtol=1e-12)
+    np.testing.assert_allclose(mixtures.weights_, weights, rtol=1e-12)
+    np.testing.assert_allclose(mixtures.covariances_, covariances, rtol=1e-9)
+
+
+def test_one_start_serves_all_problems():
+    mixtures = fit_many(tables(), n_components=2, init_means=[[1.0, 0.0], [0.0, 1.0]], max_iter=0)
+    np.testing.assert_allclose(mixtures.means_, [[[1.0, 0.0], [0.0, 1.0]]] * 3, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("random_state", [np.random.default_rng(0), torch.Generator().manual_seed(0)])
+def test_a_generator_gives_all_fits_one_seed_by_which_each_can_be_repeated(random_state):
+    mixtures = fit_many(tables(), n_components=K, init_means="random", random_state=random_state)
+    for mixture, rows in zip(mixtures, tables(), strict=True):
+        assert_equal_fits(mixture, GaussianMixture(**mixture.get_params()).fit(rows))
+
+
+# --- what X may be, and what comes out ---------------------------------------------------------------------------
+
+
+def test_an_array_of_problems_gives_stacked_attributes():
+    X = np.random.default_rng(0).normal(size=(4, 30, 3))
+    mixtures = fit_many(X, n_components=2, random_state=0, tol=0.01)
+    assert mixtures.weights_.shape == (4, 2)
+    assert mixtures.means_.shape == (4, 2, 3)
+    assert mixtures.covariances_.shape == (4, 2, 3, 3)
+    for name in ATTRIBUTES:
+        np.testing.assert_array_equal(getattr(mixtures, name), np.stack([getattr(m, name) for m in mixtures]))
+    assert mixtures[-1] is mixtures[3]
+    assert mixtures[1:3] == [mixtures[1], mixtures[2]]
+    assert repr(mixtures) == "Mixtures(4 problems, K=2, d=3)"
+    with pytest.raises(IndexError):
+        mixtures[4]
+
+
+def test_tensors_give_tensors():
+    X = torch.randn(3, 30, 2, generator=torch.Generator().manual_seed(0))
+    mixtures = fit_many(X, n_components=1)
+    assert isinstance(mixtures.means_, torch.Tensor)
+    torch.testing.assert_close(mixtures.means_[:, 0], X.mean(1))
+    groups = torch.arange(3).repeat_interleave(30)
+    scores = mixtures.score_samples(X.reshape(-1, 2), groups)
+    torch.testing.assert_close(scores, torch.cat([m.score_samples(x) for m, x in zip(mixtures, X, strict=True)]))
+
+
+GROUPS = {
+    "integers": lambda labels: labels,
+    "text": lambda labels: np.array([f"g{label}" for label in labels]),
+    "objects": lambda labels: np.array([f"g{label}" for label in labels], dtype=object),
+    "list": lambda labels: labels.tolist(),
+    "tensor": torch.as_tensor,
+    "dates": lambda labels: np.datetime64("2020-01-01") + labels,
+    "bool": lambda labels: labels > 3,
+}
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_groups_are_any_labels_in_increasing_order(kind):
+    X, labels = mixed()
+    groups = GROUPS[kind](labels)
+    mixtures = fit_many(X, groups, n_components=1)
+    values = np.asarray(groups)
+    assert mixtures.groups_ == sorted(set(values.tolist() if kind != "dates" else values))
+    for place, key in enumerate(mixtures.groups_):
+        assert mixtures[key] is list(mixtures)[place]
+        np.testing.assert_allclose(mixtures[key].means_[0], X[values == key].mean(0))
+
+
+def frame_of(library, X, labels):
+    module = pytest.importorskip(library)
+    return module.DataFrame({"x": X[:, 0], "machine": labels, "y": X[:, 1]})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_groups_may_be_a_column_of_a_data_frame(library):
+    X, labels = mixed()
+    frame = frame_of(library, X, labels)
+    mixtures = fit_many(frame, "machine", n_components=K, random_state=0)
+    assert mixtures.groups_ == [3, 5, 7]
+    assert mixtures[5].feature_names_in_.tolist() == ["x", "y"]
+    assert_equal_fits(mixtures[5], GaussianMixture(K, random_state=0).fit(X[labels == 5]))
+    arrays = fit_many(X, labels, n_components=K, random_state=0)
+    np.testing.assert_array_equal(mixtures.predict(frame, "machine"), arrays.predict(X, labels))
+
+
+def test_rows_may_be_a_list_with_groups():
+    mixtures = fit_many([[0.0], [1.0], [4.0], [6.0]], [0, 0, 1, 1], n_components=1)
+    assert mixtures.means_.ravel().tolist() == [0.5, 5.0]
+
+
+@pytest.mark.parametrize("verb", ["predict", "score_samples"])
+def test_rows_are_judged_by_the_mixture_of_their_group(verb):
+    X, groups = mixed()
+    mixtures = fit_many(X, groups, n_components=K, random_state=0)
+    new, labels = mixed(seed=2)
+    new, labels = new[labels != 5], labels[labels != 5]  # not every group need be there
+    expected = [getattr(mixtures[group], verb)(row[None])[0] for row, group in zip(new, labels, strict=True)]
+    np.testing.assert_allclose(getattr(mixtures, verb)(new, labels), expected, rtol=1e-12)
+
+
+# --- problems that fail ------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "NaN": (np.array([[0.0, 1.0], [np.nan, 0.0], [2.0, 2.0]]), "NaN"),
+    "too few rows": (np.zeros((1, 2)), "n_components=2"),
+    "no rows": (np.zeros((0, 2)), "0 sample"),
+    "text": (np.array([["a", "b"], ["c", "d"], ["e", "f"]]), "numbers"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_problem_that_fails_is_marked_and_spoils_no_other(fault):
+    bad, reason = FAULTS[fault]
+    first, last, _ = tables()
+    given = {"n_components": K, "random_state": 0}
+    with pytest.warns(UserWarning, match=r"1 of 3 problems: could not be fitted.*1: .*" + reason):
+        mixtures = fit_many([first, bad, last], **given)
+    assert list(mixtures.failures_) == [1]
+    assert reason in mixtures.failures_[1]
+    assert np.isnan(mixtures.means_[1]).all()
+    assert np.isnan(mixtures.lower_bound_[1])
+    assert mixtures.converged_.tolist() == [True, False, True]
+    assert mixtures.n_iter_[1] == 0
+    assert repr(mixtures).endswith("1 failed)")
+    with pytest.raises(NotFittedError):
+        mixtures[1].predict(first)
+    assert_equal_fits(mixtures[0], GaussianMixture(**given).fit(first))
+    assert_equal_fits(mixtures[2], GaussianMixture(**given).fit(last))
+
+
+def test_rows_of_a_group_that_failed_are_not_judged():
+    X, groups = mixed()
+    weights = np.where(groups == 5, 0.0, 1.0)
+    with pytest.warns(UserWarning, match="sample_weight is zero"):
+        mixtures = fit_many(X, groups, sample_weight=weights, n_components=K)
+    with pytest.raises(ValueError, match=r"mixture of 5.*sample_weight is zero.*Leave such rows out"):
+        mixtures.predict(X, groups)
+    assert len(mixtures.predict(X[groups != 5], groups[groups != 5])) == (groups != 5).sum()
+
+
+def test_where_every_problem_fails_there_is_an_error():
+    with pytest.raises(ValueError, match=r"No problem could be fitted.*NaN"):
+        fit_many(np.full((2, 5, 2), np.nan))
+
+
+def test_what_is_to_be_said_of_solutions_is_said_once():
+    X = np.stack([np.zeros((20, 2)), np.random.default_rng(0).normal(size=(20, 2)), np.ones((20, 2))])
+    with pytest.warns(UserWarning, match=r"2 of 3 problems: see notes_.*0: all rows are identical") as caught:
+        mixtures = fit_many(X)
+    assert len(caught) == 1
+    assert list(mixtures.notes_) == [0, 2]
+    assert not mixtures.failures_
+
+
+def test_problems_stop_each_by_itself_and_those_that_do_not_are_named_once():
+    rng = np.random.default_rng(0)
+    easy = np.concatenate([rng.normal(size=(50, 1)), rng.normal(size=(50, 1)) + 50])
+    X = [easy, rng.normal(size=(100, 1)), rng.normal(size=(100, 1))]
+    with pytest.warns(ConvergenceWarning, match=r"2 of 3 fits have not converged in max_iter=4.*of 1, 2:") as caught:
+        mixtures = fit_many(X, n_components=2, max_iter=4, init_means="kmeans", random_state=0)
+    assert len(caught) == 1
+    assert mixtures.converged_.tolist() == [True, False, False]
+    assert mixtures.n_iter_[0] < 4
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+ROWS = np.random.default_rng(0).normal(size=(6, 2))
+REFUSED = {
+    "rows without groups": ((ROWS,), {}, r"X must have shape .*groups tell.*shape \(6, 2\)"),
+    "a file": (("rows.npy",), {}, "X must have shape .*got str"),
+    "no problems": (([],), {}, "X has no problem"),
+    "no rows": ((ROWS[:0], []), {}, "X has no rows"),
+    "other features": (([ROWS, ROWS[:, :1]],), {}, "Problem 1 has 1 features, but problem 0 has 2"),
+    "too few labels": ((ROWS, [0, 1]), {}, r"groups must have shape \(n_samples,\) = \(6,\).*\(2,\)"),
+    "missing number": ((ROWS, [0, 0, np.nan, 1, 1, 1]), {}, "groups has no label for row 2"),
+    "missing text": ((ROWS, ["a", "a", "b", None, "b", "b"]), {}, "groups has no label for row 3"),
+    "labels of two kinds": ((ROWS, np.array([0, 0, 0, "b", "b", "b"], object)), {}, "labels of one kind"),
+    "column of an array": ((ROWS, "machine"), {}, "groups='machine' is to be a column"),
+    "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
+    "weights of too few problems": (
+        ([ROWS, ROWS],),
+        {"sample_weight": [np.ones(6)]},
+        "each of the 2 problems; it has 1",
+    ),
+    "one weight": (([ROWS, ROWS],), {"sample_weight": 1.0}, "each of the 2 problems; it has none"),
+    "weights of too few rows": ((ROWS, [0] * 6), {"sample_weight": np.ones(5)}, "each of the 6 rows; it has 5"),
+    "too few starts": (([ROWS, ROWS],), {"init_means": np.zeros((3, 1, 2))}, "init_means must have .* 2 problems"),
+    "distributed": (([ROWS],), {"distributed": True}, "leave it out"),
+    "checkpoint": (([ROWS],), {"checkpoint": "a.pth"}, "leave it out"),
+    "a setting's value": (([ROWS],), {"n_components": 0}, "n_components"),
+    "random_state": (([ROWS],), {"random_state": "seed"}, "random_state"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_fits_no_problem_is_refused_with_what_to_do(case):
+    arguments, settings, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        fit_many(*arguments, **settings)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(TypeError, match="init_means"):
+        fit_many([ROWS], init_params="kmeans")
+
+
+def test_unknown_groups_are_refused():
+    mixtures = fit_many(ROWS, [0, 0, 0, 4, 4, 4])
+    with pytest.raises(KeyError, match="no group 1"):
+        mixtures[1]
+    with pytest.raises(ValueError, match="groups has 2 in row 1"):
+        mixtures.score_samples(ROWS[:2], [0, 2])
