@@ -44,7 +44,7 @@ def test_every_public_name_is_in_the_reference(module):
 
 
 # What a mixture consists of, for those who build on the library.
-PARTS = {"changed", "columns", "derived", "device", "dtype", "of", "parameters", "structure"}
+PARTS = {"changed", "columns", "derived", "device", "dtype", "noise", "of", "parameters", "structure"}
 
 
 @pytest.mark.parametrize("cls", [tgmm.GaussianMixture, tgmm.Mixture], ids=lambda cls: cls.__name__)

@@ -12,6 +12,8 @@ import torch
 from tgmm.covariance import CovarianceCollapse
 from tgmm.data.data import TensorData
 from tgmm.em.acceleration import Squarem
+from tgmm.em.batch import Runs
+from tgmm.em.degeneracy import Guard
 from tgmm.em.labels import LabelledMeans, components_with
 from tgmm.em.problem import Problem
 from tgmm.em.run import Runner, Stopping
@@ -146,9 +148,9 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         )
         for i in range(len(runs))
     ]
-    if views.is_all and not problem.summary.n_gaps:
-        return found
-    return _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    if problem.summary.n_gaps:  # likelihoods of rows that were filled in tell little
+        return _refined(problem, found, assignment)
+    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
 
 
 def _ordered(parameters: Parameters, update: Update) -> Parameters:
@@ -161,19 +163,24 @@ def _ordered(parameters: Parameters, update: Update) -> Parameters:
 
 
 def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> list[Trial]:
-    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best."""
+    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best.
+
+    Rows that were filled in can hide that a solution is degenerate: such ones are left out, and there may be none.
+    """
     sample, place = problem.sample, problem.frame.shift.device
     weights = sample.own_weights()
     weights = weights * (float(problem.summary.weight) / weights.sum())
     whole = problem.on(TensorData(sample.rows, weights))
     stopping = Stopping(_near(problem, weights.shape[0]), LAST)
-    em = EM(whole.expectation(assignment), whole.update)
+    em, guard = EM(whole.expectation(assignment), whole.update), Guard.of(problem)
     reached: list[Trial] = []
     for trial in found:
         try:
             begun = em.begin(started_from(whole, Origin(), trial.parameters.to(place), assignment))
             run = Runner(em, Squarem(em).step).finished(begun, stopping)
         except CovarianceCollapse:
+            continue
+        if problem.summary.n_gaps and bool(guard.degenerate(Runs.of(run), run.regularisation.cpu())):
             continue
         reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, trial.name))
     return _rivals(sorted(reached, key=lambda each: each.objective, reverse=True), weights.shape[0])

@@ -50,7 +50,7 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
     >>> from tgmm import GaussianMixture, MixtureImputer
     >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, 2.9], [4.0, np.nan]])
     >>> MixtureImputer(GaussianMixture(1)).fit_transform(X)[-1].round(1)
-    array([4., 4.])
+    array([4. , 3.9])
     """
 
     _entries: ClassVar[dict[str, type]] = {}

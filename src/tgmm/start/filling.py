@@ -11,11 +11,12 @@ from tgmm.runtime.devices import widen
 from tgmm.start.sample import projection
 
 DONORS = 1024  # rows at most from which values are taken
+NEAREST = 3  # of them
 ROWS = 1024  # that are filled in at a time
 
 
 def filled(sample: Chunk, frame: Frame) -> Chunk:
-    """Return a sample of rows in which each missing value is that of the nearest row which has it.
+    """Return a sample of rows in which each missing value is the mean of that of the nearest rows which have it.
 
     Clusters stay apart so, which means of all rows would put together. Where no row has the value, it is that at the
     frame's origin. It is a start only: EM sees the rows as they are. Rows without any value are left out.
@@ -46,12 +47,16 @@ def _donors(rows: Tensor, gaps: Tensor) -> Tensor:
 
 
 def _taken(rows: Tensor, donors: Tensor) -> Tensor:
-    """Return rows (c, d) with the values that they lack from the nearest donors (m, d) which have them."""
+    """Return rows (c, d) with the values that they lack from the nearest donors (m, d) which have them.
+
+    Rows with the very values of others would lie in planes, on which components collapse.
+    """
     distances, rows = _distances(rows, donors), rows.clone()  # (c, m)
     for j in range(rows.shape[1]):
         some, able = torch.isnan(rows[:, j]).nonzero().flatten(), (~torch.isnan(donors[:, j])).nonzero().flatten()
         if some.numel() and able.numel():
-            rows[some, j] = donors[able, j][distances[some][:, able].argmin(1)]
+            near = distances[some][:, able].topk(min(NEAREST, able.numel()), largest=False).indices
+            rows[some, j] = donors[able, j][near].mean(1)
     return rows.nan_to_num(nan=0.0)
 
 
