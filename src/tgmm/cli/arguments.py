@@ -14,6 +14,7 @@ EPILOGUE = (
 COMMANDS = {
     "fit": "fit a mixture, or choose one, and report it",
     "predict": "label rows: component, probabilities, log-density",
+    "impute": "fill in the values that rows lack",
     "sample": "draw rows from a model",
     "info": "describe a model",
 }

@@ -5,22 +5,26 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from tgmm.cli import report, scaling, tables, writing
+from tgmm.cli.labels import Labels, labels_of
 from tgmm.covariance import COMMON
 from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
+from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
-from tgmm.selection import Selection, select
+from tgmm.selection import Cell, Selection, select
 
+HELD_OUT = "held_out"
 SAMPLED_ROWS = 65536  # rows drawn at a time
 
 
@@ -28,8 +32,11 @@ def fit(options: Namespace) -> None:
     """Fit or choose a mixture; report, save and draw it."""
     _check_outputs(options)
     with tables.at_hand(options.data) as data, tempfile.TemporaryDirectory() as folder:
-        source = tables.open_table(data, options.columns, lenient=options.drop_missing)
+        may_lack = options.drop_missing or options.missing == EM
+        columns = options.columns or tables.columns_but(options.labels, data)
+        source = tables.open_table(data, columns, lenient=may_lack)
         source = tables.Complete(source) if options.drop_missing else source
+        labels = _labels(source, data, options)
         rows = tables.readable(source, data, Path(folder))
         n_rows = tables.count(rows)
         if isinstance(source, tables.Complete):
@@ -37,7 +44,7 @@ def fit(options: Namespace) -> None:
         fewest = min(options.components)
         if fewest > n_rows:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
-        selection = _selected(rows, n_rows, options)
+        selection = _selected(rows, n_rows, labels, options)
         best = selection.best_
         if source.feature_names is not None:
             best.feature_names_in_ = source.feature_names
@@ -46,7 +53,7 @@ def fit(options: Namespace) -> None:
             _draw(selection, rows, options.plot)
     if options.out is not None:
         best.save(options.out)
-    arguments = (selection, str(options.data), n_rows)
+    arguments = (selection, str(options.data), n_rows, labels)
     print(report.as_json(report.describe_fit(*arguments)) if options.json else report.fit_text(*arguments))
 
 
@@ -64,47 +71,96 @@ def _check_outputs(options: Namespace) -> None:
             writing.check_output(path, options.data)
 
 
-def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
+def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
+    """Return what a column says of the components of the rows that are fitted, or None where none is named."""
+    column = options.labels
+    if column is None:
+        return None
+    if len(options.components) * len(_types(options)) != 1 or options.criterion == HELD_OUT:
+        raise ValueError(
+            f"--labels {column} needs one number of components and one covariance type, and no held-out rows: choose "
+            "these without labels first."
+        )
+    if column in (options.columns or []):
+        raise ValueError(f"--labels {column} is among --columns: it is what is known of rows, and no feature.")
+    values = tables.identifiers(data, column)
+    if isinstance(source, tables.Complete):
+        values = values[np.concatenate([tables.are_complete(rows) for rows in tables.arrays(source.source)])]
+    return labels_of(values, column, options.components[0])
+
+
+def _types(options: Namespace) -> list[str]:
+    """Return the covariance structures to try."""
+    return options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
+
+
+def _selected(rows: Any, n_rows: int, labels: Labels | None, options: Namespace) -> Selection:
     """Return the selection, in the units of the data."""
-    types = options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
     if not options.scale:
-        return _select(rows, types, options)
-    shift, scale = scaling.moments(GaussianMixture(covariance_type="diag", device=options.device).fit(rows))
+        return _select(rows, labels, options)
+    shift, scale = scaling.moments(_one_component("diag", options).fit(rows))
 
     def standardised(batch: np.ndarray) -> np.ndarray:
         return ((batch - shift.numpy()) / scale.numpy()).astype(batch.dtype)
 
     scaled = tables.Mapped(rows, standardised, None) if isinstance(rows, Source) else standardised(rows)
-    return scaling.in_units(_select(scaled, types, options), shift, scale, n_rows)
+    selection = _select(scaled, labels, options)
+    return scaling.in_units(selection, shift, scale, torch.from_numpy(tables.n_values(rows)), n_rows)
 
 
-def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
+def _one_component(covariance_type: str, options: Namespace) -> GaussianMixture:
+    """Return what is to be fitted for the moments of the data."""
+    return GaussianMixture(covariance_type=covariance_type, missing=options.missing, device=options.device)
+
+
+def _select(rows: Any, labels: Labels | None, options: Namespace) -> Selection:
     """Return the selection, in the units of the rows."""
-    priors = {}
+    types = _types(options)
+    settings: dict[str, Any] = {
+        "n_init": options.n_init,
+        "init_means": options.init,
+        "tol": options.tol,
+        "max_iter": options.max_iter,
+        "reg_covar": options.reg_covar,
+        "random_state": options.seed,
+        "device": options.device,
+        "verbose": options.progress,
+        "missing": options.missing,
+        "noise": options.noise,
+    }
     if options.weight_concentration is not None:
-        priors["weight_concentration_prior"] = options.weight_concentration
+        settings["weight_concentration_prior"] = options.weight_concentration
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
-        priors |= _conjugate(rows, types, options)
-    return select(
-        rows,
-        options.components,
-        types,
-        options.criterion,
-        n_init=options.n_init,
-        init_means=options.init,
-        tol=options.tol,
-        max_iter=options.max_iter,
-        reg_covar=options.reg_covar,
-        random_state=options.seed,
-        device=options.device,
-        verbose=options.progress,
-        **priors,
+        settings |= _conjugate(rows, types, options)
+    if labels is None:
+        return select(rows, options.components, types, options.criterion, **settings)
+    model = GaussianMixture(options.components[0], covariance_type=types[0], **settings)
+    return _labelled(model, rows, labels, options.criterion)
+
+
+def _labelled(model: GaussianMixture, rows: Any, labels: Labels, criterion: str) -> Selection:
+    """Return the fit to rows of which some have labels, as the selection of one cell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is said of the cell
+        model.fit(rows, labels=labels.components)
+    found = criteria(model.mixture_, rows)
+    cell = Cell(
+        model.n_components,
+        model.mixture_.covariance_type,
+        log_likelihood=found.log_likelihood,
+        n_parameters=found.n_parameters,
+        bic=found.bic,
+        aic=found.aic,
+        icl=found.icl,
+        n_iter=model.n_iter_,
+        status="converged" if model.converged_ else "not converged",
     )
+    return Selection(model, cell, (cell,), criterion)
 
 
 def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any]:
     """Return the priors of means and covariances, about the moments of the data."""
-    one = GaussianMixture(covariance_type=types[0], device=options.device).fit(rows)
+    one = _one_component(types[0], options).fit(rows)
     priors: dict[str, Any] = {}
     if options.mean_precision is not None:
         priors |= {"mean_prior": one.means_[0], "mean_precision_prior": options.mean_precision}
@@ -131,18 +187,18 @@ def _draw(selection: Selection, rows: Any, path: Path) -> None:
     from tgmm.plotting import plot_fit
 
     drawn = tables.thinned(rows) if isinstance(rows, Source) else rows[:: -(-len(rows) // tables.DRAWN_ROWS)]
-    plot_fit(selection, torch.from_numpy(drawn)).savefig(path, dpi=150)  # tensors have no names to be missed
+    whole = torch.from_numpy(drawn[tables.are_complete(drawn)])  # tensors have no names to be missed
+    plot_fit(selection, whole).savefig(path, dpi=150)
 
 
 def predict(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
     model = GaussianMixture.load(options.model, device=options.device)
-    names = getattr(model, "feature_names_in_", None)
-    if names is not None:
-        del model.feature_names_in_  # the columns are matched here, and arrays have no names
+    names = _without_names(model)
+    may_lack = options.drop_missing or model.missing == EM
     with tables.at_hand(options.data) as data:
         columns = options.columns or _columns(names, data, options.id)
-        source = tables.open_table(data, columns, lenient=options.drop_missing)
+        source = tables.open_table(data, columns, lenient=may_lack)
         identifiers = None if options.id is None else tables.identifiers(data, options.id)
         read = [options.model, options.data]
         with (
@@ -161,15 +217,24 @@ def predict(options: Namespace) -> None:
         _warn_of_left_out(n_rows - n_kept, n_kept)
 
 
+def _without_names(model: GaussianMixture) -> list[str] | None:
+    """Take the features' names from a model: the columns are matched here, and arrays have no names."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        return None
+    del model.feature_names_in_
+    return list(names)
+
+
 def _predictions(
     model: GaussianMixture, rows: np.ndarray, name: str | None, identifiers: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     """Return the label, probabilities and log-density of each row, after what identifies it where that is wanted."""
-    found = {
-        "label": model.predict(rows),
-        "probabilities": model.predict_proba(rows),
-        "log_density": model.score_samples(rows),
-    }
+    probabilities = model.predict_proba(rows)
+    found = {"label": model.predict(rows), "probabilities": probabilities[:, : model.n_components]}
+    if model.noise:
+        found["probability_noise"] = probabilities[:, -1]
+    found["log_density"] = model.score_samples(rows)
     if name is None or identifiers is None:
         return found
     if name in found:
@@ -177,18 +242,37 @@ def _predictions(
     return {name: identifiers} | found
 
 
-def _columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
+def _columns(names: list[str] | None, path: Path, identifier: str | None) -> list[str] | None:
     """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
-    if names is None and identifier is None:
-        return None
-    in_file = tables.names_of(path)
-    if names is not None and in_file is not None:
-        return list(names)
-    if identifier is None:
-        return None
-    if in_file is None:
-        in_file = [str(j) for j in range(next(tables.arrays(tables.open_table(path, None))).shape[1])]
-    return [name for name in in_file if name != identifier]
+    if names is not None and tables.names_of(path) is not None:
+        return names
+    return tables.columns_but(identifier, path)
+
+
+def impute(options: Namespace) -> None:
+    """Write the rows with values in the place of those that they lack."""
+    if options.seed is not None and not options.draw:
+        raise ValueError("--seed is that of draws: add --draw, or leave it out for expected values.")
+    model = GaussianMixture.load(options.model, device=options.device)
+    names = _without_names(model)
+    generator = as_generator(options.seed) if options.draw else None
+    with tables.at_hand(options.data) as data:
+        source = tables.open_table(data, options.columns or _columns(names, data, options.id), lenient=True)
+        features = [str(name) for name in source.feature_names or names or report.names_of(model)]
+        if options.id in features:
+            raise ValueError(f"--id {options.id} is a feature, which is written as it is: leave the option out.")
+        identifiers = {} if options.id is None else {options.id: tables.identifiers(data, options.id)}
+        with (
+            writing.written(options.out, [options.model, options.data], json=options.json) as write,
+            progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
+        ):
+            n_rows = 0
+            for rows in tables.arrays(source):
+                filled = np.asarray(model.impute(rows, random_state=generator))
+                own = {name: values[n_rows : n_rows + len(rows)] for name, values in identifiers.items()}
+                write(own | dict(zip(features, filled.T, strict=True)))
+                n_rows += len(rows)
+                bar.update(len(rows))
 
 
 def _warn_of_left_out(n_left_out: int, n_kept: int) -> None:

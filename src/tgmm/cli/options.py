@@ -9,6 +9,7 @@ import sys
 from tgmm.cli import commands
 from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.estimators.settings import EM, ERROR
 from tgmm.runtime.paths import expanded
 from tgmm.selection import CRITERIA
 from tgmm.start import AUTO, STARTS
@@ -19,6 +20,7 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
     arguments, run = {
         "fit": (_add_fit, commands.fit),
         "predict": (_add_predict, commands.predict),
+        "impute": (_add_impute, commands.impute),
         "sample": (_add_sample, commands.sample),
         "info": (_add_info, commands.info),
     }[name]
@@ -45,6 +47,19 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
     _add_columns(command)
+    _add_missing(command).add_argument(
+        "--missing",
+        choices=(ERROR, EM),
+        default=ERROR,
+        help="em: fit to what is there of rows that lack values; default error",
+    )
+    command.add_argument("--noise", action="store_true", help="let rows belong to no component; they are labelled -1")
+    command.add_argument(
+        "--labels",
+        metavar="COLUMN",
+        help="a column that says the components of some rows: numbers from 0, or texts, which are numbered in sorted "
+        "order; empty or -1 where nothing is known. It is no feature",
+    )
     command.add_argument(
         "--scale",
         action="store_true",
@@ -107,8 +122,25 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="rows, or - for the standard input; of files with names, the columns of the fit are read",
     )
     _add_columns(command)
+    _add_missing(command)
     command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the labels")
     _add_out(command, "LABELS")
+    command.add_argument("--device")
+    _add_common(command)
+
+
+def _add_impute(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "data",
+        type=expanded,
+        help="rows, or - for the standard input; of files with names, the columns of the fit are read",
+    )
+    command.add_argument("--model", type=expanded, required=True, help="of any fit; best one with --missing em")
+    _add_columns(command)
+    command.add_argument("--draw", action="store_true", help="draw values; default: the expected ones")
+    command.add_argument("--seed", type=int, help="of the draws; default: other values each time")
+    command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the rows")
+    _add_out(command, "ROWS")
     command.add_argument("--device")
     _add_common(command)
 
@@ -147,9 +179,12 @@ def _add_columns(command: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="features by name, or by number from 0 where the file has no names; default all",
     )
-    command.add_argument(
-        "--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many"
-    )
+
+
+def _add_missing(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many")
+    return group
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
