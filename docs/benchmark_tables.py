@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from harness.environments import PEERS
 from harness.measuring import IN_PROJECT
 from harness.records import RESULTS
-from suites import convergence, iteration, memory
+from suites import convergence, imputation, iteration, memory
 
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
@@ -23,6 +23,7 @@ def write(folder: Path) -> None:
         "two_threads": iteration.show(two["iteration"], IN_PROJECT, "seconds", two["rates"]),
         "convergence": convergence.show(results["convergence"], IN_PROJECT, CLOCK),
         "memory": memory.show(results["memory"], LIBRARIES),
+        "imputation": imputation.show(json.loads((RESULTS / "imputation-1-thread.json").read_text())["imputation"]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in tables.items():

@@ -55,7 +55,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/tutorials",
     "gallery_dirs": "tutorials",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.ByNumber",
     "image_scrapers": ("matplotlib",),
     "reset_modules": ("matplotlib", "picture_style.reset"),
     "default_thumb_file": str(Path(__file__).parent / "_static" / "tgmm.svg"),

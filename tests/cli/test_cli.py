@@ -19,6 +19,7 @@ from tgmm.cli import choices, main, tables
 from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, STRUCTURES
 from tgmm.data import lenient
+from tgmm.estimators.settings import EM, ERROR
 from tgmm.selection import CRITERIA
 from tgmm.start import AUTO, STARTS
 
@@ -352,6 +353,7 @@ def test_what_the_command_line_offers_is_what_the_registries_have():
     assert choices.COMMON == COMMON
     assert list(choices.CRITERIA) == list(CRITERIA)
     assert choices.AUTO == AUTO
+    assert set(choices.MISSING) == {EM, ERROR}
     assert list(choices.STARTS) == list(STARTS)
     assert list(choices.FORMATS) == [suffix for suffix in FORMATS if suffix]
 

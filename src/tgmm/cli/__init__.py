@@ -11,7 +11,7 @@ from typing import Any
 
 from tgmm.cli.arguments import parser
 
-HOMES = {"classify": "classification"}  # modules of commands that are not in `commands`
+HOMES = {"classify": "classification", "impute": "imputation"}  # modules of commands that are not in `commands`
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 

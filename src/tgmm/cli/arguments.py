@@ -15,6 +15,7 @@ COMMANDS = {
     "fit": "fit a mixture, or choose one, and report it",
     "predict": "label rows: component, probabilities, log-density",
     "classify": "fit a mixture to each class of rows, and classify others",
+    "impute": "fill in the values that rows lack",
     "sample": "draw rows from a model",
     "info": "describe a model",
 }

@@ -7,6 +7,7 @@ COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical
 STRUCTURES = (*COMMON, "VEI", "VEV")
 ALIASES = ("tied",)
 CRITERIA = ("bic", "aic", "icl", "held_out")
+MISSING = ("error", "em")
 AUTO = "auto"
 STARTS = ("kmeans", "kpp", "k-means++", "random", "points", "maxdist")
 FORMATS = (".csv", ".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")

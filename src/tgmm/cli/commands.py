@@ -12,17 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from tgmm.cli import report, scaling, tables, writing
+from tgmm.cli.labels import Labels, labels_of
 from tgmm.cli.writing import Columns
 from tgmm.covariance import COMMON
 from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
+from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
-from tgmm.selection import Selection, select
+from tgmm.selection import Cell, Selection, select
 
+HELD_OUT = "held_out"
 SAMPLED_ROWS = 65536  # rows drawn at a time
 
 
@@ -30,8 +35,11 @@ def fit(options: Namespace) -> None:
     """Fit or choose a mixture; report, save and draw it."""
     _check_outputs(options)
     with tables.at_hand(options.data) as data, tempfile.TemporaryDirectory() as folder:
-        source = tables.open_table(data, options.columns, lenient=options.drop_missing)
+        may_lack = options.drop_missing or options.missing == EM
+        columns = options.columns or tables.columns_but(options.labels, data)
+        source = tables.open_table(data, columns, lenient=may_lack)
         source = tables.Complete(source) if options.drop_missing else source
+        labels = _labels(source, data, options)
         rows = tables.readable(source, data, Path(folder))
         n_rows = tables.count(rows)
         if isinstance(source, tables.Complete):
@@ -39,7 +47,7 @@ def fit(options: Namespace) -> None:
         fewest = min(options.components)
         if fewest > n_rows:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
-        selection = _selected(rows, n_rows, options)
+        selection = _selected(rows, n_rows, labels, options)
         best = selection.best_
         if source.feature_names is not None:
             best.feature_names_in_ = source.feature_names
@@ -48,7 +56,7 @@ def fit(options: Namespace) -> None:
             _draw(selection, rows, options.plot)
     if options.out is not None:
         best.save(options.out)
-    arguments = (selection, str(options.data), n_rows)
+    arguments = (selection, str(options.data), n_rows, labels)
     print(report.as_json(report.describe_fit(*arguments)) if options.json else report.fit_text(*arguments))
 
 
@@ -66,28 +74,61 @@ def _check_outputs(options: Namespace) -> None:
             writing.check_output(path, options.data)
 
 
-def _selected(rows: Any, n_rows: int, options: Namespace) -> Selection:
+def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
+    """Return what a column says of the components of the rows that are fitted, or None where none is named."""
+    column = options.labels
+    if column is None:
+        return None
+    if len(options.components) * len(structures(options)) != 1 or options.criterion == HELD_OUT:
+        raise ValueError(
+            f"--labels {column} needs one number of components and one covariance type, and no held-out rows: choose "
+            "these without labels first."
+        )
+    if column in (options.columns or []):
+        raise ValueError(f"--labels {column} is among --columns: it is what is known of rows, and no feature.")
+    values = tables.identifiers(data, column)
+    if isinstance(source, tables.Complete):
+        values = values[np.concatenate([tables.are_complete(rows) for rows in tables.arrays(source.source)])]
+    return labels_of(values, column, options.components[0])
+
+
+def structures(options: Namespace) -> list[str]:
+    """Return the covariance structures to try: full for one number of components, else all, where none are named."""
+    return options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
+
+
+def _selected(rows: Any, n_rows: int, labels: Labels | None, options: Namespace) -> Selection:
     """Return the selection, in the units of the data."""
-    types = structures(options)
     if not options.scale:
-        return _select(rows, types, options)
-    shift, scale = scaling.moments(GaussianMixture(covariance_type="diag", device=options.device).fit(rows))
+        return _select(rows, labels, options)
+    shift, scale = scaling.moments(_one_component("diag", options).fit(rows))
 
     def standardised(batch: np.ndarray) -> np.ndarray:
         return ((batch - shift.numpy()) / scale.numpy()).astype(batch.dtype)
 
     scaled = tables.Mapped(rows, standardised, None) if isinstance(rows, Source) else standardised(rows)
-    return scaling.in_units(_select(scaled, types, options), shift, scale, n_rows)
+    selection = _select(scaled, labels, options)
+    return scaling.in_units(selection, shift, scale, torch.from_numpy(tables.n_values(rows)), n_rows)
 
 
-def _select(rows: Any, types: list[str], options: Namespace) -> Selection:
+def _one_component(covariance_type: str, options: Namespace) -> GaussianMixture:
+    """Return what is to be fitted for the moments of the data."""
+    return GaussianMixture(covariance_type=covariance_type, missing=options.missing, device=options.device)
+
+
+def _select(rows: Any, labels: Labels | None, options: Namespace) -> Selection:
     """Return the selection, in the units of the rows."""
-    priors = {}
+    types, settings = structures(options), estimation(options)
+    settings |= {"missing": options.missing, "noise": options.noise, "verbose": options.progress}
     if options.weight_concentration is not None:
-        priors["weight_concentration_prior"] = options.weight_concentration
+        settings["weight_concentration_prior"] = options.weight_concentration
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
-        priors |= _conjugate(rows, types, options)
-    return select(rows, options.components, types, verbose=options.progress, **estimation(options), **priors)
+        settings |= _conjugate(rows, types, options)
+    if labels is None:
+        return select(rows, options.components, types, **settings)
+    criterion = settings.pop("criterion")
+    model = GaussianMixture(options.components[0], covariance_type=types[0], **settings)
+    return _labelled(model, rows, labels, criterion)
 
 
 def estimation(options: Namespace) -> dict[str, Any]:
@@ -104,14 +145,29 @@ def estimation(options: Namespace) -> dict[str, Any]:
     }
 
 
-def structures(options: Namespace) -> list[str]:
-    """Return the covariance structures to try: full for one number of components, else all, where none are named."""
-    return options.covariance or (["full"] if len(options.components) == 1 else list(COMMON))
+def _labelled(model: GaussianMixture, rows: Any, labels: Labels, criterion: str) -> Selection:
+    """Return the fit to rows of which some have labels, as the selection of one cell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is said of the cell
+        model.fit(rows, labels=labels.components)
+    found = criteria(model.mixture_, rows)
+    cell = Cell(
+        model.n_components,
+        model.mixture_.covariance_type,
+        log_likelihood=found.log_likelihood,
+        n_parameters=found.n_parameters,
+        bic=found.bic,
+        aic=found.aic,
+        icl=found.icl,
+        n_iter=model.n_iter_,
+        status="converged" if model.converged_ else "not converged",
+    )
+    return Selection(model, cell, (cell,), criterion)
 
 
 def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any]:
     """Return the priors of means and covariances, about the moments of the data."""
-    one = GaussianMixture(covariance_type=types[0], device=options.device).fit(rows)
+    one = _one_component(types[0], options).fit(rows)
     priors: dict[str, Any] = {}
     if options.mean_precision is not None:
         priors |= {"mean_prior": one.means_[0], "mean_precision_prior": options.mean_precision}
@@ -138,22 +194,28 @@ def _draw(selection: Selection, rows: Any, path: Path) -> None:
     from tgmm.plotting import plot_fit
 
     drawn = tables.thinned(rows) if isinstance(rows, Source) else rows[:: -(-len(rows) // tables.DRAWN_ROWS)]
-    plot_fit(selection, torch.from_numpy(drawn)).savefig(path, dpi=150)  # tensors have no names to be missed
+    whole = torch.from_numpy(drawn[tables.are_complete(drawn)])  # tensors have no names to be missed
+    plot_fit(selection, whole).savefig(path, dpi=150)
 
 
 def predict(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
     model = GaussianMixture.load(options.model, device=options.device)
-    names = getattr(model, "feature_names_in_", None)
-    if names is not None:
-        del model.feature_names_in_  # the columns are matched here, and arrays have no names
+    names = without_names(model)
     with tables.at_hand(options.data) as data:
         columns = options.columns or feature_columns(names, data, options.id)
-        write_of_rows(options, data, columns, options.model, partial(_predictions, model))
+        say = partial(_predictions, model)
+        write_of_rows(options, data, columns, options.model, say, lenient=model.missing == EM)
 
 
 def write_of_rows(
-    options: Namespace, data: Path, columns: list[str] | None, read: Path, predictions: Callable[[np.ndarray], Columns]
+    options: Namespace,
+    data: Path,
+    columns: list[str] | None,
+    read: Path,
+    predictions: Callable[[np.ndarray], Columns],
+    *,
+    lenient: bool = False,
 ) -> None:
     """Write what a function says of the rows of a file, some at a time, after what identifies each where that is asked.
 
@@ -167,8 +229,10 @@ def write_of_rows(
         The other file that is read, over which nothing is written.
     predictions : callable
         From rows (c, d) to columns of results.
+    lenient : bool
+        Whether rows may lack values.
     """
-    source = tables.open_table(data, columns, lenient=options.drop_missing)
+    source = tables.open_table(data, columns, lenient=lenient or options.drop_missing)
     identifiers = None if options.id is None else tables.identifiers(data, options.id)
     with (
         writing.written(options.out, [read, options.data], json=options.json) as write,
@@ -186,13 +250,22 @@ def write_of_rows(
         warn_of_left_out(n_rows - n_kept, n_kept)
 
 
+def without_names(model: GaussianMixture) -> list[str] | None:
+    """Take the features' names from a model: the columns are matched here, and arrays have no names."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        return None
+    del model.feature_names_in_
+    return list(names)
+
+
 def _predictions(model: GaussianMixture, rows: np.ndarray) -> Columns:
     """Return the label, probabilities and log-density of each row."""
-    return {
-        "label": model.predict(rows),
-        "probabilities": model.predict_proba(rows),
-        "log_density": model.score_samples(rows),
-    }
+    probabilities = model.predict_proba(rows)
+    found: Columns = {"label": model.predict(rows), "probabilities": probabilities[:, : model.n_components]}
+    if model.noise:
+        found["probability_noise"] = probabilities[:, -1]
+    return {**found, "log_density": model.score_samples(rows)}
 
 
 def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None) -> Columns:
@@ -206,16 +279,9 @@ def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None
 
 def feature_columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
     """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
-    if names is None and identifier is None:
-        return None
-    in_file = tables.names_of(path)
-    if names is not None and in_file is not None:
+    if names is not None and tables.names_of(path) is not None:
         return list(names)
-    if identifier is None:
-        return None
-    if in_file is None:
-        in_file = [str(j) for j in range(next(tables.arrays(tables.open_table(path, None))).shape[1])]
-    return [name for name in in_file if name != identifier]
+    return tables.columns_but(identifier, path)
 
 
 def warn_of_left_out(n_left_out: int, n_kept: int) -> None:

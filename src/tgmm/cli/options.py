@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, STARTS, STRUCTURES
+from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MISSING, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
 
 
@@ -16,6 +16,7 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
         "fit": _add_fit,
         "predict": _add_predict,
         "classify": _add_classify,
+        "impute": _add_impute,
         "sample": _add_sample,
         "info": _add_info,
     }
@@ -26,6 +27,19 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", type=expanded, help="rows to fit; - for the standard input")
     _add_model(command)
     _add_columns(command)
+    _add_missing(command).add_argument(
+        "--missing",
+        choices=MISSING,
+        default=MISSING[0],
+        help="em: fit to what is there of rows that lack values; default error",
+    )
+    command.add_argument("--noise", action="store_true", help="let rows belong to no component; they are labelled -1")
+    command.add_argument(
+        "--labels",
+        metavar="COLUMN",
+        help="a column that says the components of some rows: numbers from 0, or texts, which are numbered in sorted "
+        "order; empty or -1 where nothing is known. It is no feature",
+    )
     command.add_argument(
         "--scale",
         action="store_true",
@@ -107,6 +121,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         help="rows, or - for the standard input; of files with names, the columns of the fit are read",
     )
     _add_columns(command)
+    _add_missing(command)
     command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the labels")
     _add_out(command, "LABELS")
     command.add_argument("--device")
@@ -131,6 +146,23 @@ def _add_classify(command: argparse.ArgumentParser) -> None:
         "--save", type=expanded, metavar="MODEL", help="where to save the classifier: .pth or .safetensors"
     )
     _add_out(command, "CLASSES")
+    _add_missing(command)
+    _add_common(command)
+
+
+def _add_impute(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "data",
+        type=expanded,
+        help="rows, or - for the standard input; of files with names, the columns of the fit are read",
+    )
+    command.add_argument("--model", type=expanded, required=True, help="of any fit; best one with --missing em")
+    _add_columns(command)
+    command.add_argument("--draw", action="store_true", help="draw values; default: the expected ones")
+    command.add_argument("--seed", type=int, help="of the draws; default: other values each time")
+    command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the rows")
+    _add_out(command, "ROWS")
+    command.add_argument("--device")
     _add_common(command)
 
 
@@ -168,9 +200,12 @@ def _add_columns(command: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="features by name, or by number from 0 where the file has no names; default all",
     )
-    command.add_argument(
-        "--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many"
-    )
+
+
+def _add_missing(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many")
+    return group
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:

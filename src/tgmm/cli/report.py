@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from tgmm.cli.labels import Labels
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.selection import Selection
 
@@ -20,6 +21,7 @@ def names_of(model: GaussianMixture) -> list[str]:
 def describe(model: GaussianMixture) -> dict[str, Any]:
     """Return a model as plain values."""
     n_components, n_features = model.means_.shape
+    noise = {"noise_weight": model.noise_weight_, "noise_volume": model.noise_volume_} if model.noise else {}
     return {
         "n_components": n_components,
         "n_features": n_features,
@@ -29,17 +31,21 @@ def describe(model: GaussianMixture) -> dict[str, Any]:
         "converged": model.converged_,
         "n_iter": model.n_iter_,
         "average_log_likelihood": model.lower_bound_,
+        "missing": model.missing,
+        **noise,
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
         "covariances": model.covariances_.tolist(),
     }
 
 
-def describe_fit(selection: Selection, data: str, n_rows: int) -> dict[str, Any]:
+def describe_fit(selection: Selection, data: str, n_rows: int, labels: Labels | None) -> dict[str, Any]:
     """Return a selection and its best model as plain values."""
     cell = asdict(selection.best_cell)
     fit = {name: cell[name] for name in ("log_likelihood", "n_parameters", "bic", "aic", "icl", "held_out", "status")}
     found = {"data": data, "n_rows": n_rows, **describe(selection.best_), **fit, "criterion": selection.criterion}
+    if labels is not None:
+        found["labels"] = {"n_rows": int((labels.components >= 0).sum()), "components": labels.numbers or None}
     return {**found, "cells": [asdict(each) for each in selection.cells]}
 
 
@@ -69,10 +75,12 @@ def model_text(model: GaussianMixture) -> str:
         spread = "".join(f"{value:>{width}.6g}" for value in deviations[k].tolist())
         lines.append(f"{k:<10}{float(model.weights_[k]):>8.4f}  {'mean':<6}{mean}")
         lines.append(f"{'':<18}  {'sd':<6}{spread}")
+    if model.noise:
+        lines.append(f"{'noise':<10}{model.noise_weight_:>8.4f}  in a volume of {model.noise_volume_:.6g}")
     return "\n".join(lines)
 
 
-def fit_text(selection: Selection, data: str, n_rows: int) -> str:
+def fit_text(selection: Selection, data: str, n_rows: int, labels: Labels | None) -> str:
     """Return a selection and its best model as text."""
     cell = selection.best_cell
     facts = {
@@ -84,6 +92,9 @@ def fit_text(selection: Selection, data: str, n_rows: int) -> str:
         "ICL": f"{cell.icl:.4f}",
         "EM iterations": f"{cell.n_iter}, {cell.status}",
     }
+    if labels is not None:
+        facts["labels"] = f"of {int((labels.components >= 0).sum())} rows"
+        facts |= {f"component {number}": name for name, number in labels.numbers.items()}
     table = "\n".join(f"{name:<18}{value}" for name, value in facts.items())
     parts = [repr(selection)] if len(selection.cells) > 1 else []
     return "\n\n".join([*parts, table, model_text(selection.best_)])

@@ -10,38 +10,56 @@ from torch import Tensor
 from tgmm.covariance import structure_named
 from tgmm.estimators.base import solution_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
+from tgmm.model.noise import Noise
 from tgmm.selection import Cell, Selection
 
 
-def in_units(selection: Selection, shift: Tensor, scale: Tensor, weight: float) -> Selection:
+def in_units(selection: Selection, shift: Tensor, scale: Tensor, n_values: Tensor, n_rows: int) -> Selection:
     """Return a selection that was made from (x - shift) / scale as one from x.
 
-    The log-likelihoods change by the volume of the units, so that the criteria are those of the data.
+    The log-likelihoods change by the units of the values, of which each feature has so many, (d,), so that the criteria
+    are those of the data.
     """
-    volume = float(scale.log().sum())
-    cells = {cell: _cell_in_units(cell, volume, weight) for cell in selection.cells}
-    best = model_in_units(selection.best_, shift, scale)
+    change = float(n_values @ scale.log())
+    cells = {cell: _cell_in_units(cell, change, n_rows) for cell in selection.cells}
+    best = model_in_units(selection.best_, shift, scale, change / n_rows)
     return Selection(best, cells[selection.best_cell], tuple(cells.values()), selection.criterion)
 
 
-def _cell_in_units(cell: Cell, volume: float, weight: float) -> Cell:
-    change = weight * volume
+def _cell_in_units(cell: Cell, change: float, n_rows: int) -> Cell:
     return replace(
         cell,
         log_likelihood=cell.log_likelihood - change,
         bic=cell.bic + 2 * change,
         aic=cell.aic + 2 * change,
         icl=cell.icl + 2 * change,
-        held_out=cell.held_out - volume,
+        held_out=cell.held_out - change / n_rows,
     )
 
 
-def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor) -> GaussianMixture:
-    """Return a model of (x - shift) / scale as one of x, of a wider structure where features had one unit in common."""
-    mixture = model.mixture_
-    name = mixture.structure.rescaled_name
-    given = {"n_components": mixture.n_components, "n_features": mixture.n_features, "covariance_type": name}
-    return fitted_as(solution_of(model).in_units(shift, scale, structure_named(name)), given)
+def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, change: float) -> GaussianMixture:
+    """Return a model of (x - shift) / scale as one of x, whose log-likelihood is less by a change, in nats a row.
+
+    Its structure is a wider one where features had one unit in common.
+    """
+    before, structure = solution_of(model), structure_named(model.mixture_.structure.rescaled_name)
+    found = before.in_units(shift, scale, structure)
+    solution = replace(
+        found,
+        mixture=found.mixture.changed(noise=_noise_in_units(found.mixture.noise, shift, scale)),
+        log_likelihood=before.log_likelihood - change,
+        history=tuple(objective - change for objective in before.history),
+    )
+    given = {name: getattr(model, name) for name in ("n_components", "n_features", "missing", "noise")}
+    return fitted_as(solution, given | {"covariance_type": structure.name})
+
+
+def _noise_in_units(noise: Noise | None, shift: Tensor, scale: Tensor) -> Noise | None:
+    """Return noise in the box of (x - shift) / scale as noise in that of x."""
+    if noise is None:
+        return None
+    low, high = (shift + scale * end.cpu() for end in (noise.low, noise.high))
+    return Noise(low, high, noise.log_volume + float(scale.log().sum()))
 
 
 def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:

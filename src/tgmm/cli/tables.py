@@ -143,6 +143,17 @@ def names_of(path: Path) -> list[str] | None:
     return None if names is None else list(names)
 
 
+def columns_but(column: str | None, path: Path) -> list[str] | None:
+    """Return the names of all columns of a file but one, or their numbers where it has none; None for all."""
+    if column is None:
+        return None
+    names = names_of(path)
+    if names is None:
+        source = open_path(path)
+        names = source.columns if isinstance(source, TextSource) else range(next(arrays(source)).shape[1])
+    return [str(name) for name in names if str(name) != column]
+
+
 def identifiers(path: Path, column: str) -> np.ndarray:
     """Return what a column holds in each row, (n,): whole numbers of typed files, and otherwise the text."""
     if is_arrow(path):
@@ -184,6 +195,12 @@ def count(rows: Any) -> int:
     if not isinstance(rows, Source):
         return len(rows)
     return sum(batch.shape[0] for batch in arrays(rows)) if rows.n_rows is None else rows.n_rows
+
+
+def n_values(rows: Any) -> np.ndarray:
+    """Return how many values each feature has, (d,), in one pass."""
+    batches = arrays(rows) if isinstance(rows, Source) else [rows]
+    return np.sum([np.isfinite(batch).sum(axis=0) for batch in batches], axis=0, dtype=float)
 
 
 def thinned(rows: Source) -> np.ndarray:

@@ -1,0 +1,39 @@
+"""The command that fills in missing values."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import numpy as np
+
+from tgmm.cli import report, tables, writing
+from tgmm.cli.commands import feature_columns, without_names
+from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.runtime.generators import as_generator
+from tgmm.runtime.progress import progress_bar
+
+
+def impute(options: Namespace) -> None:
+    """Write the rows with values in the place of those that they lack."""
+    if options.seed is not None and not options.draw:
+        raise ValueError("--seed is that of draws: add --draw, or leave it out for expected values.")
+    model = GaussianMixture.load(options.model, device=options.device)
+    names = without_names(model)
+    generator = as_generator(options.seed) if options.draw else None
+    with tables.at_hand(options.data) as data:
+        source = tables.open_table(data, options.columns or feature_columns(names, data, options.id), lenient=True)
+        features = [str(name) for name in source.feature_names or names or report.names_of(model)]
+        if options.id in features:
+            raise ValueError(f"--id {options.id} is a feature, which is written as it is: leave the option out.")
+        identifiers = {} if options.id is None else {options.id: tables.identifiers(data, options.id)}
+        with (
+            writing.written(options.out, [options.model, options.data], json=options.json) as write,
+            progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
+        ):
+            n_rows = 0
+            for rows in tables.arrays(source):
+                filled = np.asarray(model.impute(rows, random_state=generator))
+                own = {name: values[n_rows : n_rows + len(rows)] for name, values in identifiers.items()}
+                write(own | dict(zip(features, filled.T, strict=True)))
+                n_rows += len(rows)
+                bar.update(len(rows))
