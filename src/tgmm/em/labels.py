@@ -1,16 +1,23 @@
-"""Starts from rows whose component is known."""
+"""Starts from rows of whose component something is known."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.em.problem import Problem
-from tgmm.kernels.assignment import labelled
+from tgmm.kernels.assignment import labelled, soft
+from tgmm.kernels.base import Kernel
+from tgmm.kernels.choose import first_precise, kernels_for
 from tgmm.model.parameters import Parameters, nearest
+from tgmm.runtime.devices import widen
+
+OUT_OF_THE_QUESTION = -50.0  # nats, in place of the logarithm of a multiple of 0
 
 
 class LabelledMeans(NamedTuple):
@@ -29,37 +36,81 @@ class LabelledMeans(NamedTuple):
         return cls(components, means[components])
 
 
-def centres_with(centres: Tensor, known: LabelledMeans) -> Tensor:
-    """Return centres (K, d) for the components: the known means, and for the others the centres far from these."""
-    left = _matched(-torch.cdist(known.means, centres), len(centres))
+def labelled_centres(problem: Problem, centres: Tensor) -> Tensor:
+    """Return centres (K, d) for the components: means of labelled rows, and for the others centres far from these."""
+    known, n_components = LabelledMeans.of(problem), len(centres)
+    if not known.components.numel():
+        return centres[_order(problem, nearest(centres))]
+    own = _matched(-torch.cdist(known.means, centres))
+    left = torch.ones(n_components, dtype=torch.bool, device=centres.device)
+    left[own] = False
+    others = torch.ones_like(left)
+    others[known.components] = False
     found = torch.empty_like(centres)
-    found[known.components] = known.means
-    found[_others(known, len(centres))] = centres[left[1]]
+    found[known.components], found[others] = known.means, centres[left]
     return found
 
 
-def components_with(parameters: Parameters, known: LabelledMeans) -> Parameters:
-    """Return the mixture with its components in the order in which known means are most probable under their own."""
-    n_components = parameters.n_components
-    joint = parameters.log_joint(known.means - parameters.means[:, None])  # (K, L)
-    own, left = _matched(joint.T, n_components)
-    order = torch.empty(n_components, dtype=torch.int64, device=own.device)
-    order[known.components] = own
-    order[_others(known, n_components)] = left
+def in_order(problem: Problem, parameters: Parameters) -> Parameters:
+    """Return a mixture with its components in the order that fits best with what is known of rows."""
+    order = _order(problem, parameters)
     return Parameters(parameters.weights[order], parameters.means[order], parameters.covariances.take(order))
 
 
-def _matched(worth: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
-    """Return for each row of worth (L, K) a column of its own, so that the sum is greatest, and the columns left."""
-    _, columns = linear_sum_assignment(worth.cpu().numpy(), maximize=True)
-    own = torch.from_numpy(columns).to(worth.device)
-    left = torch.ones(n_components, dtype=torch.bool, device=worth.device)
-    left[own] = False
-    return own, left.nonzero().flatten()
+def _order(problem: Problem, parameters: Parameters) -> Tensor:
+    """Return which component is to be the first, the second and so on, (K,)."""
+    moment, gaps = parameters.covariances.own_moment, problem.summary.n_gaps > 0
+    kernels = kernels_for(moment, problem.frame, parameters.n_components, problem.dtype, problem.device, gaps=gaps)
+    kernel = kernels[first_precise(kernels, parameters)]
+    evidence = problem.data.fold(lambda: EvidenceOf(kernel, parameters))
+    return _matched(evidence.total.to(parameters.means.device))
 
 
-def _others(known: LabelledMeans, n_components: int) -> Tensor:
-    """Return the components without known rows."""
-    others = torch.ones(n_components, dtype=torch.bool, device=known.components.device)
-    others[known.components] = False
-    return others.nonzero().flatten()
+def _matched(worth: Tensor) -> Tensor:
+    """Return for each row of worth (L, K) a column of its own, so that the sum is greatest, (L,)."""
+    return torch.from_numpy(linear_sum_assignment(worth.cpu().numpy(), maximize=True)[1]).to(worth.device)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What rows say of which component of a mixture each component is, (K, K)."""
+
+    total: Tensor
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Return what the rows of both say."""
+        return Evidence(self.total + other.total)
+
+
+class EvidenceOf(Accumulator[Evidence]):
+    """Gathers by how much more probable rows are, where component l is the k-th of a mixture.
+
+    That is the sum over rows of their probabilities in the k-th times the logarithm of what multiplies the weight of l.
+    """
+
+    def __init__(self, kernel: Kernel, parameters: Parameters) -> None:
+        self.kernel, self.operands, self.buffer = kernel, kernel.operands(parameters), kernel.buffer()
+        self.n_rows = kernel.n_rows
+        n_components = parameters.n_components
+        self.total = torch.zeros(n_components, n_components, dtype=torch.float64)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add what a chunk says."""
+        assert chunk.known is not None, "labels travel with the rows"
+        shares = self.kernel.log_joint(chunk.rows, self.operands, self.buffer)[0]  # (K, c)
+        soft(shares)
+        multiples = self._multiples(chunk.known).to(shares.device)  # (c, K)
+        logs = multiples.log().clamp(min=OUT_OF_THE_QUESTION)
+        weights = chunk.own_weights().to(shares.device)
+        self.total += (widen(logs * weights[:, None]).T @ widen(shares).T).cpu()
+
+    def _multiples(self, known: Tensor) -> Tensor:
+        """Return what multiplies the weights in each row, (c, K)."""
+        if known.ndim == 2:
+            return known
+        components = torch.arange(self.kernel.n_components, device=known.device)
+        return ((known[:, None] < 0) | (known[:, None] == components)).double()
+
+    def result(self) -> Evidence:
+        """Return what all rows say."""
+        return Evidence(self.total)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.em.labels import LabelledMeans, centres_with
+from tgmm.em.labels import labelled_centres
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
 from tgmm.kernels.assignment import given, hard
@@ -140,4 +140,4 @@ def _centres(problem: Problem, seen: Problem, origin: Origin, generator: torch.G
     else:
         centres = problem.data.processes.agreed(lambda: widen(start(rows, weights, n_components, generator)).cpu())
     centres = widen(centres).to(problem.frame.shift.device)
-    return centres if problem.special.labels is None else centres_with(centres, LabelledMeans.of(problem))
+    return centres if problem.special.labels is None else labelled_centres(problem, centres)

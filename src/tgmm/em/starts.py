@@ -14,7 +14,7 @@ from tgmm.data.data import TensorData
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
-from tgmm.em.labels import LabelledMeans, components_with
+from tgmm.em.labels import in_order
 from tgmm.em.problem import Problem
 from tgmm.em.run import Runner, Stopping
 from tgmm.em.start import Origin, Started, beside_noise, started, started_from
@@ -121,7 +121,7 @@ def _after_trial(
     """Return what a run begins with that goes on from the solution of a trial."""
     parameters = trial.parameters.to(problem.frame.shift.device)
     if problem.special.labels is not None:
-        parameters = components_with(parameters, LabelledMeans.of(problem))
+        parameters = in_order(problem, parameters)
     if problem.noise is not None:
         parameters = beside_noise(problem, parameters, noise_share)
     return started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)

@@ -366,7 +366,7 @@ class GaussianMixture(MixtureEstimator):
         dims : sequence of int or str
             The features to keep, by number or name, in the order wanted.
         """
-        return self._of(self.mixture_.marginal(dims))
+        return self._of(self.mixture_.marginal(dims)).set_params(missing=self.missing)
 
     def to_sklearn(self) -> Any:
         """Return the mixture as a fitted `sklearn.mixture.GaussianMixture`; see `Mixture.to_sklearn`.

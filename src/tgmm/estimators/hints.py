@@ -15,6 +15,7 @@ PARAMETERS = {
     "means_init": "it is init_means here.",
     "weights_init": "it is init_weights here.",
     "precisions_init": "give covariances, not their inverses: init_covariances=numpy.linalg.inv(precisions).",
+    "labels": "it is an argument of fit here: fit(X, labels=...).",
     "n_jobs": "the fits of one call share torch's threads: choose their number by torch.set_num_threads(n).",
     "algorithm": "there is one, EM: cem=True makes its assignments hard, and accelerate=None leaves it plain.",
     "convergence": "tol is an absolute change of the average objective, in nats.",

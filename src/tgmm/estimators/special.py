@@ -106,7 +106,7 @@ def _noise(volume: Any, training: Training) -> Noise:
     if volume == HYPERVOLUME:
         log_volume = log_hypervolume(training.data, summary)
     else:
-        number = check_number(volume, "noise_volume")
+        number = 0.0 if isinstance(volume, str) else check_number(volume, "noise_volume")
         if not 0 < number < torch.inf:
             raise ValueError(f"noise_volume must be {HYPERVOLUME!r} or a number > 0; got {volume!r}.")
         log_volume = float(torch.tensor(number, dtype=torch.float64).log())
