@@ -174,6 +174,20 @@ def test_impute_expects_and_draws():
     assert not np.array_equal(model.impute(gaps, random_state=1), drawn)
 
 
+def test_condition_on_what_is_there():
+    X, _ = rows(SETTINGS["missing"])
+    model = GaussianMixture(K, missing="em", random_state=0).fit(X)
+    some = model.condition([1.0, np.nan], dims=[0, 1])
+    expected = model.marginal([0, 2]).condition([1.0], dims=[0])
+    np.testing.assert_allclose(some.mean()[1:] if len(some.mean()) == 2 else some.mean(), expected.mean())
+    with pytest.raises(ValueError, match="in some rows than in others"):
+        model.condition([[1.0, np.nan], [np.nan, 1.0]], dims=[0, 1])
+    with pytest.raises(ValueError, match="no value at all"):
+        model.condition([np.nan], dims=[0])
+    with pytest.raises(ValueError, match="impute such rows.$"):
+        model.regress([[np.nan, 1.0]], dims=[0, 1])
+
+
 def test_impute_keeps_the_kind_of_the_data():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [0.0, 1.0, None, 3.0], "b": [0.0, None, 2.0, 3.0]})

@@ -21,6 +21,7 @@ from tgmm.runtime.dlpack import exporter, imported, is_foreign
 NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
+HINT = ", or fit with missing='em'"
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 
@@ -53,7 +54,7 @@ def check_rows(X: Any, columns: Columns, *, may_lack: bool = False) -> tuple[Row
     else:
         tensor, found = _check_array(X, columns)
         rows = Rows(tensor, False, Tensor.numpy)
-    check_finite(rows.tensor, found.names, may_lack=may_lack)
+    check_finite(rows.tensor, found.names, may_lack=may_lack, hint="" if columns.may_lack else HINT)
     return rows, found
 
 
@@ -215,7 +216,7 @@ def as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
-def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False) -> None:
+def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT) -> None:
     """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index.
 
     Where rows may lack values, NaN is none.
@@ -232,7 +233,7 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool
         value = float(part[row, column])
         kind = "NaN" if value != value else f"infinity ({value})"
         name = "" if names is None else f" ({names[column]!r})"
-        remedy = "drop or impute such rows" + (", or fit with missing='em'" if kind == "NaN" else "")
+        remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
         raise ValueError(
             f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
             f"not accept {'infinite' if may_lack else 'missing or infinite'} values: {remedy}."

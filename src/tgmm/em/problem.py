@@ -44,7 +44,7 @@ class Units:
     n_volumes: float  # how often the log-volume of the frame is part of an objective
     dtype: torch.dtype
     device: torch.device
-    noise: Noise | None = None
+    special: Special = NOTHING
 
     def objective_out(self, objective: float) -> float:
         """Map an objective per unit of weight from the frame into the user's units."""
@@ -198,7 +198,7 @@ class Problem:
         """What maps the fit's numbers out of the frame."""
         weight = self.data.weight / self.data.unit
         n_volumes = 1 + self.update.priors.n_volumes(self.n_components) / weight
-        return Units(self.frame, self.data.unit, n_volumes, self.dtype, self.device, self.noise)
+        return Units(self.frame, self.data.unit, n_volumes, self.dtype, self.device, self.special)
 
     def degeneracies(self) -> list[str]:
         """Return what in the data makes some variance rest on `reg_covar` alone."""

@@ -56,9 +56,10 @@ class Solution:
         """Map a run out of the frame; all that were followed are the runs."""
         frame, place = units.frame, float64_device(units.device)
         memory = Memory.of(run.point.statistics.scale(units.unit))
-        parameters = out_of_frame(run.parameters, frame, units.dtype).to(place)
+        parameters, held = out_of_frame(run.parameters, frame, units.dtype).to(place), units.special.held
+        parameters = parameters if held is None else held.put_in(parameters)
         return cls(
-            mixture=Mixture.of(parameters, structure, units.dtype, columns, noise=units.noise),
+            mixture=Mixture.of(parameters, structure, units.dtype, columns, noise=units.special.noise),
             converged=run.converged or run.is_at_rest,
             n_iter=run.n_iter,
             log_likelihood=frame.log_density_out(run.log_likelihood),

@@ -31,7 +31,8 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) 
     ----------
     x_observed : array-like or Tensor of shape (o,) or (n, o)
         One observation, or a batch of them; the columns are the features `dims`. Names, of a data frame or of a series,
-        must be those of `dims`.
+        must be those of `dims`. After a fit with ``missing="em"`` values may be missing, the same ones in all of a
+        batch: those that are there are conditioned on.
     dims : sequence of int or str
         The o observed features, by their numbers or their names.
 
@@ -59,9 +60,11 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) 
     (tensor([1.], dtype=torch.float64), tensor([[0.7500]], dtype=torch.float64))
     """
     law = _law(mixture, dims)
-    single = _n_dimensions(x_observed) == 1
-    rows = _check_some(as_batch_of_one(x_observed) if single else x_observed, law.observed)
-    log_weights, means = law(rows.tensor)
+    single, may_lack = _n_dimensions(x_observed) == 1, mixture.columns.may_lack
+    rows = _check_some(as_batch_of_one(x_observed) if single else x_observed, law.observed, may_lack=may_lack).tensor
+    if torch.isnan(rows).any():
+        law, rows = _law_of_some(mixture, dims, rows)
+    log_weights, means = law(rows)
     return ConditionalMixture(law, log_weights, means, single)
 
 
@@ -156,6 +159,20 @@ def _law(mixture: BaseMixture, dims: Any) -> _Law:
     if not rest:
         raise ValueError(f"dims must leave a feature to condition; got all {mixture.n_features}: {dims!r}.")
     return mixture.derived(_Law.of, observed, rest)
+
+
+def _law_of_some(mixture: BaseMixture, dims: Any, rows: Tensor) -> tuple[_Law, Tensor]:
+    """Return what conditioning on the values that rows (n, o) have needs, and these values."""
+    lacks = torch.isnan(rows)
+    if (lacks != lacks[0]).any():
+        raise ValueError("x_observed lacks other values in some rows than in others: condition on such rows apart.")
+    observed = check_dims(dims, mixture.columns)
+    missing = observed[lacks[0].to(observed.device)].tolist()
+    there = [index for index in observed.tolist() if index not in missing]
+    if not there:
+        raise ValueError("x_observed has no value at all: use marginal, which conditions on nothing.")
+    kept = [index for index in range(mixture.n_features) if index not in missing]
+    return _law(marginal(mixture, kept), [kept.index(index) for index in there]), rows[:, ~lacks[0]]
 
 
 class ConditionalMixture:
@@ -267,9 +284,9 @@ class ConditionalMixture:
         return (values[0] if self._single else values).to(self._law.rest.dtype, copy=True)
 
 
-def _check_some(X: Any, some: BaseMixture) -> Rows:
+def _check_some(X: Any, some: BaseMixture, *, may_lack: bool = False) -> Rows:
     """Return checked rows of some of the features; whoever names which these are need not name them in the rows."""
-    rows, _ = check_rows(X, some.columns.where_named(X))
+    rows, _ = check_rows(X, some.columns.where_named(X), may_lack=may_lack)
     return rows
 
 

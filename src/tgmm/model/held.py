@@ -33,6 +33,15 @@ class Held:
         """Map the values from the user's units into the frame."""
         return replace(self, values=frame.parameters_in(self.values))
 
+    def put_in(self, parameters: Parameters) -> Parameters:
+        """Return parameters with the fixed means and covariances, to the bit."""
+        values = replace(
+            self, values=self.values.to(parameters.means.device), means=self.means.to(parameters.means.device)
+        )
+        values = replace(values, covariances=self.covariances.to(parameters.means.device))
+        covariances = values.covariances_among(parameters.covariances)
+        return Parameters(parameters.weights, values.means_among(parameters.means), covariances)
+
     def about(self, origin: Tensor) -> Held:
         """Return the same for rows minus an origin (d,)."""
         return replace(self, values=replace(self.values, means=self.values.means - origin))
