@@ -179,7 +179,7 @@ def test_condition_on_what_is_there():
     model = GaussianMixture(K, missing="em", random_state=0).fit(X)
     some = model.condition([1.0, np.nan], dims=[0, 1])
     expected = model.marginal([0, 2]).condition([1.0], dims=[0])
-    np.testing.assert_allclose(some.mean()[1:] if len(some.mean()) == 2 else some.mean(), expected.mean())
+    np.testing.assert_allclose(some.mean(), expected.mean())
     with pytest.raises(ValueError, match="in some rows than in others"):
         model.condition([[1.0, np.nan], [np.nan, 1.0]], dims=[0, 1])
     with pytest.raises(ValueError, match="no value at all"):

@@ -10,6 +10,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import moved
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,9 @@ class Held:
 
     def put_in(self, parameters: Parameters) -> Parameters:
         """Return parameters with the fixed means and covariances, to the bit."""
-        values = replace(
-            self, values=self.values.to(parameters.means.device), means=self.means.to(parameters.means.device)
-        )
-        values = replace(values, covariances=self.covariances.to(parameters.means.device))
-        covariances = values.covariances_among(parameters.covariances)
-        return Parameters(parameters.weights, values.means_among(parameters.means), covariances)
+        held = moved(self, parameters.means.device)
+        covariances = held.covariances_among(parameters.covariances)
+        return Parameters(parameters.weights, held.means_among(parameters.means), covariances)
 
     def about(self, origin: Tensor) -> Held:
         """Return the same for rows minus an origin (d,)."""
