@@ -11,21 +11,24 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Full
+from tgmm.covariance import Full, FullFactor
 from tgmm.covariance.moments import upper_triangle
 from tgmm.data.chunk import Accumulator, Chunk, joined
 from tgmm.kernels.assignment import Noisy
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.kernels.centred import Centred
-from tgmm.model.observed import Block, Observed, blocks_of
+from tgmm.model.observed import NUMBERS, Block, Observed, blocks_of, numbered
+from tgmm.model.own_gaps import OwnGaps
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
 
+MANY_ROWS = 8  # of a pattern, for which its own factor pays
 WAITING = 1 << 19  # entries of rows with gaps that are added together
 
 
@@ -171,7 +174,7 @@ class Incomplete(ABC):
 
     @abstractmethod
     def log_joint(self, rows: Tensor) -> Tensor:
-        """Return log(weight_k p_k) of what is observed of rows (c, d), however far away, in nats, (K, c)."""
+        """Return log(weight_k p_k) of what is observed of rows (c, d), in nats, (K, c)."""
 
     @abstractmethod
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
@@ -183,20 +186,27 @@ class Incomplete(ABC):
 
 
 class Dependent(Incomplete):
-    """Components whose features tell of each other."""
+    """Components whose features tell of each other.
+
+    Rows of a pattern of many are computed together; others with those that lack as many values.
+    """
 
     def log_joint(self, rows: Tensor) -> Tensor:
-        """Return the joint log-densities, pattern by pattern."""
+        """Return the joint log-densities."""
         joint = rows.new_empty(self.parameters.n_components, rows.shape[0])
-        for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            found = self._part(block, rows, centred=True).joint()  # (P, K, n)
+        together, apart = self._split(rows)
+        for block in blocks_of(~torch.isnan(rows), together, self.parameters.n_components):
+            found = self._part(block, rows).joint()  # (P, K, n)
             joint[:, block.index[block.counts]] = found.transpose(0, 1)[:, block.counts]
+        for index, own in self._own(rows, apart):
+            joint[:, index] = own.log_joint() + self._units(own.gaps)
         return joint
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
-        """Yield the sums of the rows of a few patterns at a time."""
-        for block in blocks_of(~torch.isnan(rows), self.parameters.n_components):
-            part = self._part(block, rows, centred=self.centred)
+        """Yield the sums of some rows at a time."""
+        together, apart = self._split(rows)
+        for block in blocks_of(~torch.isnan(rows), together, self.parameters.n_components):
+            part = self._part(block, rows)
             joint = part.joint().transpose(0, 1)  # (K, P, n)
             flat = joint.reshape(joint.shape[0], -1)
             observed = block.observed[:, None].expand(*block.index.shape, -1).flatten(0, 1)
@@ -204,11 +214,41 @@ class Dependent(Incomplete):
             own = torch.where(block.counts, weights[block.index], 0.0)  # (P, n)
             shares = (flat.view_as(joint) * own).transpose(0, 1)  # (P, K, n)
             yield likelihood @ own.flatten(), objective @ own.flatten(), _expected(part.given, *part.sums(shares))
+        for index, gaps in self._own(rows, apart):
+            joint, own = gaps.log_joint() + self._units(gaps.gaps), weights[index]
+            likelihood, objective = _assigned(joint, _known_of(known, index), ~gaps.gaps, assignment)
+            yield likelihood @ own, objective @ own, gaps.sums(joint.mul_(own))
 
-    def _part(self, block: Block, rows: Tensor, *, centred: bool) -> Part:
+    @cached_property
+    def _factor(self) -> FullFactor:
+        """The factor of the covariances as matrices."""
+        return Full(self.parameters.covariances.dense, self.parameters.n_features).factor
+
+    def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows (c, d) whose pattern many have, and the others, as indices."""
+        everything = torch.arange(rows.shape[0], device=rows.device)
+        if self.centred:  # the others' distances are differences
+            return everything, everything[:0]
+        number = numbered(~torch.isnan(rows))
+        have_many = number.bincount()[number] >= MANY_ROWS
+        return everything[have_many], everything[~have_many]
+
+    def _own(self, rows: Tensor, index: Tensor) -> Iterable[tuple[Tensor, OwnGaps]]:
+        """Yield some of the rows with these indices at a time, that lack as many values each."""
+        n_missing = torch.isnan(rows[index]).sum(1)
+        for count in n_missing.unique().tolist():
+            numbers = self.parameters.n_components * max(rows.shape[1], count**2)  # of a row
+            for part in index[n_missing == count].split(max(1, NUMBERS // numbers)):
+                yield part, OwnGaps(self.parameters, self._factor, rows[part])
+
+    def _part(self, block: Block, rows: Tensor) -> Part:
         given = Observed(self.parameters, block.observed)
-        units = torch.where(block.observed, 0.0, self.log_scale).sum(-1)  # (P,)
-        return (AboutMeans if centred else AboutOrigin)(given, units, rows[block.index])
+        form = AboutMeans if self.centred else AboutOrigin
+        return form(given, self._units(~block.observed), rows[block.index])
+
+    def _units(self, gaps: Tensor) -> Tensor:
+        """Return the logarithms of the units of missing values, (c,)."""
+        return gaps.to(self.log_scale) @ self.log_scale
 
 
 class Part(ABC):
@@ -310,12 +350,12 @@ class Independent(Incomplete):
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """Return the joint log-densities."""
-        return self._joint(rows, ~torch.isnan(rows), centred=True)
+        return self._joint(rows, ~torch.isnan(rows))
 
     def parts(self, rows: Tensor, weights: Tensor, known: Tensor | None, assignment: Assignment) -> Iterable[tuple]:
         """Yield the sums of all rows."""
         observed = ~torch.isnan(rows)
-        joint = self._joint(rows, observed, centred=self.centred)  # (K, c)
+        joint = self._joint(rows, observed)  # (K, c)
         likelihood, objective = _assigned(joint, known, observed, assignment)
         shares = joint.mul_(weights)
         mass, there = shares.sum(1), shares @ observed.to(shares)  # (K,), (K, d)
@@ -327,11 +367,11 @@ class Independent(Incomplete):
     def _variances(self) -> Tensor:
         return self.parameters.covariances.variances.expand_as(self.parameters.means)  # (K, d)
 
-    def _joint(self, rows: Tensor, observed: Tensor, *, centred: bool) -> Tensor:
+    def _joint(self, rows: Tensor, observed: Tensor) -> Tensor:
         """Return the joint log-densities of rows with these values observed, (K, c)."""
         means, variances, there = self.parameters.means, self._variances, observed.to(rows)
         constant = variances.log() + math.log(2 * math.pi)  # (K, d)
-        if centred:
+        if self.centred:
             distances = torch.stack(
                 [_deviations(rows, mean).square() @ (1 / own) for mean, own in zip(means, variances, strict=True)]
             )

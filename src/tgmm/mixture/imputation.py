@@ -78,7 +78,8 @@ def _filled(parameters: Parameters, rows: Tensor, shares: Tensor, generator: tor
         shares = torch.zeros_like(shares).scatter_(1, drawn, 1.0)
         noise = torch.randn(rows.shape, dtype=torch.float64, generator=generator).to(place)
     filled = torch.empty_like(rows)
-    for block in blocks_of(~torch.isnan(rows), parameters.n_components):
+    everything = torch.arange(rows.shape[0], device=place)
+    for block in blocks_of(~torch.isnan(rows), everything, parameters.n_components):
         found = _of_block(parameters, rows, shares, noise, block)  # (P, n, d)
         filled[block.index[block.counts]] = found[block.counts]
     return filled

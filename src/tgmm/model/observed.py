@@ -31,10 +31,20 @@ class Block:
     counts: Tensor  # (P, n) whether a row is not a repetition
 
 
-def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
-    """Yield rows that lack values by their patterns, observed (c, d), so that few operations serve many of them."""
-    n_features = observed.shape[1]
-    number = _numbered(observed)  # (c,) of each row's pattern
+def blocks_of(observed: Tensor, which: Tensor, n_components: int) -> Iterator[Block]:
+    """Yield some of the rows (c, d) by what is observed of them, so that few operations serve many.
+
+    Parameters
+    ----------
+    observed : Tensor of bool, (c, d)
+    which : Tensor of int64
+        The indices of the rows to yield.
+    n_components : int
+    """
+    if not which.numel():
+        return
+    n_features, observed = observed.shape[1], observed[which]
+    number = numbered(observed)  # of each row's pattern
     sizes = number.bincount()
     by_size = sizes.argsort(descending=True, stable=True)
     sizes = sizes[by_size]
@@ -47,7 +57,7 @@ def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
     while first < len(list_of_sizes):
         n_rows = list_of_sizes[first]
         if n_rows > most:
-            for index in order[int(begins[first]) :][:n_rows].split(most):
+            for index in which[order[int(begins[first]) :][:n_rows]].split(most):
                 yield Block(patterns[first, None], index[None], torch.ones_like(index[None], dtype=torch.bool))
             first += 1
             continue
@@ -59,11 +69,11 @@ def blocks_of(observed: Tensor, n_components: int) -> Iterator[Block]:
         own = slice(first, last)
         place = torch.arange(n_rows, device=observed.device)
         counts = place < sizes[own, None]  # (P, n)
-        yield Block(patterns[own], order[begins[own, None] + torch.where(counts, place, 0)], counts)
+        yield Block(patterns[own], which[order[begins[own, None] + torch.where(counts, place, 0)]], counts)
         first = last
 
 
-def _numbered(observed: Tensor) -> Tensor:
+def numbered(observed: Tensor) -> Tensor:
     """Return the same number, from 0, for rows (c, d) that are the same, (c,) int64."""
     number = torch.zeros_like(observed[:, 0], dtype=torch.int64)
     for part in observed.double().split(BITS, dim=1):
