@@ -29,6 +29,8 @@ from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
 
 MANY_ROWS = 8  # of a pattern, for which its own factor pays
+# Amplification of rounding above which sums about the origin are not precise in float64; see `tgmm.kernels.choose`.
+AMPLIFIED = 1e-8 / torch.finfo(torch.float64).eps
 WAITING = 1 << 19  # entries of rows with gaps that are added together
 
 
@@ -77,7 +79,9 @@ class Gaps(Kernel):
         parameters = parameters.to(float64_device(self.device))
         mixes = self.moment.mixes or parameters.covariances.own_moment.mixes
         log_scale = self.frame.scale.log().to(parameters.means.device)
-        return (Dependent if mixes else Independent)(parameters, log_scale, isinstance(self.complete, Centred))
+        amplified = parameters.amplification_about_origin > AMPLIFIED
+        centred = isinstance(self.complete, Centred) and amplified  # which is chosen for its speed, too
+        return (Dependent if mixes else Independent)(parameters, log_scale, centred)
 
     def framed(self, rows: Tensor) -> Tensor:
         """Return rows in the frame, (c, d), in float64."""
