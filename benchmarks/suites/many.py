@@ -73,7 +73,7 @@ def fits(X: np.ndarray, structure: str, starts: Sequence[str]) -> dict[str, Call
 
     return {
         THEIRS: partial(theirs, [None] * len(X)),
-        THEIRS_GIVEN: partial(theirs, centres),
+        THEIRS_GIVEN: partial(theirs, list(centres)),
         GIVEN: partial(ours, centres),
         GIVEN_LOOSE: partial(ours, centres, tol=1e-3),
         **{start: partial(ours, start) for start in starts},

@@ -234,6 +234,16 @@ class TestNoise:
         with pytest.raises(ValueError, match="not defined for a mixture with noise"):
             verb(model)
 
+    def test_given_weights_and_solutions_without_noise_leave_it_its_place(self, model):
+        X, _ = rows(SETTINGS["noise"])
+        given = GaussianMixture(2, noise=True, random_state=0, init_weights=[0.5, 0.5]).fit(X)
+        assert given.lower_bound_ == pytest.approx(model.lower_bound_, abs=1e-3)
+        warm = GaussianMixture(2, random_state=0, warm_start=True).fit(X).set_params(noise=True).fit(X)
+        assert warm.noise_weight_ > 0
+        fixed = {"fixed": {"weights": [True, False]}, "init_weights": [0.3, 0.7]}
+        some = GaussianMixture(2, noise=True, random_state=0, **fixed).fit(X)
+        assert some.weights_[0] == 0.3 and some.noise_weight_ > 0
+
     def test_far_rows_are_noise(self, model):
         far = np.full((2, D), 1e200)
         assert model.predict(far).tolist() == [-1, -1]

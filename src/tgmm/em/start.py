@@ -77,7 +77,7 @@ def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = 
     else:
         centres = _centres(problem, seen, origin, generator) if means is None else means
         found = _from_assignment(seen, origin, nearest(centres), hard, means)
-    if problem.noise is not None and not origin.is_solution:
+    if problem.noise is not None and not (origin.is_solution and found.parameters.rest > 0):
         share = seen.special.noise_share
         found = found._replace(parameters=beside_noise(problem, found.parameters, share))
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)

@@ -124,7 +124,10 @@ def _after_trial(
         parameters = in_order(problem, parameters)
     if problem.noise is not None:
         parameters = beside_noise(problem, parameters, noise_share)
-    return started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)
+    found = started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)
+    if problem.noise is not None and origin.weights is not None:  # which leave none
+        found = found._replace(parameters=beside_noise(problem, found.parameters, noise_share))
+    return found
 
 
 def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignment: Assignment) -> list[Trial]:

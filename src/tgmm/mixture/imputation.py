@@ -41,7 +41,7 @@ def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) ->
     Notes
     -----
     Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition). A row without any value gets the mean of
-    the mixture, or a draw from it.
+    the mixture, or a draw from it. Noise is anywhere in the box of the data: its mean is the middle.
 
     Examples
     --------
@@ -61,41 +61,48 @@ def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) ->
         may_lack = mixture.changed(columns=columns.lacking())
         predictor = predictor_of(may_lack, device)
         for part in lacks.split(ROWS):
-            shares = widen(predictor.responsibilities(rows[part]))[:, : mixture.n_components]  # without noise
-            filled = _filled(mixture.parameters, widen(rows[part]), shares, generator)
+            shares = widen(predictor.responsibilities(rows[part]))
+            filled = _filled(mixture, widen(rows[part]), shares, generator)
             rows[part] = torch.where(torch.isnan(rows[part]), filled.to(rows), rows[part])
     return given.give_back(rows)
 
 
-def _filled(parameters: Parameters, rows: Tensor, shares: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return rows (c, d) with expected or drawn values, given their probabilities in the components (c, K)."""
-    place = parameters.means.device
+def _filled(mixture: BaseMixture, rows: Tensor, shares: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return rows (c, d) with expected or drawn values, given their probabilities (c, K), or with noise (c, K + 1)."""
+    parameters = mixture.parameters
+    place, n_components = parameters.means.device, parameters.n_components
     rows, shares = rows.to(place), shares.to(place)
     shares = shares / shares.sum(1, keepdim=True)
-    noise = None
+    normal = None
     if generator is not None:
         drawn = torch.multinomial(shares.cpu(), 1, generator=generator).to(place)
         shares = torch.zeros_like(shares).scatter_(1, drawn, 1.0)
-        noise = torch.randn(rows.shape, dtype=torch.float64, generator=generator).to(place)
+        normal = torch.randn(rows.shape, dtype=torch.float64, generator=generator).to(place)
     filled = torch.empty_like(rows)
     everything = torch.arange(rows.shape[0], device=place)
-    for block in blocks_of(~torch.isnan(rows), everything, parameters.n_components):
-        found = _of_block(parameters, rows, shares, noise, block)  # (P, n, d)
+    for block in blocks_of(~torch.isnan(rows), everything, n_components):
+        found = _of_block(parameters, rows, shares[:, :n_components], normal, block)  # (P, n, d)
         filled[block.index[block.counts]] = found[block.counts]
-    return filled
+    if mixture.noise is None:
+        return filled
+    low, high = mixture.noise.low, mixture.noise.high
+    place_in_box = torch.full_like(rows, 0.5)
+    if generator is not None:
+        place_in_box = torch.rand(rows.shape, dtype=torch.float64, generator=generator).to(place)
+    return filled + shares[:, n_components:] * (low + place_in_box * (high - low))
 
 
-def _of_block(parameters: Parameters, rows: Tensor, shares: Tensor, noise: Tensor | None, block: Block) -> Tensor:
-    """Return the rows of a few patterns, with expected values, and noise of what the observed ones leave."""
+def _of_block(parameters: Parameters, rows: Tensor, shares: Tensor, normal: Tensor | None, block: Block) -> Tensor:
+    """Return the rows of a few patterns, with expected values, and a draw of what the observed ones leave."""
     given = Observed(parameters, block.observed)
     deviations = given.deviations(rows[block.index])  # (P, K, n, d)
     expected = parameters.means[:, None] + deviations @ given.completion.mT
     own = shares[block.index].transpose(1, 2)[..., None]  # (P, K, n, 1)
-    found = (own * expected).sum(1)
-    if noise is None:
+    found = torch.where(own > 0, own * expected, 0.0).sum(1)
+    if normal is None:
         return found
     # What rounding can take from a variance that others nearly tell is put back.
     least = SINGULAR * rows.shape[1] * parameters.covariances.variances  # (B, d)
     left = given.leftover + torch.diag_embed(torch.where(block.observed[:, None], 1.0, least))
-    coloured = Full(left, rows.shape[1]).factor.colour(noise[block.index][:, None])  # (P, B, n, d)
+    coloured = Full(left, rows.shape[1]).factor.colour(normal[block.index][:, None])  # (P, B, n, d)
     return found + torch.where(block.observed[:, None], 0.0, (own * coloured).sum(1))
