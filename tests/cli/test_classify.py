@@ -9,21 +9,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 from tgmm import GaussianMixture, MixtureClassifier, select
-from tgmm.cli import main
 
 SETTINGS = {"n_init": 5, "max_iter": 1000, "tol": 1e-8, "random_state": 0}
-
-
-@pytest.fixture
-def run(capsysbinary):
-    """Run a command: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsysbinary.readouterr()
-        return code, captured.out.decode(), captured.err.decode()
-
-    return call
 
 
 @pytest.fixture(scope="module")

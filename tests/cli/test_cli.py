@@ -26,18 +26,6 @@ from tgmm.start import AUTO, STARTS
 FAITHFUL = ORACLES / "faithful.csv"
 
 
-@pytest.fixture
-def run(capsysbinary):
-    """Run a command: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsysbinary.readouterr()
-        return code, captured.out.decode(), captured.err.decode()
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def X():
     return np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)

@@ -9,22 +9,10 @@ import torch
 from support import ORACLES
 
 from tgmm import GaussianMixture, select
-from tgmm.cli import main, tables
+from tgmm.cli import tables
 from tgmm.data import lenient
 
 NAMES = ["eruptions", "waiting"]
-
-
-@pytest.fixture
-def run(capsysbinary):
-    """Run a command: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsysbinary.readouterr()
-        return code, captured.out.decode(), captured.err.decode()
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -85,3 +86,14 @@ class Accumulator(ABC, Generic[S]):
     def is_full(self) -> bool:
         """Whether more rows would change nothing."""
         return False
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum over rows."""
+
+    total: Tensor
+
+    def __add__(self, other: Total) -> Total:
+        """Return the sum over the rows of both."""
+        return Total(self.total + other.total)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.data.chunk import Accumulator, Chunk, Total
 from tgmm.data.data import Data
 from tgmm.data.summary import Summary
 from tgmm.runtime.devices import widen
@@ -32,17 +32,6 @@ def log_hypervolume(data: Data, summary: Summary) -> float:
     sides = extent.high - extent.low
     is_flat = bool((sides <= torch.finfo(torch.float64).eps * sides.amax() * len(sides)).any())
     return along_axes if is_flat else min(along_axes, float(sides.log().sum()))
-
-
-@dataclass(frozen=True)
-class Total:
-    """A sum over rows."""
-
-    total: Tensor
-
-    def __add__(self, other: Total) -> Total:
-        """Return the sum over the rows of both."""
-        return Total(self.total + other.total)
 
 
 class ProductsOf(Accumulator[Total]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of
 from tgmm.data.data import Data, Survey, TensorData
+from tgmm.data.extent import log_hypervolume
 from tgmm.data.opening import as_source
 from tgmm.data.reservoir import Sampling
 from tgmm.data.shards import Shard, ShardedData
@@ -74,6 +76,11 @@ class Training:
             data = ShardedData(data, processes.exchange(Shard.of(data, found.names)), processes)
             found = columns.found(data.n_features, data.feature_names, found.arrays)
         return cls(data, found, computing, data.survey(sampling.size(data.n_features), sampling.seed), source)
+
+    @cached_property
+    def log_hypervolume(self) -> float:
+        """The log-volume of the smaller box around the rows: found once, for all that is fitted to them."""
+        return log_hypervolume(self.data, self.survey.summary)
 
     def responsibilities(self, given: Any, n_components: int) -> Tensor | None:
         """Return checked responsibilities, (n,) or (n, K), of the rows that were given to this process."""

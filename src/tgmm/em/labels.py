@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.data.chunk import Accumulator, Chunk, Total
 from tgmm.em.problem import Problem
 from tgmm.kernels.assignment import labelled, soft
 from tgmm.kernels.base import Kernel
@@ -71,18 +70,7 @@ def _matched(worth: Tensor) -> Tensor:
     return torch.from_numpy(linear_sum_assignment(worth.cpu().numpy(), maximize=True)[1]).to(worth.device)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What rows say of which component of a mixture each component is, (K, K)."""
-
-    total: Tensor
-
-    def __add__(self, other: Evidence) -> Evidence:
-        """Return what the rows of both say."""
-        return Evidence(self.total + other.total)
-
-
-class EvidenceOf(Accumulator[Evidence]):
+class EvidenceOf(Accumulator[Total]):
     """Gathers by how much more probable rows are, where component l is the k-th of a mixture.
 
     That is the sum over rows of their probabilities in the k-th times the logarithm of what multiplies the weight of l.
@@ -111,6 +99,6 @@ class EvidenceOf(Accumulator[Evidence]):
         components = torch.arange(self.kernel.n_components, device=known.device)
         return ((known[:, None] < 0) | (known[:, None] == components)).double()
 
-    def result(self) -> Evidence:
+    def result(self) -> Total:
         """Return what all rows say."""
-        return Evidence(self.total)
+        return Total(self.total)

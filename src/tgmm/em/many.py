@@ -31,8 +31,8 @@ from tgmm.em.reseeding import lost_components
 from tgmm.em.run import REMEMBERED
 from tgmm.em.state import LONGEST, SETTLED
 from tgmm.kernels.assignment import hard, soft
-from tgmm.kernels.base import Assignment
-from tgmm.kernels.choose import TOLERANCE, are_precise
+from tgmm.kernels.base import TOLERANCE, Assignment
+from tgmm.kernels.choose import are_precise
 from tgmm.kernels.own_rows import OwnRows
 from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.priors import Priors

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.data.extent import log_hypervolume
 from tgmm.data.source import require_order
 from tgmm.data.training import Training
 from tgmm.em.solution import Solution
@@ -104,7 +103,7 @@ def _noise(volume: Any, training: Training) -> Noise:
         which = training.columns.said(constant)
         raise ValueError(f"noise=True needs features that vary; {which} are constant: leave them out.")
     if volume == HYPERVOLUME:
-        log_volume = log_hypervolume(training.data, summary)
+        log_volume = training.log_hypervolume
     else:
         number = 0.0 if isinstance(volume, str) else check_number(volume, "noise_volume")
         if not 0 < number < torch.inf:

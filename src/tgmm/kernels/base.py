@@ -21,6 +21,8 @@ from tgmm.model.statistics import Statistics
 Assignment = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 BITS = 1 / math.log(2)  # in a nat
+# Rounding relative to the variances above which statistics are not to be used, by float type.
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 BLOCK_BYTES = 1 << 17  # of rows that are transposed at a time: strides over more leave the caches nothing to keep
 
 

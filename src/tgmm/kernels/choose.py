@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance.moments import Moment
-from tgmm.kernels.base import Kernel
+from tgmm.kernels.base import TOLERANCE, Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.gaps import Gaps
 from tgmm.kernels.products import Products
@@ -21,8 +21,6 @@ from tgmm.model.parameters import Parameters
 FEATURES, FEATURES_PER_COMPONENT, MANY_FEATURES = 64, 9, 320
 # Components below which bfloat16 parts do not pay, and from which on they do however many columns there are.
 FEW_COMPONENTS, MANY_COMPONENTS = 128, 256
-# Rounding relative to the variances above which statistics are not to be used, by float type.
-TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-8}
 # Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
 NEARLY_CENTRED = 4.0
 

@@ -20,7 +20,7 @@ from tgmm.covariance import Full, FullFactor
 from tgmm.covariance.moments import upper_triangle
 from tgmm.data.chunk import Accumulator, Chunk, joined
 from tgmm.kernels.assignment import Noisy
-from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
+from tgmm.kernels.base import BITS, TOLERANCE, Assignment, Buffer, Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.model.observed import NUMBERS, Block, Observed, blocks_of, numbered
 from tgmm.model.own_gaps import OwnGaps
@@ -29,8 +29,8 @@ from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
 
 MANY_ROWS = 8  # of a pattern, for which its own factor pays
-# Amplification of rounding above which sums about the origin are not precise in float64; see `tgmm.kernels.choose`.
-AMPLIFIED = 1e-8 / torch.finfo(torch.float64).eps
+# Amplification of rounding above which sums about the origin are not precise in float64.
+AMPLIFIED = TOLERANCE[torch.float64] / torch.finfo(torch.float64).eps
 WAITING = 1 << 19  # entries of rows with gaps that are added together
 
 
