@@ -24,7 +24,8 @@ def classify(options: Namespace) -> None:
         classifier, names = _trained(options)
     with tables.at_hand(options.data) as data:
         columns = options.columns or feature_columns(names, data, options.id)
-        write_of_rows(options, data, columns, options.training, partial(_predictions, classifier))
+        source = tables.open_table(data, columns, lenient=options.drop_missing)
+        write_of_rows(options, source, data, options.training, partial(_predictions, classifier))
 
 
 def _predictions(classifier: MixtureClassifier, rows: np.ndarray) -> Columns:

@@ -204,35 +204,27 @@ def predict(options: Namespace) -> None:
     names = without_names(model)
     with tables.at_hand(options.data) as data:
         columns = options.columns or feature_columns(names, data, options.id)
-        say = partial(_predictions, model)
-        write_of_rows(options, data, columns, options.model, say, lenient=model.missing == EM)
+        source = tables.open_table(data, columns, lenient=options.drop_missing or model.missing == EM)
+        write_of_rows(options, source, data, options.model, partial(_predictions, model))
 
 
 def write_of_rows(
-    options: Namespace,
-    data: Path,
-    columns: list[str] | None,
-    read: Path,
-    predictions: Callable[[np.ndarray], Columns],
-    *,
-    lenient: bool = False,
+    options: Namespace, source: Source, data: Path, read: Path, predictions: Callable[[np.ndarray], Columns]
 ) -> None:
     """Write what a function says of the rows of a file, some at a time, after what identifies each where that is asked.
 
     Parameters
     ----------
     options : Namespace
+    source : Source
+        The rows.
     data : Path
-    columns : list of str or None
-        The features.
+        The file that they are read from.
     read : Path
         The other file that is read, over which nothing is written.
     predictions : callable
         From rows (c, d) to columns of results.
-    lenient : bool
-        Whether rows may lack values.
     """
-    source = tables.open_table(data, columns, lenient=lenient or options.drop_missing)
     identifiers = None if options.id is None else tables.identifiers(data, options.id)
     with (
         writing.written(options.out, [read, options.data], json=options.json) as write,

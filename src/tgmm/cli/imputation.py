@@ -6,11 +6,11 @@ from argparse import Namespace
 
 import numpy as np
 
-from tgmm.cli import report, tables, writing
-from tgmm.cli.commands import feature_columns, without_names
+from tgmm.cli import report, tables
+from tgmm.cli.commands import feature_columns, without_names, write_of_rows
+from tgmm.cli.writing import Columns
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.runtime.generators import as_generator
-from tgmm.runtime.progress import progress_bar
 
 
 def impute(options: Namespace) -> None:
@@ -25,15 +25,9 @@ def impute(options: Namespace) -> None:
         features = [str(name) for name in source.feature_names or names or report.names_of(model)]
         if options.id in features:
             raise ValueError(f"--id {options.id} is a feature, which is written as it is: leave the option out.")
-        identifiers = {} if options.id is None else {options.id: tables.identifiers(data, options.id)}
-        with (
-            writing.written(options.out, [options.model, options.data], json=options.json) as write,
-            progress_bar(enabled=options.progress, unit="row", total=source.n_rows) as bar,
-        ):
-            n_rows = 0
-            for rows in tables.arrays(source):
-                filled = np.asarray(model.impute(rows, random_state=generator))
-                own = {name: values[n_rows : n_rows + len(rows)] for name, values in identifiers.items()}
-                write(own | dict(zip(features, filled.T, strict=True)))
-                n_rows += len(rows)
-                bar.update(len(rows))
+
+        def filled(rows: np.ndarray) -> Columns:
+            """Return the features of rows, without gaps."""
+            return dict(zip(features, np.asarray(model.impute(rows, random_state=generator)).T, strict=True))
+
+        write_of_rows(options, source, data, options.model, filled)

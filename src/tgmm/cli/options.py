@@ -157,6 +157,7 @@ def _add_impute(command: argparse.ArgumentParser) -> None:
         help="rows, or - for the standard input; of files with names, the columns of the fit are read",
     )
     command.add_argument("--model", type=expanded, required=True, help="of any fit; best one with --missing em")
+    command.set_defaults(drop_missing=False)  # rows that lack values are what it is for
     _add_columns(command)
     command.add_argument("--draw", action="store_true", help="draw values; default: the expected ones")
     command.add_argument("--seed", type=int, help="of the draws; default: other values each time")
