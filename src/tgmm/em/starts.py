@@ -24,7 +24,7 @@ from tgmm.em.trials import LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.start.sample import projection
 from tgmm.start.views import Views
 
@@ -156,7 +156,7 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
 
 
-def _ordered(parameters: Parameters, update: Update) -> Parameters:
+def _ordered(parameters: Parameters, update: Maximiser) -> Parameters:
     """Return parameters with components in an order that rounding does not change, where they can be exchanged."""
     if update.held is not None:
         return parameters

@@ -98,7 +98,7 @@ def learnt_from(
             learner = Learner.of_first_batch(problem, origin, seed, classification=classification)
         else:
             settings.check_unchanged(before, n_features, "partial_fit")
-            learner = Learner.going_on(before, settings.priors(n_features), settings.reg_covar, training)
+            learner = Learner.going_on(before, settings.update(training), settings.reg_covar, training)
         return learnt(learner, training, before, step, classification=classification)
     except CovarianceCollapse as collapse:
         raise ValueError(explain(collapse, settings.reg_covar)) from collapse
@@ -137,5 +137,5 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
 
 def posed(settings: Settings, training: Training, special: Special = NOTHING, known: Any = None) -> Problem:
     """Return the problem that settings and rows pose, with what is known of these beforehand."""
-    priors = settings.priors(training.data.n_features)
-    return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known, special)
+    update = settings.update(training, special)
+    return Problem.of(training, update, settings.n_components, settings.reg_covar, known, special)
