@@ -211,7 +211,8 @@ class Problem:
         singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
         if singular and not notes:
             notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
-        return [note + ": variances rest on reg_covar" for note in notes]
+        rest = "reg_covar" if self.update.priors.covariance is None else "covariance_prior"
+        return [f"{note}: variances rest on {rest}" for note in notes]
 
     def _has_fewer_distinct_rows(self, count: int) -> bool:
         """Whether the data has fewer than count different rows; reads it only where the sample does not tell."""

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Spherical
+from tgmm.covariance.moments import Moment
 from tgmm.model.posterior import Posterior
+from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
 
 
@@ -104,6 +106,19 @@ class Parameters:
     def amplification_about_origin(self) -> float:
         """The largest amplification over the components in sums about the origin."""
         return float(self.amplification(torch.zeros_like(self.means[:1])).amax())
+
+    def expected(self, statistics: Statistics, moment: Moment) -> Tensor:
+        """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""
+        second = statistics.about(self.means, moment).second
+        distances = (self.covariances.factor.coefficients() * second).sum((-2, -1))
+        return (statistics.mass * self.log_constants).sum(-1) - 0.5 * distances
+
+    def without(self, component: int) -> Parameters:
+        """Return the parameters for an E-step that gives no rows to a component."""
+        weights = self.weights.clone()
+        weights[component] = 0
+        posterior = None if self.posterior is None else self.posterior.without(component)
+        return replace(self, weights=weights, posterior=posterior)
 
     def amplification(self, centre: Tensor) -> Tensor:
         """Return by how much rounding in sums about centre (K or 1, d) is amplified in the variances, (K,).

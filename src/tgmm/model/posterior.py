@@ -7,13 +7,15 @@ sticks; Gelman et al., Bayesian Data Analysis, 3rd edition, 3.6 for the normal-i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
+
+NOTHING = 1e-30  # of a stick: the logarithm is -1e30, which every float type has
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Posterior:
     def clone(self) -> Posterior:
         """Return a copy."""
         return Posterior(self.sticks.clone(), self.mean_precision.clone(), self.degrees_of_freedom.clone())
+
+    def without(self, component: int) -> Posterior:
+        """Return the posterior with next to nothing on the stick of a component."""
+        sticks = self.sticks.clone()
+        sticks[0, component] = NOTHING
+        return replace(self, sticks=sticks)
 
     def log_weights(self, covariances: Covariances) -> Tensor:
         """Return what makes the log-density at the expected parameters the expected one, with weights, (..., K).
