@@ -126,4 +126,5 @@ class Variational:
 
 def _after(mass: Tensor) -> Tensor:
     """Return the mass of the components after each, (..., K)."""
-    return mass.sum(-1, keepdim=True) - mass.cumsum(-1)
+    onwards = mass.flip(-1).cumsum(-1).flip(-1)
+    return torch.cat([onwards[..., 1:], torch.zeros_like(mass[..., :1])], -1)
