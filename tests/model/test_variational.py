@@ -1,7 +1,7 @@
 """The variational step of every structure: exact, and the bound is the whole one.
 
-The oracles are the conjugate posterior and evidence of one Gaussian in closed form, and autograd's gradient of the bound
-as textbooks write it, which is zero in every variational parameter where a fit has converged.
+The oracles are the conjugate posterior and evidence of one Gaussian in closed form, and autograd's gradient of the
+bound as textbooks write it, which is zero in every variational parameter where a fit has converged.
 """
 
 import math

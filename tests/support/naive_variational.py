@@ -1,7 +1,7 @@
 """The evidence lower bound of a variational mixture, as textbooks write it: every term by itself, by torch's laws.
 
-Bishop 2006 (Pattern Recognition and Machine Learning, 10.70 to 10.77 and B.78 to B.82). A law of one variance is that of
-a gamma variable, its precision.
+Bishop 2006 (Pattern Recognition and Machine Learning, 10.70 to 10.77 and B.78 to B.82). One variance has the law of
+the inverse of a gamma variable.
 """
 
 import math
