@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tgmm.estimators.bayesian import BayesianGaussianMixture
     from tgmm.estimators.classifier import MixtureClassifier
     from tgmm.estimators.gaussian_mixture import GaussianMixture
     from tgmm.estimators.imputer import MixtureImputer
@@ -22,6 +23,7 @@ __version__ = "0.5.0"
 
 __all__ = [
     "GaussianMixture",
+    "BayesianGaussianMixture",
     "Mixture",
     "ConditionalMixture",
     "MixtureClassifier",
@@ -39,6 +41,7 @@ __all__ = [
 
 HOMES = {
     "GaussianMixture": "tgmm.estimators.gaussian_mixture",
+    "BayesianGaussianMixture": "tgmm.estimators.bayesian",
     "Mixture": "tgmm.mixture.mixture",
     "ConditionalMixture": "tgmm.mixture.conditional",
     "MixtureClassifier": "tgmm.estimators.classifier",

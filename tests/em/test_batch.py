@@ -22,6 +22,7 @@ from tgmm.em.step import EM
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
+from tgmm.model.update import Update
 
 R, K, D, N = 3, 3, 3, 120
 TOLERANCE = 1e-9
@@ -38,7 +39,7 @@ def data(seed=0, n=N, d=D, separation=2.0):
 def problem_of(name, X, w, priors):
     """The same fit as users have it."""
     training = Training.of(X, w, Columns(None), Sampling(lambda _: len(X), 0), device="cpu")
-    return Problem.of(training, STRUCTURES[name], K, priors, 0.0)
+    return Problem.of(training, Update(STRUCTURES[name], priors), K, 0.0)
 
 
 def assert_same_parameters(found, expected, tolerance=TOLERANCE):

@@ -17,7 +17,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 from support import COVARIANCE_TYPES, assert_same_fit
 
-from tgmm import GaussianMixture, MixtureClassifier, MixtureImputer, MixtureOutlierDetector, MixtureRegressor
+from tgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    MixtureClassifier,
+    MixtureImputer,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,6 +49,8 @@ CHECKED = [
     MixtureImputer(),
     MixtureImputer(GaussianMixture()),
     GaussianMixture(n_components=2, missing="em"),
+    BayesianGaussianMixture(),
+    BayesianGaussianMixture(3, covariance_type="tied_diag", weight_concentration_prior_type="dirichlet_distribution"),
     MixtureClassifier(GaussianMixture(missing="em")),
 ]
 

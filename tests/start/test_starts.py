@@ -22,6 +22,7 @@ from tgmm.em.problem import Problem
 from tgmm.em.start import Origin, started
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
+from tgmm.model.update import Update
 from tgmm.start import STARTS
 from tgmm.start.kmeans import lloyd
 from tgmm.start.sample import start_rows
@@ -172,7 +173,7 @@ def test_first_parameters_are_the_structures_mode_of_the_rows_nearest_to_each_ce
     X, weights = clusters(120), weights_of(120)
     sampling = Sampling(lambda _: 1000, 0)
     training = Training.of(X, weights, Columns(None), sampling, device="cpu")
-    problem = Problem.of(training, STRUCTURES[structure], 2, Priors(), 0.0)
+    problem = Problem.of(training, Update(STRUCTURES[structure], Priors()), 2, 0.0)
     found = started(problem, Origin(start=STARTS[name]), 1)
     assert found.notes == ()
     assert (found.regularisation == 0).all()

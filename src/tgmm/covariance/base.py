@@ -130,6 +130,16 @@ class Covariances(ABC):
     def prior_constant(n_features: int) -> int:
         """Return c of the inverse-Wishart density |Sigma|^-((nu + c)/2) exp(-tr(Psi Sigma^-1)/2)."""
 
+    @staticmethod
+    @abstractmethod
+    def gamma_shifts(n_features: int) -> list[int]:
+        """Return s_i such that the normalising constant of that density has the factors Gamma((nu - s_i) / 2)."""
+
+    @staticmethod
+    @abstractmethod
+    def tied_squares(squares: Tensor) -> Tensor:
+        """Return squares of whitened features (..., d), summed where one inverse-Wishart variable serves several."""
+
     @classmethod
     @abstractmethod
     def from_packed(cls: type[C], packed: Tensor, n_features: int, *, shared: bool) -> C:

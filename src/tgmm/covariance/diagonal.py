@@ -62,6 +62,16 @@ class Diagonal(Covariances):
         """Return 2: a one-dimensional inverse-Wishart for each feature."""
         return 2
 
+    @staticmethod
+    def gamma_shifts(n_features: int) -> list[int]:
+        """Return 0 for each feature."""
+        return [0] * n_features
+
+    @staticmethod
+    def tied_squares(squares: Tensor) -> Tensor:
+        """Return the squares as they are: each feature has a variance of its own."""
+        return squares
+
     @classmethod
     def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Diagonal:
         """Return the packed moments: they are the variances."""

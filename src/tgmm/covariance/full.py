@@ -83,6 +83,16 @@ class Full(Covariances):
         """Return d + 1, the inverse-Wishart's own."""
         return n_features + 1
 
+    @staticmethod
+    def gamma_shifts(n_features: int) -> list[int]:
+        """Return 0 to d - 1, those of the multivariate gamma function."""
+        return list(range(n_features))
+
+    @staticmethod
+    def tied_squares(squares: Tensor) -> Tensor:
+        """Return the sum, (..., 1): one matrix serves all features."""
+        return squares.sum(-1, keepdim=True)
+
     @classmethod
     def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Full:
         """Return symmetric matrices from their upper triangles."""

@@ -37,6 +37,16 @@ class Spherical(Covariances):
         """Return 2: one one-dimensional inverse-Wishart."""
         return 2
 
+    @staticmethod
+    def gamma_shifts(n_features: int) -> list[int]:
+        """Return 0, once."""
+        return [0]
+
+    @staticmethod
+    def tied_squares(squares: Tensor) -> Tensor:
+        """Return the sum, (..., 1): one variance serves all features."""
+        return squares.sum(-1, keepdim=True)
+
     @classmethod
     def from_packed(cls, packed: Tensor, n_features: int, *, shared: bool) -> Spherical:
         """Return (..., B) from (..., B, 1)."""

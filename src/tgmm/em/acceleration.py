@@ -70,7 +70,8 @@ class Squarem:
 
     def _candidate(self, statistics: Statistics, third: Point, state: RunState) -> Parameters | None:
         """Return the parameters of extrapolated statistics, or None where they are those of no mixture."""
-        if not bool((statistics.mass > 0).all() & (third.parameters.weights > 0).all()):
+        least = 0.0 if self.em.update.priors.proper else torch.finfo(torch.float64).tiny  # of a component's mass
+        if not bool((statistics.mass >= least).all() & (third.parameters.weights > 0).all()):
             return None
         if self.em.update.has_noise and not bool(statistics.mass.sum() < statistics.weight):
             return None

@@ -18,7 +18,7 @@ from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched, stacked
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import moved
 
 OPTIMISM = 20.0  # how many times the gain to be foreseen a run is given credit for
@@ -66,13 +66,13 @@ class Batch:
     Parameters
     ----------
     kernel : Batched
-    update : Update
+    update : Maximiser
         With what regularises, the same for all runs.
     assignment : Assignment
     """
 
     kernel: Batched
-    update: Update
+    update: Maximiser
     assignment: Assignment = soft
 
     def at(self, parameters: Parameters, start: Tensor) -> Runs:

@@ -31,10 +31,14 @@ class Checkpoint(Journal):
     structure : Structure
     resume : bool
         Whether a file that is there is where the fit goes on.
+    has_posterior : bool
+        Whether the fit is one of posteriors.
     """
 
-    def __init__(self, path: Any, settings: State, structure: Structure, *, resume: bool) -> None:
-        self.path, self.structure, self.resume = path, structure, resume
+    def __init__(
+        self, path: Any, settings: State, structure: Structure, *, resume: bool, has_posterior: bool = False
+    ) -> None:
+        self.path, self.structure, self.resume, self.has_posterior = path, structure, resume, has_posterior
         self.settings = {f"{PREFIX}{name}": value for name, value in settings.items()}
         self._n_iterations = 0
 
@@ -68,7 +72,8 @@ class Checkpoint(Journal):
             entries = {name: value for name, value in state.items() if not name.startswith(PREFIX)}
             entries = {name: entries[name] for name in entries.keys() - {"checkpoint_version", "checksum"}}
             n_components, has_noise = (self.settings[f"{PREFIX}{name}"] for name in ("n_components", "noise"))
-            return Record(entries, self.structure, n_components, has_noise=has_noise).snapshot()
+            of_fit = {"has_noise": has_noise, "has_posterior": self.has_posterior}
+            return Record(entries, self.structure, n_components, **of_fit).snapshot()
 
     def _file(self) -> tuple[Path, Format]:
         if not isinstance(self.path, str | os.PathLike):

@@ -17,6 +17,7 @@ from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
+from tgmm.em.merging import Moves
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
 from tgmm.em.run import Runner, Stopping
@@ -100,6 +101,7 @@ class Policy:
     n_init: int = 1
     classification: bool = False
     accelerate: bool = False
+    moves: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class Fit:
         """How runs are advanced."""
         em = self.em
         step = Squarem(em).step if self.policy.accelerate else em.step
-        return Runner(em, step, self.origin.is_regularised)
+        escape = Moves(em, self.policy.stopping.tol) if self.policy.moves else None
+        return Runner(em, step, self.origin.is_regularised, escape)
 
     def raced(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> Race:
         """Return runs from all starts at their ends, going on with those of an earlier fit where there was one.

@@ -15,7 +15,7 @@ from tgmm.em.reseeding import keep_previous, lost_components, reseeded, worst_ex
 from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 
 
 class Proposal(NamedTuple):
@@ -52,14 +52,14 @@ class Maximisation:
     ----------
     expectation : Expectation
         Where more precise statistics come from.
-    update : Update
+    update : Maximiser
     propose : callable
         From the mode that an update finds, statistics and their resolution to a proposal.
     """
 
     expectation: Expectation
-    update: Update
-    propose: Callable[[Callable[[Update], Parameters], Statistics, float], Proposal]
+    update: Maximiser
+    propose: Callable[[Callable[[Maximiser], Parameters], Statistics, float], Proposal]
 
     def __call__(
         self, statistics: Statistics, previous: Parameters, rung: int, before: tuple[int, ...] = ()
@@ -89,7 +89,7 @@ class Maximisation:
 
     def _mode(
         self,
-        update: Update,
+        update: Maximiser,
         *,
         statistics: Statistics,
         previous: Parameters,
@@ -144,11 +144,11 @@ def _collapse_of(covariances: Covariances) -> CovarianceCollapse | None:
     return None
 
 
-def regularised(update: Update, amount: Tensor) -> Callable[..., Proposal]:
+def regularised(update: Maximiser, amount: Tensor) -> Callable[..., Proposal]:
     """Return what proposes the mode itself, with so much added to every variance."""
     whole = update.regularised(amount)
 
-    def propose(mode: Callable[[Update], Parameters], *_: object) -> Proposal:
+    def propose(mode: Callable[[Maximiser], Parameters], *_: object) -> Proposal:
         parameters = mode(whole)
         return Proposal(parameters, parameters.means)
 

@@ -21,9 +21,8 @@ from tgmm.kernels.choose import kernels_for
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
-from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import float64_device, home, moved, working_type
 
 HISTORY = 1000  # the objectives of so many batches are kept
@@ -34,7 +33,7 @@ class Learner:
     """A mixture before a batch, with what a step needs, all in the frame."""
 
     parameters: Parameters
-    update: Update
+    update: Maximiser
     frame: Frame
     regularisation: Tensor  # (d,) or ()
     memory: Memory | None = None  # None before the first batch
@@ -48,17 +47,20 @@ class Learner:
         return cls(started.parameters, problem.update, problem.frame, started.regularisation, notes=notes)
 
     @classmethod
-    def going_on(cls, solution: Solution, priors: Priors, reg_covar: float, training: Training) -> Learner:
-        """Return a fitted mixture; one that saw no rows counts as a batch as heavy as this one."""
+    def going_on(cls, solution: Solution, update: Maximiser, reg_covar: float, training: Training) -> Learner:
+        """Return a fitted mixture; one that saw no rows counts as a batch as heavy as this one.
+
+        The update is in the user's units.
+        """
         mixture = solution.mixture
-        structure, moment = mixture.structure, mixture.structure.moment
+        moment = mixture.structure.moment
         place = home(mixture.n_components * moment.size(mixture.n_features), training.device)
         continuation = solution.continuation or _from_parameters(mixture, reg_covar, training.data.weight)
         continuation = continuation.to(place)
         frame = continuation.frame
         return cls(
             frame.parameters_in(mixture.parameters.to(place)),
-            Update(structure, moved(priors, place).in_frame(frame)),
+            moved(update, place).in_frame(frame),
             frame,
             continuation.regularisation,
             continuation.memory,
@@ -101,7 +103,7 @@ def learnt(
     maximisation = Maximisation(expectation, update, regularised(update, learner.regularisation))
     found = maximisation(point.statistics, learner.parameters, rung)
     place, weight = float64_device(training.device), float(point.statistics.weight)
-    n_volumes = update.priors.n_volumes(learner.parameters.n_components)
+    n_volumes = update.n_volumes(learner.parameters.n_components)
     objective = frame.log_density_out(point.objective, 1 + n_volumes / weight)
     history = () if before is None else before.history
     if before is not None:

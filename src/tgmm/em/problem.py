@@ -23,7 +23,7 @@ from tgmm.model.frame import Frame
 from tgmm.model.noise import Noise
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
 from tgmm.start.noise import Cleaned, cleaned
@@ -60,7 +60,7 @@ class Problem:
     summary: Summary
     sample: Chunk  # of the rows
     frame: Frame
-    update: Update  # with the priors in the frame, and no regularisation yet
+    update: Maximiser  # with the priors in the frame, and no regularisation yet
     reg_covar: float
     n_components: int
     dtype: torch.dtype
@@ -71,14 +71,13 @@ class Problem:
     def of(
         cls,
         training: Training,
-        structure: Structure,
+        update: Maximiser,
         n_components: int,
-        priors: Priors,
         reg_covar: float,
         known: Summary | None = None,
         special: Special = NOTHING,
     ) -> Problem:
-        """Set up the frame of the data's summary, and the kernels.
+        """Set up the frame of the data's summary, and the kernels, for an update in the user's units.
 
         Where the summary of the data is known from before, its frame serves again.
 
@@ -91,7 +90,8 @@ class Problem:
         check_sizes(training.data, n_components)
         _check_weight(training.data.weight)
         # Without priors a common factor of the weights changes nothing, so that they can be made safe to multiply.
-        unit = training.data.weight / training.data.n_rows if priors == Priors() else 1.0
+        unit = training.data.weight / training.data.n_rows if update.priors == Priors() else 1.0
+        structure = update.structure
         data, survey = training.data.in_unit(unit), training.survey.in_unit(unit)
         dtype = working_type(data.dtype)
         place = home(n_components * structure.moment.size(data.n_features), training.device)
@@ -100,16 +100,13 @@ class Problem:
             summary = _recognised(moved(known, place), summary)
         _check_range(summary, dtype, training.columns)
         frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
-        held = None if special.held is None else moved(special.held, place).in_frame(frame)
         return cls(
             data=data if special.labels is None else data.knowing(special.labels),
             columns=training.columns,
             summary=summary,
             sample=survey.sample,
             frame=frame,
-            update=Update(
-                structure, moved(priors, place).in_frame(frame), held=held, has_noise=special.noise is not None
-            ),
+            update=moved(update, place).in_frame(frame),
             reg_covar=reg_covar,
             n_components=n_components,
             dtype=dtype,
@@ -154,7 +151,7 @@ class Problem:
             self,
             data=TensorData(some.rows, weights),
             sample=some,
-            update=replace(self.update, has_noise=False),
+            update=self.update.without_noise(),
             special=Special(held=self.special.held, noise_share=share),
         )
 
@@ -197,7 +194,7 @@ class Problem:
     def units(self) -> Units:
         """What maps the fit's numbers out of the frame."""
         weight = self.data.weight / self.data.unit
-        n_volumes = 1 + self.update.priors.n_volumes(self.n_components) / weight
+        n_volumes = 1 + self.update.n_volumes(self.n_components) / weight
         return Units(self.frame, self.data.unit, n_volumes, self.dtype, self.device, self.special)
 
     def degeneracies(self) -> list[str]:
@@ -214,7 +211,8 @@ class Problem:
         singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
         if singular and not notes:
             notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
-        return [note + ": variances rest on reg_covar" for note in notes]
+        rest = "reg_covar" if self.update.priors.covariance is None else "covariance_prior"
+        return [f"{note}: variances rest on {rest}" for note in notes]
 
     def _has_fewer_distinct_rows(self, count: int) -> bool:
         """Whether the data has fewer than count different rows; reads it only where the sample does not tell."""

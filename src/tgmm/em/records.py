@@ -20,6 +20,7 @@ from tgmm.em.restarts import Entrant, Race
 from tgmm.em.state import FollowedRun, Path, Point, RunState
 from tgmm.files.plain import State, differences, stored
 from tgmm.model.parameters import Parameters
+from tgmm.model.posterior import Posterior
 from tgmm.model.statistics import Statistics
 
 FIGURES = ("history", "n_em", "rates", "rung", "converged", "reseeded", "notes", "start", "seed")  # of a run, as JSON
@@ -56,6 +57,8 @@ def _flat_run(name: str, run: RunState) -> Iterator[tuple[str, Any]]:
         yield f"{at}.parameters.weights", stored(parameters.weights)
         yield f"{at}.parameters.means", stored(parameters.means)
         yield f"{at}.parameters.covariances", stored(parameters.covariances.values)
+        if parameters.posterior is not None:
+            yield from _flat_fields(f"{at}.posterior", parameters.posterior)
         yield from _flat_fields(f"{at}.statistics", point.statistics)
 
 
@@ -78,12 +81,15 @@ class Record:
         Of the fit that is to go on.
     has_noise : bool
         Whether rows may be of no component.
+    has_posterior : bool
+        Whether parameters have a posterior.
     """
 
     state: State
     structure: Structure
     n_components: int
     has_noise: bool = False
+    has_posterior: bool = False
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot, or raise an error where there is none that is written like this."""
@@ -192,7 +198,21 @@ class Record:
         _require(shared_out, f"{name}: its weights must be >= 0 and sum to 1")
         covariances = self.structure.form(values, n_features, self.structure.shared)
         _ = covariances.factor  # which says where they are not positive definite
-        return Point(Parameters(weights, means, covariances), self._statistics(name, summary), objective)
+        posterior = self._posterior(f"{name}.posterior") if self.has_posterior else None
+        parameters = Parameters(weights, means, covariances, posterior)
+        return Point(parameters, self._statistics(name, summary), objective)
+
+    def _posterior(self, name: str) -> Posterior:
+        """Return a posterior of the parameters of one of the points."""
+        found = Posterior(**_fields_of(Posterior, self.state, name))
+        n_components = self.n_components
+        _check_tensor(found.sticks, f"{name}.sticks", (2, n_components))
+        _check_tensor(found.mean_precision, f"{name}.mean_precision", (n_components,))
+        n_covariances = self.structure.n_covariances(n_components)
+        _check_tensor(found.degrees_of_freedom, f"{name}.degrees_of_freedom", (n_covariances,))
+        positive = bool((found.sticks >= 0).all() & (found.sticks[0] > 0).all() & (found.mean_precision > 0).all())
+        _require(positive and bool((found.degrees_of_freedom > 0).all()), f"{name} is none: its numbers are too small")
+        return found
 
     def _statistics(self, name: str, summary: Summary) -> Statistics:
         """Return the sums at a point."""

@@ -39,11 +39,14 @@ class Runner:
         From a state to the next: the plain step, or an accelerated one.
     start_is_regularised : bool
         Whether `reg_covar` is part of the start's covariances; otherwise the first step may fall.
+    escape : callable, optional
+        From a state that has converged to a higher one that the run goes on from, or None where there is none.
     """
 
     em: EM
     step: Callable[..., Step]
     start_is_regularised: bool = True
+    escape: Callable[[RunState], RunState | None] | None = None
 
     def advanced(self, state: RunState, stopping: Stopping) -> Iterator[RunState]:
         """Yield the state after each M-step, until the run stops; the last part of a step is an expectation."""
@@ -62,6 +65,8 @@ class Runner:
             history = (*history, following.point.objective)
             state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0, rates=rates)
             state = replace(state, converged=is_em and stopping.converged(state))
+            if state.converged and state.n_iter < stopping.max_iter:
+                state = self._escaped(state)
             yield state
 
     def finished(self, state: RunState, stopping: Stopping) -> RunState:
@@ -69,6 +74,14 @@ class Runner:
         for following in self.advanced(state, stopping):
             state = following
         return state
+
+    def _escaped(self, state: RunState) -> RunState:
+        """Return the higher state that a run which has converged goes on from, or the same where there is none."""
+        escaped = None if self.escape is None else self.escape(state)
+        if escaped is None:
+            return state
+        history = (*state.history, escaped.point.objective)
+        return replace(escaped, history=history, n_em=0, rates=(), converged=False)
 
     def _again(self, state: RunState, following: RunState) -> RunState:
         """Return the state from which a step whose change is noise is taken again, by the next kernel."""

@@ -17,6 +17,7 @@ from tgmm.em.stepwise import Continuation, Memory
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
+from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import float64_device
 
 
@@ -35,6 +36,7 @@ class Solution:
     notes: tuple[str, ...] = ()
     continuation: Continuation | None = None  # what online learning goes on from
     runs: tuple[FollowedRun, ...] = ()  # best first
+    update: Maximiser | None = None  # whose steps led there, in the user's units
 
     @classmethod
     def of_race(cls, race: Race, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:

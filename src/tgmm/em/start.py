@@ -17,7 +17,7 @@ from tgmm.kernels.assignment import given, hard
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import widen
 from tgmm.start import Start
 from tgmm.start.sample import repeated
@@ -40,12 +40,12 @@ class Origin:
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)
     covariances: Covariances | None = None
-    is_solution: bool = False  # the parameters are those of an earlier fit
+    solution: Parameters | None = None  # of an earlier fit, in place of all the above
 
     @property
     def is_regularised(self) -> bool:
         """Whether `reg_covar` is part of the covariances that runs start from."""
-        return self.covariances is None or self.is_solution
+        return self.covariances is None
 
     @property
     def is_random(self) -> bool:
@@ -68,16 +68,18 @@ def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = 
     seen = problem if seen is None or problem.special.labels is not None else seen
     generator = torch.Generator().manual_seed(seed)
     means = origin.means(generator) if callable(origin.means) else origin.means
+    whole = origin.solution
     if means is not None and origin.weights is not None and origin.covariances is not None:
-        parameters = Parameters(origin.weights, means, origin.covariances)
-        found = Started(parameters, problem.regularisation.resolve(parameters), (), origin.name)
+        whole = Parameters(origin.weights, means, origin.covariances)
+    if whole is not None:
+        found = Started(whole, problem.regularisation.resolve(whole), (), origin.name)
     elif origin.responsibilities is not None:
         anywhere = problem.frame.shift.new_zeros(problem.n_components, problem.data.n_features)
         found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
         centres = _centres(problem, seen, origin, generator) if means is None else means
         found = _from_assignment(seen, origin, nearest(centres), hard, means)
-    if problem.noise is not None and not (origin.is_solution and found.parameters.rest > 0):
+    if problem.noise is not None and not (origin.solution is not None and found.parameters.rest > 0):
         share = seen.special.noise_share
         found = found._replace(parameters=beside_noise(problem, found.parameters, share))
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)
@@ -105,13 +107,14 @@ def _from_assignment(
 
     def put_in(parameters: Parameters) -> Parameters:
         """Return parameters with those that were given."""
-        return Parameters(
-            parameters.weights if origin.weights is None else origin.weights,
-            parameters.means if means is None else means,
-            parameters.covariances if origin.covariances is None else origin.covariances,
+        return replace(
+            parameters,
+            weights=parameters.weights if origin.weights is None else origin.weights,
+            means=parameters.means if means is None else means,
+            covariances=parameters.covariances if origin.covariances is None else origin.covariances,
         )
 
-    def propose(mode: Callable[[Update], Parameters], statistics: Statistics, resolution: float) -> Proposal:
+    def propose(mode: Callable[[Maximiser], Parameters], statistics: Statistics, resolution: float) -> Proposal:
         """Put given parameters in, then resolve the regularisation and add it to covariances not given."""
         plain = mode(problem.update)
         parameters = put_in(plain)

@@ -24,7 +24,7 @@ from tgmm.em.trials import LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 from tgmm.start.sample import projection, sample_size
 from tgmm.start.views import Views
 
@@ -175,7 +175,7 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     return _refined(problem, found, assignment, None if tells else partial(started, origin=origin, seed=seed))
 
 
-def _ordered(parameters: Parameters, update: Update) -> Parameters:
+def _ordered(parameters: Parameters, update: Maximiser) -> Parameters:
     """Return parameters with components in an order that rounding does not change, where they can be exchanged."""
     if update.held is not None:
         return parameters

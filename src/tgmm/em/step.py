@@ -11,7 +11,7 @@ from tgmm.em.start import Started
 from tgmm.em.state import Point, RunState
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser
 
 
 class Step(NamedTuple):
@@ -32,12 +32,12 @@ class EM:
     Parameters
     ----------
     expectation : Expectation
-    update : Update
+    update : Maximiser
         Before any regularisation, which is each run's own.
     """
 
     expectation: Expectation
-    update: Update
+    update: Maximiser
 
     def begin(self, started: Started) -> RunState:
         """Return the state of a run that begins."""

@@ -17,7 +17,7 @@ from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct, highest
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
-from tgmm.model.update import Update
+from tgmm.model.update import Maximiser, Update
 from tgmm.start.portfolio import PARTITIONS, partitions, random_partitions
 from tgmm.start.views import Views
 
@@ -45,7 +45,7 @@ class Trials:
         Of the rows.
     weight : float
         That of all the data, which the rows stand for.
-    update : Update
+    update : Maximiser
         In the frame.
     n_components : int
     assignment : Assignment
@@ -61,7 +61,7 @@ class Trials:
         self,
         views: Views,
         weight: float,
-        update: Update,
+        update: Maximiser,
         n_components: int,
         assignment: Assignment,
         nearest: float = NEAREST,

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
@@ -61,6 +61,15 @@ def settings_of(estimator: MixtureEstimator) -> tuple[State, list[str]]:
 def solution_of(estimator: MixtureEstimator) -> Solution:
     """Return all that the last fit of an estimator came to."""
     return estimator._fitted()
+
+
+def warn_of(solution: Solution, max_iter: int = 0) -> None:
+    """Say once what befell a fit, and whether so many iterations were too few, on behalf of the method that called."""
+    if solution.notes:
+        warnings.warn("; ".join(solution.notes), UserWarning, stacklevel=3)
+    if not solution.converged and max_iter > 0:
+        what = f"max_iter={max_iter} iterations: raise max_iter or tol, or try another start."
+        warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=3)
 
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
@@ -179,7 +188,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         check_device(device)
         data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):
-            content = saving.content_of(encoding.decode(data), model._saved_names(), cls.__name__)
+            content = model._content(encoding.decode(data))
         return model._restore(content)
 
     def save_state_dict(self) -> State:
@@ -241,7 +250,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         array([0, 1])
         """
         with model_file_errors("The state dict"):
-            content = saving.content_of(state, self._saved_names(), type(self).__name__)
+            content = self._content(state)
         return self._restore(content)
 
     def to(self: E, device: str | torch.device | None) -> E:
@@ -303,8 +312,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _state(self) -> State:
         """Return the model's state, which will load again, and warn about what it leaves out."""
         settings, left_out = settings_of(self)
-        state = saving.state_of(self._fitted(), settings)
-        saving.content_of(state, self._saved_names(), type(self).__name__)
+        state = saving.state_of(self._fitted(), settings | self._besides())
+        self._content(state)
         if left_out:
             warnings.warn(
                 f"Not saved, because they are not plain data: {', '.join(left_out)}. Set them again after load.",
@@ -312,6 +321,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 stacklevel=3,
             )
         return state
+
+    def _besides(self) -> State:
+        """Return what is stored of a fitted estimator besides its mixture, its settings and what the fit reported."""
+        return {}
+
+    def _content(self, state: Any) -> saving.Content:
+        """Return the content of a state dict, or raise an error that says what is wrong with it."""
+        return saving.content_of(state, self._saved_names(), type(self).__name__)
 
     def _restore(self: E, content: saving.Content) -> E:
         """Become the model of a state dict, on the device that its own setting asks for."""

@@ -18,6 +18,7 @@ from tgmm.em.special import NOTHING, Special
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.special import require_plain, special_of
 from tgmm.files.plain import plain_values
+from tgmm.model.update import Maximiser
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
 from tgmm.runtime.generators import drawn_seed
@@ -67,7 +68,8 @@ def solved(
         fingerprint = fingerprint_of(training.data, responsibilities, special.labels)
     if earlier is not None:
         earlier.check_data(training.data, fingerprint)
-    problem = posed(settings, training, special, None if earlier is None else earlier.summary)
+    update = settings.update(training, special)
+    problem = posed(settings, training, update, special, None if earlier is None else earlier.summary)
     notes = problem.degeneracies()
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
@@ -75,7 +77,7 @@ def solved(
         best = fit.best_of(race)
         solution = Solution.of_race(race, best, problem, training.columns, [*notes, *fit.notes(best)])
         progress.conclude(solution.runs)
-    return solution
+    return replace(solution, update=update)
 
 
 @standalone()
@@ -91,28 +93,29 @@ def learnt_from(
     columns = replace(columns, may_lack=settings.may_lack)
     training = opened(settings, X, sample_weight, columns, seed)
     n_features, classification = training.data.n_features, settings.policy.classification
+    update = settings.update(training)
     try:
         if before is None:
-            problem = posed(settings, training)
+            problem = posed(settings, training, update)
             origin = settings.origin(problem, None, None)
             learner = Learner.of_first_batch(problem, origin, seed, classification=classification)
         else:
             settings.check_unchanged(before, n_features, "partial_fit")
-            learner = Learner.going_on(before, settings.priors(n_features), settings.reg_covar, training)
-        return learnt(learner, training, before, step, classification=classification)
+            learner = Learner.going_on(before, update, settings.reg_covar, training)
+        return replace(learnt(learner, training, before, step, classification=classification), update=update)
     except CovarianceCollapse as collapse:
         raise ValueError(explain(collapse, settings.reg_covar)) from collapse
 
 
-def journal_of(settings: Settings, *, resume: Any) -> Journal | None:
-    """Return where a fit is recorded, or None."""
+def journal_of(settings: Settings, *, resume: Any, has_posterior: bool = False) -> Journal | None:
+    """Return where a fit, of parameters or of their posterior, is recorded, or None."""
     path = settings.given["checkpoint"]
     if check_flag(resume, "resume") and path is None:
         raise ValueError("resume=True goes on from a checkpoint: name its file, checkpoint=path.")
     if path is None:
         return None
     plain, _ = plain_values({name: value for name, value in settings.given.items() if name not in FREE})
-    return Checkpoint(path, plain, settings.structure, resume=resume)
+    return Checkpoint(path, plain, settings.structure, resume=resume, has_posterior=has_posterior)
 
 
 def processes_of(settings: Settings) -> Processes:
@@ -135,7 +138,8 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
     return training
 
 
-def posed(settings: Settings, training: Training, special: Special = NOTHING, known: Any = None) -> Problem:
+def posed(
+    settings: Settings, training: Training, update: Maximiser, special: Special = NOTHING, known: Any = None
+) -> Problem:
     """Return the problem that settings and rows pose, with what is known of these beforehand."""
-    priors = settings.priors(training.data.n_features)
-    return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known, special)
+    return Problem.of(training, update, settings.n_components, settings.reg_covar, known, special)

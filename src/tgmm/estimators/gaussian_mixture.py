@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from tgmm.em.solution import Solution
 from tgmm.estimators.agreement import check_alike
-from tgmm.estimators.base import MixtureEstimator
+from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.settings import Settings
@@ -263,10 +261,7 @@ class GaussianMixture(MixtureEstimator):
         rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
         self._adopt(solution)
-        _warn_of(solution)
-        if not solution.converged and self.max_iter > 0:
-            what = f"max_iter={self.max_iter} iterations: raise max_iter or tol, or try another start."
-            warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=2)
+        warn_of(solution, self.max_iter)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -330,7 +325,7 @@ class GaussianMixture(MixtureEstimator):
         settings, before = Settings.of(self.get_params(deep=False)), vars(self).get("_solution")
         solution = learnt_from(settings, X, sample_weight, step, owner=type(self).__name__, before=before)
         self._adopt(solution)
-        _warn_of(solution)
+        warn_of(solution)
         return self
 
     @classmethod
@@ -423,12 +418,6 @@ class GaussianMixture(MixtureEstimator):
         found = cls._of(Mixture.from_sklearn(model))
         shared = {name: getattr(model, name) for name in SHARED_SETTINGS}
         return found.set_params(random_state=model.random_state, **shared)
-
-
-def _warn_of(solution: Solution) -> None:
-    """Say once what befell a fit, on behalf of the method that called."""
-    if solution.notes:
-        warnings.warn("; ".join(solution.notes), UserWarning, stacklevel=3)
 
 
 def fitted_as(solution: Solution, given: Mapping[str, Any]) -> GaussianMixture:

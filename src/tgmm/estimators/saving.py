@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,10 +60,13 @@ def state_of(solution: Solution, settings: State) -> State:
     return signed(state)
 
 
-def content_of(state: Any, names: set[str], owner: str) -> Content:
+def content_of(
+    state: Any, names: set[str], owner: str, check: Callable[[State, Mixture], None] | None = None
+) -> Content:
     """Return the content of a state dict with settings among ``names``, in memory of its own.
 
-    A dict that holds a mixture alone, as `Mixture.save` writes it, is an estimator as if fitted.
+    Settings are checked as `GaussianMixture`'s unless another check is given. A dict that holds a mixture alone, as
+    `Mixture.save` writes it, is an estimator as if fitted.
     """
     is_record = isinstance(state, dict) and not RECORD.keys().isdisjoint(state)
     saving.check_entries(state, saving.KINDS | (RECORD if is_record else {}), OPTIONAL)
@@ -74,7 +78,8 @@ def content_of(state: Any, names: set[str], owner: str) -> Content:
         own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
         return Content(Solution(mixture), own_settings)
     chosen = as_given({name: own(value) for name, value in state.items() if name in names})
-    _check_settings(chosen, mixture)
+    check_finite(chosen)
+    (check_own_priors if check is None else check)(chosen, mixture)
     return Content(_solution(state, mixture), chosen)
 
 
@@ -139,8 +144,8 @@ def _continuation(state: State, mixture: Mixture, regularisation: Tensor) -> Con
     return replace(found, memory=found.memory.weighing(weight, seen, int(n_batches)))
 
 
-def _check_settings(chosen: State, mixture: Mixture) -> None:
-    """Raise for numbers that are not finite, and for priors that do not fit the mixture they are meant for."""
+def check_finite(chosen: State) -> None:
+    """Raise for settings that are numbers, but not finite."""
     for name, value in chosen.items():
         if isinstance(value, Tensor):
             finite = bool(torch.isfinite(value).all())
@@ -148,9 +153,17 @@ def _check_settings(chosen: State, mixture: Mixture) -> None:
             finite = type(value) is not float or math.isfinite(value)
         if not finite:
             raise ValueError(f"{name} must be finite.")
+
+
+def check_own_priors(chosen: State, mixture: Mixture) -> None:
+    """Raise for priors that do not fit the mixture they are meant for."""
+    if is_of(chosen, mixture):
+        priors = {name: chosen.get(name) for name in PRIORS}
+        check_priors(mixture.structure, mixture.n_components, mixture.n_features, **priors)
+
+
+def is_of(chosen: State, mixture: Mixture) -> bool:
+    """Whether settings are those of a fit to such a mixture, rather than set for the next fit."""
     covariance_type = str(chosen.get("covariance_type"))
     same_type = ALIASES.get(covariance_type, covariance_type) == mixture.covariance_type
-    if chosen.get("n_components") != mixture.n_components or not same_type:
-        return  # set for the next fit
-    priors = {name: chosen.get(name) for name in PRIORS}
-    check_priors(mixture.structure, mixture.n_components, mixture.n_features, **priors)
+    return chosen.get("n_components") == mixture.n_components and same_type

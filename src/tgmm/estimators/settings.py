@@ -12,13 +12,16 @@ from torch import Tensor
 from tgmm.covariance import Structure, structure_named
 from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
+from tgmm.data.training import Training
 from tgmm.em.fit import Policy
 from tgmm.em.problem import Problem
 from tgmm.em.run import Stopping
 from tgmm.em.solution import Solution
+from tgmm.em.special import NOTHING, Special
 from tgmm.em.start import Origin
 from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
 from tgmm.model.priors import Priors
+from tgmm.model.update import Maximiser, Update
 from tgmm.runtime.checks import as_float64, check_flag, check_integer, check_number, require_finite
 from tgmm.start import AUTO, STARTS, UNTRIED
 from tgmm.start.sample import sample_size
@@ -41,6 +44,8 @@ class Settings:
     ----------
     given : mapping
         All of them as they were given; those that are missing here are checked against the data.
+    family : callable
+        From these, the data, and what is known of it beforehand to an M-step.
     """
 
     given: Mapping[str, Any]
@@ -53,6 +58,7 @@ class Settings:
     verbose: bool
     verbose_interval: int
     distributed: bool
+    family: Callable[[Settings, Training, Special], Maximiser]
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
@@ -75,6 +81,7 @@ class Settings:
             verbose=_check_verbose(given["verbose"]),
             verbose_interval=check_integer(given["verbose_interval"], "verbose_interval", 1),
             distributed=check_flag(given["distributed"], "distributed"),
+            family=mode,
         )
 
     @property
@@ -96,6 +103,10 @@ class Settings:
         """Return the priors in the user's units."""
         chosen = {name: self.given[name] for name in PRIORS}
         return check_priors(self.structure, self.n_components, n_features, **chosen)
+
+    def update(self, training: Training, special: Special = NOTHING) -> Maximiser:
+        """Return the M-step in the user's units."""
+        return self.family(self, training, special)
 
     def origin(self, problem: Problem, responsibilities: Tensor | None, solution: Solution | None) -> Origin:
         """Return where runs start, in the frame: from the last solution, where that is wanted and there is one."""
@@ -125,10 +136,7 @@ class Settings:
         """Return the last solution as the start."""
         self.check_unchanged(solution, problem.data.n_features, "warm_start=True")
         place = problem.frame.shift.device
-        framed = problem.frame.parameters_in(solution.mixture.parameters.to(place))
-        return Origin(
-            "warm_start", means=framed.means, weights=framed.weights, covariances=framed.covariances, is_solution=True
-        )
+        return Origin("warm_start", solution=problem.frame.parameters_in(solution.mixture.parameters.to(place)))
 
     def check_unchanged(self, solution: Solution, n_features: int, what: str) -> None:
         """Raise a ValueError where the settings are no longer those of a solution."""
@@ -139,6 +147,12 @@ class Settings:
                 f"{what} continues the last solution, but n_components, n_features or covariance_type changed since; "
                 f"restore them, or fit anew{' with warm_start=False' * what.startswith('warm_start')}."
             )
+
+
+def mode(settings: Settings, training: Training, special: Special) -> Update:
+    """Return the M-step to the mode under the priors that were given, where there are some."""
+    priors = settings.priors(training.data.n_features)
+    return Update(settings.structure, priors, held=special.held, has_noise=special.noise is not None)
 
 
 def _called(function: Callable, problem: Problem) -> Callable[[torch.Generator], Tensor]:

@@ -87,7 +87,7 @@ def sample(
             weights = torch.cat([weights, parameters.rest[None]])
         components = draw_components(weights, n_rows, generator)
     else:
-        components = torch.full((n_rows,), _check_component(component, n_components))
+        components = torch.full((n_rows,), check_component(component, n_components))
     components = components.to(parameters.means.device)
     radii = None if interval is None else draw_radii(n_rows, n_features, interval, generator)
     rows = draw_rows(parameters, components.clamp(max=n_components - 1), generator, radii)
@@ -146,7 +146,8 @@ def draw_deviations(
     return deviations
 
 
-def _check_component(component: Any, n_components: int) -> int:
+def check_component(component: Any, n_components: int) -> int:
+    """Return the index of a component, or raise a ValueError that says which there are."""
     index = check_integer(component, "component", 0)
     if index >= n_components:
         raise ValueError(f"component must be from 0 to n_components - 1 = {n_components - 1}; got {component!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -79,12 +79,13 @@ class Frame:
     def parameters_in(self, parameters: Parameters) -> Parameters:
         """Map parameters from the user's units into the frame."""
         covariances = parameters.covariances.rescale(1 / self.scale)
-        return Parameters(parameters.weights, self.rows_in(parameters.means), covariances)
+        return replace(parameters, means=self.rows_in(parameters.means), covariances=covariances)
 
     def parameters_out(self, parameters: Parameters) -> Parameters:
         """Map parameters from the frame into the user's units; they are copies, made for inference or not."""
         covariances = parameters.covariances.rescale(self.scale)
-        return Parameters(parameters.weights.clone(), self.rows_out(parameters.means), covariances)
+        posterior = None if parameters.posterior is None else parameters.posterior.clone()
+        return Parameters(parameters.weights.clone(), self.rows_out(parameters.means), covariances, posterior)
 
 
 def rounded(values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Spherical
+from tgmm.covariance.moments import Moment
+from tgmm.model.posterior import Posterior
+from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
 
 
@@ -20,11 +23,15 @@ class Parameters:
 
     They are in the frame of a fit (`tgmm.model.frame`), unless a fitted mixture holds them: those are in the user's
     units. Everything else is computed when it is first needed, and kept.
+
+    With a posterior they are what it expects, of weights, means and precisions, and densities are the exponentials of
+    expected log-densities.
     """
 
     weights: Tensor  # (..., K)
     means: Tensor  # (..., K, d)
     covariances: Covariances
+    posterior: Posterior | None = None
 
     @property
     def n_components(self) -> int:
@@ -46,7 +53,7 @@ class Parameters:
 
     def apart(self) -> Parameters:
         """Return the same mixture, with a covariance for each component."""
-        return Parameters(self.weights, self.means, self.covariances.apart(self.n_components))
+        return replace(self, covariances=self.covariances.apart(self.n_components))
 
     @property
     def rest(self) -> Tensor:
@@ -55,12 +62,18 @@ class Parameters:
 
     def of_some(self, index: Any) -> Parameters:
         """Return those of some of the mixtures of a batch, by an index of the first dimension."""
-        return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index))
+        posterior = None if self.posterior is None else self.posterior.of_some(index)
+        return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index), posterior)
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """Log weight, with a posterior the expected one and what it expects of a log-density besides, (..., K)."""
+        return self.weights.log() if self.posterior is None else self.posterior.log_weights(self.covariances)
 
     @cached_property
     def log_constants(self) -> Tensor:
         """Log weight plus the log-density at the mean, (..., K)."""
-        return self.weights.log() - 0.5 * (self.n_features * math.log(2 * math.pi) + self.covariances.factor.log_det)
+        return self.log_weights - 0.5 * (self.n_features * math.log(2 * math.pi) + self.covariances.factor.log_det)
 
     @cached_property
     def natural(self) -> Tensor:
@@ -93,6 +106,19 @@ class Parameters:
     def amplification_about_origin(self) -> float:
         """The largest amplification over the components in sums about the origin."""
         return float(self.amplification(torch.zeros_like(self.means[:1])).amax())
+
+    def expected(self, statistics: Statistics, moment: Moment) -> Tensor:
+        """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""
+        second = statistics.about(self.means, moment).second
+        distances = (self.covariances.factor.coefficients() * second).sum((-2, -1))
+        return (statistics.mass * self.log_constants).sum(-1) - 0.5 * distances
+
+    def without(self, component: int) -> Parameters:
+        """Return the parameters for an E-step that gives no rows to a component."""
+        weights = self.weights.clone()
+        weights[component] = 0
+        posterior = None if self.posterior is None else self.posterior.without(component)
+        return replace(self, weights=weights, posterior=posterior)
 
     def amplification(self, centre: Tensor) -> Tensor:
         """Return by how much rounding in sums about centre (K or 1, d) is amplified in the variances, (K,).

@@ -3,16 +3,74 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Structure
+from tgmm.covariance.moments import Moment
+from tgmm.model.frame import Frame
 from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import floors
 from tgmm.model.statistics import Statistics
+
+
+class Maximiser(Protocol):
+    """What the engine knows of an update: statistics become the parameters that raise the objective most.
+
+    The objective is what a kernel's `Statistics` hold of it, and `log_prior`. Members are those of `Update`.
+    """
+
+    @property
+    def structure(self) -> Structure:
+        """The covariance structure."""
+        ...
+
+    @property
+    def priors(self) -> Priors:
+        """Those of means and covariances, and of weights where the update is a mode."""
+        ...
+
+    @property
+    def held(self) -> Held | None:
+        """Parameters that stay as they are."""
+        ...
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether what components lack of the weight of all rows is noise."""
+        ...
+
+    def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
+        """Return the parameters."""
+        ...
+
+    def log_prior(self, parameters: Parameters) -> Tensor | float:
+        """Return what the objective has besides the rows' part, (...)."""
+        ...
+
+    def n_volumes(self, n_components: int) -> float:
+        """Return how often the log-volume of the frame enters `log_prior`, as it enters each row's density once."""
+        ...
+
+    def in_frame(self, frame: Frame) -> Maximiser:
+        """Map what is in the user's units into the frame."""
+        ...
+
+    def regularised(self, amount: Tensor | None) -> Maximiser:
+        """Return the update that adds so much to every variance."""
+        ...
+
+    def without_noise(self) -> Maximiser:
+        """Return the update for rows without noise."""
+        ...
+
+    def about(self, origin: Tensor) -> Maximiser:
+        """Return the update for rows minus an origin (d,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +111,19 @@ class Update:
         """Return the update that adds so much to every variance."""
         return replace(self, regularisation=amount)
 
+    def without_noise(self) -> Update:
+        """Return the update for rows without noise."""
+        return replace(self, has_noise=False)
+
+    def in_frame(self, frame: Frame) -> Update:
+        """Map priors and fixed parameters from the user's units into the frame."""
+        held = None if self.held is None else self.held.in_frame(frame)
+        return replace(self, priors=self.priors.in_frame(frame), held=held)
+
+    def n_volumes(self, n_components: int) -> float:
+        """Return how often the log-volume of the frame enters the log prior, as it enters each row's density once."""
+        return self.priors.n_volumes(n_components)
+
     def about(self, origin: Tensor) -> Update:
         """Return the update for rows minus an origin (d,)."""
         held = None if self.held is None else self.held.about(origin)
@@ -76,14 +147,7 @@ class Update:
         """
         mass, moment = statistics.mass, self.structure.moment  # (..., K)
         weights = self._weights(statistics)
-        step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
-        means = statistics.centre + step
-        scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
-        if self.priors.mean is not None and self.priors.mean_precision is not None:
-            gap = means - self.priors.mean  # (..., K, d)
-            shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (..., K)
-            means = means - shrinkage[..., None] * gap
-            scatter = scatter + moment.pooled((mass * shrinkage)[..., None] * moment.of(gap))
+        means, scatter = means_and_scatter(statistics, moment, self.priors.mean, self.priors.mean_precision)
         if self.held is not None:
             scatter = scatter + moment.pooled(self._more_scatter(mass, means))
             means = self.held.means_among(means)
@@ -142,3 +206,22 @@ class Update:
     def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""
         return self.priors.log_density(parameters)
+
+
+def means_and_scatter(
+    statistics: Statistics, moment: Moment, prior: Tensor | None, mean_precision: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return means (..., K, d), shrunk towards a prior's where there is one, and the scatter about these (..., B, q).
+
+    Of the scatter, the distance from the prior is part; see `Update`.
+    """
+    mass = statistics.mass
+    step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
+    means = statistics.centre + step
+    scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
+    if prior is not None and mean_precision is not None:
+        gap = means - prior  # (..., K, d)
+        shrinkage = mean_precision / (mass + mean_precision)  # (..., K)
+        means = means - shrinkage[..., None] * gap
+        scatter = scatter + moment.pooled((mass * shrinkage)[..., None] * moment.of(gap))
+    return means, scatter

@@ -107,7 +107,8 @@ class Fitter:
         given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
-        problem = posed(settings, self.training, special_of(settings, self.training, None, None))
+        special = special_of(settings, self.training, None, None)
+        problem = posed(settings, self.training, settings.update(self.training, special), special)
         origin = settings.origin(problem, None, None)
         if origin.has_trials and n_components > 1 and problem.noise is None:
             origin = replace(origin, views=self._views_of(problem))

@@ -1,0 +1,496 @@
+"""`BayesianGaussianMixture`: variational Bayes, with a finite or an unbounded number of components."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from tgmm.em.fit import Policy
+from tgmm.estimators import saving
+from tgmm.estimators.agreement import check_alike
+from tgmm.estimators.base import MixtureEstimator, warn_of
+from tgmm.estimators.fitting import journal_of, learnt_from, solved
+from tgmm.estimators.hints import hinting
+from tgmm.estimators.posterior import (
+    PROCESS,
+    check_chosen,
+    family,
+    resolved,
+    restored,
+    stored_names,
+    stored_posterior,
+)
+from tgmm.estimators.settings import ERROR, Settings
+from tgmm.files.plain import State
+from tgmm.mixture.base import own_array
+from tgmm.mixture.mixture import Mixture
+from tgmm.mixture.predictive import log_predictive, mean_log_predictive, sample_predictive
+from tgmm.model.parameters import Parameters
+from tgmm.model.posterior import Posterior
+from tgmm.model.variational import Variational
+from tgmm.runtime.checks import check_flag
+from tgmm.runtime.generators import RandomState
+from tgmm.runtime.processes import Group
+from tgmm.start import AUTO, STARTS
+
+# What the settings of `GaussianMixture` are where there is nothing to set: priors keep variances positive.
+UNSET: dict[str, Any] = {
+    "reg_covar": 0.0,
+    "cem": False,
+    "missing": ERROR,
+    "noise": False,
+    "fixed": None,
+    "init_weights": None,
+    "init_covariances": None,
+}
+
+
+class BayesianGaussianMixture(MixtureEstimator):
+    """Mixture of Gaussians whose parameters have distributions, fitted by variational Bayes.
+
+    The posterior of weights, means and covariances is approximated by the best of those in which they are independent
+    of the rows' components: the evidence lower bound is climbed by exact conjugate steps. Components that the data does
+    not ask for fade, so that `n_components` is an upper limit. Fits do not depend on the offset or the units of the
+    data.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        K: the most components that there may be.
+    n_features : int, optional
+        d; taken from the data where None, checked against the data otherwise.
+    covariance_type : str, default="full"
+        "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag" or "tied_spherical".
+    max_iter : int, default=200
+        Most iterations of one run; 0 returns the start.
+    tol : float, default=1e-4
+        A run has converged when its last step changed the average bound by less, and what it would still gain, foreseen
+        from two steps, is less too, in nats per unit of sample weight. It is what a move must gain as well.
+    n_init : int, default=1
+        Runs from different starts; the best bound wins.
+    init_means : str, array-like of shape (K, d) or callable, default="kmeans"
+        As for `GaussianMixture`, without "auto".
+    weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, default="dirichlet_process"
+        The prior of the weights: sticks that are broken forever, of which these are the first K, or K weights that are
+        all alike.
+    weight_concentration_prior : float or array-like of shape (K,), optional
+        The concentration: the lower, the fewer components. 1 / K where None.
+    mean_precision_prior : float or array-like of shape (K,), optional
+        kappa: how many rows the prior of a mean weighs; 1 where None.
+    mean_prior : array-like of shape (d,) or (K, d), optional
+        m; the mean of the data where None.
+    degrees_of_freedom_prior : float or array-like of shape (K,), optional
+        nu of the inverse-Wishart prior; d where None.
+    covariance_prior : array-like in the type's shape, optional
+        Psi of that; the covariance of the data in the type's form where None. Where that is singular, 1e-6 of the
+        variances is added to it; a feature that is constant has the variance 1e-6 in it.
+    random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+        The global generators are never touched.
+    warm_start : bool, default=False
+        Start from the last solution.
+    accelerate : {"squarem", None}, default="squarem"
+        Extrapolate between steps (Varadhan & Roland 2008); None is scikit-learn's iteration.
+    moves : bool, default=True
+        Merge or delete components, or put them in order, once a run has converged, where the bound is higher after it
+        (Hughes & Sudderth 2013).
+    verbose, verbose_interval : bool, default=False; int, default=10
+        Progress every that many iterations.
+    device : str or torch.device, optional
+        None: the tensor's own, else CUDA where there is one, else the CPU.
+    distributed : bool, default=False
+        Whether every rank of the `torch.distributed` process group calls `fit`, each with its own rows.
+    checkpoint : path, optional
+        A ``.pth`` or ``.safetensors`` file that `fit` keeps up to date, from which ``fit(..., resume=True)`` goes on.
+
+    Attributes
+    ----------
+    mixture_ : Mixture
+        The mixture of the components in use, with the expected parameters.
+    n_components_ : int
+        How many components are in use: those with more than one row's mass.
+    weights_, means_, covariances_ : array or Tensor
+        Of all K components: expected weights (of the first K sticks, as shares of their sum) and means, and Psi / nu,
+        the inverse of the expected precision.
+    weight_concentration_ : array or Tensor, or a pair of them
+        Of the Dirichlet posterior, (K,), or both parameters of each stick's beta posterior, (K,) each.
+    mean_precision_, degrees_of_freedom_ : array or Tensor
+        kappa, (K,), and nu, (K,), or (1,) where components share their covariance.
+    weight_concentration_prior_, mean_prior_, mean_precision_prior_, degrees_of_freedom_prior_, covariance_prior_
+        The priors as they were resolved.
+    converged_ : bool
+    n_iter_ : int
+        Steps of the best run, moves among them.
+    lower_bound_ : float
+        The evidence lower bound per unit of sample weight, all constants included, in nats. With K = 1 it is the log
+        evidence.
+    objective_history_ : list of float
+        The same from the start to the end; it never falls.
+    runs_ : list of FollowedRun
+        Bound, start and seed of each run, best first.
+
+    Notes
+    -----
+    `predict` and `predict_proba` use the responsibilities of the variational posterior, `score_samples` and `score` the
+    posterior predictive density, a mixture of Student-t laws; the other verbs ask `mixture_`. Predictions are of the
+    kind of X, see `GaussianMixture`.
+
+    Sources: Attias 2000 (NIPS 12); Bishop 2006 (PRML, 10.2); Blei & Jordan 2006 (Bayesian Analysis 1); Kurihara,
+    Welling & Teh 2007 (IJCAI).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import BayesianGaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(-5, 1, (200, 1)), rng.normal(5, 1, (200, 1))])
+    >>> bgm = BayesianGaussianMixture(n_components=6, random_state=0).fit(X)
+    >>> bgm.n_components_
+    2
+    """
+
+    missing = ERROR
+
+    @hinting
+    def __init__(
+        self,
+        n_components: int = 1,
+        n_features: int | None = None,
+        covariance_type: str = "full",
+        *,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        n_init: int = 1,
+        init_means: str | Any | Callable = "kmeans",
+        weight_concentration_prior_type: str = PROCESS,
+        weight_concentration_prior: Any = None,
+        mean_precision_prior: Any = None,
+        mean_prior: Any = None,
+        degrees_of_freedom_prior: Any = None,
+        covariance_prior: Any = None,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        accelerate: str | None = "squarem",
+        moves: bool = True,
+        verbose: bool = False,
+        verbose_interval: int = 10,
+        device: Any = None,
+        distributed: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.n_features = n_features
+        self.covariance_type = covariance_type
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.init_means = init_means
+        self.weight_concentration_prior_type = weight_concentration_prior_type
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.mean_prior = mean_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.covariance_prior = covariance_prior
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.accelerate = accelerate
+        self.moves = moves
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.device = device
+        self.distributed = distributed
+        self.checkpoint = checkpoint
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        init_responsibilities: Any = None,
+        resume: bool = False,
+    ) -> BayesianGaussianMixture:
+        """Fit the posterior to rows X.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            What `GaussianMixture.fit` accepts.
+        y : ignored
+        sample_weight : array-like of shape (n,), optional
+            Not negative; a weight of 2 equals the row twice. Rows are weighed against the prior by them.
+        init_responsibilities : array-like of shape (n,) or (n, K), optional
+            Labels or responsibilities to begin with, in place of `init_means`.
+        resume : bool, default=False
+            Go on from `checkpoint`, to the same bits as a fit that was never interrupted.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or settings, and for a checkpoint that is damaged or of another fit (`ModelFileError`).
+        """
+        given, before = self.get_params(deep=False), vars(self).get("_solution")
+        if check_flag(self.distributed, "distributed"):
+            agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "labels": None}
+            check_alike(Group(), given, **agreement, before=before)
+        settings = self._settings()
+        journal = journal_of(settings, resume=resume, has_posterior=True)
+        rows = (X, sample_weight, init_responsibilities)
+        solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
+        self._adopt(solution)
+        warn_of(solution, self.max_iter)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit to X and return the most probable component of each row, (n,)."""
+        return self.fit(X, y, **fit_params).predict(X)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, step: float | None = None
+    ) -> BayesianGaussianMixture:
+        """Learn from one more batch of rows, each of which is seen once: stochastic variational inference.
+
+        The expected statistics of the batch are blended into those remembered, with a share gamma, and the posterior
+        given these, weighed as those of all rows so far, follows: a natural-gradient step of length gamma.
+
+        Parameters
+        ----------
+        X, y, sample_weight, step
+            As for `GaussianMixture.partial_fit`: rows count by their weight however they are put into batches.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable data or settings; the model is then as it was before.
+
+        Notes
+        -----
+        Default priors are those of the first batch. `lower_bound_` is an estimate from the batches. Source: Hoffman,
+        Blei, Wang & Paisley 2013 (JMLR 14).
+        """
+        before = vars(self).get("_solution")
+        known = None if before is None else before.update
+        settings = self._settings(known if isinstance(known, Variational) else None)
+        solution = learnt_from(settings, X, sample_weight, step, owner=type(self).__name__, before=before)
+        self._adopt(solution)
+        warn_of(solution)
+        return self
+
+    def predict(self, X: Any, *, out: Any = None) -> Any:
+        """Return the component that the variational posterior holds most probable for each row, (n,).
+
+        Parameters
+        ----------
+        X, out
+            As for `GaussianMixture.predict`.
+        """
+        return self._whole.predict(X, out=out)
+
+    def predict_proba(self, X: Any, *, out: Any = None) -> Any:
+        """Return the responsibilities that the variational posterior gives each row, (n, K).
+
+        Parameters
+        ----------
+        X, out
+            As for `GaussianMixture.predict_proba`.
+        """
+        return self._whole.predict_proba(X, out=out)
+
+    def score_samples(self, X: Any, *, out: Any = None) -> Any:
+        """Return the log of the posterior predictive density of each row, (n,), in nats.
+
+        It is a mixture of Student-t laws (Bishop, PRML, 10.81), or where each feature has a variance of its own, of
+        products of univariate ones.
+
+        Parameters
+        ----------
+        X, out
+            As for `GaussianMixture.score_samples`.
+        """
+        return log_predictive(self._whole, X, out)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the weighted average of the log posterior predictive density of X, in nats."""
+        return mean_log_predictive(self._whole, X, sample_weight)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        component: int | None = None,
+        confidence: float | None = None,
+        std_range: Sequence[float] | None = None,
+        posterior: bool = False,
+        random_state: RandomState = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw rows from the mixture with the expected parameters, or from the posterior predictive law.
+
+        Parameters
+        ----------
+        n_samples, component, confidence, std_range, random_state
+            As for `GaussianMixture.sample`.
+        posterior : bool, default=False
+            Whether each row is drawn with parameters that are drawn from the posterior for it.
+
+        Returns
+        -------
+        X : Tensor of shape (n_samples, d)
+        components : Tensor of shape (n_samples,)
+            Among all K, as `predict` has them.
+        """
+        random_state = self.random_state if random_state is None else random_state
+        if not check_flag(posterior, "posterior"):
+            bounds = {"confidence": confidence, "std_range": std_range}
+            return self._whole.sample(n_samples, component=component, **bounds, random_state=random_state)
+        if confidence is not None or std_range is not None:
+            raise ValueError(
+                "confidence and std_range bound distances in a mixture whose parameters are known: leave them out with "
+                "posterior=True."
+            )
+        return sample_predictive(self._whole, n_samples, component, random_state)
+
+    @property
+    def _whole(self) -> Mixture:
+        """All components with the posterior: its densities are the exponentials of expected log-densities."""
+        return super().mixture_
+
+    @property
+    def mixture_(self) -> Mixture:
+        """The mixture of the components in use, with the expected parameters."""
+        kept = self._used.nonzero().flatten().tolist()
+        return self._whole.derived(_plugged_in, tuple(kept))
+
+    @property
+    def _used(self) -> Tensor:
+        """Which components have more than one row's mass, or the most, (K,)."""
+        prior, posterior = self._prior, self._posterior
+        mass = posterior.mean_precision - prior.mean_precision.to(posterior.mean_precision.device)
+        return (mass > 1) | (mass == mass.amax())
+
+    @property
+    def _posterior(self) -> Posterior:
+        posterior = self._whole.parameters.posterior
+        assert posterior is not None
+        return posterior
+
+    @property
+    def _prior(self) -> Variational:
+        prior = self._fitted().update
+        assert isinstance(prior, Variational)
+        return prior
+
+    @property
+    def n_components_(self) -> int:
+        """How many components have more than one row's mass."""
+        return int(self._used.sum())
+
+    @property
+    def weights_(self) -> Any:
+        """Expected weights, (K,)."""
+        return self._whole.weights
+
+    @property
+    def means_(self) -> Any:
+        """Expected means, (K, d), in the units of the data."""
+        return self._whole.means
+
+    @property
+    def covariances_(self) -> Any:
+        """The inverse of the expected precisions, in the type's shape."""
+        return self._whole.covariances
+
+    @property
+    def weight_concentration_(self) -> Any:
+        """Of the Dirichlet posterior, (K,), or both parameters of each stick, (K,) each."""
+        first, second = (own_array(self._whole, each) for each in self._posterior.sticks)
+        return (first, second) if self.weight_concentration_prior_type == PROCESS else first
+
+    @property
+    def mean_precision_(self) -> Any:
+        """Kappa, (K,)."""
+        return own_array(self._whole, self._posterior.mean_precision)
+
+    @property
+    def degrees_of_freedom_(self) -> Any:
+        """Nu, (K,), or (1,) where components share their covariance."""
+        return own_array(self._whole, self._posterior.degrees_of_freedom)
+
+    @property
+    def weight_concentration_prior_(self) -> Any:
+        """The concentration as it was resolved, (K,)."""
+        return self._resolved("weight_concentration_prior")
+
+    @property
+    def mean_prior_(self) -> Any:
+        """The prior's mean as it was resolved, (K, d)."""
+        return self._resolved("mean_prior")
+
+    @property
+    def mean_precision_prior_(self) -> Any:
+        """The prior's kappa as it was resolved, (K,)."""
+        return self._resolved("mean_precision_prior")
+
+    @property
+    def degrees_of_freedom_prior_(self) -> Any:
+        """The prior's nu as it was resolved, (K,), or (1,) where components share their covariance."""
+        return self._resolved("degrees_of_freedom_prior")
+
+    @property
+    def covariance_prior_(self) -> Any:
+        """The prior's Psi as it was resolved, in the type's shape."""
+        return self._resolved("covariance_prior")
+
+    @property
+    def lower_bound_(self) -> float:
+        """The evidence lower bound per unit of sample weight, in nats."""
+        return self._fitted().history[-1]
+
+    def _resolved(self, name: str) -> Any:
+        return own_array(self._whole, resolved(self._prior)[name])
+
+    def _settings(self, before: Variational | None = None) -> Settings:
+        """Return the settings; where a fit goes on, with the defaults that it began with."""
+        settings = Settings.of({**UNSET, **self.get_params(deep=False)})
+        start = self.init_means
+        if isinstance(start, str) and start not in STARTS:
+            why = " (its trials are those of likelihoods)" if start == AUTO else ""
+            choices = ", ".join(map(repr, STARTS))
+            raise ValueError(f"init_means must be one of {choices}, an array or a callable; got {start!r}{why}.")
+        policy: Policy = replace(settings.policy, moves=check_flag(self.moves, "moves"))
+        return replace(settings, policy=policy, family=family(before))
+
+    def _besides(self) -> State:
+        """Return the posterior and the prior as a file holds them."""
+        return stored_posterior(self._fitted())
+
+    def _content(self, state: Any) -> saving.Content:
+        """Return the content of a state dict with a posterior, or raise an error that says what is wrong with it."""
+        names, owner = stored_names(), type(self).__name__
+        found = saving.content_of(state, self._saved_names() | names, owner, _check_priors)
+        settings = {name: found.settings[name] for name in found.settings.keys() - names}
+        return saving.Content(restored(found.solution, state), settings)
+
+
+def _check_priors(chosen: State, mixture: Mixture) -> None:
+    """Raise for priors among settings that do not fit the mixture they are meant for."""
+    if saving.is_of(chosen, mixture):
+        check_chosen(chosen, mixture)
+
+
+def _plugged_in(mixture: Mixture, kept: tuple[int, ...]) -> Mixture:
+    """Return the mixture of some components at their expected parameters, without the posterior."""
+    parameters, index = mixture.parameters, list(kept)
+    weights = parameters.weights[index]
+    covariances = parameters.covariances.take(index)
+    return mixture.changed(parameters=Parameters(weights / weights.sum(), parameters.means[index], covariances))

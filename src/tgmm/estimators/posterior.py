@@ -1,0 +1,224 @@
+"""The prior of a variational fit, from settings and data; and what a file holds of its posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import COMMON, CovarianceCollapse, Covariances, Structure
+from tgmm.data.extent import ProductsOf
+from tgmm.data.training import Training
+from tgmm.em.solution import Solution
+from tgmm.em.special import Special
+from tgmm.em.stepwise import Continuation, Memory
+from tgmm.estimators.settings import PRIORS, Settings, check_priors
+from tgmm.files.plain import State, stored
+from tgmm.files.store import own
+from tgmm.mixture.base import BaseMixture
+from tgmm.model.frame import Frame
+from tgmm.model.posterior import Posterior
+from tgmm.model.variational import Variational
+
+PROCESS, DISTRIBUTION = "dirichlet_process", "dirichlet_distribution"
+SINGULAR = 1e-6  # of a variance, which is added to each where the covariance of the data is singular
+CONSTANT = 1e-6  # the variance in the default prior of a feature that has none, in its own units
+STORED = ("sticks", "mean_precision", "degrees_of_freedom")  # of a posterior
+STORED_PRIOR = ("sticks", "mean", "mean_precision", "scale", "degrees_of_freedom")
+
+
+def family(before: Variational | None = None) -> Callable[[Settings, Training, Special], Variational]:
+    """Return what makes the step of settings and data; where a fit goes on, defaults are those that it began with."""
+    return partial(_variational, before=before)
+
+
+def _variational(settings: Settings, training: Training, special: Special, before: Variational | None) -> Variational:
+    given, structure = settings.given, settings.structure
+    n_components, n_features = settings.n_components, training.data.n_features
+    if structure.name not in COMMON:
+        choices = ", ".join(map(repr, COMMON))
+        raise ValueError(
+            f"covariance_type={structure.name!r} has no conjugate prior, so that BayesianGaussianMixture does not fit "
+            f"it: choose one of {choices}, or use GaussianMixture."
+        )
+    chosen = {name: given[name] for name in PRIORS}
+    defaults = _defaults(chosen, structure, n_components, training) if before is None else resolved(before)
+    chosen = {name: defaults[name] if value is None else value for name, value in chosen.items()}
+    return variational(structure, n_components, n_features, given["weight_concentration_prior_type"], chosen)
+
+
+def variational(
+    structure: Structure, n_components: int, n_features: int, kind: Any, chosen: dict[str, Any]
+) -> Variational:
+    """Return the step under priors, all of which are given, or raise a ValueError that names the one at fault."""
+    if kind not in (PROCESS, DISTRIBUTION):
+        raise ValueError(f"weight_concentration_prior_type must be {PROCESS!r} or {DISTRIBUTION!r}; got {kind!r}.")
+    priors = check_priors(structure, n_components, n_features, **chosen)
+    assert priors.concentration is not None and priors.mean is not None and priors.mean_precision is not None
+    assert priors.covariance is not None and priors.degrees_of_freedom is not None
+    sticks = _sticks(priors.concentration, kind)
+    return Variational(
+        structure, sticks, priors.mean, priors.mean_precision, priors.covariance, priors.degrees_of_freedom
+    )
+
+
+def _sticks(concentration: Tensor, kind: str) -> Tensor:
+    """Return both parameters of each stick, (2, K): those of a Dirichlet distribution end with all that is left.
+
+    One component has all of the weight in either case.
+    """
+    if kind == PROCESS:
+        after = concentration if len(concentration) > 1 else torch.zeros_like(concentration)
+        return torch.stack([torch.ones_like(concentration), after])
+    after = concentration.flip(0).cumsum(0).flip(0)[1:]
+    return torch.stack([concentration, torch.cat([after, torch.zeros_like(concentration[:1])])])
+
+
+def _defaults(chosen: dict[str, Any], structure: Structure, n_components: int, training: Training) -> dict[str, Any]:
+    """Return scikit-learn's default priors: as if one row had been seen, where the data is, and as wide as the data."""
+    summary, n_features = training.survey.summary, training.data.n_features
+    defaults: dict[str, Any] = {
+        "weight_concentration_prior": 1 / n_components,
+        "mean_prior": summary.origin + summary.mean,
+        "mean_precision_prior": 1.0,
+        "degrees_of_freedom_prior": float(n_features),
+        "covariance_prior": None,
+    }
+    if chosen["covariance_prior"] is None:
+        defaults["covariance_prior"] = _covariance_of(structure, training).public
+    return defaults
+
+
+def check_chosen(chosen: State, mixture: BaseMixture) -> None:
+    """Raise a ValueError where priors among settings are not priors of such a mixture."""
+    n_features, structure = mixture.n_features, mixture.structure
+    one = torch.ones(structure.form.shape_of_one(n_features), dtype=torch.float64)
+    anything = {
+        "weight_concentration_prior": 1.0,
+        "mean_prior": torch.zeros(n_features, dtype=torch.float64),
+        "mean_precision_prior": 1.0,
+        "degrees_of_freedom_prior": float(n_features),
+        "covariance_prior": one if one.ndim < 2 else torch.eye(n_features, dtype=torch.float64),
+    }
+    given = {name: value for name in PRIORS if (value := chosen.get(name)) is not None}
+    kind = chosen.get("weight_concentration_prior_type")
+    variational(structure, mixture.n_components, n_features, kind, anything | given)
+
+
+def _covariance_of(structure: Structure, training: Training) -> Covariances:
+    """Return the unbiased covariance of the data in a structure's form, positive definite in any case."""
+    summary, n_features, form = training.survey.summary, training.data.n_features, structure.form
+    variance = torch.where(summary.constant, CONSTANT, summary.variance)
+    products = torch.diag_embed(variance)
+    if structure.moment.mixes:
+        centre, scale = (summary.origin + summary.mean).cpu(), variance.sqrt().cpu()
+        sums = training.data.fold(lambda: ProductsOf(centre, scale)).total / float(summary.weight)
+        products = torch.where(torch.eye(n_features) > 0, products.cpu(), sums * scale * scale[:, None])
+    weight = float(summary.weight)
+    unbiased = weight / max(weight - 1, weight / 2)  # of less than two rows half are left
+    packed = unbiased / form.exponent(n_features) * structure.moment.of_products(products)
+    covariances = form.from_packed(packed[None], n_features, shared=True)
+    covariances = replace(covariances, shared=True)
+    try:
+        _ = covariances.factor
+    except CovarianceCollapse:
+        covariances = covariances.plus(SINGULAR * covariances.variances)
+    return covariances
+
+
+def resolved(update: Variational) -> dict[str, Any]:
+    """Return the priors of a step as settings have them."""
+    first, second = update.sticks
+    is_process = len(first) > 1 and bool(second[-1] > 0)
+    return {
+        "weight_concentration_prior": second if is_process else first,
+        "mean_prior": update.mean,
+        "mean_precision_prior": update.mean_precision,
+        "degrees_of_freedom_prior": update.degrees_of_freedom,
+        "covariance_prior": update.scale.public,
+    }
+
+
+def stored_posterior(solution: Solution) -> State:
+    """Return what a file holds of a posterior and of the prior that it came from."""
+    posterior, update = solution.mixture.parameters.posterior, solution.update
+    assert posterior is not None and isinstance(update, Variational)
+    state = {f"{name}_": stored(getattr(posterior, name)) for name in STORED}
+    for name in STORED_PRIOR:
+        value = getattr(update, name)
+        state[f"{name}_of_prior_"] = stored(value.public if isinstance(value, Covariances) else value)
+    return state
+
+
+def stored_names() -> set[str]:
+    """Return the names of these entries."""
+    return {f"{name}_" for name in STORED} | {f"{name}_of_prior_" for name in STORED_PRIOR}
+
+
+def restored(solution: Solution, state: State) -> Solution:
+    """Return a solution of a file with the posterior and the prior that the file holds, or raise a ValueError.
+
+    What online learning goes on from is the posterior without the prior.
+    """
+    mixture, names = solution.mixture, stored_names()
+    if missing := sorted(names - state.keys()):
+        raise ValueError(f"it lacks {', '.join(missing)}.")
+    entries = {name: own(state[name]) for name in names}
+    if wrong := [name for name in sorted(names) if not isinstance(entries[name], Tensor)]:
+        raise ValueError(f"{wrong[0]} must be a tensor.")
+    n_components, structure = mixture.n_components, mixture.structure
+    prior = {name: entries[f"{name}_of_prior_"] for name in STORED_PRIOR}
+    update = variational(
+        structure,
+        n_components,
+        mixture.n_features,
+        PROCESS,
+        {
+            "weight_concentration_prior": 1.0,
+            "mean_prior": prior["mean"],
+            "mean_precision_prior": prior["mean_precision"],
+            "degrees_of_freedom_prior": prior["degrees_of_freedom"],
+            "covariance_prior": prior["scale"],
+        },
+    )
+    update = replace(update, sticks=_checked_sticks(prior["sticks"], n_components))
+    least = structure.form.prior_constant(mixture.n_features) - 2
+    posterior = Posterior(
+        _checked_sticks(entries["sticks_"], n_components),
+        _checked(entries["mean_precision_"], "mean_precision_", (n_components,), 0.0),
+        _checked(
+            entries["degrees_of_freedom_"], "degrees_of_freedom_", (structure.n_covariances(n_components),), least
+        ),
+    )
+    parameters = replace(mixture.parameters, posterior=posterior)
+    found = replace(solution, mixture=mixture.changed(parameters=parameters), update=update)
+    return replace(found, continuation=_continuation(found, update))
+
+
+def _continuation(solution: Solution, update: Variational) -> Continuation | None:
+    """Return what online learning goes on from, as `solution` has it but for the statistics."""
+    before, mixture = solution.continuation, solution.mixture
+    if before is None:
+        return None
+    frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=mixture.structure.one_scale)
+    statistics = update.in_frame(frame).statistics_of(frame.parameters_in(mixture.parameters))
+    memory = Memory(statistics, before.memory.seen, before.memory.n_batches)
+    return Continuation(memory, frame, torch.zeros_like(before.regularisation))
+
+
+def _checked_sticks(sticks: Tensor, n_components: int) -> Tensor:
+    checked = _checked(sticks, "sticks_", (2, n_components), -1.0)
+    if not (bool((checked[0] > 0).all()) and bool((checked[1, :-1] > 0).all()) and float(checked[1, -1]) >= 0):
+        raise ValueError("sticks_ must be positive, but for the last.")
+    return checked
+
+
+def _checked(values: Tensor, name: str, shape: tuple[int, ...], above: float) -> Tensor:
+    """Return numbers of a shape, all > above, or raise a ValueError."""
+    if values.shape != shape or not bool((torch.isfinite(values) & (values > above)).all()):
+        raise ValueError(f"{name} must be finite numbers > {above:g} of shape {shape}.")
+    return values
