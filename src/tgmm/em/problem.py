@@ -12,7 +12,7 @@ from tgmm.covariance import CovarianceCollapse, Structure, separate
 from tgmm.data.chunk import Chunk
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
-from tgmm.data.summary import DistinctRows, Summary
+from tgmm.data.summary import DistinctRows, Summary, frame_variance
 from tgmm.data.training import Training
 from tgmm.em.expectation import Expectation
 from tgmm.em.precision import Ladder
@@ -27,7 +27,7 @@ from tgmm.model.update import Update
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
 from tgmm.start.noise import Cleaned, cleaned
-from tgmm.start.sample import projection, start_rows
+from tgmm.start.sample import are_far, projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
 # Least reg_covar where every covariance matrix is singular: what less leaves of a variance is mostly rounding.
@@ -99,7 +99,8 @@ class Problem:
         if known is not None:
             summary = _recognised(moved(known, place), summary)
         _check_range(summary, dtype, training.columns)
-        frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
+        variance = frame_variance(summary, survey.sample, dtype)
+        frame = Frame.of(summary.origin, variance, dtype, one_scale=structure.one_scale)
         held = None if special.held is None else moved(special.held, place).in_frame(frame)
         return cls(
             data=data if special.labels is None else data.knowing(special.labels),
@@ -174,6 +175,11 @@ class Problem:
     def start_rows(self) -> tuple[Tensor, Tensor]:
         """The different rows that starts look at, in the frame, (m, d), and their weights, (m,)."""
         return start_rows(self.whole_sample, self.frame, self.dtype)
+
+    @cached_property
+    def has_far_rows(self) -> bool:
+        """Whether starts see rows nearer than they are."""
+        return bool(are_far(self.start_rows[0]).any())
 
     @cached_property
     def regularisation(self) -> Regularisation:
