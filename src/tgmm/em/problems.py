@@ -21,7 +21,6 @@ from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
 from tgmm.start.sample import projection
 
-
 HEAVY = 9.0  # kurtosis below which no few rows have nearly all of the variance
 
 
@@ -202,7 +201,8 @@ def _bulk(rows: Tensor, weights: Tensor, count: Tensor, *, has_weights: bool) ->
 def _frame_variance(variance: Tensor, gaps: Tensor, weights: Tensor) -> Tensor:
     """Return `tgmm.data.summary.frame_variance` of each problem, (P, 1, d), from gaps (P, n, d) to where the bulk is.
 
-    It is less than the variance of all rows only where a tenth of them have nearly all of that, and so a kurtosis of 10.
+    It is less than the variance of all rows only where a tenth of them have nearly all of that, which makes the
+    kurtosis 10.
     """
     squares = gaps.square()
     second, fourth = weights[:, None] @ squares, weights[:, None] @ squares.square()  # (P, 1, d)
