@@ -130,6 +130,12 @@ class Problem:
         gaps = self.summary.n_gaps > 0
         return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
 
+    def seeing(self, other: Problem) -> Problem:
+        """Return the problem with what starts see taken from another with the same data and frame: found once."""
+        for name in ("whole_sample", "start_rows"):
+            vars(self)[name] = getattr(other, name)
+        return self
+
     @property
     def noise(self) -> Noise | None:
         """The noise among the rows."""
@@ -211,7 +217,7 @@ class Problem:
         notes = []
         n_rows, n_features = self.data.n_rows, self.data.n_features
         constant = self.summary.constant.nonzero().flatten().tolist()
-        if len(constant) == n_features:
+        if len(constant) == n_features and not self.summary.n_gaps:
             notes.append("all rows are identical")
         elif constant:
             notes.append(f"{self.columns.said(constant)} are constant")

@@ -72,6 +72,7 @@ class Fitter:
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
         self._views: dict[bool, Views] = {}
+        self._problems: dict[bool, Problem] = {}  # the first of each unit of features, with what starts see
 
     @property
     def data(self) -> Data:
@@ -108,6 +109,7 @@ class Fitter:
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
         problem = posed(settings, self.training, special_of(settings, self.training, None, None))
+        problem = problem.seeing(self._problems.setdefault(problem.structure.one_scale, problem))
         origin = settings.origin(problem, None, None)
         if origin.has_trials and n_components > 1 and problem.noise is None:
             origin = replace(origin, views=self._views_of(problem))
