@@ -46,7 +46,7 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
 
 def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
     """Return labels (n,) int64, -1 for unknown, which NaN is too, or multiples of the weights (n, K) in float64."""
-    values = labels.detach() if isinstance(labels, Tensor) else as_float64(_numbers(labels), "labels")
+    values = label_numbers(labels)
     if values.shape not in ((n_rows,), (n_rows, n_components)):
         raise ValueError(
             f"labels must have shape (n_samples,) = ({n_rows},), one component a row, or (n_samples, n_components) = "
@@ -63,7 +63,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
                 f"is not known; got {values[row].item()} at row {row}."
             )
         return found
-    values = as_float64(labels, "labels")
+    values = values.double()
     bad = torch.nonzero(~((values >= 0) & torch.isfinite(values)).all(1) | ~(values > 0).any(1)).flatten()
     if bad.numel():
         row = int(bad[0])
@@ -74,13 +74,15 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
     return values
 
 
-def _numbers(labels: Any) -> Any:
-    """Return labels with NaN in the place of other marks of a missing value, such as those of pandas, and None."""
+def label_numbers(labels: Any) -> Tensor:
+    """Return labels as a tensor of numbers, with NaN for other marks of a missing value: those of pandas, and None."""
+    if isinstance(labels, Tensor):
+        return labels.detach()
     given = np.asarray(labels)
-    if given.dtype != object:
-        return labels
-    unknown = [value is None or type(value).__name__ == "NAType" for value in given.flat]
-    return np.where(np.reshape(unknown, given.shape), np.nan, given)
+    if given.dtype == object:
+        unknown = [value is None or type(value).__name__ == "NAType" for value in given.flat]
+        labels = np.where(np.reshape(unknown, given.shape), np.nan, given)
+    return as_float64(labels, "labels")
 
 
 def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
