@@ -175,7 +175,7 @@ class Fit:
 
     def notes(self, run: RunState) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
-        return [*self._notes_of_noise(run.parameters.rest), *self._guard.notes(run, self.problem.columns)]
+        return [*self._notes_of_noise(float(run.parameters.rest)), *self._guard.notes(run, self.problem.columns)]
 
     def _notes_of_noise(self, share: float) -> list[str]:
         """Return what a share of noise says of its volume."""
