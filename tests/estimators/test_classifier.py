@@ -444,3 +444,54 @@ def test_another_model_s_file_is_refused(stripes, tmp_path):
         GaussianMixture.load(tmp_path / "c.pth")
     with pytest.raises(FileNotFoundError):
         MixtureClassifier.load(tmp_path / "none.pth")
+
+
+# --- noise, and rows that lack values -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unequal():
+    """A narrow class and a wide one, some rows of each anywhere."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 0.2, (190, 2)), rng.uniform(-1, 1, (10, 2)), rng.normal(20, 5, (190, 2))])
+    X = np.concatenate([X, rng.uniform(-40, 60, (10, 2))])
+    return X, np.repeat([0, 1], 200)
+
+
+@pytest.mark.parametrize("source", [False, True])
+def test_noise_has_one_volume_in_all_classes(unequal, source):
+    """That of all rows: by volumes of their own, the narrow class would have all rows that are far from both."""
+    X, y = unequal
+    found = MixtureClassifier(GaussianMixture(noise=True)).fit(np.array_split(X, 3) if source else X, y)
+    whole = GaussianMixture(noise=True).fit(X).noise_volume_
+    assert [model.noise_volume_ for model in found.estimators_] == pytest.approx([whole, whole])
+    shares = [model.noise_weight_ for model in found.estimators_]
+    far = found.predict_proba([[-300.0, 500.0]])[0]
+    np.testing.assert_allclose(far, np.array(shares) / sum(shares), rtol=1e-6)
+    assert found.score(X, y) > 0.97
+    assert found.get_params()["estimator__noise_volume"] == "hypervolume"
+
+
+def test_noises_of_different_volumes_are_refused(unequal):
+    X, y = unequal
+    estimators = [GaussianMixture(noise=True, noise_volume=volume) for volume in (100.0, 1e4)]
+    functions = partial(select, n_components=[1], covariance_types="full", noise=True)
+    for estimator in (estimators, functions):
+        with pytest.raises(ValueError, match="noises of the classes have different volumes.*same number as noise_vol"):
+            MixtureClassifier(estimator).fit(X, y)
+    same = partial(functions, noise_volume=1e4)
+    assert MixtureClassifier(same).fit(X, y).score(X, y) > 0.97
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.DataFrame, torch.tensor], ids=["numpy", "pandas", "torch"])
+def test_rows_may_lack_values_where_those_of_their_class_may(stripes, kind):
+    X, y = stripes[0].copy(), (stripes[1] == "same").astype(int)
+    X[np.flatnonzero(y == 1)[:10], 1] = np.nan
+    may = [GaussianMixture(2, random_state=0), GaussianMixture(2, missing="em", random_state=0)]
+    found = MixtureClassifier(may).fit(kind(X), y)
+    assert (np.asarray(found.predict(kind(X))) == y).all()
+    assert found.__sklearn_tags__().input_tags.allow_nan
+    for model, template, label in zip(found.estimators_, may, (0, 1), strict=True):
+        np.testing.assert_allclose(model.means_, clone(template).fit(X[y == label]).means_)
+    with pytest.raises(ValueError, match="The mixture of class 1 cannot be fitted: .*NaN"):
+        MixtureClassifier(may[::-1]).fit(kind(X), y)

@@ -315,3 +315,22 @@ def test_unknown_groups_are_refused():
         mixtures[1]
     with pytest.raises(ValueError, match="groups has 2 in row 1"):
         mixtures.score_samples(ROWS[:2], [0, 2])
+
+
+@pytest.mark.filterwarnings("ignore:1 of 3 problems")
+def test_labels_of_each_problem():
+    rng = np.random.default_rng(0)
+    components = rng.integers(2, size=(3, 80))
+    X = rng.normal(size=(3, 80, 2)) + 6.0 * components[..., None]
+    labels = np.where(rng.random((3, 80)) < 0.1, components, -1)
+    settings = {"n_components": 2, "random_state": 0}
+    many = fit_many(X, labels=[*labels[:2], None], **settings)
+    groups = fit_many(X.reshape(-1, 2), np.repeat([0, 1, 2], 80), labels=labels.ravel(), **settings)
+    for place in range(3):
+        alone = GaussianMixture(**settings).fit(X[place], labels=labels[place])
+        np.testing.assert_allclose(groups[place].means_, alone.means_, atol=1e-8)
+        if place < 2:
+            np.testing.assert_allclose(many[place].means_, alone.means_, atol=1e-8)
+            np.testing.assert_array_equal(many[place].predict(X[place]), components[place])
+    failed = fit_many(X, labels=[labels[0], labels[1] + 5, labels[2]], **settings)
+    assert list(failed.failures_) == [1] and "labels must be integers" in failed.failures_[1]

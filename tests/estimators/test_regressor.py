@@ -215,3 +215,11 @@ def test_the_default_comes_back_as_the_default(bent, tmp_path):
     assert not hasattr(loaded, "feature_names_in_")
     with pytest.raises(ModelFileError):
         GaussianMixture.load(tmp_path / "r.pth")
+
+
+def test_noise_is_refused_before_and_after_the_fit(bent):
+    X, y = bent
+    functions = partial(select, n_components=[1], covariance_types="full", noise=True)
+    for estimator in (GaussianMixture(2, noise=True), functions):
+        with pytest.raises(ValueError, match="noise.*no regression on it"):
+            MixtureRegressor(estimator).fit(X, y)

@@ -1,6 +1,7 @@
 """Missing values, labels, noise and fixed parameters, and their combinations, in all that a mixture is used for."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -208,6 +209,22 @@ def test_pandas_and_masked_arrays_say_what_is_missing():
         np.testing.assert_allclose(found.means_, plain.means_)
 
 
+def test_what_marks_a_missing_label_is_an_unknown_one():
+    pandas = pytest.importorskip("pandas")
+    X, labels = rows(SETTINGS["noise"])
+    plain = GaussianMixture(K, random_state=0).fit(X, labels=labels)
+    known = labels >= 0
+    numbers = np.where(known, labels, np.nan)
+    marks = [numbers, pandas.Series(labels, dtype=object).where(known, pandas.NA), pandas.array(numbers, dtype="Int64")]
+    for given in [*marks, [None if label < 0 else label for label in labels], torch.tensor(numbers)]:
+        np.testing.assert_array_equal(GaussianMixture(K, random_state=0).fit(X, labels=given).means_, plain.means_)
+
+
+def test_rows_with_different_gaps_are_not_called_identical():
+    with pytest.warns(UserWarning, match=r"^feature\(s\) \[0, 1\] are constant"):
+        GaussianMixture(1, missing="em").fit([[1.0, np.nan], [np.nan, 2.0]])
+
+
 @pytest.fixture(scope="module")
 def model():
     """Two components among noise."""
@@ -260,6 +277,12 @@ class TestNoise:
         model = GaussianMixture(2, noise=True, noise_volume=1e5, random_state=0).fit(X)
         assert model.noise_volume_ == pytest.approx(1e5)
 
+    @pytest.mark.parametrize(("volume", "message"), [(1e-2, "so small that all rows are"), (1e40, "so large that no")])
+    def test_a_volume_that_is_out_of_place_is_named(self, volume, message):
+        X, _ = rows(SETTINGS["noise"])
+        with pytest.warns(UserWarning, match=f"noise_volume={re.escape(f'{volume:g}')} is {message}"):
+            GaussianMixture(2, noise=True, noise_volume=volume, random_state=0).fit(X)
+
     def test_attributes_say_where_they_are(self):
         model = GaussianMixture(1).fit([[0.0], [1.0]])
         with pytest.raises(AttributeError, match="noise=True"):
@@ -311,6 +334,12 @@ ERRORS = {
         r"feature\(s\) \[3\] are constant",
     ),
     "a share above 1": (lambda: GaussianMixture(2, noise=True, noise_init=1.5).fit(X0), "noise_init must be a share"),
+    "a share in words": (lambda: GaussianMixture(2, noise=True, noise_init="x").fit(X0), "noise_init.*; got 'x'.$"),
+    "a list of words": (
+        lambda: GaussianMixture(2, noise=True, noise_init=["a"] * len(X0)).fit(X0),
+        r"noise_init must be an array of real numbers: got string values, \['a', .{,40}$",
+    ),
+    "labels in words": (lambda: GaussianMixture(2).fit(X0, labels=["a"] * len(X0)), r"^labels .{,90}$"),
     "no noise": (
         lambda: GaussianMixture(2, noise=True, noise_init=np.zeros(len(X0), bool)).fit(X0),
         "marks 0 of",

@@ -276,3 +276,58 @@ def test_the_global_generators_are_untouched(blobs):
     select(blobs, [2], "full", "held_out")
     assert torch.equal(torch_state, torch.random.get_rng_state())
     np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])
+
+
+class TestLabels:
+    @staticmethod
+    def rows():
+        rng = np.random.default_rng(0)
+        components = np.repeat([0, 1, 2], 60)
+        X = rng.normal(size=(180, 2)) + 3.0 * np.array([[0, 0], [0, 1], [2, 0]])[components]
+        return X, np.where(rng.random(180) < 0.3, components, -1)
+
+    @pytest.mark.parametrize("source", [False, True])
+    def test_cells_are_fits_with_labels_and_those_of_fewer_components_say_so(self, source):
+        X, labels = self.rows()
+        given = np.array_split(X, 3) if source else X
+        found = select(given, range(1, 5), ["full", "tied_diag"], labels=labels, n_init=1, random_state=0)
+        assert found.best_.n_components == 3
+        for cell in found.cells:
+            if cell.n_components < 3:
+                assert cell.status == "failed" and "from 0 to n_components - 1" in cell.reason
+            else:
+                assert cell.status != "failed" and np.isnan(cell.icl)
+        settings = {"covariance_type": found.best_.covariance_type, "tol": 1e-8, "max_iter": 1000, "random_state": 0}
+        alone = GaussianMixture(3, **settings).fit(X, labels=labels)
+        assert found.best_.lower_bound_ == pytest.approx(alone.lower_bound_, abs=1e-6)
+        assert found.best_cell.log_likelihood == pytest.approx(alone.lower_bound_ * len(X), abs=1e-4)
+        known = labels >= 0
+        assert (found.best_.predict(X)[known] == labels[known]).mean() > 0.9
+
+    def test_multiples_fit_their_number_of_components(self):
+        X, labels = self.rows()
+        odds = np.where(labels[:, None] < 0, 1.0, 0.1 + np.eye(3)[labels])
+        found = select(X, [2, 3], "full", labels=odds, n_init=1, random_state=0)
+        assert [cell.status for cell in found.cells] == ["failed", "converged"]
+        assert "labels must have shape" in found.cells[0].reason
+
+    def test_features_that_say_nothing_and_rows_of_no_weight(self):
+        X, labels = self.rows()
+        weights = np.append(np.ones(180), np.zeros(5))
+        more = np.concatenate([X, X[:5] + 50])
+        wide, labels = np.column_stack([more, more[:, 0] * 2]), np.append(labels, [0] * 5)
+        with pytest.warns(UserWarning, match="cells are compared without them"):
+            found = select(wide, [3], "diag", labels=labels, sample_weight=weights, n_init=1, random_state=0)
+        plain = select(X, [3], "diag", labels=labels[:180], n_init=1, random_state=0)
+        assert found.best_cell.bic == pytest.approx(plain.best_cell.bic, rel=1e-6)
+
+    @pytest.mark.parametrize("criterion", ["icl", "held_out"])
+    def test_criteria_without_a_part_for_labels_are_refused(self, criterion):
+        X, labels = self.rows()
+        with pytest.raises(ValueError, match=f"criterion='{criterion}' does not go together with labels"):
+            select(X, 3, "full", criterion, labels=labels)
+
+    @pytest.mark.parametrize("labels", [[0, 1], ["a"] * 180])
+    def test_labels_that_no_cell_can_take_are_refused_at_once(self, labels):
+        with pytest.raises(ValueError, match="^labels must"):
+            select(self.rows()[0], 3, "full", labels=labels)

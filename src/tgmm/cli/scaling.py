@@ -10,7 +10,6 @@ from torch import Tensor
 from tgmm.covariance import structure_named
 from tgmm.estimators.base import solution_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
-from tgmm.model.noise import Noise
 from tgmm.selection import Cell, Selection
 
 
@@ -46,20 +45,11 @@ def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, change:
     found = before.in_units(shift, scale, structure)
     solution = replace(
         found,
-        mixture=found.mixture.changed(noise=_noise_in_units(found.mixture.noise, shift, scale)),
         log_likelihood=before.log_likelihood - change,
         history=tuple(objective - change for objective in before.history),
     )
     given = {name: getattr(model, name) for name in ("n_components", "n_features", "missing", "noise")}
     return fitted_as(solution, given | {"covariance_type": structure.name})
-
-
-def _noise_in_units(noise: Noise | None, shift: Tensor, scale: Tensor) -> Noise | None:
-    """Return noise in the box of (x - shift) / scale as noise in that of x."""
-    if noise is None:
-        return None
-    low, high = (shift + scale * end.cpu() for end in (noise.low, noise.high))
-    return Noise(low, high, noise.log_volume + float(scale.log().sum()))
 
 
 def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from tgmm.runtime.devices import moved, widen
 
 SUMMARY_ROWS = 8192
 HALF = 1e-9  # what rounding can do to a sum of weights that is half of all
+BULK, WIDEST = 0.9, 30.0  # share of the rows that the bulk is, and how many times its width the unit of a frame can be
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,41 @@ def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
     below = torch.where(gaps.gather(0, order), 0.0, weights[order]).cumsum(0)  # (m, d)
     place = (2 * below < below[-1] * (1 - HALF)).sum(0, keepdim=True)
     return values.gather(0, place)[0].nan_to_num(nan=0.0)
+
+
+def frame_variance(summary: Summary, sample: Chunk, dtype: torch.dtype) -> Tensor:
+    """Return the variances whose roots are the units of a frame, (d,): those of all rows, but for rows far away.
+
+    A few rows can be so far away that the others have next to no variance in units of that of all, which starts would
+    then see nothing of. The unit is at most 30 times the width of the bulk, by the rows of a sample.
+    """
+    origin = summary.origin
+    gaps = widen(sample.rows).to(origin.device) - origin
+    usual = bulk_variance(gaps, sample.own_weights().to(origin.device))
+    farthest = torch.maximum(summary.maximum - origin, origin - summary.minimum)
+    return limited(summary.variance, usual, farthest, dtype)
+
+
+def limited(variance: Tensor, usual: Tensor, farthest: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return variances that are not too large beside those of the bulk, where these are not 0, (..., d) all.
+
+    Squares of the farthest rows, in units of the roots, stay within the float type.
+    """
+    least = (farthest / torch.finfo(dtype).max ** (1 / 3)).square()
+    return torch.where(usual > 0, torch.minimum(variance, (WIDEST**2 * usual).clamp(min=least)), variance)
+
+
+def bulk_variance(gaps: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean squares of the smallest nine tenths of gaps (..., m, d) that are not 0, (..., d).
+
+    Gaps are those of rows to where their bulk is, NaN where a row lacks the value; weights are (..., m).
+    """
+    squares, order = gaps.square().nan_to_num(nan=0.0, posinf=torch.inf).sort(-2)
+    own = torch.where(squares > 0, weights[..., None].expand_as(squares).gather(-2, order), 0.0)
+    below = own.cumsum(-2)
+    own = torch.minimum(own, BULK * below[..., -1:, :] - (below - own)).clamp(min=0)
+    total = torch.where(own > 0, own * squares, 0.0).sum(-2)
+    return total / own.sum(-2).clamp(min=torch.finfo(own.dtype).tiny)
 
 
 class DistinctRows(Accumulator["Distinct"]):

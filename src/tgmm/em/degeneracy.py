@@ -12,6 +12,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances, Structure, separate, structure_named
 from tgmm.data.columns import Columns
 from tgmm.data.data import Survey
+from tgmm.data.summary import frame_variance
 from tgmm.em.batch import Runs
 from tgmm.em.problem import Problem
 from tgmm.em.state import RunState
@@ -21,7 +22,7 @@ from tgmm.model.regularisation import floors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
-from tgmm.start.sample import start_rows
+from tgmm.start.sample import drawn_in, start_rows
 
 THIN = 1e-5  # of the data's variance in the same direction, for a component of few rows
 FEW = 5  # times the least number of rows
@@ -77,7 +78,7 @@ class Guard:
 
         def look() -> tuple[Tensor, Tensor]:
             rows, weights = problem.start_rows
-            return widen(rows).cpu(), widen(weights).cpu()
+            return drawn_in(widen(rows).cpu()), widen(weights).cpu()
 
         rows_per_row = problem.data.n_rows / problem.sample.rows.shape[0] / float(problem.summary.weight)
         own = own_share(problem.regularisation.reg_covar)
@@ -217,7 +218,8 @@ def dependent_features(survey: Survey) -> list[int]:
     None where no feature varies, or where rows are too few to tell.
     """
     summary, full = survey.summary, structure_named("full")
-    frame = Frame.of(summary.origin, summary.variance, torch.float64, one_scale=False)
+    variance = frame_variance(summary, survey.sample, torch.float64)
+    frame = Frame.of(summary.origin, variance, torch.float64, one_scale=False)
     sample = survey.sample
     if summary.n_gaps:
         sample = sample.part(~torch.isnan(sample.rows).any(1))
@@ -225,7 +227,7 @@ def dependent_features(survey: Survey) -> list[int]:
             return []
     rows, weights = start_rows(sample, frame, torch.float64)
     n_features = rows.shape[1]
-    varying = whole_of(rows, weights, full).independent(torch.full_like(rows[0], DEPENDENT)).tolist()
+    varying = whole_of(drawn_in(rows), weights, full).independent(torch.full_like(rows[0], DEPENDENT)).tolist()
     if not varying or rows.shape[0] <= n_features:
         return []
     return [j for j in range(n_features) if j not in varying]

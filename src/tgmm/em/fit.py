@@ -28,6 +28,9 @@ from tgmm.em.step import EM
 from tgmm.kernels.assignment import hard, soft
 from tgmm.runtime.devices import moved
 
+ALL_NOISE, HALF_A_ROW = 0.99, 0.5  # share of the rows from which all are noise, and number below which none is
+ROUNDING = 1e-9  # of a log-volume
+
 Observer = Callable[[int, float, float], None]  # iteration, objective, change
 
 
@@ -175,7 +178,24 @@ class Fit:
 
     def notes(self, run: RunState) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
-        return self._guard.notes(run, self.problem.columns)
+        return [*self._notes_of_noise(float(run.parameters.rest)), *self._guard.notes(run, self.problem.columns)]
+
+    def _notes_of_noise(self, share: float) -> list[str]:
+        """Return what a share of noise says of its volume."""
+        noise = self.problem.noise
+        if noise is None:
+            return []
+        if share > ALL_NOISE:
+            return [
+                f"noise_volume={noise.volume:.4g} is so small that all rows are noise, and nothing is left for "
+                "components: raise it"
+            ]
+        if share * self.problem.data.n_rows < HALF_A_ROW and noise.log_volume > noise.log_box + ROUNDING:
+            return [
+                f"noise_volume={noise.volume:.4g} is so large that no row is noise, more than the "
+                f"{math.exp(noise.log_box):.4g} of the box around all rows: lower it, or leave noise out"
+            ]
+        return []
 
     @cached_property
     def _guard(self) -> Guard:

@@ -12,7 +12,7 @@ from tgmm.covariance import CovarianceCollapse, Structure, separate
 from tgmm.data.chunk import Chunk
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
-from tgmm.data.summary import DistinctRows, Summary
+from tgmm.data.summary import DistinctRows, Summary, frame_variance
 from tgmm.data.training import Training
 from tgmm.em.expectation import Expectation
 from tgmm.em.precision import Ladder
@@ -27,7 +27,7 @@ from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
 from tgmm.start.noise import Cleaned, cleaned
-from tgmm.start.sample import projection, start_rows
+from tgmm.start.sample import are_far, projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
 # Least reg_covar where every covariance matrix is singular: what less leaves of a variance is mostly rounding.
@@ -99,7 +99,8 @@ class Problem:
         if known is not None:
             summary = _recognised(moved(known, place), summary)
         _check_range(summary, dtype, training.columns)
-        frame = Frame.of(summary.origin, summary.variance, dtype, one_scale=structure.one_scale)
+        variance = frame_variance(summary, survey.sample, dtype)
+        frame = Frame.of(summary.origin, variance, dtype, one_scale=structure.one_scale)
         return cls(
             data=data if special.labels is None else data.knowing(special.labels),
             columns=training.columns,
@@ -125,6 +126,12 @@ class Problem:
         moment = self.structure.moment if self.noise is None else separate(self.structure).moment
         gaps = self.summary.n_gaps > 0
         return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
+
+    def seeing(self, other: Problem) -> Problem:
+        """Return the problem with what starts see taken from another with the same data and frame: found once."""
+        for name in ("whole_sample", "start_rows"):
+            vars(self)[name] = getattr(other, name)
+        return self
 
     @property
     def noise(self) -> Noise | None:
@@ -173,6 +180,11 @@ class Problem:
         return start_rows(self.whole_sample, self.frame, self.dtype)
 
     @cached_property
+    def has_far_rows(self) -> bool:
+        """Whether starts see rows nearer than they are."""
+        return bool(are_far(self.start_rows[0]).any())
+
+    @cached_property
     def regularisation(self) -> Regularisation:
         """What is added to variances."""
         least = ALL_SINGULAR if self.reg_covar > 0 and self._are_all_singular() else 0.0
@@ -202,7 +214,7 @@ class Problem:
         notes = []
         n_rows, n_features = self.data.n_rows, self.data.n_features
         constant = self.summary.constant.nonzero().flatten().tolist()
-        if len(constant) == n_features:
+        if len(constant) == n_features and not self.summary.n_gaps:
             notes.append("all rows are identical")
         elif constant:
             notes.append(f"{self.columns.said(constant)} are constant")

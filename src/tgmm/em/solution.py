@@ -86,8 +86,9 @@ class Solution:
         if structure.form is not type(covariances):
             covariances = structure.form.from_packed(covariances.variances, scale.shape[0], shared=covariances.shared)
         parameters = frame.parameters_out(replace(mixture.parameters, covariances=covariances))
+        noise = None if mixture.noise is None else mixture.noise.out_of(frame)
         return Solution(
-            mixture=mixture.changed(parameters=parameters, structure=structure),
+            mixture=mixture.changed(parameters=parameters, structure=structure, noise=noise),
             converged=self.converged,
             n_iter=self.n_iter,
             log_likelihood=frame.log_density_out(self.log_likelihood),

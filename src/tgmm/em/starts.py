@@ -23,9 +23,11 @@ from tgmm.em.step import EM
 from tgmm.em.trials import LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
+from tgmm.kernels.batched import Batched
 from tgmm.model.parameters import Parameters
 from tgmm.model.update import Maximiser
-from tgmm.start.sample import projection, sample_size
+from tgmm.runtime.devices import widen
+from tgmm.start.sample import drawn_in, projection, sample_size
 from tgmm.start.views import Views
 
 ROWS, ROWS_PER_COMPONENT = 2048, 64  # of a trial, at most
@@ -103,7 +105,8 @@ def views_of(problem: Problem, most: int, seed: int) -> Views:
 
 def _is_all(problem: Problem) -> bool:
     """Whether the rows that starts look at are all the rows, as they are, with all that is known of them."""
-    is_plain = not problem.summary.n_gaps and problem.special.labels is None and problem.noise is None
+    is_plain = not (problem.summary.n_gaps or problem.has_far_rows)
+    is_plain = is_plain and problem.special.labels is None and problem.noise is None
     return is_plain and problem.sample.rows.shape[0] == problem.data.n_rows
 
 
@@ -168,11 +171,26 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         )
         for i in range(len(runs))
     ]
-    if views.is_all and not problem.summary.n_gaps:
+    if problem.has_far_rows:
+        found = [trial._replace(parameters=_of_rows_as_they_are(problem, trial.parameters)) for trial in found]
+    are_as_they_are = not (problem.summary.n_gaps or problem.has_far_rows)  # otherwise their likelihoods tell little
+    if views.is_all and are_as_they_are:
         return found
-    if tells and not problem.summary.n_gaps:  # likelihoods of rows that were filled in tell little
+    if tells and are_as_they_are:
         found = _rivals(found, views.rows.shape[0])
     return _refined(problem, found, assignment, None if tells else partial(started, origin=origin, seed=seed))
+
+
+def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
+    """Return a solution on rows of which some were drawn in as one on the sample, by the same responsibilities."""
+    sample = problem.whole_sample
+    weights = sample.own_weights()
+    rows = drawn_in(problem.frame.rows_in(widen(sample.rows))).cpu()
+    joint = Batched(rows, weights.cpu(), problem.structure.moment).joint(parameters.of_some(None))[0]  # (K, m)
+    soft(joint)
+    weights = weights * (float(problem.summary.weight) / weights.sum())
+    there = problem.on(TensorData(sample.rows, weights))
+    return started(there, Origin(responsibilities=joint.T), 0).parameters.to(torch.device("cpu"))
 
 
 def _ordered(parameters: Parameters, update: Maximiser) -> Parameters:

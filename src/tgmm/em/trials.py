@@ -19,6 +19,7 @@ from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
 from tgmm.start.portfolio import PARTITIONS, partitions, random_partitions
+from tgmm.start.sample import are_far
 from tgmm.start.views import Views
 
 SCOUTS = 2  # starts of the portfolio that come first, and of which no more are needed where they agree
@@ -27,7 +28,7 @@ PROMISING = 0.02  # nats a row by which moves may be worse before any EM where s
 SHORT = 10  # EM steps before the runs of a heat of random starts are compared, of which one goes on
 LONG, NEAR = 60, 1e-5  # E-steps of a run, unless it would gain less before
 LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still gain
-SHARE = 1e-3  # of all rows, that the clusters of a partition have besides their own
+SHARE = 1e-3  # of all rows but those far away, that the clusters of a partition have besides their own
 MOVED, NEARBY = 2, 0.05  # heats whose best may move though it is lower, and by how many nats a row
 MORE = 2  # heats that are added while all solutions are degenerate
 FOLLOWED = 2  # solutions that are worth all rows
@@ -73,6 +74,7 @@ class Trials:
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
         self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
+        self.is_near = ~are_far(views.rows).any(1)  # (m,)
         rows, update = views.rows - self.mean, update.about(self.mean)
         own, ridge = separate(update.structure), torch.tensor(RIDGE, dtype=rows.dtype)
         kernel = Batched(rows, weights, update.structure.moment)
@@ -161,7 +163,7 @@ class Trials:
         """Return the runs that begin with the clusters of partitions, each with a share of all rows."""
         labels = torch.stack(list(labels_by_name.values()))  # (R, m), -1 where a row is in no cluster
         shape = (len(labels), self.n_components, labels.shape[1])
-        shares = torch.full(shape, SHARE / self.n_components, dtype=torch.float64)
+        shares = (SHARE / self.n_components * self.is_near.double()).repeat(*shape[:2], 1)
         shares.scatter_add_(1, labels.clamp(min=0)[:, None], (labels >= 0)[:, None].double())
         start = torch.arange(len(self.names), len(self.names) + len(labels))
         self.names += labels_by_name

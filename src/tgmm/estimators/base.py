@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import warnings
 from collections.abc import Callable
@@ -371,7 +370,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     @property
     def noise_volume_(self) -> float:
         """The volume of the noise, in the product of the features' units; there with `noise` alone."""
-        return math.exp(self._noise("noise_volume_").log_volume)
+        return self._noise("noise_volume_").volume
 
     def _noise(self, name: str) -> Noise:
         """Return the noise, or raise an error that says why it is not there."""

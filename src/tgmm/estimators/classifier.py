@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -18,7 +18,8 @@ from torch import Tensor
 from tgmm.data.opening import as_source
 from tgmm.data.source import require_order
 from tgmm.data.validation import check_weights
-from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
+from tgmm.estimators.common_noise import check_common_noise, with_common_noise
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
@@ -42,7 +43,9 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         What is fitted to the rows of each class: a mixture, ``GaussianMixture()`` where None; a list of mixtures, in
         the order of `classes_`, or a dict of them by class. In the place of a mixture there may be a function
         ``f(X, sample_weight=...)`` that returns a fitted one or what `select` returns, such as
-        ``functools.partial(tgmm.select, n_components=range(1, 6))``.
+        ``functools.partial(tgmm.select, n_components=range(1, 6))``. Noise is to have one volume in all classes, so
+        that the class of a row which is far from all of them does not follow from how wide each is: where
+        ``noise_volume`` is "hypervolume", it is that of all rows.
     priors : array-like of shape (C,), optional
         Prior probabilities in the order of `classes_`; the classes' shares of the training data, by weight, where None.
 
@@ -116,11 +119,15 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         weights = np.ones(len(labels)) if weights is None else weights.numpy()
         classes = np.unique(labels[weights > 0])
         names = classes.tolist()
+        templates = with_common_noise(_templates(self._template, names), X, weights, type(self).__name__)
+        differ = len({may_lack(template) for template in templates}) > 1 and as_source(X) is None
         models, shares = [], []
-        for name, template in zip(names, _templates(self._template, names), strict=True):
+        for name, template in zip(names, templates, strict=True):
             of_class = weights * (labels == name)
-            models.append(fitted_mixture(template, X, of_class, f"The mixture of class {name!r}"))
+            rows, own = _rows_of(X, of_class) if differ else (X, of_class)
+            models.append(fitted_mixture(template, rows, own, f"The mixture of class {name!r}"))
             shares.append(of_class.sum() / weights.sum())
+        check_common_noise(models, names)
         priors = np.array(shares) if self.priors is None else _check_priors(self.priors, len(classes))
         self.classes_, self.class_prior_, self.estimators_ = classes, priors, models
         return self
@@ -156,6 +163,14 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         """Return the share of rows, by weight, whose class is predicted."""
         return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
 
+    def __sklearn_tags__(self) -> Any:
+        """Say that rows may lack values where those of some class may."""
+        tags, template = super().__sklearn_tags__(), self._template
+        each = template.values() if isinstance(template, Mapping) else template
+        each = [each] if each is template and not isinstance(each, list | tuple) else each
+        tags.input_tags.allow_nan = any(map(may_lack, each))
+        return tags
+
     @property
     def n_features_in_(self) -> int:
         """The number of features of the training data."""
@@ -171,6 +186,8 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         """The fitted classes with their prior probabilities."""
         check_is_fitted(self, "estimators_")
         mixtures = tuple(model.mixture_ for model in self.estimators_)
+        if len({mixture.columns.may_lack for mixture in mixtures}) > 1:  # what a row lacks, it lacks for each class
+            mixtures = tuple(mixture.changed(columns=mixture.columns.lacking()) for mixture in mixtures)
         return Discriminant(mixtures, as_float64(self.class_prior_, "class_prior_"))
 
     def _content(self) -> tuple[State, list[str]]:
@@ -235,6 +252,14 @@ def _templates(estimator: Any, classes: list[Any]) -> list[Any]:
         if any(getattr(template, setting, None) for template in templates):
             raise ValueError(f"A classifier makes several fits in one process: leave {setting} of its estimator out.")
     return templates
+
+
+def _rows_of(X: Any, weights: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Return the rows of a class, those of positive weight, and their weights."""
+    index = np.flatnonzero(weights > 0)
+    rows = imported(X, "X")
+    rows = rows[torch.from_numpy(index).to(rows.device)] if isinstance(rows, Tensor) else _safe_indexing(rows, index)
+    return rows, weights[index]
 
 
 def _arranged(estimator: Any, classes: list[Any]) -> list[Any]:

@@ -40,6 +40,11 @@ def as_array(values: Any) -> Any:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
+def may_lack(estimator: Any) -> bool:
+    """Whether rows may lack values, as far as what is fitted to them tells."""
+    return getattr(estimator, "missing", ERROR) == EM
+
+
 def fitted_mixture(estimator: Any, X: Any, sample_weight: Any, whose: str = "") -> GaussianMixture:
     """Return a fit to rows by an estimator, which stays as it is, or by a function that fits.
 
@@ -124,7 +129,7 @@ class CompositeEstimator(BaseEstimator, ABC):
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn is to know of the estimator."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = getattr(self._template, "missing", ERROR) == EM
+        tags.input_tags.allow_nan = may_lack(self._template)
         return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:

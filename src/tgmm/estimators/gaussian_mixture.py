@@ -231,8 +231,8 @@ class GaussianMixture(MixtureEstimator):
         init_responsibilities : array-like of shape (n,) or (n, K), optional
             Labels or responsibilities to begin with, in place of `init_means`.
         labels : array-like of shape (n,) or (n, K), optional
-            What is known of the components of rows: integers, -1 where nothing is, or numbers that multiply the
-            components' weights in that row, such as 0 and 1 for those that are out of the question or possible.
+            What is known of the components of rows: integers, -1 or NaN where nothing is, or numbers that multiply
+            the components' weights in that row, such as 0 and 1 for those that are out of the question or possible.
         resume : bool, default=False
             Go on from `checkpoint`, to the same bits as a fit that was never interrupted; from the beginning where
             there is no such file yet. The data and all settings but `tol` and `max_iter` must be the same.

@@ -214,6 +214,7 @@ def fit_many(
     *,
     sample_weight: Any = None,
     init_responsibilities: Any = None,
+    labels: Any = None,
     **settings: Any,
 ) -> Mixtures:
     """Fit a mixture to each of many tables of rows, or to each group of rows.
@@ -231,6 +232,9 @@ def fit_many(
         (n,) with groups, else for each problem its own (n_b,).
     init_responsibilities : array-like, optional
         As for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each problem its own.
+    labels : array-like, optional
+        What is known of the components of rows, as for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each
+        problem its own, or None for one of which nothing is known.
     **settings
         Of `GaussianMixture`, the same for all problems. `init_means`, `init_weights` and `init_covariances` may also
         have a leading axis of B, for a start of each problem, in the order of the problems. A `random_state` that is
@@ -258,8 +262,8 @@ def fit_many(
     Small problems are fitted together: one pass serves all of about as many rows. Each still has its own frame, start
     and end, and one that anything befalls, such as a component that loses its rows, is fitted alone instead. Together
     are fitted float64 rows on the CPU, from given parameters or responsibilities, or with `n_init` of 1 from any start
-    that has a name but "auto"; other problems are fitted one after another. Memory does not grow with the number of
-    problems but for what is given and what is returned.
+    that has a name but "auto"; other problems, those with labels among them, are fitted one after another. Memory does
+    not grow with the number of problems but for what is given and what is returned.
 
     Examples
     --------
@@ -286,6 +290,7 @@ def fit_many(
         problems.parts(rows, "X"),
         problems.parts(sample_weight, "sample_weight"),
         problems.parts(init_responsibilities, "init_responsibilities"),
+        problems.parts(labels, "labels"),
         own,
         strict=True,
     )
@@ -321,7 +326,7 @@ def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict
 def _alone(settings: Settings, place: int, problem: Given) -> Part:
     """Return the solution of one problem."""
     checked = Settings.of({**settings.given, **problem.start, "verbose": False})
-    data = (problem.rows, problem.weights, problem.responsibilities)
+    data = (problem.rows, problem.weights, problem.responsibilities, problem.labels)
     return Part.alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
 
 

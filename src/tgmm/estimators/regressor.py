@@ -16,14 +16,18 @@ from torch import Tensor
 from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import Rows, check_rows
-from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture
+from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
-from tgmm.estimators.settings import EM, ERROR
 from tgmm.files.plain import State
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import working_type
 from tgmm.runtime.dlpack import imported
+
+NO_NOISE = (
+    "noise says nothing of the targets of a row, so that there is no regression on it. Leave noise out; to take out "
+    "outliers before, see MixtureOutlierDetector."
+)
 
 
 class MixtureRegressor(RegressorMixin, CompositeEstimator):
@@ -107,12 +111,17 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
                 "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
                 "targets among its columns, and predict by regress."
             )
-        may_lack = getattr(self._template, "missing", ERROR) == EM
-        rows, columns = check_rows(X, Columns(None, None, owner), may_lack=may_lack)
-        targets = _check_targets(y, owner, may_lack=may_lack)
+        if getattr(self._template, "noise", False):
+            raise ValueError(f"estimator has noise=True: {NO_NOISE}")
+        lacks = may_lack(self._template)
+        rows, columns = check_rows(X, Columns(None, None, owner), may_lack=lacks)
+        targets = _check_targets(y, owner, may_lack=lacks)
         check_consistent_length(rows.tensor, targets)
         joint = rows.give_back(_joined(rows, targets))
-        self.estimator_ = fitted_mixture(self._template, joint, sample_weight)
+        model = fitted_mixture(self._template, joint, sample_weight)
+        if model.mixture_.noise is not None:
+            raise ValueError(f"estimator gave a mixture with noise: {NO_NOISE}")
+        self.estimator_ = model
         self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
         return self
 
@@ -133,8 +142,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         """
         check_is_fitted(self)
         n_features, names = self.n_features_in_, getattr(self, "feature_names_in_", None)
-        may_lack = self.estimator_.missing == EM
-        rows, _ = check_rows(X, Columns.of(n_features, names, type(self).__name__), may_lack=may_lack)
+        columns = Columns.of(n_features, names, type(self).__name__)
+        rows, _ = check_rows(X, columns, may_lack=may_lack(self.estimator_))
         if torch.isnan(rows.tensor).any():
             if return_std:
                 raise ValueError("return_std=True needs rows that lack no value: impute X first, or leave it out.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,15 +45,16 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
 
 
 def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
-    """Return labels (n,) int64, -1 for unknown, or multiples of the weights (n, K) in float64."""
-    values = labels.detach() if isinstance(labels, Tensor) else as_float64(labels, "labels")
+    """Return labels (n,) int64, -1 for unknown, which NaN is too, or multiples of the weights (n, K) in float64."""
+    values = label_numbers(labels)
     if values.shape not in ((n_rows,), (n_rows, n_components)):
         raise ValueError(
             f"labels must have shape (n_samples,) = ({n_rows},), one component a row, or (n_samples, n_components) = "
             f"({n_rows}, {n_components}), multiples of the components' weights; got shape {tuple(values.shape)}."
         )
     if values.ndim == 1:
-        found = values.nan_to_num(nan=-2.0).to(torch.int64) if values.is_floating_point() else values.to(torch.int64)
+        values = torch.where(torch.isnan(values), -1.0, values) if values.is_floating_point() else values
+        found = values.to(torch.int64)
         bad = torch.nonzero((found != values) | (found < -1) | (found >= n_components)).flatten()
         if bad.numel():
             row = int(bad[0])
@@ -61,7 +63,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
                 f"is not known; got {values[row].item()} at row {row}."
             )
         return found
-    values = as_float64(labels, "labels")
+    values = values.double()
     bad = torch.nonzero(~((values >= 0) & torch.isfinite(values)).all(1) | ~(values > 0).any(1)).flatten()
     if bad.numel():
         row = int(bad[0])
@@ -72,6 +74,17 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
     return values
 
 
+def label_numbers(labels: Any) -> Tensor:
+    """Return labels as a tensor of numbers, with NaN for other marks of a missing value: those of pandas, and None."""
+    if isinstance(labels, Tensor):
+        return labels.detach()
+    given = np.asarray(labels)
+    if given.dtype == object:
+        unknown = [value is None or type(value).__name__ == "NAType" for value in given.flat]
+        labels = np.where(np.reshape(unknown, given.shape), np.nan, given)
+    return as_float64(labels, "labels")
+
+
 def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
     """Return the share of rows that begin as noise, and which they are, (n,), where that is said."""
     name, data = "noise_init", training.data
@@ -80,12 +93,14 @@ def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
         if not 0 < share < 1:
             raise ValueError(f"{name} must be a share between 0 and 1, or a boolean (n,); got {value!r}.")
         return share, None
-    mask = torch.as_tensor(value)
-    mask = mask == 1 if bool(((mask == 0) | (mask == 1)).all()) else mask  # a file keeps numbers
-    if mask.dtype != torch.bool or mask.shape != (data.n_given,):
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a share between 0 and 1, or booleans of shape (n_samples,); got {value!r}.")
+    numbers = as_float64(value, name)  # a file keeps numbers
+    mask = numbers == 1
+    if not bool((mask | (numbers == 0)).all()) or mask.shape != (data.n_given,):
         raise ValueError(
             f"{name} must be a share between 0 and 1, or booleans of shape (n_samples,) = ({data.n_given},); got shape "
-            f"{tuple(mask.shape)} of {mask.dtype}."
+            f"{tuple(numbers.shape)}{'' if mask.shape != (data.n_given,) else ' with other values than 0 and 1'}."
         )
     if data.in_memory is None:
         raise ValueError(f"{name} as booleans needs all rows in memory, in one process: give a share.")

@@ -40,6 +40,7 @@ class Given(NamedTuple):
     rows: Any
     weights: Any
     responsibilities: Any
+    labels: Any
     start: Mapping[str, Any]  # the settings of its start that are its own
 
 
@@ -145,7 +146,7 @@ def _entries(settings: Settings, problems: Sequence[Given], owner: str) -> list[
     most = lru_cache(partial(_most_rows, settings))
     entries = []
     for place, given in enumerate(problems):
-        if not _starts_together(settings, given):
+        if given.labels is not None or not _starts_together(settings, given):
             continue
         try:
             entry = _entry(settings, place, given, owner, common)

@@ -84,7 +84,8 @@ class Discriminant:
         weights = [prior * part.weights for prior, part in zip(self.priors.tolist(), parts, strict=True)]
         covariances = _joined([part.covariances for part in parts], [part.n_components for part in parts])
         parameters = Parameters(torch.cat(weights), torch.cat([part.means for part in parts]), covariances)
-        return first.changed(parameters=parameters, structure=structure_named(covariances.form), dtype=torch.float64)
+        structure = structure_named(covariances.form)
+        return first.changed(parameters=parameters, structure=structure, dtype=torch.float64, noise=None)
 
 
 def _joined(parts: list[Covariances], counts: list[int]) -> Covariances:

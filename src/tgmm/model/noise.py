@@ -27,6 +27,16 @@ class Noise:
     log_volume: float
 
     @property
+    def volume(self) -> float:
+        """The volume, infinite where it is beyond float64."""
+        return float(torch.tensor(self.log_volume, dtype=torch.float64).exp())
+
+    @property
+    def log_box(self) -> float:
+        """The log-volume of the box along the axes."""
+        return float((self.high - self.low).log().sum())
+
+    @property
     def log_sides(self) -> Tensor:
         """The log-lengths of a box of that volume in the proportions of the data's, (d,)."""
         sides = (self.high - self.low).log()
@@ -35,6 +45,11 @@ class Noise:
     def to(self, device: torch.device) -> Noise:
         """Return the noise on a device."""
         return Noise(self.low.to(device), self.high.to(device), self.log_volume)
+
+    def out_of(self, frame: Frame) -> Noise:
+        """Return noise among rows in a frame as noise among these rows in the user's units."""
+        low, high = (frame.rows_out(end.to(frame.shift.device)) for end in (self.low, self.high))
+        return Noise(low, high, self.log_volume + frame.log_volume)
 
     def log_density_in(self, frame: Frame) -> float:
         """Return the log-density in the frame."""

@@ -39,7 +39,8 @@ class Regularisation:
     one_scale : bool
         Whether all features have one unit, and get the same.
     constant : Tensor of bool, (..., d)
-        Features that have one value only; in the frame the variance of the others is 1, or with one scale 1 on average.
+        Features that have one value only; in the frame the variance of the others is 1, or with one scale 1 on average,
+        and more only where few rows are far away.
     """
 
     reg_covar: float

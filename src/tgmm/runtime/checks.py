@@ -76,7 +76,7 @@ def as_float64(value: Any, name: str) -> Tensor:
     try:
         given = np.asarray(value)
         if given.dtype.kind in KINDS:
-            raise TypeError(f"got {KINDS[given.dtype.kind]} values, {value!r}")
+            raise TypeError(f"got {KINDS[given.dtype.kind]} values, {short(given.tolist())}")
         if given.dtype == object:
             require_numbers(given, name)
         return torch.from_numpy(np.array(value, dtype=np.float64))

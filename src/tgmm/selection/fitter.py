@@ -12,7 +12,7 @@ from torch import Tensor
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
-from tgmm.data.source import Source
+from tgmm.data.source import Source, require_order
 from tgmm.data.training import Training
 from tgmm.em.degeneracy import dependent_features
 from tgmm.em.fit import Fit, NoJournal
@@ -22,7 +22,7 @@ from tgmm.em.starts import MOST_COMPONENTS, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
-from tgmm.estimators.special import special_of
+from tgmm.estimators.special import label_numbers, special_of
 from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.generators import drawn_seed
@@ -59,10 +59,19 @@ class Fitter:
     counts : sequence of int
         The numbers of components of all cells.
     n_init, seed : int
+    labels : array-like, optional
+        What is known of the components of rows, as `fit` is given it.
     """
 
     def __init__(
-        self, X: Any, sample_weight: Any, given: dict[str, Any], counts: Sequence[int], n_init: int, seed: int
+        self,
+        X: Any,
+        sample_weight: Any,
+        given: dict[str, Any],
+        counts: Sequence[int],
+        n_init: int,
+        seed: int,
+        labels: Any = None,
     ) -> None:
         self.given, self.counts, self.n_init, self.seed = given, counts, n_init, seed
         may_lack = Settings.of(GaussianMixture(**given).get_params(deep=False)).may_lack
@@ -71,12 +80,25 @@ class Fitter:
         self.training = Training.of(
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
+        self.labels = None if labels is None else self._checked(labels)
         self._views: dict[bool, Views] = {}
+        self._problems: dict[bool, Problem] = {}  # the first of each unit of features, with what starts see
 
     @property
     def data(self) -> Data:
         """The rows of positive weight."""
         return self.training.data
+
+    def _checked(self, labels: Any) -> Tensor:
+        """Return labels as numbers, or raise an error that no number of components would mend."""
+        if self.training.source is not None:
+            require_order(self.training.source, "labels")
+        numbers = label_numbers(labels)
+        if numbers.ndim not in (1, 2) or len(numbers) != self.data.n_given:
+            raise ValueError(
+                f"labels must have an entry for each of the {self.data.n_given} rows; got shape {tuple(numbers.shape)}."
+            )
+        return numbers
 
     def restricted(self, dims: list[int]) -> Fitter:
         """Return what fits cells to some of the features alone."""
@@ -84,7 +106,11 @@ class Fitter:
         weights = None if self.data.in_memory is None else self.data.take(torch.arange(self.data.n_rows)).weights
         given = {**self.given, "n_features": None}
         weights = None if weights is None else weights.cpu()
-        fitter = Fitter(rows, weights, given, self.counts, self.n_init, self.seed)
+        labels = None
+        if self.labels is not None:  # those of the rows that have a weight
+            known = [chunk.known for chunk in self.data.knowing(self.labels)]
+            labels = torch.cat([each for each in known if each is not None])
+        fitter = Fitter(rows, weights, given, self.counts, self.n_init, self.seed, labels)
         names = self.training.columns.names or [str(j) for j in range(self.data.n_features)]
         columns = replace(fitter.training.columns, names=tuple(names[j] for j in dims))
         fitter.training = replace(fitter.training, columns=columns)  # so that notes call them as the user does
@@ -107,8 +133,9 @@ class Fitter:
         given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
-        special = special_of(settings, self.training, None, None)
+        special = special_of(settings, self.training, self.labels, None)
         problem = posed(settings, self.training, settings.update(self.training, special), special)
+        problem = problem.seeing(self._problems.setdefault(problem.structure.one_scale, problem))
         origin = settings.origin(problem, None, None)
         if origin.has_trials and n_components > 1 and problem.noise is None:
             origin = replace(origin, views=self._views_of(problem))

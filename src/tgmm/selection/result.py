@@ -26,7 +26,7 @@ class Cell:
     n_parameters : int
         Free parameters; 0 where the cell failed.
     bic, aic, icl : float
-        Lower is better.
+        Lower is better; icl is NaN where labels were given.
     held_out : float
         Average log-likelihood of rows that the fit had not seen, higher is better; NaN unless asked for.
     n_iter : int

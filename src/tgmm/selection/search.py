@@ -21,6 +21,8 @@ from tgmm.runtime.progress import progress_bar
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
+UNLABELLED = ("icl", "held_out")  # criteria that labels have no part in
+
 
 @standalone()
 def select(
@@ -30,6 +32,7 @@ def select(
     criterion: str = "bic",
     *,
     sample_weight: Any = None,
+    labels: Any = None,
     n_init: int = 5,
     cv: int = 5,
     tol: float = 1e-8,
@@ -60,6 +63,11 @@ def select(
         cell `cv` times more.
     sample_weight : array-like of shape (n,), optional
         Not negative; a weight of 2 equals the row twice.
+    labels : array-like of shape (n,) or (n, K), optional
+        What is known of the components of rows, as for `GaussianMixture.fit`. Integers are components from 0 to the
+        largest of them: cells with fewer fail, and say so. Multiples (n, K) fit cells of K components alone. Criteria
+        are by the likelihood of rows with their labels; "icl", which would count labelled rows as ambiguous, and
+        "held_out" do not go together with them.
     n_init : int, default=5
         Trials with different draws for each cell, or runs where `init_means` is among the settings; more of them never
         end lower. What the first trials see of the rows is made once for all cells.
@@ -111,6 +119,8 @@ def select(
     if criterion not in CRITERIA:
         choices = ", ".join(repr(choice) for choice in CRITERIA)
         raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")
+    if labels is not None and criterion in UNLABELLED:
+        raise ValueError(f"criterion={criterion!r} does not go together with labels: choose by 'bic' or 'aic'.")
     n_init = check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
     GaussianMixture(**settings)  # an unknown setting is the caller's error, not a cell's
@@ -118,7 +128,7 @@ def select(
         if settings.get(name):
             raise ValueError(f"select compares many fits in one process; got {name}={settings[name]!r}: leave it out.")
     seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
-    whole = Fitter(X, sample_weight, settings, counts, n_init, seed)
+    whole = Fitter(X, sample_weight, settings, counts, n_init, seed, labels)
     dependent = whole.dependent()
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
     folds = folds_of(judged, cv) if criterion == "held_out" else []
@@ -215,4 +225,5 @@ def _held_out(count: int, name: str, whole: Fitter, folds: list[Fold]) -> float:
 def _criteria(solution: Solution, whole: Fitter) -> Criteria:
     """Return what a solution is worth, by one pass over the rows; the fit has told their likelihood."""
     found = criteria_on(solution.mixture, whole.data, whole.training.device)
-    return replace(found, log_likelihood=solution.log_likelihood * whole.data.weight)
+    found = replace(found, log_likelihood=solution.log_likelihood * whole.data.weight)
+    return found if whole.labels is None else replace(found, certainty=NAN)  # of rows whose components are known

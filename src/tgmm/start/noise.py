@@ -10,6 +10,7 @@ from torch import Tensor
 from tgmm.data.chunk import Chunk
 from tgmm.model.frame import Frame
 from tgmm.runtime.devices import widen
+from tgmm.start.sample import drawn_in
 
 NEIGHBOURS = 10  # the distance to that many tells how dense rows are
 AMONG = 2048  # rows at most, among which they are looked for
@@ -32,9 +33,9 @@ def cleaned(sample: Chunk, different: Tensor, frame: Frame, share: float) -> lis
     """
     from sklearn.neighbors import NearestNeighbors
 
-    rows = frame.rows_in(widen(sample.rows)).cpu().numpy()
+    rows = drawn_in(frame.rows_in(widen(sample.rows))).cpu().numpy()
     step = max(1, different.shape[0] // AMONG)
-    others = different[::step].cpu().double().numpy()
+    others = drawn_in(different[::step].cpu().double()).numpy()
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others))).fit(others)
     distances = torch.from_numpy(search.kneighbors(rows)[0][:, -1]).to(sample.rows.device)
     is_near = [distances <= distances.quantile(1 - share), ~_sparse(distances, rows.shape[1])]

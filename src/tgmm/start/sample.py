@@ -12,6 +12,7 @@ from tgmm.runtime.devices import widen
 SAMPLE_ROWS = 16384
 SAMPLE_ROWS_PER_COMPONENT = 256
 SAMPLE_NUMBERS = 1 << 19  # entries of the rows, where they have many features
+FAR = 200.0  # units of the frame: no row is so far from the bulk of a few thousand whose variances are the units
 
 
 def sample_size(n_components: int, n_features: int) -> int:
@@ -33,6 +34,20 @@ def start_rows(sample: Chunk, frame: Frame, dtype: torch.dtype) -> tuple[Tensor,
     rows = frame.rows_in(widen(sample.rows)).to(dtype)
     weights = rows.new_ones(rows.shape[0]) if sample.weights is None else sample.weights.to(rows.device, dtype)
     return _merged(rows, weights)
+
+
+def are_far(rows: Tensor) -> Tensor:
+    """Return which values of rows in the frame are too far away for starts to look at as they are."""
+    return rows.abs() > FAR
+
+
+def drawn_in(rows: Tensor) -> Tensor:
+    """Return rows in the frame with values that are far away drawn in, so that they do not hide what the others are.
+
+    They stay farther than the others, and those that differ go on to: distances grow as their logarithms from there.
+    """
+    sizes = rows.abs().clamp(min=FAR)
+    return torch.where(are_far(rows), rows.sign() * FAR * (1 + (sizes / FAR).log()), rows)
 
 
 def projection(rows: Tensor) -> Tensor:

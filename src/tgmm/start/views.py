@@ -13,7 +13,7 @@ from tgmm.model.frame import Frame, rounded
 from tgmm.runtime.devices import moved
 from tgmm.start.cells import MergeTree
 from tgmm.start.kurtosis import least_kurtosis
-from tgmm.start.sample import start_rows
+from tgmm.start.sample import drawn_in, start_rows
 from tgmm.start.seeding import subset
 from tgmm.start.sphering import are_few, principal_axes, sphered, whitened
 from tgmm.start.ward import hierarchy
@@ -29,7 +29,7 @@ class Views:
     Parameters
     ----------
     rows : Tensor of shape (m, d)
-        In the frame, float64, on the CPU.
+        In the frame, float64, on the CPU; those that are far away drawn in.
     weights : Tensor of shape (m,)
     most : int
         The largest number of clusters that will be asked for: hierarchies are made once for all.
@@ -52,7 +52,7 @@ class Views:
         rows, weights = start_rows(chunk, moved(frame, cpu), torch.float64)
         # Rows of a grid are at equal distances, and rounding must not tell which of them merge.
         drawn, weights = subset(rounded(weights / weights.amax()), size, generator)
-        views = cls(rows[drawn].contiguous(), weights, most, generator)
+        views = cls(drawn_in(rows[drawn]).contiguous(), weights, most, generator)
         views.is_all = drawn.shape[0] == rows.shape[0]
         return views
 
