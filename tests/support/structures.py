@@ -6,7 +6,7 @@ every estimate: at the right one the derivative in every coordinate is zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,23 +109,48 @@ def tied_moved(moved):
     return lambda matrices, theta: moved(matrices[:1], theta).expand(len(matrices), -1, -1)
 
 
-def vei_moved(matrices, theta):
-    """Every volume by itself, and one shape for all: K + d - 1 coordinates."""
-    n = len(matrices)
-    shape = torch.cat([theta[n:], -theta[n:].sum()[None]])
-    return torch.diag_embed(matrices.diagonal(dim1=1, dim2=2) * (theta[:n, None] + shape).exp())
+def coded_moved(code):
+    """Volumes, shapes and orientations that vary (V) or are moved alike (E), or axes that stay (I): mclust's code."""
+
+    def moved(matrices, theta):
+        n, d = matrices.shape[:2]
+        shapes_of_parts = [({"E": 1, "V": n, "I": 0}[letter], size) for letter, size in zip(code, sizes(d), strict=True)]
+        parts = theta.split([count * size for count, size in shapes_of_parts])
+        volumes, shapes, turns = (part.reshape(shape) for part, shape in zip(parts, shapes_of_parts, strict=True))
+        values, axes = along_axes(matrices, code[2])
+        values = values * (volumes + torch.cat([shapes, -shapes.sum(1, keepdim=True)], 1)).exp()
+        i, j = torch.triu_indices(d, d, 1)
+        if code[2] != "I":
+            turn = torch.zeros(len(turns), d, d, dtype=torch.float64)
+            turn = turn.index_put((torch.arange(len(turns))[:, None], i, j), turns)
+            axes = axes @ torch.linalg.matrix_exp(turn - turn.mT)
+        return axes @ torch.diag_embed(values) @ axes.mT
+
+    return moved
 
 
-def vev_moved(matrices, theta):
-    """Every volume and orientation by itself, and one shape for all."""
-    n, d = matrices.shape[:2]
-    values, axes = torch.linalg.eigh(matrices)
-    shape = torch.cat([theta[n : n + d - 1], -theta[n : n + d - 1].sum()[None]])
-    i, j = torch.triu_indices(d, d, 1)
-    turn = torch.zeros(n, d, d, dtype=torch.float64)
-    turn = turn.index_put((torch.arange(n)[:, None], i, j), theta[n + d - 1 :].reshape(n, -1))
-    axes = axes @ torch.linalg.matrix_exp(turn - turn.mT)
-    return axes @ torch.diag_embed(values * (theta[:n, None] + shape).exp()) @ axes.mT
+def sizes(d):
+    """The numbers of coordinates of a volume, a shape and an orientation."""
+    return 1, d - 1, d * (d - 1) // 2
+
+
+def along_axes(matrices, orientation):
+    """Variances (K, d) along the axes of a member, and these, (K, d, d)."""
+    if orientation == "V":
+        return torch.linalg.eigh(matrices)
+    axes = torch.eye(matrices.shape[-1], dtype=torch.float64).expand_as(matrices)
+    if orientation == "E":  # of a sum in which no variance is likely to be twice
+        factors = torch.arange(1.0, 1 + len(matrices), dtype=torch.float64).sqrt()
+        axes = torch.linalg.eigh((factors[:, None, None] * matrices).sum(0)).eigenvectors.expand_as(matrices)
+    return (axes.mT @ matrices @ axes).diagonal(dim1=1, dim2=2), axes
+
+
+def coded(code, **properties):
+    """The entry of a structure that is named by mclust's code."""
+    counts = lambda k, d: sum({"E": 1, "V": k, "I": 0}[a] * size for a, size in zip(code, sizes(d), strict=True))
+    if code[2] == "I":
+        return replace(SPECS["diag"], name=code, n_free=counts, moved=coded_moved(code), **properties)
+    return replace(SPECS["full"], name=code, n_free=counts, moved=coded_moved(code), **properties)
 
 
 def squares(k, d):
@@ -185,26 +210,19 @@ SPECS = {
             tied_moved(spherical_moved),
             knows_units=True,
         ),
-        Spec(
-            "VEI",
-            lambda k, d: (k, d),
-            lambda c, k, d: np.stack([np.diag(row) for row in c]),
-            lambda m: np.diagonal(m, axis1=1, axis2=2),
-            lambda k, d: k + d - 1,
-            vei_moved,
-            has_prior=False,
-        ),
-        Spec(
-            "VEV",
-            squares,
-            lambda c, k, d: c,
-            lambda m: m,
-            lambda k, d: k + d - 1 + k * d * (d - 1) // 2,
-            vev_moved,
-            has_prior=False,
-            knows_units=True,
-            marginal="full",
-        ),
+    )
+}
+SPECS |= {
+    spec.name: spec
+    for spec in (
+        coded("VEI"),
+        coded("EVI", marginal="diag"),
+        coded("VEE", has_prior=False),
+        coded("EVE", has_prior=False, knows_units=True, marginal="full"),
+        coded("VVE", has_prior=False, knows_units=True, marginal="full"),
+        coded("EEV", knows_units=True, marginal="full"),
+        coded("VEV", knows_units=True, marginal="full"),
+        coded("EVV", has_prior=False, marginal="full"),
     )
 }
 

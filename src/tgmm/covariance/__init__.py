@@ -5,12 +5,12 @@ from __future__ import annotations
 from tgmm.covariance.base import CovarianceCollapse, Covariances, Factor
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full, FullFactor
-from tgmm.covariance.parsimonious import VEI, VEV
+from tgmm.covariance.parsimonious import PARSIMONIOUS
 from tgmm.covariance.spherical import Spherical
 from tgmm.covariance.structures import Free, Structure
 
 FREE = [Free(form, shared=shared) for shared in (False, True) for form in (Full, Diagonal, Spherical)]
-STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in (*FREE, VEI(), VEV())}
+STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in (*FREE, *PARSIMONIOUS)}
 ALIASES = {"tied": "tied_full"}
 COMMON = tuple(structure.name for structure in FREE)  # what is tried where nothing else is asked for
 
