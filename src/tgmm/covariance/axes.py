@@ -14,9 +14,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-LEVEL = 1e-9  # derivative in an angle, per row, at which the rotations have ended
+LEVEL = 1e-8  # derivative in an angle, per row, at which the rotations have ended: what is left to gain is its square
 SWEEPS = 1000
-THINNEST = 1e-30  # variance along an axis, relative to the largest, below which there is no thinner
+THINNEST = 1e-15  # variance along an axis, relative to the largest, below which there is nothing but rounding
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,22 +36,16 @@ def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | Non
     rule : callable
         From variances (..., K, d) along axes, and counts, to the most likely ones of the structure.
     near : Tensor of shape (..., K, d, d), optional
-        Covariances with axes in common, from which the rotations start.
+        Covariances with axes in common, from which the rotations start; else they start from several, and the best counts.
     """
-    axes = _first_axes(matrices, counts, rule) if near is None else _axes_of(near)
-    turned = axes.mT[..., None, :, :] @ matrices @ axes[..., None, :, :]
-    level = LEVEL * counts.sum(-1, keepdim=True)
-    for _ in range(SWEEPS):
-        steepest = torch.zeros_like(level)
-        for first, second in _rounds(matrices.shape[-1]):
-            cosine, sine, slope = _turn(turned, counts, rule, first, second)
-            turned = _turned(turned, first, second, cosine[..., None, None, :], sine[..., None, None, :])
-            turned = _turned(turned.mT, first, second, cosine[..., None, None, :], sine[..., None, None, :])
-            axes = _turned(axes, first, second, cosine[..., None, :], sine[..., None, :])
-            steepest = torch.maximum(steepest, slope.abs().amax(-1, keepdim=True))
-        if not (steepest > level).any():
-            break
-    return axes
+    if near is not None:
+        return _rotated(_axes_of(near), matrices, counts, rule)
+    axes = _rotated(_first_axes(matrices, counts), matrices[..., None, :, :, :], counts[..., None, :], rule)
+    variances = variances_along(axes, matrices[..., None, :, :, :])  # (..., K + 1, K, d)
+    estimates = _not_flat(rule(variances, counts[..., None, :]))
+    costs = (counts[..., None, :] * (estimates.log() + variances / estimates).sum(-1)).sum(-1)  # (..., K + 1)
+    best = costs.argmin(-1)[..., None, None, None].expand(*costs.shape[:-1], 1, *axes.shape[-2:])
+    return axes.gather(-3, best)[..., 0, :, :]
 
 
 def variances_along(axes: Tensor, matrices: Tensor) -> Tensor:
@@ -60,15 +54,11 @@ def variances_along(axes: Tensor, matrices: Tensor) -> Tensor:
     return (axes * (matrices @ axes)).sum(-2)
 
 
-def _first_axes(matrices: Tensor, counts: Tensor, rule: Rule) -> Tensor:
-    """Return the axes of all components together, or those of one of them, whichever are most likely to be of all."""
-    pooled = (counts[..., None, None] * matrices).sum(-3, keepdim=True) / counts.sum(-1)[..., None, None, None]
-    axes = torch.linalg.eigh(torch.cat([pooled, matrices], -3)).eigenvectors  # (..., K + 1, d, d)
-    variances = variances_along(axes, matrices[..., None, :, :, :])  # (..., K + 1, K, d)
-    estimates = _not_flat(rule(variances, counts[..., None, :]))
-    costs = (counts[..., None, :] * (estimates.log() + variances / estimates).sum(-1)).sum(-1)  # (..., K + 1)
-    best = costs.argmin(-1)[..., None, None, None].expand(*costs.shape[:-1], 1, *axes.shape[-2:])
-    return axes.gather(-3, best)[..., 0, :, :]
+def _first_axes(matrices: Tensor, counts: Tensor) -> Tensor:
+    """Return the axes of all components together, and those of each, or of all again where it has no rows."""
+    weights = counts[..., None, None]
+    pooled = (weights * matrices).sum(-3, keepdim=True) / weights.sum(-3, keepdim=True)
+    return torch.linalg.eigh(torch.cat([pooled, torch.where(weights > 0, matrices, pooled)], -3)).eigenvectors
 
 
 def _axes_of(covariances: Tensor) -> Tensor:
@@ -80,28 +70,47 @@ def _axes_of(covariances: Tensor) -> Tensor:
     return torch.linalg.eigh((factors[:, None, None] * covariances).sum(-3)).eigenvectors
 
 
-def _turn(turned: Tensor, counts: Tensor, rule: Rule, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cosines and sines (..., h) of the best angles of pairs of axes, and half the derivative at angle 0.
+def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule) -> Tensor:
+    """Return the axes to which rotations of pairs of axes (..., d, d) lead."""
+    half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
+    turned = axes.mT[..., None, :, :] @ matrices @ axes[..., None, :, :]
+    for _ in range(SWEEPS):
+        steepest = torch.zeros_like(counts[..., 0])
+        for _ in range(n_rounds):
+            cosine, sine, steepness = _best_turn(turned, counts, rule, half)
+            axes = _turned(axes, cosine[..., None, :], sine[..., None, :]).index_select(-1, order)
+            cosine, sine = cosine[..., None, None, :], sine[..., None, None, :]
+            turned = _turned(turned, cosine, sine).index_select(-1, order)
+            turned = _turned(turned.mT, cosine, sine).index_select(-1, order)
+            steepest = torch.maximum(steepest, steepness)
+        if not (steepest > LEVEL).any():
+            break
+    return axes
 
-    As a function of an angle t, with p_k the precisions along the two axes and S_k in their coordinates, the objective is
-    a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 - S_k22) / 2 and b = sum_k (p_k1 - p_k2) S_k12.
+
+def _best_turn(turned: Tensor, counts: Tensor, rule: Rule, half: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return cosines and sines (..., h) of the best angles of pairs of axes, and how steep the objective is, (...).
+
+    The pairs are 0 and h, 1 and h + 1 and so on. As a function of an angle t, with p_k the precisions along the two axes
+    and S_k in their coordinates, the objective is a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 - S_k22) / 2
+    and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller angles matter.
     """
     variances = turned.diagonal(dim1=-2, dim2=-1)  # (..., K, d)
-    precisions = counts[..., None] / _not_flat(rule(variances, counts))
-    gap = precisions[..., first] - precisions[..., second]  # (..., K, h)
-    even = (gap * (variances[..., first] - variances[..., second])).sum(-2) / 2
-    slope = (gap * turned[..., first, second]).sum(-2)
-    angle = torch.atan2(-slope, -even) / 2
-    return angle.cos(), angle.sin(), slope
+    shares = counts / counts.sum(-1, keepdim=True)
+    precisions = shares[..., None] / _not_flat(rule(variances, counts))
+    gap = precisions[..., :half] - precisions[..., half : 2 * half]  # (..., K, h)
+    products = turned[..., :half, half : 2 * half].diagonal(dim1=-2, dim2=-1)
+    even = (gap * (variances[..., :half] - variances[..., half : 2 * half])).sum(-2) / 2
+    odd = (gap * products).sum(-2)
+    angle = torch.atan2(-odd, -even) / 2
+    return angle.cos(), angle.sin(), (odd.abs() / even.abs().clamp(min=1).sqrt()).amax(-1)
 
 
-def _turned(matrices: Tensor, first: Tensor, second: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+def _turned(matrices: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Return matrices with pairs of their columns turned by angles."""
-    one, other = matrices[..., first], matrices[..., second]
-    turned = matrices.clone()
-    turned[..., first] = cosine * one + sine * other
-    turned[..., second] = cosine * other - sine * one
-    return turned
+    half = cosine.shape[-1]
+    first, second, rest = matrices.split([half, half, matrices.shape[-1] - 2 * half], -1)
+    return torch.cat([cosine * first + sine * second, cosine * second - sine * first, rest], -1)
 
 
 def _not_flat(variances: Tensor) -> Tensor:
@@ -110,14 +119,16 @@ def _not_flat(variances: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _rounds(n_features: int) -> list[tuple[Tensor, Tensor]]:
-    """Return all pairs of axes in rounds in which each is in one pair at most, as a tournament's."""
-    players = list(range(n_features + n_features % 2))
-    rounds = []
-    for _ in range(len(players) - 1 if n_features > 1 else 0):
-        half = len(players) // 2
-        pairs = zip(players[:half], reversed(players[half:]), strict=True)
-        pairs = [(min(pair), max(pair)) for pair in pairs if max(pair) < n_features]
-        rounds.append(tuple(torch.tensor(pairs).T))
-        players = [players[0], players[-1], *players[1:-1]]
-    return rounds
+@torch.inference_mode(False)
+def _tournament(n_features: int, device: torch.device) -> tuple[int, int, Tensor]:
+    """Return the number of pairs in a round, that of rounds in which all axes meet, and who sits where in the next.
+
+    Seats 0 and h meet, 1 and h + 1 and so on, and of an odd number the last seat meets no one. After each round all but
+    the first, or all of an odd number, move one seat on around the table.
+    """
+    half, is_odd = divmod(n_features, 2)
+    table = [*range(1 - is_odd, half), *range(2 * half - 1, half - 1, -1), *range(2 * half, n_features)]
+    order = list(range(n_features))
+    for seat, before in zip(table, [table[-1], *table], strict=False):
+        order[seat] = before
+    return half, len(table) if half else 0, torch.tensor(order, device=device)

@@ -147,7 +147,7 @@ class EVV(Parsimonious):
 class VEE(Parsimonious):
     """Ellipsoids that are multiples of one another: a matrix C of determinant 1, times lambda_k.
 
-    Volumes and C are minimised in turn (Celeux & Govaert 1995, 4.2).
+    Volumes and C are minimised in turn, up to a factor that stays (Celeux & Govaert 1995, 4.2).
     """
 
     form = Full
@@ -155,16 +155,15 @@ class VEE(Parsimonious):
     marginal_name = "VEE"
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
-        matrices, n_features = squares.dense, squares.n_features
-        volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K), or multiples of them
+        matrices, shares = squares.dense, counts / counts.sum(-1, keepdim=True)
+        volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K)
         for _ in range(SWEEPS):
-            common = _unit_matrix((_per(volumes, counts)[..., None, None] * matrices).sum(-3))  # (..., d, d)
-            root = torch.linalg.cholesky_ex(common).L[..., None, :, :].expand_as(matrices)
-            relative = torch.cholesky_solve(matrices, root).diagonal(dim1=-2, dim2=-1)
-            before, volumes = volumes, relative.mean(-1)
+            common = (_per(volumes, shares)[..., None, None] * matrices).sum(-3)  # (..., d, d)
+            precision = torch.cholesky_inverse(torch.linalg.cholesky_ex(common).L)
+            before, volumes = volumes, (matrices * precision[..., None, :, :]).sum((-2, -1)) / squares.n_features
             if not _moves(volumes, before):
                 break
-        return Full(volumes[..., None, None] * common[..., None, :, :], n_features)
+        return Full(volumes[..., None, None] * common[..., None, :, :], squares.n_features)
 
 
 def equal_variances(variances: Tensor, counts: Tensor) -> Tensor:
@@ -217,6 +216,11 @@ def _unit(factors: Tensor, variances: Tensor) -> Tensor:
     """Return the sum over k of factors (..., K) times variances (..., K, d), of geometric mean 1, (..., d)."""
     logarithms = (factors[..., None, :] @ variances)[..., 0, :].clamp(min=NO_ROWS).log()
     return (logarithms - logarithms.mean(-1, keepdim=True)).exp()
+
+
+def _along(axes: Tensor, variances: Tensor) -> Full:
+    """Return covariances with variances (..., K, d) along axes (..., K or 1, d, d)."""
+    return Full((axes * variances[..., None, :]) @ axes.mT, variances.shape[-1])
 
 
 def _along(axes: Tensor, variances: Tensor) -> Full:
