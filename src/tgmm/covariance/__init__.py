@@ -11,7 +11,16 @@ from tgmm.covariance.structures import Free, Structure
 
 FREE = [Free(form, shared=shared) for shared in (False, True) for form in (Full, Diagonal, Spherical)]
 STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in (*FREE, *PARSIMONIOUS)}
-ALIASES = {"tied": "tied_full"}
+CODES = {  # of mclust, for structures that have names of their own
+    "EII": "tied_spherical",
+    "VII": "spherical",
+    "EEI": "tied_diag",
+    "VVI": "diag",
+    "EEE": "tied_full",
+    "VVV": "full",
+}
+MCLUST = (*CODES, *(structure.name for structure in PARSIMONIOUS))  # all fourteen of its structures
+ALIASES = {"tied": "tied_full", **CODES}
 COMMON = tuple(structure.name for structure in FREE)  # what is tried where nothing else is asked for
 
 
@@ -32,6 +41,7 @@ def separate(structure: Structure) -> Structure:
 __all__ = [
     "ALIASES",
     "COMMON",
+    "MCLUST",
     "STRUCTURES",
     "CovarianceCollapse",
     "Covariances",

@@ -18,7 +18,7 @@ LEVEL = 1e-8  # derivative in an angle, per row, at which the rotations have end
 SWEEPS = 1000
 THINNEST = 1e-15  # variance along an axis, relative to the largest, below which there is nothing but rounding
 
-Rule = Callable[[Tensor, Tensor], Tensor]
+Rule = Callable[[Tensor, Tensor], Tensor]  # from variances (..., K, d) of counts (..., K) to the most likely ones allowed
 
 
 def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | None = None) -> Tensor:

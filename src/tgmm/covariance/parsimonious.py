@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tgmm.covariance.axes import common_axes, variances_along
+from tgmm.covariance.axes import Rule, common_axes, variances_along
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
@@ -23,7 +23,7 @@ SETTLED = 1e-13  # relative change of the volumes at which their iteration has e
 SWEEPS = 1000
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
-Rule = Callable[[Tensor, Tensor], Tensor]  # from variances (..., K, d) of counts (..., K) to those that are most likely
+PriorRows = Callable[[Tensor, int], Tensor]  # from nu (K,), one more beside a prior of means, and d to rows (K,)
 
 
 class Parsimonious(Structure):
@@ -34,10 +34,14 @@ class Parsimonious(Structure):
     name : str
         mclust's code.
     restriction : str
+    prior_rows : callable, optional
+        How many rows a prior of covariances and means together is worth for each volume, as mclust has it; without it
+        there is no prior of covariances.
     """
 
-    def __init__(self, name: str, restriction: str) -> None:
-        self.name, self.restriction = name, restriction
+    def __init__(self, name: str, restriction: str, prior_rows: PriorRows | None = None) -> None:
+        self.name, self.restriction, self.prior_rows = name, restriction, prior_rows
+        self.takes_prior = prior_rows is not None
         self.rescaled_name = self.form.form if self.one_scale else name
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
@@ -61,6 +65,13 @@ class Parsimonious(Structure):
         slack = ALIKE * variances.amax((-2, -1)).item() if self.form is Full else 0.0
         return torch.allclose(projected.values, covariances.values, rtol=ALIKE, atol=slack)
 
+    def degrees_of_each(self, degrees_of_freedom: Tensor, n_features: int, *, beside_means: bool) -> Tensor:
+        """Return nu with which the densities of single covariances count as many rows as mclust counts."""
+        assert self.prior_rows is not None
+        one = int(beside_means)
+        rows = self.prior_rows(degrees_of_freedom + one, n_features)
+        return rows - one - self.form.prior_constant(n_features)
+
     @abstractmethod
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Covariances:
         """Return the estimate from the mean squares of so many rows of each component."""
@@ -71,7 +82,8 @@ class AlongFeatures(Parsimonious):
 
     Parameters
     ----------
-    name, restriction : str
+    name, restriction, prior_rows
+        See `Parsimonious`.
     rule : callable
         What the variances have in common.
     marginal_name : str
@@ -79,8 +91,8 @@ class AlongFeatures(Parsimonious):
 
     form = Diagonal
 
-    def __init__(self, name: str, restriction: str, rule: Rule, marginal_name: str) -> None:
-        super().__init__(name, restriction)
+    def __init__(self, name: str, restriction: str, prior_rows: PriorRows, rule: Rule, marginal_name: str) -> None:
+        super().__init__(name, restriction, prior_rows)
         self.rule, self.marginal_name = rule, marginal_name
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Diagonal:
@@ -98,8 +110,8 @@ class AlongOwnAxes(Parsimonious):
     one_scale = True
     marginal_name = "full"
 
-    def __init__(self, name: str, restriction: str, rule: Rule) -> None:
-        super().__init__(name, restriction)
+    def __init__(self, name: str, restriction: str, prior_rows: PriorRows, rule: Rule) -> None:
+        super().__init__(name, restriction, prior_rows)
         self.rule = rule
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
@@ -116,7 +128,6 @@ class AlongCommonAxes(Parsimonious):
 
     form = Full
     one_scale = True
-    takes_prior = False
     marginal_name = "full"
 
     def __init__(self, name: str, restriction: str, rule: Rule) -> None:
@@ -134,7 +145,6 @@ class EVV(Parsimonious):
     """Ellipsoids of one volume: matrices C_k of determinant 1, times lambda."""
 
     form = Full
-    takes_prior = False
     marginal_name = "full"
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
@@ -151,7 +161,6 @@ class VEE(Parsimonious):
     """
 
     form = Full
-    takes_prior = False
     marginal_name = "VEE"
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
@@ -249,13 +258,33 @@ def _moves(volumes: Tensor, before: Tensor) -> bool:
     return bool(((volumes - before).abs() > SETTLED * volumes).any())
 
 
+# What mclust's ``me`` counts (version 6; its ``mstep`` counts otherwise): for each volume, or for the one of all. For VEV it
+# leaves nu out. See Fraley & Raftery 2007, TR 486.
+
+
+def _vei_rows(nu: Tensor, n_features: int) -> Tensor:
+    return (nu + 2) / n_features
+
+
+def _evi_rows(nu: Tensor, n_features: int) -> Tensor:
+    return (nu + 1) / nu.shape[-1]
+
+
+def _eev_rows(nu: Tensor, n_features: int) -> Tensor:
+    return (nu + n_features + 1) / nu.shape[-1]
+
+
+def _vev_rows(nu: Tensor, n_features: int) -> Tensor:
+    return torch.zeros_like(nu)
+
+
 PARSIMONIOUS: list[Structure] = [
-    AlongFeatures("VEI", "the variances of every component are a multiple of the same", equal_shapes, "VEI"),
-    AlongFeatures("EVI", "the variances of every component have the same product", equal_volumes, "diag"),
+    AlongFeatures("VEI", "the variances of every component are a multiple of the same", _vei_rows, equal_shapes, "VEI"),
+    AlongFeatures("EVI", "the variances of every component have the same product", _evi_rows, equal_volumes, "diag"),
     VEE("VEE", "the matrices are multiples of one another"),
     AlongCommonAxes("EVE", "all have the same eigenvectors and the same determinant", equal_volumes),
     AlongCommonAxes("VVE", "all have the same eigenvectors", any_variances),
-    AlongOwnAxes("EEV", "all have the same eigenvalues", equal_variances),
-    AlongOwnAxes("VEV", "the eigenvalues of every component are a multiple of the same", equal_shapes),
+    AlongOwnAxes("EEV", "all have the same eigenvalues", _eev_rows, equal_variances),
+    AlongOwnAxes("VEV", "the eigenvalues of every component are a multiple of the same", _vev_rows, equal_shapes),
     EVV("EVV", "all have the same determinant"),
 ]

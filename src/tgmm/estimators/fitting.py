@@ -137,5 +137,5 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
 
 def posed(settings: Settings, training: Training, special: Special = NOTHING, known: Any = None) -> Problem:
     """Return the problem that settings and rows pose, with what is known of these beforehand."""
-    priors = settings.priors(training.data.n_features)
+    priors = settings.priors_for(training)
     return Problem.of(training, settings.structure, settings.n_components, priors, settings.reg_covar, known, special)

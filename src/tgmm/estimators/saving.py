@@ -14,6 +14,7 @@ from tgmm.covariance import ALIASES
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.em.stepwise import Continuation
+from tgmm.estimators.default_priors import without_defaults
 from tgmm.estimators.settings import PRIORS, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own, signed
@@ -152,5 +153,5 @@ def _check_settings(chosen: State, mixture: Mixture) -> None:
     same_type = ALIASES.get(covariance_type, covariance_type) == mixture.covariance_type
     if chosen.get("n_components") != mixture.n_components or not same_type:
         return  # set for the next fit
-    priors = {name: chosen.get(name) for name in PRIORS}
+    priors = without_defaults({name: chosen.get(name) for name in PRIORS})
     check_priors(mixture.structure, mixture.n_components, mixture.n_features, **priors)
