@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Spec:
         Whether features must keep one unit: rescaling one of them leads out of the structure.
     marginal : str
         The structure of some of the features.
+    prior_rows : callable, optional
+        From nu, K, d and whether means have a prior, how many rows both priors are worth for each component, where
+        that is not the number of an inverse-Wishart prior of each covariance.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Spec:
     has_prior: bool = True
     knows_units: bool = False
     marginal: str | None = None
+    prior_rows: Callable | None = None
 
     @property
     def tied(self):
@@ -215,13 +220,18 @@ SPECS = {
 SPECS |= {
     spec.name: spec
     for spec in (
-        coded("VEI"),
-        coded("EVI", marginal="diag"),
+        coded("VEI", prior_rows=lambda nu, k, d, has_means: (nu + 2 + has_means) / d),
+        coded("EVI", marginal="diag", prior_rows=lambda nu, k, d, has_means: (nu + 1 + has_means) / k),
         coded("VEE", has_prior=False),
         coded("EVE", has_prior=False, knows_units=True, marginal="full"),
         coded("VVE", has_prior=False, knows_units=True, marginal="full"),
-        coded("EEV", knows_units=True, marginal="full"),
-        coded("VEV", knows_units=True, marginal="full"),
+        coded(
+            "EEV",
+            knows_units=True,
+            marginal="full",
+            prior_rows=lambda nu, k, d, has_means: (nu + d + 1 + has_means) / k,
+        ),
+        coded("VEV", knows_units=True, marginal="full", prior_rows=lambda nu, k, d, has_means: 0 * nu),
         coded("EVV", has_prior=False, marginal="full"),
     )
 }
@@ -238,3 +248,25 @@ def slope(function, name, matrices):
     theta = torch.zeros(SPECS[name].n_free(*matrices.shape[:2]), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(function(SPECS[name].moved(matrices, theta)), theta)
     return gradient.numpy()
+
+
+def best(name, S, counts, start):
+    """The member that minimises sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), from a member near it, by derivatives."""
+    S, counts, found = torch.as_tensor(S), torch.as_tensor(counts), torch.as_tensor(np.array(start))
+
+    def cost(theta):
+        moved = SPECS[name].moved(found, theta)
+        traces = torch.linalg.solve(moved, S).diagonal(dim1=1, dim2=2).sum(-1)
+        return (counts * torch.logdet(moved) + traces).sum() / counts.sum()
+
+    def value_and_gradient(theta):
+        theta = torch.tensor(theta, requires_grad=True)
+        value = cost(theta)
+        return float(value.detach()), torch.autograd.grad(value, theta)[0].numpy()
+
+    zero = torch.zeros(SPECS[name].n_free(*found.shape[:2]), dtype=torch.float64)
+    found = SPECS[name].moved(found, torch.as_tensor(minimize(value_and_gradient, zero.numpy(), jac=True).x))
+    for _ in range(2):  # Newton's steps
+        gradient = torch.as_tensor(value_and_gradient(zero.numpy())[1])
+        found = SPECS[name].moved(found, -torch.linalg.solve(torch.autograd.functional.hessian(cost, zero), gradient))
+    return found.numpy()

@@ -14,7 +14,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-LEVEL = 1e-8  # derivative in an angle, per row, at which the rotations have ended: what is left to gain is its square
+# Derivatives in an angle, per row, at which rotations have ended: what is left to gain is their square. The next iteration goes
+# on from previous axes, so that less will do for these.
+LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
+ROUNDING = 1e-15  # of an angle
 SWEEPS = 1000
 THINNEST = 1e-15  # variance along an axis, relative to the largest, below which there is nothing but rounding
 
@@ -39,9 +42,10 @@ def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | Non
         Covariances with axes in common, from which the rotations start; else they start from several, and the best counts.
     """
     if near is not None:
-        return _rotated(_axes_of(near), matrices, counts, rule)
-    axes = _rotated(_first_axes(matrices, counts), matrices[..., None, :, :, :], counts[..., None, :], rule)
-    variances = variances_along(axes, matrices[..., None, :, :, :])  # (..., K + 1, K, d)
+        return _rotated(_axes_of(near), matrices, counts, rule, LEVEL_OF_PREVIOUS)
+    apart = matrices[..., None, :, :, :]  # for each of the first axes, (..., 1, K, d, d)
+    axes = _rotated(_first_axes(matrices, counts), apart, counts[..., None, :], rule, LEVEL)
+    variances = variances_along(axes, apart)  # (..., K + 1, K, d)
     estimates = _not_flat(rule(variances, counts[..., None, :]))
     costs = (counts[..., None, :] * (estimates.log() + variances / estimates).sum(-1)).sum(-1)  # (..., K + 1)
     best = costs.argmin(-1)[..., None, None, None].expand(*costs.shape[:-1], 1, *axes.shape[-2:])
@@ -70,8 +74,8 @@ def _axes_of(covariances: Tensor) -> Tensor:
     return torch.linalg.eigh((factors[:, None, None] * covariances).sum(-3)).eigenvectors
 
 
-def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule) -> Tensor:
-    """Return the axes to which rotations of pairs of axes (..., d, d) lead."""
+def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule, level: float) -> Tensor:
+    """Return the axes to which rotations of pairs of axes (..., d, d) lead, until the objective is no steeper than the level."""
     half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
     turned = axes.mT[..., None, :, :] @ matrices @ axes[..., None, :, :]
     for _ in range(SWEEPS):
@@ -83,7 +87,7 @@ def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule) -> Tens
             turned = _turned(turned, cosine, sine).index_select(-1, order)
             turned = _turned(turned.mT, cosine, sine).index_select(-1, order)
             steepest = torch.maximum(steepest, steepness)
-        if not (steepest > LEVEL).any():
+        if not (steepest > level).any():
             break
     return axes
 
@@ -93,7 +97,8 @@ def _best_turn(turned: Tensor, counts: Tensor, rule: Rule, half: int) -> tuple[T
 
     The pairs are 0 and h, 1 and h + 1 and so on. As a function of an angle t, with p_k the precisions along the two axes
     and S_k in their coordinates, the objective is a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 - S_k22) / 2
-    and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller angles matter.
+    and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller angles matter; not
+    those that are rounding themselves.
     """
     variances = turned.diagonal(dim1=-2, dim2=-1)  # (..., K, d)
     shares = counts / counts.sum(-1, keepdim=True)
@@ -103,7 +108,8 @@ def _best_turn(turned: Tensor, counts: Tensor, rule: Rule, half: int) -> tuple[T
     even = (gap * (variances[..., :half] - variances[..., half : 2 * half])).sum(-2) / 2
     odd = (gap * products).sum(-2)
     angle = torch.atan2(-odd, -even) / 2
-    return angle.cos(), angle.sin(), (odd.abs() / even.abs().clamp(min=1).sqrt()).amax(-1)
+    steepness = torch.where(angle.abs() > ROUNDING, odd.abs() / even.abs().clamp(min=1).sqrt(), 0.0)
+    return angle.cos(), angle.sin(), steepness.amax(-1)
 
 
 def _turned(matrices: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

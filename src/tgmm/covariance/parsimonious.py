@@ -168,7 +168,7 @@ class VEE(Parsimonious):
         volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K)
         for _ in range(SWEEPS):
             common = (_per(volumes, shares)[..., None, None] * matrices).sum(-3)  # (..., d, d)
-            precision = torch.cholesky_inverse(torch.linalg.cholesky_ex(common).L)
+            precision = torch.linalg.inv_ex(common).inverse
             before, volumes = volumes, (matrices * precision[..., None, :, :]).sum((-2, -1)) / squares.n_features
             if not _moves(volumes, before):
                 break
