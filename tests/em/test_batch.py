@@ -86,14 +86,15 @@ def test_steps_are_those_of_plain_em(name, kind, assignment):
             state = em.step(state, may_hold=False).state
 
 
-@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in SPECS if SPECS[n].has_prior for k in ("none", "all")])
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in SPECS for k in ("none", kinds_of_priors(n)[-1])])
 def test_runs_climb_as_the_naive_em_does(name, kind):
     X, w, labels = data()
     rows = X - X.mean(axis=0)
-    responsibilities = [soft_responsibilities(seed, labels, K) for seed in range(R)]
+    n_runs = 1 if SPECS[name].restricted else R  # whose naive estimates take a search each
+    responsibilities = [soft_responsibilities(seed, labels, K) for seed in range(n_runs)]
     batch = batch_of(name, tensor(rows), tensor(w), priors=priors_of(name, kind, K, D))
     batch = replace(batch, update=batch.update.regularised(None))
-    runs = batch.begun(batch.kernel.of_shares(tensor(np.stack([r.T for r in responsibilities]))), torch.arange(R))
+    runs = batch.begun(batch.kernel.of_shares(tensor(np.stack([r.T for r in responsibilities]))), torch.arange(n_runs))
     histories = [runs.objective]
     for _ in range(3):
         runs = batch.stepped(runs)

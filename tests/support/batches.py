@@ -52,7 +52,9 @@ def priors_of(name, kind, n_components, n_features):
     if "covariance_prior" not in keywords:
         return priors
     psi = STRUCTURES[name].from_public(tensor(keywords["covariance_prior"]), n_components, n_features)
-    return replace(priors, covariance=psi, degrees_of_freedom=tensor(keywords["degrees_of_freedom_prior"]).reshape(-1))
+    nu = tensor(keywords["degrees_of_freedom_prior"]).reshape(-1)
+    nu = STRUCTURES[name].degrees_of_each(nu, n_features, beside_means=priors.mean is not None)
+    return replace(priors, covariance=psi, degrees_of_freedom=nu)
 
 
 def covariances_of(name, matrices):

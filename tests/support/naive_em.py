@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, xlogy
-from structures import SPECS
+from structures import SPECS, best
 
-STRUCTURES = [name for name, spec in SPECS.items() if spec.has_prior]
+STRUCTURES = [name for name, spec in SPECS.items() if not spec.restricted]
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,15 @@ def mode_covariances(scatters, N, structure, prior):
     has_covariance_prior = prior.get("covariance_prior") is not None
     Psi, nu = covariance_prior_in_full_shape(prior, structure, K, d)
 
-    # how often a row counts, and what the priors add to the number of squared deviations
     spec = SPECS[structure]
+    if spec.restricted:
+        rows = N + (spec.prior_rows(nu, K, d, has_mean_prior) if has_covariance_prior else has_mean_prior)
+        scatters = scatters + as_matrices(Psi, structure, K, d)
+        start = scatters.sum(0) / rows.sum()
+        start = np.diag(np.diag(start)) if spec.n_axes == 1 else start
+        return spec.public(best(structure, scatters, rows, np.stack([start] * K)))
+
+    # how often a row counts, and what the priors add to the number of squared deviations
     times = d if spec.n_axes == 0 else 1
     added = nu + (d + 1 if spec.n_axes == 2 else 2) if has_covariance_prior else np.zeros_like(nu)
     if has_mean_prior:
@@ -221,7 +228,12 @@ def log_prior(weights, means, covariances, structure, prior):
             total += log_normal(means[k][np.newaxis], m[k], matrices[k] / kappa[k])[0]
     if prior.get("covariance_prior") is not None:
         Psi, nu = covariance_prior_in_full_shape(prior, structure, K, d)
-        if SPECS[structure].tied:
+        if SPECS[structure].prior_rows is not None:
+            has_means = prior.get("mean_prior") is not None
+            rows = SPECS[structure].prior_rows(nu, K, d, has_means) - has_means
+            traces = np.trace(np.linalg.solve(matrices, as_matrices(Psi, structure, K, d)), axis1=1, axis2=2)
+            total -= (rows * np.linalg.slogdet(matrices)[1] + traces).sum() / 2
+        elif SPECS[structure].tied:
             total += log_inverse_wishart(covariances, Psi, nu, structure, d)
         else:
             total += sum(log_inverse_wishart(covariances[k], Psi[k], nu[k], structure, d) for k in range(K))

@@ -6,10 +6,11 @@ every estimate: at the right one the derivative in every coordinate is zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Spec:
         Whether features must keep one unit: rescaling one of them leads out of the structure.
     marginal : str
         The structure of some of the features.
+    prior_rows : callable, optional
+        From nu, K, d and whether means have a prior, how many rows both priors are worth for each component, where
+        that is not the number of an inverse-Wishart prior of each covariance.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Spec:
     has_prior: bool = True
     knows_units: bool = False
     marginal: str | None = None
+    prior_rows: Callable | None = None
 
     @property
     def tied(self):
@@ -109,23 +114,48 @@ def tied_moved(moved):
     return lambda matrices, theta: moved(matrices[:1], theta).expand(len(matrices), -1, -1)
 
 
-def vei_moved(matrices, theta):
-    """Every volume by itself, and one shape for all: K + d - 1 coordinates."""
-    n = len(matrices)
-    shape = torch.cat([theta[n:], -theta[n:].sum()[None]])
-    return torch.diag_embed(matrices.diagonal(dim1=1, dim2=2) * (theta[:n, None] + shape).exp())
+def coded_moved(code):
+    """Volumes, shapes and orientations that vary (V) or are moved alike (E), or axes that stay (I): mclust's code."""
+
+    def moved(matrices, theta):
+        n, d = matrices.shape[:2]
+        shapes_of_parts = [({"E": 1, "V": n, "I": 0}[letter], size) for letter, size in zip(code, sizes(d), strict=True)]
+        parts = theta.split([count * size for count, size in shapes_of_parts])
+        volumes, shapes, turns = (part.reshape(shape) for part, shape in zip(parts, shapes_of_parts, strict=True))
+        values, axes = along_axes(matrices, code[2])
+        values = values * (volumes + torch.cat([shapes, -shapes.sum(1, keepdim=True)], 1)).exp()
+        i, j = torch.triu_indices(d, d, 1)
+        if code[2] != "I":
+            turn = torch.zeros(len(turns), d, d, dtype=torch.float64)
+            turn = turn.index_put((torch.arange(len(turns))[:, None], i, j), turns)
+            axes = axes @ torch.linalg.matrix_exp(turn - turn.mT)
+        return axes @ torch.diag_embed(values) @ axes.mT
+
+    return moved
 
 
-def vev_moved(matrices, theta):
-    """Every volume and orientation by itself, and one shape for all."""
-    n, d = matrices.shape[:2]
-    values, axes = torch.linalg.eigh(matrices)
-    shape = torch.cat([theta[n : n + d - 1], -theta[n : n + d - 1].sum()[None]])
-    i, j = torch.triu_indices(d, d, 1)
-    turn = torch.zeros(n, d, d, dtype=torch.float64)
-    turn = turn.index_put((torch.arange(n)[:, None], i, j), theta[n + d - 1 :].reshape(n, -1))
-    axes = axes @ torch.linalg.matrix_exp(turn - turn.mT)
-    return axes @ torch.diag_embed(values * (theta[:n, None] + shape).exp()) @ axes.mT
+def sizes(d):
+    """The numbers of coordinates of a volume, a shape and an orientation."""
+    return 1, d - 1, d * (d - 1) // 2
+
+
+def along_axes(matrices, orientation):
+    """Variances (K, d) along the axes of a member, and these, (K, d, d)."""
+    if orientation == "V":
+        return torch.linalg.eigh(matrices)
+    axes = torch.eye(matrices.shape[-1], dtype=torch.float64).expand_as(matrices)
+    if orientation == "E":  # of a sum in which no variance is likely to be twice
+        factors = torch.arange(1.0, 1 + len(matrices), dtype=torch.float64).sqrt()
+        axes = torch.linalg.eigh((factors[:, None, None] * matrices).sum(0)).eigenvectors.expand_as(matrices)
+    return (axes.mT @ matrices @ axes).diagonal(dim1=1, dim2=2), axes
+
+
+def coded(code, **properties):
+    """The entry of a structure that is named by mclust's code."""
+    counts = lambda k, d: sum({"E": 1, "V": k, "I": 0}[a] * size for a, size in zip(code, sizes(d), strict=True))
+    if code[2] == "I":
+        return replace(SPECS["diag"], name=code, n_free=counts, moved=coded_moved(code), **properties)
+    return replace(SPECS["full"], name=code, n_free=counts, moved=coded_moved(code), **properties)
 
 
 def squares(k, d):
@@ -185,26 +215,24 @@ SPECS = {
             tied_moved(spherical_moved),
             knows_units=True,
         ),
-        Spec(
-            "VEI",
-            lambda k, d: (k, d),
-            lambda c, k, d: np.stack([np.diag(row) for row in c]),
-            lambda m: np.diagonal(m, axis1=1, axis2=2),
-            lambda k, d: k + d - 1,
-            vei_moved,
-            has_prior=False,
-        ),
-        Spec(
-            "VEV",
-            squares,
-            lambda c, k, d: c,
-            lambda m: m,
-            lambda k, d: k + d - 1 + k * d * (d - 1) // 2,
-            vev_moved,
-            has_prior=False,
+    )
+}
+SPECS |= {
+    spec.name: spec
+    for spec in (
+        coded("VEI", prior_rows=lambda nu, k, d, has_means: (nu + 2 + has_means) / d),
+        coded("EVI", marginal="diag", prior_rows=lambda nu, k, d, has_means: (nu + 1 + has_means) / k),
+        coded("VEE", has_prior=False),
+        coded("EVE", has_prior=False, knows_units=True, marginal="full"),
+        coded("VVE", has_prior=False, knows_units=True, marginal="full"),
+        coded(
+            "EEV",
             knows_units=True,
             marginal="full",
+            prior_rows=lambda nu, k, d, has_means: (nu + d + 1 + has_means) / k,
         ),
+        coded("VEV", knows_units=True, marginal="full", prior_rows=lambda nu, k, d, has_means: 0 * nu),
+        coded("EVV", has_prior=False, marginal="full"),
     )
 }
 
@@ -220,3 +248,25 @@ def slope(function, name, matrices):
     theta = torch.zeros(SPECS[name].n_free(*matrices.shape[:2]), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(function(SPECS[name].moved(matrices, theta)), theta)
     return gradient.numpy()
+
+
+def best(name, S, counts, start):
+    """The member that minimises sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), from a member near it, by derivatives."""
+    S, counts, found = torch.as_tensor(S), torch.as_tensor(counts), torch.as_tensor(np.array(start))
+
+    def cost(theta):
+        moved = SPECS[name].moved(found, theta)
+        traces = torch.linalg.solve(moved, S).diagonal(dim1=1, dim2=2).sum(-1)
+        return (counts * torch.logdet(moved) + traces).sum() / counts.sum()
+
+    def value_and_gradient(theta):
+        theta = torch.tensor(theta, requires_grad=True)
+        value = cost(theta)
+        return float(value.detach()), torch.autograd.grad(value, theta)[0].numpy()
+
+    zero = torch.zeros(SPECS[name].n_free(*found.shape[:2]), dtype=torch.float64)
+    found = SPECS[name].moved(found, torch.as_tensor(minimize(value_and_gradient, zero.numpy(), jac=True).x))
+    for _ in range(2):  # Newton's steps
+        gradient = torch.as_tensor(value_and_gradient(zero.numpy())[1])
+        found = SPECS[name].moved(found, -torch.linalg.solve(torch.autograd.functional.hessian(cost, zero), gradient))
+    return found.numpy()

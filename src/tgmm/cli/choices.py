@@ -4,8 +4,10 @@ A test compares each with its registry.
 """
 
 COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
-STRUCTURES = (*COMMON, "VEI", "VEV")
-ALIASES = ("tied",)
+STRUCTURES = (*COMMON, "VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
+CODES = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")  # mclust's, of the common ones
+MCLUST = (*CODES, *STRUCTURES[len(COMMON) :])
+ALIASES = ("tied", *CODES)
 CRITERIA = ("bic", "aic", "icl", "held_out")
 MISSING = ("error", "em")
 AUTO = "auto"

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MISSING, STARTS, STRUCTURES
+from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MCLUST, MISSING, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
 
 
@@ -66,8 +66,8 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         "--covariance",
         type=_structures,
         metavar="TYPE",
-        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones; default: full for one number of "
-        "components, else all",
+        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones, or mclust, its fourteen; mclust's codes "
+        "are names too; default: full for one number of components, else all",
     )
     command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
 
@@ -231,11 +231,12 @@ def _counts(text: str) -> list[int]:
 
 
 def _structures(text: str) -> list[str]:
-    """Return covariance structures: names, or "all"."""
-    names: list[str] = list(COMMON) if text == "all" else text.split(",")
+    """Return covariance structures: names, or "all" or "mclust"."""
+    groups = {"all": COMMON, "mclust": MCLUST}
+    names = list(groups.get(text, text.split(",")))
     for name in names:
         if name not in STRUCTURES and name not in ALIASES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all")
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all, mclust")
     return names
 
 

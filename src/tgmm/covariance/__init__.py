@@ -5,13 +5,22 @@ from __future__ import annotations
 from tgmm.covariance.base import CovarianceCollapse, Covariances, Factor
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full, FullFactor
-from tgmm.covariance.parsimonious import VEI, VEV
+from tgmm.covariance.parsimonious import PARSIMONIOUS
 from tgmm.covariance.spherical import Spherical
 from tgmm.covariance.structures import Free, Structure
 
 FREE = [Free(form, shared=shared) for shared in (False, True) for form in (Full, Diagonal, Spherical)]
-STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in (*FREE, VEI(), VEV())}
-ALIASES = {"tied": "tied_full"}
+STRUCTURES: dict[str, Structure] = {structure.name: structure for structure in (*FREE, *PARSIMONIOUS)}
+CODES = {  # of mclust, for structures that have names of their own
+    "EII": "tied_spherical",
+    "VII": "spherical",
+    "EEI": "tied_diag",
+    "VVI": "diag",
+    "EEE": "tied_full",
+    "VVV": "full",
+}
+MCLUST = (*CODES, *(structure.name for structure in PARSIMONIOUS))  # all fourteen of its structures
+ALIASES = {"tied": "tied_full", **CODES}
 COMMON = tuple(structure.name for structure in FREE)  # what is tried where nothing else is asked for
 
 
@@ -32,6 +41,7 @@ def separate(structure: Structure) -> Structure:
 __all__ = [
     "ALIASES",
     "COMMON",
+    "MCLUST",
     "STRUCTURES",
     "CovarianceCollapse",
     "Covariances",

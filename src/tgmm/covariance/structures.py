@@ -77,6 +77,19 @@ class Structure(ABC):
         """Whether covariances of its form are covariances of the structure, up to rounding."""
         return True
 
+    def degrees_of_each(self, degrees_of_freedom: Tensor, n_features: int, *, beside_means: bool) -> Tensor:
+        """Return nu of the inverse-Wishart densities of single covariances whose product the prior is, (B,).
+
+        Parameters
+        ----------
+        degrees_of_freedom : Tensor of shape (B,)
+            nu as users give it.
+        n_features : int
+        beside_means : bool
+            Whether means have a prior too.
+        """
+        return degrees_of_freedom
+
     def n_covariances(self, n_components: int) -> int:
         """Return B, the number of covariances that are kept."""
         return 1 if self.shared else n_components

@@ -35,7 +35,10 @@ def log_hypervolume(data: Data, summary: Summary) -> float:
 
 
 class ProductsOf(Accumulator[Total]):
-    """Gathers the weighted products of features (d, d), about a centre and in units of a scale, (d,) each."""
+    """Gathers the weighted products of features (d, d), about a centre and in units of a scale, (d,) each.
+
+    Values that rows lack are as if they were at the centre.
+    """
 
     n_rows = ROWS
 
@@ -46,6 +49,7 @@ class ProductsOf(Accumulator[Total]):
     def add(self, chunk: Chunk) -> None:
         """Add those of a chunk."""
         rows = (widen(chunk.rows).cpu() - self.centre) / self.scale
+        rows = torch.where(torch.isnan(rows), 0.0, rows)
         self.total += (rows * chunk.own_weights().cpu()[:, None]).T @ rows
 
     def result(self) -> Total:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of
+from tgmm.data.covariance import covariance_of
 from tgmm.data.data import Data, Survey, TensorData
 from tgmm.data.extent import log_hypervolume
 from tgmm.data.opening import as_source
@@ -81,6 +82,11 @@ class Training:
     def log_hypervolume(self) -> float:
         """The log-volume of the smaller box around the rows: found once, for all that is fitted to them."""
         return log_hypervolume(self.data, self.survey.summary)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """The covariance matrix of the rows, (d, d): found once, for all that is fitted to them."""
+        return covariance_of(self.data, self.survey.summary)
 
     def responsibilities(self, given: Any, n_components: int) -> Tensor | None:
         """Return checked responsibilities, (n,) or (n, K), of the rows that were given to this process."""

@@ -89,9 +89,11 @@ class GaussianMixture(MixtureEstimator):
     weight_concentration_prior : float or array-like of shape (K,), optional
         Concentration of a Dirichlet prior on the weights.
     mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
-        m and kappa of mu_k ~ Normal(m, Sigma_k / kappa).
+        m and kappa of mu_k ~ Normal(m, Sigma_k / kappa). ``mean_prior="default"``, alone, is the mean of the data with
+        kappa = 0.01.
     covariance_prior, degrees_of_freedom_prior : array-like in the type's shape, and float or (K,), optional
-        Psi and nu of the inverse-Wishart prior.
+        Psi and nu of the inverse-Wishart prior. ``covariance_prior="default"``, alone, is the weak prior of mclust: the
+        covariance of the data over K^(2/d), with nu = d + 2.
     verbose, verbose_interval : bool, default=False; int, default=10
         Progress every that many iterations.
     device : str or torch.device, optional

@@ -38,7 +38,7 @@ ATTRIBUTES = {
     "noise_volume_": "it is there where the fit was with noise=True.",
     "noise_proba": "with noise=True it is the last column of predict_proba(X).",
     "predict_class": "there are no classes: tgmm.MixtureClassifier fits a mixture to each.",
-    "suggest_priors": "the guide on priors gives mclust's default as values of mean_prior and covariance_prior.",
+    "suggest_priors": "mean_prior='default' and covariance_prior='default' are mclust's.",
     "to_dict": "save_state_dict() returns the model as a flat dict.",
     "state_dict": "save_state_dict() returns the model as a flat dict; to_module() is a torch module.",
     "parameters": "it is no torch module, but to_module() is one; get_params() has the settings.",

@@ -15,6 +15,7 @@ from tgmm.covariance import ALIASES
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.em.stepwise import Continuation
+from tgmm.estimators.default_priors import without_defaults
 from tgmm.estimators.settings import PRIORS, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own, signed
@@ -158,7 +159,7 @@ def check_finite(chosen: State) -> None:
 def check_own_priors(chosen: State, mixture: Mixture) -> None:
     """Raise for priors that do not fit the mixture they are meant for."""
     if is_of(chosen, mixture):
-        priors = {name: chosen.get(name) for name in PRIORS}
+        priors = without_defaults({name: chosen.get(name) for name in PRIORS})
         check_priors(mixture.structure, mixture.n_components, mixture.n_features, **priors)
 
 

@@ -19,6 +19,7 @@ from tgmm.em.run import Stopping
 from tgmm.em.solution import Solution
 from tgmm.em.special import NOTHING, Special
 from tgmm.em.start import Origin
+from tgmm.estimators.default_priors import require_prior, with_defaults
 from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
@@ -100,9 +101,17 @@ class Settings:
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
 
     def priors(self, n_features: int) -> Priors:
-        """Return the priors in the user's units."""
-        chosen = {name: self.given[name] for name in PRIORS}
-        return check_priors(self.structure, self.n_components, n_features, **chosen)
+        """Return the priors in the user's units, of which none is the data's own."""
+        return check_priors(self.structure, self.n_components, n_features, **self._given_priors)
+
+    def priors_for(self, training: Training) -> Priors:
+        """Return the priors in the user's units, those by default of the data."""
+        chosen = with_defaults(self._given_priors, self.structure, self.n_components, training)
+        return check_priors(self.structure, self.n_components, training.data.n_features, **chosen)
+
+    @property
+    def _given_priors(self) -> dict[str, Any]:
+        return {name: self.given[name] for name in PRIORS}
 
     def update(self, training: Training, special: Special = NOTHING) -> Maximiser:
         """Return the M-step in the user's units."""
@@ -151,7 +160,7 @@ class Settings:
 
 def mode(settings: Settings, training: Training, special: Special) -> Update:
     """Return the M-step to the mode under the priors that were given, where there are some."""
-    priors = settings.priors(training.data.n_features)
+    priors = settings.priors_for(training)
     return Update(settings.structure, priors, held=special.held, has_noise=special.noise is not None)
 
 
@@ -245,15 +254,14 @@ def check_priors(
         mean = mean.expand(n_components, n_features)
         mean_precision = _check_vector(mean_precision_prior, n_components, "mean_precision_prior", 0.0)
     if covariance_prior is not None:
-        if not structure.takes_prior:
-            raise ValueError(
-                f"covariance_prior is not defined for covariance_type={structure.name!r}: leave it and "
-                "degrees_of_freedom_prior out, or choose another covariance_type."
-            )
+        require_prior(structure)
         covariance = check_covariances(covariance_prior, structure, n_components, n_features, "covariance_prior")
         least = float(structure.form.prior_constant(n_features) - 2)  # d - 1 for full types, 0 for others
         degrees_of_freedom = _check_vector(
             degrees_of_freedom_prior, structure.n_covariances(n_components), "degrees_of_freedom_prior", least
+        )
+        degrees_of_freedom = structure.degrees_of_each(
+            degrees_of_freedom, n_features, beside_means=mean_prior is not None
         )
     return Priors(concentration, mean, mean_precision, covariance, degrees_of_freedom)
 

@@ -14,6 +14,7 @@ from tgmm.data.source import require_order
 from tgmm.data.training import Training
 from tgmm.em.solution import Solution
 from tgmm.em.special import Special
+from tgmm.estimators.default_priors import PARTNERS
 from tgmm.estimators.settings import Settings
 from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
 from tgmm.model.held import Held
@@ -204,3 +205,9 @@ def require_plain(settings: Settings, verb: str) -> None:
         value = settings.given[name]
         if value is not default and value != default:
             raise ValueError(f"{verb} does not go together with {name}={value!r}: leave it out, or use fit.")
+    for name in PARTNERS:
+        if isinstance(settings.given[name], str):
+            raise ValueError(
+                f"{verb} does not go together with {name}={settings.given[name]!r}, which is made of all rows: give "
+                "numbers, or use fit."
+            )

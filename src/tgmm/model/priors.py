@@ -25,7 +25,7 @@ class Priors:
     mean: Tensor | None = None  # (K, d) m
     mean_precision: Tensor | None = None  # (K,) kappa
     covariance: Covariances | None = None  # Psi
-    degrees_of_freedom: Tensor | None = None  # (B,) nu
+    degrees_of_freedom: Tensor | None = None  # (B,) nu of the density of each covariance
 
     def in_frame(self, frame: Frame) -> Priors:
         """Map the priors from the user's units into the frame."""
@@ -44,8 +44,10 @@ class Priors:
 
     @property
     def proper(self) -> bool:
-        """Whether a component without data has a proper mode: a mean and a covariance prior."""
-        return self.mean is not None and self.covariance is not None
+        """Whether a component without data has a proper mode: a mean and a covariance prior that are worth rows."""
+        if self.mean is None or self.covariance is None:
+            return False
+        return bool((torch.as_tensor(self.counts()) > -1).all())
 
     def weight_mass(self, mass: Tensor) -> Tensor:
         """Return what the weights are proportional to, max(N_k + alpha_k - 1, 0), (..., K)."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm.covariance import COMMON, structure_named
+from tgmm.covariance import COMMON, MCLUST, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.evaluation import Criteria, criteria_on
@@ -54,7 +54,7 @@ def select(
     n_components : int or iterable of int, default=range(1, 10)
         The numbers of components to try.
     covariance_types : str or iterable of str, optional
-        The structures to try; the six common ones where None.
+        The structures to try; the six common ones where None, all fourteen of mclust where "mclust".
     criterion : {"bic", "aic", "icl", "held_out"}, default="bic"
         What to choose by, in small or capital letters. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike
         1974, IEEE TAC 19) and "icl" (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous
@@ -157,7 +157,10 @@ def _check_structures(covariance_types: Any) -> list[str]:
     """Return the names of the different structures, or raise a ValueError that names the argument."""
     if covariance_types is None:
         return list(COMMON)
-    names = [covariance_types] if isinstance(covariance_types, str) else list(covariance_types)
+    if isinstance(covariance_types, str):
+        names = list(MCLUST) if covariance_types == "mclust" else [covariance_types]
+    else:
+        names = list(covariance_types)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
     return list(dict.fromkeys(structure_named(name).name for name in names))

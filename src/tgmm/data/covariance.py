@@ -1,0 +1,32 @@
+"""The covariance matrix of all rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tgmm.data.data import Data
+from tgmm.data.extent import ProductsOf
+from tgmm.data.summary import Summary
+
+
+def unbiased(summary: Summary) -> Tensor:
+    """Return what makes of a mean of squares an unbiased variance, for each feature, (d,).
+
+    A row of weight 2 counts as two. Where weights sum to less than 2 it stays what it is there, instead of growing
+    without end.
+    """
+    return summary.present / torch.maximum(summary.present - 1, summary.present / 2)
+
+
+def covariance_of(data: Data, summary: Summary) -> Tensor:
+    """Return the covariance matrix of the rows, (d, d).
+
+    Where rows lack values, products of two features that are both there are divided by the geometric mean of how often
+    each is. So the matrix has the variances of the values that are there, and no negative eigenvalue.
+    """
+    centre = (summary.origin + summary.mean).cpu()
+    scale = torch.where(summary.constant, 1.0, (summary.scatter / summary.present).sqrt()).cpu()
+    products = data.fold(lambda: ProductsOf(centre, scale)).total  # (d, d)
+    units = (unbiased(summary) / summary.present).sqrt().cpu() * scale
+    return products * units * units[:, None]
