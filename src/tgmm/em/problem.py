@@ -94,6 +94,8 @@ class Problem:
         unit = training.data.weight / training.data.n_rows if priors == Priors() else 1.0
         data, survey = training.data.in_unit(unit), training.survey.in_unit(unit)
         dtype = working_type(data.dtype)
+        if not survey.summary.n_gaps and special.held is None and priors.mean is None:
+            structure = structure.streamed(data.n_features)
         place = home(n_components * structure.moment.size(data.n_features), training.device)
         summary = moved(survey.summary, place)
         if known is not None:
@@ -125,7 +127,8 @@ class Problem:
     def ladder(self) -> Ladder:
         """The kernels of this data, which they keep something of."""
         # Beside noise, sums over components depend on what they have of each row.
-        moment = self.structure.moment if self.noise is None else separate(self.structure).moment
+        structure = self.structure
+        moment = separate(structure).moment if self.noise is not None and structure.shared else structure.moment
         gaps = self.summary.n_gaps > 0
         return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
 
@@ -183,7 +186,7 @@ class Problem:
 
     def _are_all_singular(self) -> bool:
         """Whether any covariance matrix is singular, since there are no more different rows than features."""
-        if not self.structure.moment.mixes:
+        if not self.structure.form.spans:
             return False
         return projection(widen(self.whole_sample.rows)).unique().numel() <= self.data.n_features
 
@@ -211,7 +214,7 @@ class Problem:
             notes.append(f"{self.columns.said(constant)} are constant")
         if not notes and self._has_fewer_distinct_rows(self.n_components):
             notes.append(f"there are fewer different rows than n_components={self.n_components}")
-        singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
+        singular = self.structure.form.spans and n_rows <= n_features and self.update.priors.covariance is None
         if singular and not notes:
             notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
         return [note + ": variances rest on reg_covar" for note in notes]

@@ -71,7 +71,7 @@ class Predictor:
             self.frame = Frame.around(components, dtype, one_scale=one_scale)
             self.noise = Noisy.of(mixture.noise.to(device), self.frame, parameters.to(device), soft)
         self.parameters = self.frame.parameters_in(parameters)
-        moment = parameters.covariances.own_moment
+        moment = parameters.covariances.evaluating_moment
         self.may_lack, self.mixture = mixture.columns.may_lack, mixture
         kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device, gaps=self.may_lack)
         self.kernel = kernels[first_precise(kernels, self.parameters)]

@@ -78,7 +78,7 @@ class Update:
         weights = self._weights(statistics)
         step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
         means = statistics.centre + step
-        scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
+        scatter = moment.about_means(statistics.second, mass, step)  # (..., B, q)
         if self.priors.mean is not None and self.priors.mean_precision is not None:
             gap = means - self.priors.mean  # (..., K, d)
             shrinkage = self.priors.mean_precision / (mass + self.priors.mean_precision)  # (..., K)
@@ -124,10 +124,9 @@ class Update:
         self, packed: Tensor, counts: Tensor, n_features: int, previous: Covariances | None
     ) -> Covariances:
         """Return the structure's covariances of scatter (..., B, q) that so many rows (..., B) have."""
-        form = self.structure.form
         if self.priors.covariance is not None:
             packed = packed + self.priors.covariance.packed
-        scatter = form.from_packed(packed, n_features, shared=self.structure.shared)
+        scatter = self.structure.scatter(packed, n_features)
         if self.regularisation is not None:
             scatter = scatter.plus(self._spread(scatter, counts))
         return self.structure.estimate(scatter, counts, previous)
