@@ -89,7 +89,7 @@ class Factors(Structure):
     def streamed(self, n_features: int) -> Factors:
         """Return the structure that sums over rows and factors, where there are many features and few factors."""
         q = self.size(n_features)
-        return type(self)(self.n_factors, Latent(q)) if n_features >= STREAMED and 4 * (q + 1) < n_features else self
+        return type(self)(self.n_factors, Latent(n_factors=q)) if n_features >= STREAMED and 4 * (q + 1) < n_features else self
 
     def marginal(self, covariances: Covariances, dims: Tensor) -> tuple[Structure, Covariances]:
         """Return as many factors, or whole matrices where so few features have no room for these."""

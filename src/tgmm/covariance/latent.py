@@ -25,6 +25,7 @@ class Latent(Moment):
     """
 
     n_factors: int = 0
+    of_rows = False
 
     def size(self, n_features: int) -> int:
         """Return (d + q) (q + 1)."""

@@ -19,6 +19,9 @@ from tgmm.covariance.latent import Latent
 from tgmm.covariance.moments import Moment, Outer, doubled, upper_places
 
 
+NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
+
+
 @dataclass(frozen=True)
 class LowRankFactor(Factor):
     """Inverse standard deviations of what factors do not explain, and scaled orthogonal loadings."""
@@ -170,7 +173,7 @@ class LowRank(Covariances):
     def evaluating_moment(self) -> Moment:
         """The moments of whichever form takes fewer products a row: of factors, or of pairs of features."""
         few = 4 * (self.n_factors + 1) < self.n_features
-        return Latent(self.n_factors) if few else self.own_moment
+        return Latent(n_factors=self.n_factors) if few else self.own_moment
 
     def plus(self, amount: Tensor) -> LowRank:
         """Return the covariances with amount on each noise variance."""
@@ -232,11 +235,16 @@ class LowRank(Covariances):
         self._require_positive(self.noise)
         self._require_positive(self.variances)
         inverse_sd = self.noise.rsqrt()
-        scaled = self.loadings * inverse_sd[..., None]
-        strengths, rotation = torch.linalg.eigh(scaled.mT @ scaled)  # ascending
-        strengths, rotation = strengths.clamp(min=0).flip(-1), rotation.flip(-1)
+        strengths, rotation = self.spectrum
         log_det = self.noise.log().sum(-1) + strengths.log1p().sum(-1)
-        return LowRankFactor(log_det, inverse_sd, scaled @ rotation, strengths)
+        return LowRankFactor(log_det, inverse_sd, self.loadings * inverse_sd[..., None] @ rotation, strengths)
+
+    @cached_property
+    def spectrum(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues lambda of W' Psi^-1 W, (..., B, q) descending, and the rotation R to its axes, (..., B, q, q)."""
+        scaled = self.loadings * self.noise.rsqrt()[..., None]
+        strengths, rotation = torch.linalg.eigh(scaled.mT @ scaled)  # ascending
+        return strengths.clamp(min=0).flip(-1), rotation.flip(-1)
 
 
 def scatter_of(sums: Tensor, moment: Latent) -> LowRank:
@@ -246,6 +254,6 @@ def scatter_of(sums: Tensor, moment: Latent) -> LowRank:
     are: parameter expansion (Liu, Rubin & Wu 1998, Biometrika 85). psi is what that leaves of the squares.
     """
     cross, squares, products, _ = moment.parts(sums)
-    root = torch.linalg.cholesky_ex(products + NO_ROWS * torch.eye(moment.n_factors).to(products))[0]
+    root = torch.linalg.cholesky_ex(products + NOTHING * torch.eye(moment.n_factors).to(products))[0]
     loadings = torch.linalg.solve_triangular(root.mT, cross, upper=True, left=False)
     return LowRank.of(loadings, squares - loadings.square().sum(-1))

@@ -66,6 +66,7 @@ class Moment(ABC):
 
     shared: bool = False
     mixes = False  # whether products of different features are among the moments
+    of_rows = True  # whether rows alone tell them, whatever the parameters
 
     def pooled(self, moments: Tensor) -> Tensor:
         """Return what is needed of components' moments (..., K, q): (..., 1, q) where they are shared."""

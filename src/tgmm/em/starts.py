@@ -108,7 +108,7 @@ def _is_all(problem: Problem) -> bool:
 def _are_worthwhile(problem: Problem) -> bool:
     """Whether there is something to find, at a cost in proportion to that of an iteration over all rows."""
     n_components, n_features = problem.n_components, problem.data.n_features
-    if not 1 < n_components <= MOST_COMPONENTS:
+    if not (1 < n_components <= MOST_COMPONENTS and problem.structure.moment.of_rows):
         return False
     n_trial = min(trial_rows(problem, n_components), problem.sample.rows.shape[0])
     operations = 4 * n_components * (1 + n_features + problem.structure.moment.size(n_features))  # of a row, about
