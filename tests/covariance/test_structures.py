@@ -118,8 +118,7 @@ def test_a_factor_is_an_inverse_root(name):
     second = rows.square().mean(1)
     scaled = second.sqrt().numpy()
     bound = (scaled[:, :, None] * np.abs(inverse) * scaled[:, None, :]).sum(-1).max(-1)
-    assert (factor.amplification(second).numpy() >= bound * (1 - 1e-9)).all()
-    assert (factor.amplification(second).numpy() <= 5 * bound).all()  # of a mixture of factors, it is a bound
+    np.testing.assert_allclose(factor.amplification(second), bound, rtol=1e-9)
     one = value.take(slice(1, 2))
     np.testing.assert_allclose(one.factor.distances(rows[1:2]), expected[1:2], rtol=1e-9)
     assert "factor" in vars(one)  # that of all, not made again

@@ -61,23 +61,22 @@ class LowRankFactor(Factor):
         """What makes the whitened scores u of factors of a row, with |x|^2 = x' Psi^-1 x - |u|^2, (..., B, d, q)."""
         return self.inverse_sd[..., None] * self.loadings * (1 + self.strengths).rsqrt()[..., None, :]
 
+    @cached_property
+    def precision(self) -> Tensor:
+        """The precision matrices, (..., B, d, d)."""
+        root = self._shrunk(torch.diag_embed(self.inverse_sd))
+        return root @ root.mT
+
     def coefficients(self) -> Tensor:
         """Return the upper triangle of the precision, off-diagonal entries doubled."""
         n_features = self.inverse_sd.shape[-1]
-        root = self._shrunk(torch.diag_embed(self.inverse_sd))
-        precision = root @ root.mT
-        upper = precision.flatten(-2).index_select(-1, upper_places(n_features, precision.device))
-        return upper * doubled(n_features, precision.dtype, precision.device)
+        upper = self.precision.flatten(-2).index_select(-1, upper_places(n_features, self.inverse_sd.device))
+        return upper * doubled(n_features, self.inverse_sd.dtype, self.inverse_sd.device)
 
     def amplification(self, second: Tensor) -> Tensor:
-        """Return the infinity norm of D (Psi^-1 + |A| |A|') D, which bounds that of D P D, P = Psi^-1 - A A'.
-
-        It is also what rounding amounts to where the two are subtracted.
-        """
+        """Return the infinity norm of D P D."""
         root = second.sqrt()  # (..., K, d)
-        scores = self.scores.abs()
-        shared = (scores @ (scores.mT @ root[..., None]))[..., 0]
-        return (root * (self.inverse_sd.square() * root + shared)).amax(-1)
+        return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
 
 
 @dataclass(frozen=True)

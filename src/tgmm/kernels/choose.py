@@ -109,13 +109,10 @@ def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, wi
     """
     if parameters.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
         return False  # squares underflow
-    if centre is None or centre.shape[0] == 1:
-        amplification = parameters.amplification_about_origin
-    else:
-        amplification = float(parameters.amplification(centre).amax())
+    amplification = kernel.amplification(parameters, centre)
     if resolution(kernel) * amplification <= 1:
         return True
-    best = float(parameters.amplification(parameters.means).amax())
+    best = kernel.amplification(parameters, parameters.means)
     return kernel.dtype == widest and amplification <= NEARLY_CENTRED * best
 
 

@@ -18,7 +18,6 @@ from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.kernels.centred import kept_of
-from tgmm.kernels.multiplication import multiply
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
@@ -29,12 +28,12 @@ SEED = 0  # of the directions whose projections stand for factors before there a
 class Operands(NamedTuple):
     """What joint log-densities are made from."""
 
-    eta: Tensor  # (K, 1 + 2d), in bits: of (1, z, z^2), what noise alone makes of the log-densities
     scores: Tensor  # (K q, d)
-    offsets: Tensor  # (K q, 1): the scores of the means
-    constants: Tensor  # (K,), in bits
-    means: Tensor  # (K, d)
+    linear: Tensor  # (K q + K, d): the scores, and in bits the linear part of what noise alone makes of log-densities
+    offsets: Tensor  # (K q + K, 1): what is added to either
     inverse: Tensor  # (K, d): one over the noise variances
+    constants: Tensor  # (K,): the log-densities at the means, in bits
+    means: Tensor  # (K, d)
 
 
 class Scored(Kernel):
@@ -50,7 +49,7 @@ class Scored(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.n_factors = self.moment.n_factors
-        n_columns = 3 * self.n_features + self.n_components * (self.n_factors + 2)
+        n_columns = 2 * self.n_features + self.n_components * (self.n_factors + 2)
         self.n_rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
 
     def gather(
@@ -66,43 +65,52 @@ class Scored(Kernel):
             inverse, scores = covariances.factor.inverse_sd.square(), covariances.factor.scores.mT  # (K, d), (K, q, d)
         else:
             inverse, scores = 1 / covariances.variances, means.new_zeros(self.n_components, 0, self.n_features)
-        linear = inverse * means
-        constant = parameters.log_constants - 0.5 * (means * linear).sum(-1)
-        eta = torch.cat([constant[:, None], linear, -0.5 * inverse], 1) * BITS
-        offsets = (scores @ means[..., None]).reshape(-1, 1)
+        scores, slopes = scores.flatten(0, 1), inverse * means
+        at_means = (scores.view(self.n_components, -1, self.n_features) @ means[..., None]).reshape(-1)
         constants = parameters.log_constants * BITS
-        each = (eta, scores.reshape(-1, self.n_features), offsets, constants, means, inverse)
+        offsets = torch.cat([-at_means, constants - 0.5 * BITS * (means * slopes).sum(-1)])
+        linear = torch.cat([scores, BITS * slopes])
+        each = (scores, linear, offsets[:, None], inverse, constants, means)
         return Operands(*[tensor.to(self.dtype).to(self.device) for tensor in each])
+
+    def amplification(self, parameters: Parameters, centre: Tensor | None) -> float:
+        """Return the largest ratio of a second moment about centre (K, d), or the origin, to what factors leave of it.
+
+        Noise variances are differences of squares, as variances of one feature are.
+        """
+        covariances = parameters.covariances
+        if not isinstance(covariances, LowRank):
+            return super().amplification(parameters, centre)
+        gaps = parameters.means if centre is None else parameters.means - centre
+        ratios = (gaps.square() + covariances.variances) / covariances.noise  # (K, d)
+        return float(torch.where(parameters.weights > 0, ratios.amax(-1), 0.0).amax())
 
     @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities; nothing is split off."""
-        return self.joint(self.features(rows), operands)[0], None
+        return self.joint(self.standardised(rows), operands)[0], None
 
-    def features(self, rows: Tensor) -> Tensor:
-        """Return (1, z, z^2) of rows in the frame, (1 + 2d, c), in the memory of (c, 1 + 2d)."""
-        phi = torch.empty(rows.shape[0], 1 + 2 * self.n_features, dtype=self.dtype, device=self.device).T
-        phi[0] = 1
-        z = self.standardise(rows, phi[1 : 1 + self.n_features])
-        torch.mul(z, z, out=phi[1 + self.n_features :])
-        return phi
+    def standardised(self, rows: Tensor) -> Tensor:
+        """Return rows in the frame, (c, d)."""
+        z = torch.empty(rows.shape[0], self.n_features, dtype=self.dtype, device=self.device)
+        return self.standardise(rows, z.T).T
 
-    def joint(self, phi: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows with these features, (K, c), and their scores, (K, q, c)."""
-        joint = multiply(operands.eta, phi)
-        scores = torch.addmm(-operands.offsets, operands.scores, phi[1 : 1 + self.n_features])
-        scores = scores.view(self.n_components, -1, phi.shape[1])
-        return joint.add_(scores.square().sum(1), alpha=0.5 * BITS), scores
+    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
+        found = torch.addmm(operands.offsets, operands.linear, z.T)
+        scores, joint = found.split([len(operands.scores), self.n_components])
+        scores = scores.view(self.n_components, -1, z.shape[0])
+        joint.addmm_(operands.inverse, z.square().T, alpha=-0.5 * BITS)
+        return joint.add_(torch.linalg.vecdot(scores, scores, dim=1), alpha=0.5 * BITS), scores
 
 
 class Deviating(Scored):
     """The same about the means, one component at a time: the precise form, in which nothing cancels."""
 
-    def joint(self, phi: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows with these features, (K, c), and their scores, (K, q, c)."""
-        z = phi[1 : 1 + self.n_features].T
+    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
         each = operands.scores.view(self.n_components, -1, self.n_features)
-        joint, scores = phi.new_empty(self.n_components, len(z)), phi.new_empty(*each.shape[:2], len(z))
+        joint, scores = z.new_empty(self.n_components, len(z)), z.new_empty(*each.shape[:2], len(z))
         for k in range(self.n_components):
             deviations = z - operands.means[k]
             scores[k] = each[k] @ deviations.T
@@ -122,22 +130,21 @@ class ScoredSums(Accumulator[Statistics]):
         n_components, n_features, q = kernel.n_components, kernel.n_features, kernel.n_factors
         where = float64_device(kernel.device)
         self.mass = torch.zeros(n_components, dtype=torch.float64, device=where)
-        self.rows = self.mass.new_zeros(n_components, n_features, q + 1)  # sums of x u', and of x
+        self.rows = self.mass.new_zeros(n_components, q + 1, n_features)  # sums of u x', and of x
         self.squares = self.mass.new_zeros(n_components, n_features)
-        self.scores = self.mass.new_zeros(n_components, q, q + 1)  # sums of u u', and of u
+        self.scores = self.mass.new_zeros(n_components, q + 1, q)  # sums of u u', and of u
         self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
 
     @float32_products()
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
         kernel = self.kernel
-        phi = kernel.features(chunk.rows)
-        z = phi[1 : 1 + kernel.n_features].T  # (c, d)
-        joint, scores = kernel.joint(phi, self.operands)
+        z = kernel.standardised(chunk.rows)  # (c, d)
+        joint, scores = kernel.joint(z, self.operands)
         likelihood, objective = self.assignment(joint, chunk.known)
         weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
         joint.mul_(weights)
-        self.mass += widen(joint.sum(1))
+        self.mass += joint.sum(1)
         for k in range(kernel.n_components):
             self._add_own(k, z, joint[k], scores[k])
         self.totals[0] += widen(weights) @ widen(likelihood)
@@ -150,22 +157,22 @@ class ScoredSums(Accumulator[Statistics]):
         if kept is not None:
             z, shares, scores = z.index_select(0, kept), shares.index_select(0, kept), scores.index_select(1, kept)
         deviations = z - self.centres[k]  # (m, d)
-        factors = scores.T if self.directions is None else deviations @ self.directions  # (m, q)
-        extended = torch.cat([factors, torch.ones_like(factors[:, :1])], 1) * shares[:, None]  # (m, q + 1)
-        self.rows[k] += widen(deviations.T @ extended)
-        self.scores[k] += widen(factors.T @ extended)
-        self.squares[k] += widen(shares @ deviations.square_())
+        factors = scores if self.directions is None else self.directions @ deviations.T  # (q, m)
+        shared = torch.cat([factors, torch.ones_like(factors[:1])]).mul_(shares)  # (q + 1, m)
+        self.rows[k] += shared @ deviations
+        self.scores[k] += shared @ factors.T
+        self.squares[k] += shares @ deviations.square_()
 
     def result(self) -> Statistics:
         """Return the statistics."""
         sums = (self.mass, self.rows, self.squares, self.scores, self.totals, widen(self.centres))
         mass, rows, squares, scores, totals, centres = transferred(self.kernel.frame.shift.device, *sums)
         q = self.kernel.n_factors
-        cross, products, first = rows[..., :q], scores[..., :q], scores[..., q]
+        cross, products, first = rows[..., :q, :].mT, scores[..., :q, :], scores[..., q, :]
         if isinstance(self.parameters.covariances, LowRank):
             cross, products, first = expected(self.parameters.covariances, mass, cross, products, first)
         second = self.kernel.moment.joined(cross, squares, products, first)
-        return Statistics(mass, rows[..., q], second, totals[0], totals[1], totals[2], centres)
+        return Statistics(mass, rows[..., q, :], second, totals[0], totals[1], totals[2], centres)
 
 
 def expected(
@@ -185,7 +192,7 @@ def expected(
 
 
 def _directions(kernel: Scored) -> Tensor:
-    """Return directions (d, q) that are the same at every call."""
+    """Return directions (q, d) that are the same at every call."""
     generator = torch.Generator().manual_seed(SEED)
     drawn = torch.randn(kernel.n_features, kernel.n_factors, dtype=torch.float64, generator=generator)
-    return torch.linalg.qr(drawn)[0].to(kernel.dtype).to(kernel.device)
+    return torch.linalg.qr(drawn)[0].T.to(kernel.dtype).to(kernel.device)
