@@ -19,6 +19,7 @@ from tgmm.covariance.latent import Latent
 from tgmm.covariance.moments import Moment, Outer, doubled, upper_places
 
 
+BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
 
 
@@ -225,6 +226,8 @@ class LowRank(Covariances):
 
     def thinness(self, whole: Covariances) -> Tensor:
         """Return the smallest eigenvalues in coordinates in which the whole is the identity."""
+        if isinstance(whole, LowRank) and not whole.loadings.any():
+            return least_eigenvalue(self.noise / whole.noise, self.loadings * whole.noise.rsqrt()[..., None])
         whiten = whole.factor.whiten
         return torch.linalg.eigvalsh(whiten(whiten(self.dense).mT))[..., 0]
 
@@ -256,3 +259,23 @@ def scatter_of(sums: Tensor, moment: Latent) -> LowRank:
     root = torch.linalg.cholesky_ex(products + NOTHING * torch.eye(moment.n_factors).to(products))[0]
     loadings = torch.linalg.solve_triangular(root.mT, cross, upper=True, left=False)
     return LowRank.of(loadings, squares - loadings.square().sum(-1))
+
+
+def least_eigenvalue(diagonal: Tensor, roots: Tensor) -> Tensor:
+    """Return the smallest eigenvalue of D + U U', D positive and diagonal (..., d), U (..., d, q) with q < d, (...).
+
+    By bisection between the smallest entries of D: as many eigenvalues are below t as entries of D, but for the negative
+    eigenvalues of I + U' (D - t)^-1 U (Sylvester's law of inertia; Haynsworth 1968, Linear Algebra and its Applications
+    1).
+    """
+    n_factors = roots.shape[-1]
+    ordered, identity = diagonal.sort(-1).values, torch.eye(n_factors, dtype=roots.dtype, device=roots.device)
+    low, high = ordered[..., 0], ordered[..., n_factors]
+    for _ in range(BISECTIONS):
+        middle = (low * high).sqrt()
+        gaps = diagonal - middle[..., None]
+        gaps = torch.where(gaps == 0, torch.finfo(gaps.dtype).tiny, gaps)
+        negative = torch.linalg.eigvalsh(identity + roots.mT @ (roots / gaps[..., None])) < 0
+        is_above = (gaps < 0).sum(-1) > negative.sum(-1)
+        low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
+    return low
