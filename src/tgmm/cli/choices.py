@@ -4,7 +4,7 @@ A test compares each with its registry.
 """
 
 COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
-STRUCTURES = (*COMMON, "VEI", "VEV")
+STRUCTURES = (*COMMON, "VEI", "VEV", "low_rank", "factor")
 ALIASES = ("tied",)
 CRITERIA = ("bic", "aic", "icl", "held_out")
 MISSING = ("error", "em")
