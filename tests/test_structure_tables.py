@@ -26,10 +26,10 @@ def guide_rows():
 TABLES = pytest.mark.parametrize("rows", [readme_rows(), guide_rows()], ids=["README", "guide"])
 
 
-def evaluated(formula, K, d):
+def evaluated(formula, K, d, q):
     """The number that a formula such as "K d(d+1)/2" comes to."""
-    product = re.sub(r"(?<=[\w)]) ?(?=[Kd(])", "*", formula.replace("+ ", "+").replace("- ", "-"))
-    return eval(product, {"K": K, "d": d})
+    product = re.sub(r"(?<=[\w)]) ?(?=[Kdq(])", "*", formula.replace("+ ", "+").replace("- ", "-"))
+    return eval(product, {"K": K, "d": d, "q": q})
 
 
 @TABLES
@@ -42,4 +42,5 @@ def test_every_structure_is_in_the_table(rows):
 def test_shapes_and_numbers_of_parameters_are_right(rows, K, d):
     for name, shape, formula in rows:
         assert eval(shape, {"K": K, "d": d}) == STRUCTURES[name].shape(K, d), name
-        assert evaluated(formula, K, d) == STRUCTURES[name].n_parameters(K, d), name
+        q = STRUCTURES[name].size(d) if "q" in formula else 0
+        assert evaluated(formula, K, d, q) == STRUCTURES[name].n_parameters(K, d), name

@@ -5,6 +5,8 @@ coordinates that nothing restricts. From that follow random members, the number 
 every estimate: at the right one the derivative in every coordinate is zero.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -39,6 +41,8 @@ class Spec:
     prior_rows : callable, optional
         From nu, K, d and whether means have a prior, how many rows both priors are worth for each component, where
         that is not the number of an inverse-Wishart prior of each covariance.
+    bounded : callable
+        From matrices (K, d, d) of a member to which coordinates are at a bound from which they can only rise.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Spec:
     knows_units: bool = False
     marginal: str | None = None
     prior_rows: Callable | None = None
+    bounded: Callable | None = None
 
     @property
     def tied(self):
@@ -71,7 +76,7 @@ class Spec:
     def restricted(self):
         """Whether covariances of its form, one a component or one for all, need not be of the structure."""
         n_covariances = 1 if self.tied else 7
-        return self.n_free(7, 3) < n_covariances * (1, 3, 6)[self.n_axes]
+        return self.n_free(7, 4) < n_covariances * (1, 4, 10)[self.n_axes]
 
     def member(self, seed, n_components, n_features, spread=0.4):
         """Matrices (K, d, d) of a member drawn at random."""
@@ -158,6 +163,74 @@ def coded(code, **properties):
     return replace(SPECS["full"], name=code, n_free=counts, moved=coded_moved(code), **properties)
 
 
+def n_factors(name, d):
+    """The default number of factors: the root of d, or as many as leave no more parameters than a matrix has."""
+    n_noise = {"low_rank": 1, "factor": d}[name]
+    fits = [q for q in range(d) if d * q - q * (q - 1) // 2 + n_noise <= d * (d + 1) // 2]
+    return min(math.isqrt(d), fits[-1])
+
+
+def n_free_of_factors(name, k, d):
+    q = n_factors(name, d)
+    return k * (d * q - q * (q - 1) // 2 + {"low_rank": 1, "factor": d}[name])
+
+
+LEAST_NOISE = 1e-6  # of a feature's variance
+
+
+@functools.cache
+def loadings_and_noise(entries, q, one_noise):
+    """W (d, q), 0 above the diagonal, and psi of W W' + diag(psi), by Gauss-Newton on the matrix's entries."""
+    matrix = np.frombuffer(entries).reshape(math.isqrt(len(entries) // 8), -1)
+    d = len(matrix)
+    values, axes = np.linalg.eigh(matrix)
+    noise = np.full(d, values[: d - q].mean())
+    W = axes[:, d - q :] * np.sqrt(np.maximum(values[d - q :] - noise[0], 0))
+    upper = np.triu_indices(d)
+    for _ in range(0 if one_noise else 100):
+        gap = (matrix - W @ W.T - np.diag(noise))[upper]
+        by_loading = np.zeros((d, d, d, q))
+        for i, j in np.ndindex(d, q):
+            by_loading[i, :, i, j] += W[:, j]
+            by_loading[:, i, i, j] += W[:, j]
+        by_noise = np.zeros((d, d, d))
+        by_noise[range(d), range(d), range(d)] = 1
+        slopes = np.concatenate([by_loading[upper].reshape(-1, d * q) if q else np.zeros((len(gap), 0)), by_noise[upper]], 1)
+        step = np.linalg.lstsq(slopes, gap, rcond=1e-9)[0]
+        W, noise = W + step[: d * q].reshape(d, q), noise + step[d * q :]
+        if np.abs(gap).max() < 1e-14 * values[-1]:
+            break
+    return np.linalg.qr(W.T)[1].T, noise
+
+
+def at_least_noise(matrices):
+    """Which coordinates are noise variances at their bound, a share of the feature's variance: it may only go up."""
+    d, found = matrices.shape[1], []
+    for matrix in np.array(matrices):
+        q = n_factors("factor", d)
+        _, noise = loadings_and_noise(matrix.tobytes(), q, False)
+        n_loadings = d * q - q * (q - 1) // 2
+        found += [False] * n_loadings + list(noise < 2 * LEAST_NOISE * matrix.diagonal())
+    return np.array(found)
+
+
+def factors_moved(name):
+    """Loadings plus a lower triangle, and noise by its logarithm."""
+
+    def moved(matrices, theta):
+        n, d = matrices.shape[:2]
+        q, found = n_factors(name, d), []
+        i, j = torch.tril_indices(d, q)
+        for matrix, own in zip(matrices.detach().numpy(), theta.chunk(n), strict=True):
+            W, noise = map(torch.as_tensor, loadings_and_noise(matrix.tobytes(), q, name == "low_rank"))
+            W = W.index_put((i, j), own[: len(i)], accumulate=True)
+            least = (1 - 1e-3) * LEAST_NOISE * torch.as_tensor(matrix.diagonal())
+            found.append(W @ W.T + torch.diag(torch.maximum(noise * own[len(i) :].exp(), least)))
+        return torch.stack(found)
+
+    return moved
+
+
 def squares(k, d):
     return (k, d, d)
 
@@ -233,6 +306,21 @@ SPECS |= {
         ),
         coded("VEV", knows_units=True, marginal="full", prior_rows=lambda nu, k, d, has_means: 0 * nu),
         coded("EVV", has_prior=False, marginal="full"),
+        *(
+            Spec(
+                name,
+                squares,
+                lambda c, k, d: c,
+                lambda m: m,
+                functools.partial(n_free_of_factors, name),
+                factors_moved(name),
+                has_prior=False,
+                knows_units=name == "low_rank",
+                marginal="full",
+                bounded=at_least_noise if name == "factor" else None,
+            )
+            for name in ("low_rank", "factor")
+        ),
     )
 }
 
@@ -243,11 +331,12 @@ def spec_of(name):
 
 
 def slope(function, name, matrices):
-    """The derivative of a function of matrices (K, d, d) in the coordinates around a member, (n_free,)."""
+    """The derivative of a function of matrices (K, d, d) in the coordinates around a member, (n_free,), 0 at bounds."""
     matrices = torch.as_tensor(np.array(matrices), dtype=torch.float64)
     theta = torch.zeros(SPECS[name].n_free(*matrices.shape[:2]), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(function(SPECS[name].moved(matrices, theta)), theta)
-    return gradient.numpy()
+    bounded = False if SPECS[name].bounded is None else SPECS[name].bounded(matrices)
+    return np.where(bounded, 0.0, gradient.numpy())
 
 
 def best(name, S, counts, start):

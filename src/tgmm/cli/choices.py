@@ -4,9 +4,10 @@ A test compares each with its registry.
 """
 
 COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
-STRUCTURES = (*COMMON, "VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
+PARSIMONIOUS = ("VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
+STRUCTURES = (*COMMON, *PARSIMONIOUS, "low_rank", "factor")
 CODES = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")  # mclust's, of the common ones
-MCLUST = (*CODES, *STRUCTURES[len(COMMON) :])
+MCLUST = (*CODES, *PARSIMONIOUS)
 ALIASES = ("tied", *CODES)
 CRITERIA = ("bic", "aic", "icl", "held_out")
 MISSING = ("error", "em")

@@ -75,7 +75,11 @@ def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
             f"{options.of_class} is empty in row {row} of {options.training}: --drop-missing leaves it out."
         )
     chosen = partial(
-        select, n_components=options.components, covariance_types=structures(options), **estimation(options)
+        select,
+        n_components=options.components,
+        covariance_types=structures(options),
+        n_factors=options.factors,
+        **estimation(options),
     )
     classifier = MixtureClassifier(chosen).fit(rows[known], classes[known])
     names = None if source.feature_names is None else list(source.feature_names)

@@ -79,7 +79,8 @@ def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
     column = options.labels
     if column is None:
         return None
-    if len(options.components) * len(structures(options)) != 1 or options.criterion == HELD_OUT:
+    n_cells = len(options.components) * len(structures(options)) * len(options.factors or [None])
+    if n_cells != 1 or options.criterion == HELD_OUT:
         raise ValueError(
             f"--labels {column} needs one number of components and one covariance type, and no held-out rows: choose "
             "these without labels first."
@@ -125,9 +126,10 @@ def _select(rows: Any, labels: Labels | None, options: Namespace) -> Selection:
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
         settings |= _conjugate(rows, types, options)
     if labels is None:
-        return select(rows, options.components, types, **settings)
+        return select(rows, options.components, types, n_factors=options.factors, **settings)
     criterion = settings.pop("criterion")
-    model = GaussianMixture(options.components[0], covariance_type=types[0], **settings)
+    q = None if options.factors is None else options.factors[0]
+    model = GaussianMixture(options.components[0], covariance_type=types[0], n_factors=q, **settings)
     return _labelled(model, rows, labels, criterion)
 
 

@@ -69,6 +69,12 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones, or mclust, its fourteen; mclust's codes "
         "are names too; default: full for one number of components, else all",
     )
+    command.add_argument(
+        "--factors",
+        type=_counts,
+        metavar="Q",
+        help="factors of low_rank and factor: a number, a range or a list; default: the root of the number of features",
+    )
     command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
 
 

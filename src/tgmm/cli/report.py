@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tgmm.cli.labels import Labels
+from tgmm.covariance import LowRank
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.selection import Selection
 
@@ -35,8 +36,16 @@ def describe(model: GaussianMixture) -> dict[str, Any]:
         **noise,
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
-        "covariances": model.covariances_.tolist(),
+        **_covariances(model),
     }
+
+
+def _covariances(model: GaussianMixture) -> dict[str, Any]:
+    """Return the covariances, or the loadings and noise variances that make them."""
+    if isinstance(model.mixture_.parameters.covariances, LowRank):
+        loadings, noise = model.factor_loadings_, model.noise_variances_
+        return {"factor_loadings": loadings.tolist(), "noise_variances": noise.tolist()}
+    return {"covariances": model.covariances_.tolist()}
 
 
 def describe_fit(selection: Selection, data: str, n_rows: int, labels: Labels | None) -> dict[str, Any]:

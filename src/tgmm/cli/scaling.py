@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from tgmm.covariance import structure_named
 from tgmm.estimators.base import solution_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.selection import Cell, Selection
@@ -41,7 +40,7 @@ def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, change:
 
     Its structure is a wider one where features had one unit in common.
     """
-    before, structure = solution_of(model), structure_named(model.mixture_.structure.rescaled_name)
+    before, structure = solution_of(model), model.mixture_.structure.rescaled(model.n_features_in_)
     found = before.in_units(shift, scale, structure)
     solution = replace(
         found,
@@ -49,7 +48,7 @@ def model_in_units(model: GaussianMixture, shift: Tensor, scale: Tensor, change:
         history=tuple(objective - change for objective in before.history),
     )
     given = {name: getattr(model, name) for name in ("n_components", "n_features", "missing", "noise")}
-    return fitted_as(solution, given | {"covariance_type": structure.name})
+    return fitted_as(solution, given | {"covariance_type": structure.name, "n_factors": structure.n_factors})
 
 
 def moments(model: GaussianMixture) -> tuple[Tensor, Tensor]:

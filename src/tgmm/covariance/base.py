@@ -107,6 +107,7 @@ class Covariances(ABC):
 
     form: ClassVar[str]  # the name of the structure that knows no restriction but the form
     rescaled_form: ClassVar[str]  # the same, once each feature is given another unit
+    spans: ClassVar[bool] = False  # whether an estimate is singular where rows do not span all features
     moment_type: ClassVar[type[Moment]]
     one_scale: ClassVar[bool] = False  # one variance, hence one unit, for all features
 
@@ -188,9 +189,8 @@ class Covariances(ABC):
         slopes = self.variances.new_zeros(self.variances.shape[-2], rest.shape[0], observed.shape[0])
         return slopes, self.restrict(rest)
 
-    @staticmethod
     @abstractmethod
-    def least_rows(n_features: int) -> int:
+    def least_rows(self) -> int:
         """Return how many rows a component has, if its own covariance is to be more than an accident of them."""
 
     @abstractmethod
@@ -213,6 +213,16 @@ class Covariances(ABC):
     def own_moment(self) -> Moment:
         """The moments that these covariances are functions of."""
         return self.moment(shared=self.shared)
+
+    @property
+    def evaluating_moment(self) -> Moment:
+        """The moments by which rows are evaluated fastest."""
+        return self.own_moment
+
+    @property
+    def stored(self) -> Tensor:
+        """The covariances as files have them."""
+        return self.public
 
     @property
     def public(self) -> Tensor:

@@ -104,8 +104,7 @@ class Diagonal(Covariances):
         """Return the variances of the features dims."""
         return Diagonal(self.values[..., dims], dims.shape[0], self.shared)
 
-    @staticmethod
-    def least_rows(n_features: int) -> int:
+    def least_rows(self) -> int:
         """Return 5: each feature alone has twice as many as span an interval, and one more."""
         return 5
 

@@ -67,6 +67,7 @@ class Full(Covariances):
     form = "full"
     rescaled_form = "full"
     moment_type = Outer
+    spans = True
 
     @staticmethod
     def shape_of_one(n_features: int) -> tuple[int, ...]:
@@ -141,10 +142,9 @@ class Full(Covariances):
         slopes = -root @ inverse_root[:, n_observed:, :n_observed]
         return slopes, Full(root @ root.mT, rest.shape[0], self.shared)
 
-    @staticmethod
-    def least_rows(n_features: int) -> int:
+    def least_rows(self) -> int:
         """Return 2 (d + 1): twice as many as span an ellipsoid."""
-        return 2 * (n_features + 1)
+        return 2 * (self.n_features + 1)
 
     def thinness(self, whole: Covariances) -> Tensor:
         """Return the smallest eigenvalues in coordinates in which the whole is the identity."""

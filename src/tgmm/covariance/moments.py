@@ -66,10 +66,32 @@ class Moment(ABC):
 
     shared: bool = False
     mixes = False  # whether products of different features are among the moments
+    of_rows = True  # whether rows alone tell them, whatever the parameters
 
     def pooled(self, moments: Tensor) -> Tensor:
         """Return what is needed of components' moments (..., K, q): (..., 1, q) where they are shared."""
         return moments.sum(-2, keepdim=True) if self.shared else moments
+
+    def about_means(self, second: Tensor, mass: Tensor, step: Tensor) -> Tensor:
+        """Return sums about the means of components (..., B, q) from those about a centre.
+
+        Parameters
+        ----------
+        second : Tensor of shape (..., K or 1, q)
+            The sums.
+        mass : Tensor of shape (..., K)
+        step : Tensor of shape (..., K, d)
+            The means minus the centre.
+        """
+        return self.pooled(second) - self.pooled(mass[..., None] * self.of(step))
+
+    def moved(self, second: Tensor, mass: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
+        """Return the sums of rows that are greater by shift than those of these sums, and of mass and mean, are.
+
+        A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
+        """
+        gain = mass[..., None] * (self.of(mean + shift) - self.of(mean))  # (..., K, q)
+        return second + (gain.sum(-2, keepdim=True) if second.shape[-2] == 1 else gain)
 
     @abstractmethod
     def size(self, n_features: int) -> int:

@@ -79,8 +79,7 @@ class Spherical(Covariances):
         """Return the variances: they do not depend on the feature."""
         return Spherical(self.values, dims.shape[0], self.shared)
 
-    @staticmethod
-    def least_rows(n_features: int) -> int:
+    def least_rows(self) -> int:
         """Return 4: twice as many as span an interval."""
         return 4
 

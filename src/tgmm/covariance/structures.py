@@ -29,6 +29,8 @@ class Structure(ABC):
         Whether features must keep one unit in common: with a unit for each the family would be another.
     takes_prior : bool
         Whether an inverse-Wishart prior of its covariances is defined.
+    n_factors : int or None
+        The number of factors, where that is a setting and was given.
     marginal_name : str
         The structure that the mixture of some of the features has.
     rescaled_name : str
@@ -42,9 +44,15 @@ class Structure(ABC):
     shared: bool = False
     one_scale: bool = False
     takes_prior: bool = True
+    n_factors: int | None = None
     marginal_name: str
     rescaled_name: str
     restriction: str = ""
+
+    @property
+    def relates_components(self) -> bool:
+        """Whether the covariance of one component restricts those of others."""
+        return self.shared or bool(self.restriction)
 
     @cached_property
     def moment(self) -> Moment:
@@ -69,8 +77,43 @@ class Structure(ABC):
             Those of the last iteration, for an estimate that has to be iterated itself.
         """
 
+    def scatter(self, packed: Tensor, n_features: int) -> Covariances:
+        """Return the scatter that sums of moments about the means (..., B, q) are, for `estimate`."""
+        return self.form.from_packed(packed, n_features, shared=self.shared)
+
+    def same(self, other: Structure, n_features: int) -> bool:
+        """Whether another structure is this one, for so many features."""
+        return self is other
+
+    def streamed(self, n_features: int) -> Structure:
+        """Return the same structure with the sums to be made in a pass over rows of so many features.
+
+        These may be all that it takes for maximum likelihood of whole rows and nothing besides.
+        """
+        return self
+
+    def marginal(self, covariances: Covariances, dims: Tensor) -> tuple[Structure, Covariances]:
+        """Return what the mixture of the features dims has of a mixture with these covariances."""
+        from tgmm.covariance import structure_named
+
+        return structure_named(self.marginal_name), covariances.restrict(dims)
+
+    def rescaled(self, n_features: int) -> Structure:
+        """Return the structure that the mixture has where each feature is given another unit."""
+        from tgmm.covariance import structure_named
+
+        return structure_named(self.rescaled_name)
+
+    def keeps(self, covariances: Covariances) -> bool:
+        """Whether covariances are of the form of this structure."""
+        return isinstance(covariances, self.form) and covariances.shared == self.shared
+
     def project(self, covariances: Covariances, weights: Tensor) -> Covariances:
         """Return covariances of the structure near ones of its form, of components with these weights (K,)."""
+        return covariances
+
+    def adopted(self, covariances: Covariances) -> Covariances:
+        """Return covariances that users hand in, of the form that has no restriction, in the form of the structure."""
         return covariances
 
     def contains(self, covariances: Covariances) -> bool:
@@ -98,6 +141,18 @@ class Structure(ABC):
         """Return the shape of the public ``covariances_``."""
         shape = self.form.shape_of_one(n_features)
         return shape if self.shared else (n_components, *shape)
+
+    def stored_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of covariances in files."""
+        return self.shape(n_components, n_features)
+
+    def of_stored(self, covariances: Tensor) -> Structure:
+        """Return the structure that stored covariances have."""
+        return self
+
+    def values_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of what covariances are kept as."""
+        return (self.n_covariances(n_components), *self.form.shape_of_one(n_features))
 
     def from_public(self, covariances: Tensor, n_components: int, n_features: int) -> Covariances:
         """Return covariances from a public array, broadcast over K where it lacks that dimension."""

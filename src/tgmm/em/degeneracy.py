@@ -208,7 +208,7 @@ def are_sound(covariances: Covariances, n_rows: Tensor, amount: Tensor, reg_cova
     resting = _rest(covariances, floors(amount, covariances.variances), 1 + own_share(reg_covar)).any(-1)
     if n_rows.shape[1] == 1:
         return ~resting
-    least = LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
+    least = LEAST_SHARED if covariances.shared else covariances.least_rows()
     return ~resting & (n_rows >= FEW * least).all(-1)
 
 
@@ -253,7 +253,7 @@ def whole_of(rows: Tensor, weights: Tensor, structure: Structure) -> Covariances
 
 def _least_rows(covariances: Covariances) -> int:
     """Return how many rows of a component tell something of its covariance."""
-    return LEAST_SHARED if covariances.shared else covariances.least_rows(covariances.n_features)
+    return LEAST_SHARED if covariances.shared else covariances.least_rows()
 
 
 def _floors(covariances: Covariances, amount: Tensor | None) -> Tensor:

@@ -97,8 +97,7 @@ class Maximisation:
         rows: Tensor | None,
     ) -> Parameters:
         """Return the mode that an update finds, with lost components on rows in the frame, one for each."""
-        same_form = previous.covariances.own_moment == update.structure.moment
-        mode = update(statistics, previous.covariances if same_form else None)
+        mode = update(statistics, previous.covariances if update.structure.keeps(previous.covariances) else None)
         if fresh is None or rows is None:
             return mode
         mode = reseeded(mode, fresh, rows)

@@ -91,9 +91,11 @@ class Problem:
         _check_weight(training.data.weight)
         # Without priors a common factor of the weights changes nothing, so that they can be made safe to multiply.
         unit = training.data.weight / training.data.n_rows if update.priors == Priors() else 1.0
-        structure = update.structure
         data, survey = training.data.in_unit(unit), training.survey.in_unit(unit)
         dtype = working_type(data.dtype)
+        if not survey.summary.n_gaps:
+            update = update.streamed(data.n_features)
+        structure = update.structure
         place = home(n_components * structure.moment.size(data.n_features), training.device)
         summary = moved(survey.summary, place)
         if known is not None:
@@ -123,7 +125,8 @@ class Problem:
     def ladder(self) -> Ladder:
         """The kernels of this data, which they keep something of."""
         # Beside noise, sums over components depend on what they have of each row.
-        moment = self.structure.moment if self.noise is None else separate(self.structure).moment
+        structure = self.structure
+        moment = separate(structure).moment if self.noise is not None and structure.shared else structure.moment
         gaps = self.summary.n_gaps > 0
         return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
 
@@ -192,7 +195,7 @@ class Problem:
 
     def _are_all_singular(self) -> bool:
         """Whether any covariance matrix is singular, since there are no more different rows than features."""
-        if not self.structure.moment.mixes:
+        if not self.structure.form.spans:
             return False
         return projection(widen(self.whole_sample.rows)).unique().numel() <= self.data.n_features
 
@@ -220,7 +223,7 @@ class Problem:
             notes.append(f"{self.columns.said(constant)} are constant")
         if not notes and self._has_fewer_distinct_rows(self.n_components):
             notes.append(f"there are fewer different rows than n_components={self.n_components}")
-        singular = self.structure.moment.mixes and n_rows <= n_features and self.update.priors.covariance is None
+        singular = self.structure.form.spans and n_rows <= n_features and self.update.priors.covariance is None
         if singular and not notes:
             notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
         rest = "reg_covar" if self.update.priors.covariance is None else "covariance_prior"

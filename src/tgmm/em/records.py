@@ -186,10 +186,7 @@ class Record:
         shapes = {
             "weights": (n_components,),
             "means": (n_components, n_features),
-            "covariances": (
-                self.structure.n_covariances(n_components),
-                *self.structure.form.shape_of_one(n_features),
-            ),
+            "covariances": self.structure.values_shape(n_components, n_features),
         }
         weights, means, values = (self.state[f"{name}.parameters.{part}"] for part in shapes)
         for part, tensor in zip(shapes, (weights, means, values), strict=True):
@@ -220,10 +217,13 @@ class Record:
         found = Statistics(**_fields_of(Statistics, self.state, f"{name}.statistics"))
         n_second, n_centre = (min(tensor.shape[:1] or (0,)) for tensor in (found.second, found.centre))
         _require({n_second, n_centre} <= {1, n_components}, f"{name}: its statistics are those of no mixture")
+        kinds = (self.structure, self.structure.streamed(n_features))
+        n_moments = [kind.moment.size(n_features) for kind in kinds]
+        is_streamed = found.second.shape[-1:] == (n_moments[1],)
         shapes = {
             "mass": (n_components,),
             "first": (n_components, n_features),
-            "second": (n_second, self.structure.moment.size(n_features)),
+            "second": (n_second, n_moments[is_streamed]),
             "centre": (n_centre, n_features),
         }
         for field in fields(Statistics):

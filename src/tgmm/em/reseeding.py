@@ -96,7 +96,7 @@ def keep_previous(parameters: Parameters, gone: Tensor, previous: Parameters) ->
     Where they had no covariance of this form before, they get the mean of the others'.
     """
     covariances = parameters.covariances
-    known = previous.covariances.own_moment == covariances.own_moment
+    known = type(previous.covariances) is type(covariances) and previous.covariances.shared == covariances.shared
     others = previous.covariances if known else covariances.average(parameters.weights)
     means = torch.where(gone[:, None], previous.means, parameters.means)
     return replace(parameters, means=means, covariances=covariances.replaced(gone, others))

@@ -84,7 +84,8 @@ class Solution:
         mixture, frame = self.mixture, Frame(shift, scale)
         covariances = mixture.parameters.covariances
         if structure.form is not type(covariances):
-            covariances = structure.form.from_packed(covariances.variances, scale.shape[0], shared=covariances.shared)
+            sums = structure.moment.of_products(covariances.dense)
+            covariances = structure.scatter(sums, scale.shape[0])
         parameters = frame.parameters_out(replace(mixture.parameters, covariances=covariances))
         noise = None if mixture.noise is None else mixture.noise.out_of(frame)
         return Solution(

@@ -362,6 +362,16 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return self.mixture_.covariances
 
     @property
+    def factor_loadings_(self) -> Any:
+        """Loadings of the factors, (K, d, q); there for "low_rank" and "factor" alone."""
+        return self.mixture_.factor_loadings
+
+    @property
+    def noise_variances_(self) -> Any:
+        """Noise variances, (K,) for "low_rank" and (K, d) for "factor"; there for these alone."""
+        return self.mixture_.noise_variances
+
+    @property
     def noise_weight_(self) -> float:
         """The share of noise among the rows; there with `noise` alone."""
         self._noise("noise_weight_")

@@ -42,6 +42,8 @@ class GaussianMixture(MixtureEstimator):
     covariance_type : str, default="full"
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
         the guide on covariances.
+    n_factors : int, optional
+        q, of "low_rank" and "factor" alone. None: the integer part of the square root of d, or as many as there can be.
     max_iter : int, default=200
         Most EM iterations of one run; 0 returns the start.
     tol : float, default=1e-4
@@ -151,6 +153,7 @@ class GaussianMixture(MixtureEstimator):
         n_features: int | None = None,
         covariance_type: str = "full",
         *,
+        n_factors: int | None = None,
         max_iter: int = 200,
         tol: float = 1e-4,
         reg_covar: float = 1e-12,
@@ -181,6 +184,7 @@ class GaussianMixture(MixtureEstimator):
         self.n_components = n_components
         self.n_features = n_features
         self.covariance_type = covariance_type
+        self.n_factors = n_factors
         self.max_iter = max_iter
         self.tol = tol
         self.reg_covar = reg_covar
@@ -332,13 +336,13 @@ class GaussianMixture(MixtureEstimator):
 
     @classmethod
     def from_parameters(
-        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
+        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full", *, n_factors: int | None = None
     ) -> GaussianMixture:
         """Return a mixture with these parameters, as if fitted: what a fit reports about itself is empty.
 
         Parameters
         ----------
-        weights, means, covariances, covariance_type
+        weights, means, covariances, covariance_type, n_factors
             As for `Mixture`.
 
         Examples
@@ -347,12 +351,13 @@ class GaussianMixture(MixtureEstimator):
         >>> gmm.predict([[0.5], [3.0]])
         array([0, 1])
         """
-        return cls._of(Mixture(weights, means, covariances, covariance_type))
+        return cls._of(Mixture(weights, means, covariances, covariance_type, n_factors=n_factors))
 
     @classmethod
     def _of(cls, mixture: Mixture) -> GaussianMixture:
         """Return a model of a mixture, as if fitted."""
-        model = cls(mixture.n_components, mixture.n_features, mixture.covariance_type, device=mixture.device)
+        size = mixture.n_components, mixture.n_features
+        model = cls(*size, mixture.covariance_type, n_factors=mixture.structure.n_factors, device=mixture.device)
         return model._adopt(Solution(mixture))
 
     def marginal(self, dims: Sequence[int | str]) -> GaussianMixture:

@@ -77,6 +77,8 @@ def content_of(
     mixture = saving.mixture_of(Mixture, state, owner)
     if not is_record:
         own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}
+        if mixture.structure.n_factors is not None:
+            own_settings["n_factors"] = mixture.structure.n_factors
         return Content(Solution(mixture), own_settings)
     chosen = as_given({name: own(value) for name, value in state.items() if name in names})
     check_finite(chosen)

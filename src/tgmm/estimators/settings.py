@@ -20,7 +20,7 @@ from tgmm.em.solution import Solution
 from tgmm.em.special import NOTHING, Special
 from tgmm.em.start import Origin
 from tgmm.estimators.default_priors import require_prior, with_defaults
-from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
+from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights, check_n_factors
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
 from tgmm.runtime.checks import as_float64, check_flag, check_integer, check_number, require_finite
@@ -74,7 +74,7 @@ class Settings:
         return cls(
             given=given,
             n_components=check_integer(given["n_components"], "n_components", 1),
-            structure=structure_named(given["covariance_type"]),
+            structure=structure_named(given["covariance_type"], check_n_factors(given["n_factors"])),
             policy=policy,
             reg_covar=check_number(given["reg_covar"], "reg_covar"),
             may_lack=_check_missing(given["missing"]),
@@ -99,6 +99,7 @@ class Settings:
         wanted = _check_n_features(self.given["n_features"])
         if wanted not in (None, n_features):
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
+        self.structure.n_parameters(1, n_features)  # raises where there are too many factors for so few features
 
     def priors(self, n_features: int) -> Priors:
         """Return the priors in the user's units, of which none is the data's own."""
@@ -151,9 +152,10 @@ class Settings:
         """Raise a ValueError where the settings are no longer those of a solution."""
         mixture = solution.mixture
         same_shape = (mixture.n_components, mixture.n_features) == (self.n_components, n_features)
-        if mixture.structure is not self.structure or not same_shape:
+        if not (same_shape and self.structure.same(mixture.structure, n_features)):
             raise ValueError(
-                f"{what} continues the last solution, but n_components, n_features or covariance_type changed since; "
+                f"{what} continues the last solution, but n_components, n_features, covariance_type or n_factors "
+                "changed since; "
                 f"restore them, or fit anew{' with warm_start=False' * what.startswith('warm_start')}."
             )
 

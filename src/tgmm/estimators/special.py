@@ -135,7 +135,7 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
         return None
     structure = settings.structure
     some = bool(masks["covariances"].any()) and not bool(masks["covariances"].all())
-    if some and (structure.shared or structure.restriction):
+    if some and structure.relates_components:
         raise ValueError(
             f"fixed covariances of some components need covariances that are free of each other; "
             f"covariance_type={structure.name!r} relates them: fix all, or choose another covariance_type."

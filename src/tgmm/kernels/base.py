@@ -89,6 +89,12 @@ class Kernel(ABC):
         In bits because powers of 2 are several times cheaper than powers of e.
         """
 
+    def amplification(self, parameters: Parameters, centre: Tensor | None) -> float:
+        """Return by how much rounding in sums about centre (K, d), or the origin, is amplified in variances."""
+        if centre is None or centre.shape[0] == 1:
+            return parameters.amplification_about_origin
+        return float(parameters.amplification(centre).amax())
+
     def buffer(self) -> Buffer:
         """Return memory for the rows of one caller."""
         return Buffer(self.dtype, self.device)

@@ -129,8 +129,13 @@ def rows_of(z: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 
     In many dimensions most rows are without doubt those of one component. A GPU would have to wait to know which.
     """
-    if z.device.type == "cpu":
-        (kept,) = shares.nonzero(as_tuple=True)
-        if kept.shape[0] <= MOST * z.shape[0]:
-            return z.index_select(0, kept), shares.index_select(0, kept)
-    return z, shares
+    kept = kept_of(shares)
+    return (z, shares) if kept is None else (z.index_select(0, kept), shares.index_select(0, kept))
+
+
+def kept_of(shares: Tensor) -> Tensor | None:
+    """Return the rows of which a component has shares (c,), as indices, or None where that is next to all."""
+    if shares.device.type != "cpu":
+        return None
+    (kept,) = shares.nonzero(as_tuple=True)
+    return kept if kept.shape[0] <= MOST * shares.shape[0] else None

@@ -8,9 +8,11 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from tgmm.covariance import Latent
 from tgmm.covariance.moments import Moment
 from tgmm.kernels.base import TOLERANCE, Kernel
 from tgmm.kernels.centred import Centred
+from tgmm.kernels.factors import Deviating, Scored
 from tgmm.kernels.gaps import Gaps
 from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
@@ -31,10 +33,13 @@ def kernels_for(
     """Return kernels in the order of falling speed and rising precision, for rows that may lack values or do not.
 
     The conditioning guard moves along this list: products in the working float type, in float64, then
-    the centred form. A device without float64 goes to the centred form at once. On a CPU the centred form takes the
+    the centred form; sums over rows and factors have forms of their own. A device without float64 goes to the centred form at once. On a CPU the centred form takes the
     place of products whose features would cost more to write and read again than so few components save.
     """
     widest = torch.float32 if device.type == "mps" else torch.float64
+    if isinstance(moment, Latent):
+        scored = [Scored(moment, frame, n_components, each, device) for each in dict.fromkeys((dtype, widest))]
+        return [*scored, Deviating(moment, frame, n_components, widest, device)]
     outweigh = device.type == "cpu" and moments_outweigh(moment, frame.shift.shape[0], n_components)
     kinds = [
         (Centred if outweigh else products_for(moment, frame, n_components, float_type, device), float_type)
@@ -104,13 +109,10 @@ def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, wi
     """
     if parameters.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
         return False  # squares underflow
-    if centre is None or centre.shape[0] == 1:
-        amplification = parameters.amplification_about_origin
-    else:
-        amplification = float(parameters.amplification(centre).amax())
+    amplification = kernel.amplification(parameters, centre)
     if resolution(kernel) * amplification <= 1:
         return True
-    best = float(parameters.amplification(parameters.means).amax())
+    best = kernel.amplification(parameters, parameters.means)
     return kernel.dtype == widest and amplification <= NEARLY_CENTRED * best
 
 

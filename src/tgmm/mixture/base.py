@@ -12,11 +12,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tgmm.covariance import CovarianceCollapse, Covariances, Structure, structure_named
+from tgmm.covariance import CovarianceCollapse, Covariances, LowRank, Structure, separate, structure_named
 from tgmm.data.columns import Columns
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
-from tgmm.runtime.checks import as_float64, require_finite
+from tgmm.runtime.checks import as_float64, check_integer, require_finite
 from tgmm.runtime.devices import fields_of, standalone
 from tgmm.runtime.dlpack import imported
 
@@ -133,6 +133,29 @@ class BaseMixture:
         return own_array(self, self.parameters.covariances.public)
 
     @property
+    def factor_loadings(self) -> Any:
+        """The loadings W of the factors, (K, d, q), of a type that has some.
+
+        They are rotated such that W' Psi^-1 W is diagonal with descending entries, and signed such that the largest
+        entry of each column is positive.
+        """
+        return own_array(self, self._factored("factor_loadings").loadings)
+
+    @property
+    def noise_variances(self) -> Any:
+        """What factors leave of the variances: (K,) of "low_rank", (K, d) of "factor"."""
+        noise = self._factored("noise_variances").noise
+        return own_array(self, noise[:, 0] if self.structure.one_scale else noise)
+
+    def _factored(self, name: str) -> LowRank:
+        """Return the covariances, with identified loadings, or raise an error that says why there are none."""
+        covariances = self.parameters.covariances
+        if not isinstance(covariances, LowRank):
+            kind = self.covariance_type
+            raise AttributeError(f"{name} is there for covariance_type='low_rank' and 'factor'; this is {kind!r}.")
+        return covariances.canonical
+
+    @property
     def n_parameters(self) -> int:
         """The number of free parameters: covariances, means and weights, that of noise among them."""
         free = self.structure.n_parameters(self.n_components, self.n_features)
@@ -177,13 +200,13 @@ def as_mixture(model: Any, name: str) -> BaseMixture:
 
 
 def check_parameters(
-    weights: Any, means: Any, covariances: Any, covariance_type: str
+    weights: Any, means: Any, covariances: Any, covariance_type: str, n_factors: int | None = None
 ) -> tuple[Parameters, Structure, torch.dtype]:
     """Return the parameters of a mixture in float64, their structure, and the float type they came in.
 
     They are copies, on the device of the means.
     """
-    structure = structure_named(covariance_type)
+    structure = structure_named(covariance_type, check_n_factors(n_factors))
     means = imported(means, "means")
     dtype = means.dtype if isinstance(means, Tensor) else np.asarray(means).dtype
     device = means.device if isinstance(means, Tensor) else torch.device("cpu")
@@ -212,6 +235,11 @@ def _require_variance(parameters: Parameters) -> None:
             f"means reach from {low:g} to {high:g} in feature {feature}: the square of that leaves the range of "
             "float64. Rescale that feature."
         )
+
+
+def check_n_factors(value: Any) -> int | None:
+    """Return a number of factors, if any is given, or raise a ValueError."""
+    return None if value is None else check_integer(value, "n_factors", 1)
 
 
 def check_means(value: Any, n_components: int, n_features: int, name: str) -> Tensor:
@@ -250,10 +278,11 @@ def check_covariances(value: Any, structure: Structure, n_components: int, n_fea
             f"d={n_features}; got shape {tuple(values.shape)}."
         )
     require_finite(values, name)
-    covariances = structure.from_public(values, n_components, n_features)
-    symmetric = structure.form.from_packed(covariances.packed, n_features, shared=structure.shared)
+    shape = (structure.n_covariances(n_components), *alone)
+    given = separate(structure).form(values.expand(shape).clone(), n_features, structure.shared)
+    symmetric = given.from_packed(given.packed, n_features, shared=structure.shared)
     slack = 1e-8 * float(values.abs().amax())
-    if not torch.allclose(covariances.values, symmetric.values, rtol=SYMMETRY, atol=slack):
+    if not torch.allclose(given.values, symmetric.values, rtol=SYMMETRY, atol=slack):
         raise ValueError(f"{name} must be symmetric.")
     try:
         _ = symmetric.factor
@@ -262,4 +291,4 @@ def check_covariances(value: Any, structure: Structure, n_components: int, n_fea
         raise ValueError(f"{name} must be positive definite{which}.") from error
     if not structure.contains(symmetric):
         raise ValueError(f"{name} must be those of covariance_type={structure.name!r}: {structure.restriction}.")
-    return symmetric
+    return structure.adopted(symmetric)

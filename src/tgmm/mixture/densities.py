@@ -71,8 +71,8 @@ class Predictor:
             self.frame = Frame.around(components, dtype, one_scale=one_scale)
             self.noise = Noisy.of(mixture.noise.to(device), self.frame, parameters.to(device), soft)
         self.parameters = self.frame.parameters_in(parameters)
-        moment = parameters.covariances.own_moment
         self.may_lack, self.mixture = mixture.columns.may_lack, mixture
+        moment = parameters.covariances.own_moment if self.may_lack else parameters.covariances.evaluating_moment
         kernels = kernels_for(moment, self.frame, parameters.n_components, dtype, device, gaps=self.may_lack)
         self.kernel = kernels[first_precise(kernels, self.parameters)]
         self.operands = self.kernel.operands(self.parameters)

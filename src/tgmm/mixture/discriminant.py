@@ -90,8 +90,8 @@ class Discriminant:
 
 def _joined(parts: list[Covariances], counts: list[int]) -> Covariances:
     """Return covariances of so many components each as those of one mixture, in the form of all or else as matrices."""
-    kinds = {type(part) for part in parts}
-    kind = kinds.pop() if len(kinds) == 1 else structure_named("full").form
+    kinds = {(type(part), part.values.shape[1:]) for part in parts}
+    kind = kinds.pop()[0] if len(kinds) == 1 else structure_named("full").form
     values = [part.values if type(part) is kind else part.dense for part in parts]
     wide = [value.expand(count, *value.shape[1:]) for value, count in zip(values, counts, strict=True)]
     return kind(torch.cat(wide), parts[0].n_features)

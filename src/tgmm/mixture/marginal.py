@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from tgmm.covariance import structure_named
 from tgmm.data.columns import Columns
 from tgmm.mixture.base import BaseMixture, own_array
 from tgmm.model.parameters import Parameters
@@ -50,9 +49,9 @@ def marginal(mixture: M, dims: Sequence[int | str]) -> M:
     """
     parameters = mixture.parameters
     index = check_dims(dims, mixture.columns).to(parameters.means.device)
-    part = Parameters(parameters.weights, parameters.means[:, index], parameters.covariances.restrict(index))
-    structure, columns = structure_named(mixture.structure.marginal_name), mixture.columns.take(index.tolist())
-    return mixture.changed(parameters=part, structure=structure, columns=columns)
+    structure, covariances = mixture.structure.marginal(parameters.covariances, index)
+    part = Parameters(parameters.weights, parameters.means[:, index], covariances)
+    return mixture.changed(parameters=part, structure=structure, columns=mixture.columns.take(index.tolist()))
 
 
 def check_dims(dims: Any, columns: Columns) -> Tensor:

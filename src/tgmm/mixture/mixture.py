@@ -38,6 +38,8 @@ class Mixture(BaseMixture):
         In the shape of the type, or of one covariance for all components.
     covariance_type : str, default="full"
         The structure of the covariances; see `GaussianMixture`.
+    n_factors : int, optional
+        Of "low_rank" and "factor" alone, as for `GaussianMixture`.
 
     Attributes
     ----------
@@ -69,8 +71,16 @@ class Mixture(BaseMixture):
     array([3.])
     """
 
-    def __init__(self, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> None:
-        parameters, structure, dtype = check_parameters(weights, means, covariances, covariance_type)
+    def __init__(
+        self,
+        weights: Any,
+        means: Any,
+        covariances: Any,
+        covariance_type: str = "full",
+        *,
+        n_factors: int | None = None,
+    ) -> None:
+        parameters, structure, dtype = check_parameters(weights, means, covariances, covariance_type, n_factors)
         super().__init__(parameters, structure, dtype, Columns(parameters.n_features, arrays=arrays_of(means)))
 
     def __setattr__(self, name: str, value: Any) -> None:

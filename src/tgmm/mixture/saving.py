@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tgmm.covariance import Structure, structure_named
+from tgmm.covariance import Covariances, Structure, structure_named
 from tgmm.data.columns import ARRAYS, Columns
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, stored
@@ -26,6 +26,7 @@ from tgmm.files.store import (
 from tgmm.mixture.base import BaseMixture, check_covariances, check_means, check_mixing_weights
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.checks import require_finite
 from tgmm.runtime.devices import check_device, float64_device
 
 M = TypeVar("M", bound=BaseMixture)
@@ -143,7 +144,7 @@ def state_of(mixture: BaseMixture) -> State:
         "float_type": str(mixture.dtype).removeprefix("torch."),
         "weights_": stored(parameters.weights),
         "means_": stored(parameters.means),
-        "covariances_": stored(parameters.covariances.public),
+        "covariances_": stored(parameters.covariances.stored),
         "n_features_in_": mixture.n_features,
         "arrays": mixture.columns.arrays,
     }
@@ -168,7 +169,7 @@ def check_entries(state: Any, kinds: dict[str, type], optional: dict[str, type])
 
 def mixture_of(cls: type[M], state: State, owner: str) -> M:
     """Return the mixture of a state with the right entries, on the CPU, in memory of its own."""
-    structure = structure_named(state["fitted_covariance_type"])
+    structure = structure_named(state["fitted_covariance_type"]).of_stored(state["covariances_"])
     parameters = _parameters(state, structure)
     if state["float_type"] not in FLOAT_TYPES:
         raise ValueError(f"float_type must be one of {', '.join(FLOAT_TYPES)}.")
@@ -192,7 +193,7 @@ def _parameters(state: State, structure: Structure) -> Parameters:
     n_components, n_features = means.shape
     if state["n_features_in_"] != n_features:
         raise ValueError(f"n_features_in_={state['n_features_in_']}, but means_ has {n_features} features.")
-    wanted = structure.shape(n_components, n_features)
+    wanted = structure.stored_shape(n_components, n_features)
     if covariances.shape != wanted:
         raise ValueError(f"covariances_ must have shape {wanted}; it has {tuple(covariances.shape)}.")
     rest = max(0.0, 1 - float(weights.sum())) if "noise_box_" in state else 0.0
@@ -200,8 +201,21 @@ def _parameters(state: State, structure: Structure) -> Parameters:
     if abs(float(weights.sum()) + rest - 1) > WEIGHTS_TOLERANCE:
         raise ValueError(f"weights_ must sum to 1; the sum is {float(weights.sum())!r}.")
     check_means(means, n_components, n_features, "means_")
-    check_covariances(covariances, structure, n_components, n_features, "covariances_")
-    return Parameters(weights, means, structure.from_public(covariances, n_components, n_features))
+    if structure.n_factors is None:
+        check_covariances(covariances, structure, n_components, n_features, "covariances_")
+        return Parameters(weights, means, structure.from_public(covariances, n_components, n_features))
+    return Parameters(weights, means, _of_factors(covariances, structure))
+
+
+def _of_factors(values: torch.Tensor, structure: Structure) -> Covariances:
+    """Return the covariances with stored loadings and noise variances (K, d, q + 1)."""
+    require_finite(values, "covariances_")
+    covariances = structure.form(values, values.shape[1])
+    if not structure.contains(covariances) or not bool((values[..., -1] > 0).all()):
+        raise ValueError(
+            f"covariances_ must be loadings and, last, positive noise variances of covariance_type={structure.name!r}."
+        )
+    return covariances
 
 
 def _noise(state: State, n_features: int) -> Noise | None:

@@ -46,19 +46,14 @@ class Statistics:
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def about(self, centre: Tensor, moment: Moment) -> Statistics:
-        """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch.
-
-        A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
-        """
+        """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         shift = self.centre - centre
         if not shift.any():
             return self
         mass = self.mass[..., None]
         mean = self.first / torch.where(mass > 0, mass, 1.0)  # (..., K, d) about the old centre
-        gain = mass * (moment.of(mean + shift) - moment.of(mean))  # (..., K, q)
-        if self.second.shape[-2] == 1:
-            gain = gain.sum(-2, keepdim=True)
-        return replace(self, first=mass * (mean + shift), second=self.second + gain, centre=centre)
+        second = moment.moved(self.second, self.mass, mean, shift)
+        return replace(self, first=mass * (mean + shift), second=second, centre=centre)
 
     def packed(self) -> Tensor:
         """Return all sums as one vector."""

@@ -68,6 +68,10 @@ class Maximiser(Protocol):
         """Return the update for rows without noise."""
         ...
 
+    def streamed(self, n_features: int) -> Maximiser:
+        """Return the update from the sums that are to be made in a pass over whole rows of so many features."""
+        ...
+
     def about(self, origin: Tensor) -> Maximiser:
         """Return the update for rows minus an origin (d,)."""
         ...
@@ -114,6 +118,12 @@ class Update:
     def without_noise(self) -> Update:
         """Return the update for rows without noise."""
         return replace(self, has_noise=False)
+
+    def streamed(self, n_features: int) -> Update:
+        """Return the update from the sums that are to be made in a pass over whole rows of so many features."""
+        if self.held is not None or self.priors.mean is not None:
+            return self
+        return replace(self, structure=self.structure.streamed(n_features))
 
     def in_frame(self, frame: Frame) -> Update:
         """Map priors and fixed parameters from the user's units into the frame."""
@@ -188,10 +198,9 @@ class Update:
         self, packed: Tensor, counts: Tensor, n_features: int, previous: Covariances | None
     ) -> Covariances:
         """Return the structure's covariances of scatter (..., B, q) that so many rows (..., B) have."""
-        form = self.structure.form
         if self.priors.covariance is not None:
             packed = packed + self.priors.covariance.packed
-        scatter = form.from_packed(packed, n_features, shared=self.structure.shared)
+        scatter = self.structure.scatter(packed, n_features)
         if self.regularisation is not None:
             scatter = scatter.plus(self._spread(scatter, counts))
         return self.structure.estimate(scatter, counts, previous)
@@ -218,7 +227,7 @@ def means_and_scatter(
     mass = statistics.mass
     step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
     means = statistics.centre + step
-    scatter = moment.pooled(statistics.second) - moment.pooled(mass[..., None] * moment.of(step))  # (..., B, q)
+    scatter = moment.about_means(statistics.second, mass, step)  # (..., B, q)
     if prior is not None and mean_precision is not None:
         gap = means - prior  # (..., K, d)
         shrinkage = mean_precision / (mass + mean_precision)  # (..., K)

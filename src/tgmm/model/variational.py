@@ -76,6 +76,10 @@ class Variational:
         """Return the update itself."""
         return self
 
+    def streamed(self, n_features: int) -> Variational:  # noqa: ARG002
+        """Return the update itself."""
+        return self
+
     def n_volumes(self, n_components: int) -> float:
         """Return 0: the frame's volume is in the densities of prior and posterior alike."""
         return 0.0

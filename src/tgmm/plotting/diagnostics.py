@@ -63,10 +63,10 @@ def plot_selection(selection: Selection, *, criterion: str | None = None, ax: Ax
     best, name = order[0], "held-out log-likelihood" if criterion == "held_out" else criterion.upper()
     top = getattr(best, criterion)
     base = 0.0 if CRITERIA[criterion] else top
-    for i, structure in enumerate(dict.fromkeys(cell.covariance_type for cell in selection.cells)):
-        _draw_curve(ax, [c for c in selection.cells if c.covariance_type == structure], criterion, base, i)
+    for i, structure in enumerate(dict.fromkeys(cell.structure for cell in selection.cells)):
+        _draw_curve(ax, [c for c in selection.cells if c.structure == structure], criterion, base, i)
     ring = {"facecolors": "none", "edgecolors": "black", "s": 150, "linewidths": 1.5, "zorder": 3, "clip_on": False}
-    ax.scatter(best.n_components, top - base, label=f"best: {best.covariance_type}, {best.n_components}", **ring)
+    ax.scatter(best.n_components, top - base, label=f"best: {best.structure}, {best.n_components}", **ring)
     ax.set_xlabel("number of components")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if CRITERIA[criterion]:
@@ -87,7 +87,7 @@ def _draw_curve(ax: Axes, cells: list[Cell], criterion: str, base: float, i: int
     faces = ["white" if c.status == "degenerate" else style.colour(i) for c in cells]
     points = {"edgecolors": style.colour(i), "marker": style.marker(i), "s": 26, "zorder": 2}
     ax.plot(counts, values, color=style.colour(i), linewidth=1.2, zorder=1)
-    ax.scatter(counts, values, c=faces, label=cells[0].covariance_type, **points)
+    ax.scatter(counts, values, c=faces, label=cells[0].structure, **points)
 
 
 def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:

@@ -127,9 +127,9 @@ class Fitter:
             return []
         return dependent_features(self.training.survey)
 
-    def fit(self, n_components: int, covariance_type: str) -> Fitted:
+    def fit(self, n_components: int, covariance_type: str, n_factors: int | None = None) -> Fitted:
         """Return the fit of a cell."""
-        cell = {"n_components": n_components, "covariance_type": covariance_type}
+        cell = {"n_components": n_components, "covariance_type": covariance_type, "n_factors": n_factors}
         given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
@@ -164,9 +164,9 @@ class Fold:
     rest: Any
     weights: Tensor | None
 
-    def log_likelihood(self, n_components: int, covariance_type: str) -> float:
+    def log_likelihood(self, n_components: int, covariance_type: str, n_factors: int | None = None) -> float:
         """Return the total log-likelihood of the held-out rows."""
-        mixture = self.fitter.fit(n_components, covariance_type).solution.mixture
+        mixture = self.fitter.fit(n_components, covariance_type, n_factors).solution.mixture
         return criteria(mixture, self.rest, self.weights).log_likelihood
 
 

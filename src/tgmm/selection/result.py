@@ -21,6 +21,8 @@ class Cell:
     ----------
     n_components : int
     covariance_type : str
+    n_factors : int or None
+        Where the search was over numbers of factors.
     log_likelihood : float
         Total, in nats; NaN, like the criteria, where the cell failed.
     n_parameters : int
@@ -40,6 +42,7 @@ class Cell:
 
     n_components: int
     covariance_type: str
+    n_factors: int | None = None
     log_likelihood: float = NAN
     n_parameters: int = 0
     bic: float = NAN
@@ -49,6 +52,11 @@ class Cell:
     n_iter: int = 0
     status: str = "failed"
     reason: str = ""
+
+    @property
+    def structure(self) -> str:
+        """The covariance structure, with the number of factors where that was chosen."""
+        return self.covariance_type if self.n_factors is None else f"{self.covariance_type} q={self.n_factors}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,8 +98,8 @@ class Selection:
     def __repr__(self) -> str:
         """Return the criterion of every cell as text, and the best three."""
         better = "higher" if CRITERIA[self.criterion] else "lower"
-        types = list(dict.fromkeys(cell.covariance_type for cell in self.cells))
-        grid = {(cell.n_components, cell.covariance_type): cell for cell in self.cells}
+        types = list(dict.fromkeys(cell.structure for cell in self.cells))
+        grid = {(cell.n_components, cell.structure): cell for cell in self.cells}
         width = max(14, *(len(name) + 2 for name in types))
         lines = [
             f"Selection by {self.criterion} ({better} is better; * best, ? degenerate)",
@@ -102,7 +110,7 @@ class Selection:
             lines.append(f"{count:>4}" + "".join(row))
         lines.append("Best:")
         for cell in ranked(self.cells, self.criterion)[:3]:
-            name = f"{cell.covariance_type}, {cell.n_components}"
+            name = f"{cell.structure}, {cell.n_components}"
             value = f"{getattr(cell, self.criterion):.{self._digits}f}"
             lines.append(f"  {name:<20}{value:>12}  log-likelihood {cell.log_likelihood:.2f}, {_count(cell)}")
         return "\n".join(lines)

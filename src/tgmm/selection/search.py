@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm.covariance import COMMON, MCLUST, structure_named
+from tgmm.covariance import COMMON, MCLUST, Factors, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.evaluation import Criteria, criteria_on
@@ -35,6 +35,7 @@ def select(
     labels: Any = None,
     n_init: int = 5,
     cv: int = 5,
+    n_factors: Any = None,
     tol: float = 1e-8,
     max_iter: int = 1000,
     random_state: RandomState = None,
@@ -73,6 +74,9 @@ def select(
         end lower. What the first trials see of the rows is made once for all cells.
     cv : int, default=5
         Folds of "held_out", at random, the same for all cells.
+    n_factors : int or iterable of int, optional
+        The numbers of factors to try of "low_rank" and "factor", each in a cell of its own; the default of
+        `GaussianMixture` where None.
     tol, max_iter : float, default=1e-8; int, default=1000
         As for `GaussianMixture`, but closer to the limit: BIC compares likelihoods across cells.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
@@ -114,7 +118,7 @@ def select(
     >>> selection.best_.predict([[0.0, 0.0], [6.0, 6.0]]).shape
     (2,)
     """
-    counts, names = _check_counts(n_components), _check_structures(covariance_types)
+    counts, kinds = _check_counts(n_components, "n_components"), _check_structures(covariance_types, n_factors)
     criterion = criterion.lower() if isinstance(criterion, str) else criterion
     if criterion not in CRITERIA:
         choices = ", ".join(repr(choice) for choice in CRITERIA)
@@ -132,29 +136,44 @@ def select(
     dependent = whole.dependent()
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
     folds = folds_of(judged, cv) if criterion == "held_out" else []
-    grid = [(count, name) for count in counts for name in names]
+    grid = [(count, *kind) for count in counts for kind in kinds]
     found = _search(grid, criterion, judged, folds, verbose=verbose)
     if dependent:
         which = whole.training.columns.said(dependent)
         notes = f"{which} are constant or linear functions of others: cells are compared without them"
         warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
-        best = whole.fit(found.best_cell.n_components, found.best_cell.covariance_type).model()
+        cell = found.best_cell
+        best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
         found = replace(found, best_=best)
     if found.best_cell.status == "degenerate":
         warnings.warn(f"Every cell is degenerate. Of the best, {found.best_cell.reason}.", stacklevel=2)
     return found
 
 
-def _check_counts(n_components: Any) -> list[int]:
-    """Return the different numbers of components, or raise a ValueError that names the argument."""
-    counts = [n_components] if isinstance(n_components, numbers.Integral) else list(n_components)
+def _check_counts(values: Any, name: str) -> list[int]:
+    """Return different numbers of something, or raise a ValueError that names the argument."""
+    counts = [values] if isinstance(values, numbers.Integral) else list(values)
     if not counts:
-        raise ValueError("n_components is empty: give at least one number of components.")
-    return list(dict.fromkeys(check_integer(count, "n_components", 1) for count in counts))
+        raise ValueError(f"{name} is empty: give at least one number.")
+    return list(dict.fromkeys(check_integer(count, name, 1) for count in counts))
 
 
-def _check_structures(covariance_types: Any) -> list[str]:
-    """Return the names of the different structures, or raise a ValueError that names the argument."""
+def _check_structures(covariance_types: Any, n_factors: Any) -> list[tuple[str, int | None]]:
+    """Return the different structures by name and number of factors, or raise a ValueError that names the argument."""
+    numbers_of = [None] if n_factors is None else _check_counts(n_factors, "n_factors")
+    structures = [structure_named(name) for name in _check_names(covariance_types)]
+    if n_factors is not None and not any(isinstance(structure, Factors) for structure in structures):
+        raise ValueError(f"n_factors={n_factors!r} is of no covariance_types that are to be tried: leave it out.")
+    kinds = [
+        (structure.name, q)
+        for structure in structures
+        for q in (numbers_of if isinstance(structure, Factors) else [None])
+    ]
+    return list(dict.fromkeys(kinds))
+
+
+def _check_names(covariance_types: Any) -> list[str]:
+    """Return the names of structures, or raise a ValueError that names the argument."""
     if covariance_types is None:
         return list(COMMON)
     if isinstance(covariance_types, str):
@@ -163,18 +182,18 @@ def _check_structures(covariance_types: Any) -> list[str]:
         names = list(covariance_types)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
-    return list(dict.fromkeys(structure_named(name).name for name in names))
+    return names
 
 
 def _search(
-    grid: list[tuple[int, str]], criterion: str, whole: Fitter, folds: list[Fold], *, verbose: bool
+    grid: list[tuple[int, str, int | None]], criterion: str, whole: Fitter, folds: list[Fold], *, verbose: bool
 ) -> Selection:
     """Fit all cells and keep the best model."""
     best: tuple[Fitted, Cell] | None = None
     cells: list[Cell] = []
     with progress_bar(enabled=verbose, desc="select", unit="model", total=len(grid)) as bar:
-        for count, name in grid:
-            cell, fitted = _evaluate(count, name, whole, folds)
+        for which in grid:
+            cell, fitted = _evaluate(*which, whole, folds)
             cells.append(cell)
             bar.update()
             rivals = [cell] if best is None else [best[1], cell]
@@ -189,22 +208,23 @@ def _search(
     return Selection(best[0].model(), best[1], tuple(cells), criterion)
 
 
-def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[Cell, Fitted | None]:
+def _evaluate(count: int, name: str, q: int | None, whole: Fitter, folds: list[Fold]) -> tuple[Cell, Fitted | None]:
     """Return a cell and its fit; whatever goes wrong is the cell's alone."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fitted = whole.fit(count, name)
-            held_out = _held_out(count, name, whole, folds)
+            fitted = whole.fit(count, name, q)
+            held_out = _held_out(count, name, q, whole, folds)
             found = _criteria(fitted.solution, whole)
         except Exception as error:
-            return Cell(count, name, reason=f"{type(error).__name__}: {error}"), None
+            return Cell(count, name, q, reason=f"{type(error).__name__}: {error}"), None
     solution = fitted.solution
     others = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
     status = "degenerate" if fitted.is_degenerate else "converged" if solution.converged else "not converged"
     cell = Cell(
         count,
         name,
+        q,
         log_likelihood=found.log_likelihood,
         n_parameters=found.n_parameters,
         bic=found.bic,
@@ -218,11 +238,11 @@ def _evaluate(count: int, name: str, whole: Fitter, folds: list[Fold]) -> tuple[
     return cell, fitted
 
 
-def _held_out(count: int, name: str, whole: Fitter, folds: list[Fold]) -> float:
+def _held_out(count: int, name: str, q: int | None, whole: Fitter, folds: list[Fold]) -> float:
     """Return the average log-likelihood of the rows that fits had not seen; NaN without folds."""
     if not folds:
         return NAN
-    return sum(fold.log_likelihood(count, name) for fold in folds) / whole.data.weight
+    return sum(fold.log_likelihood(count, name, q) for fold in folds) / whole.data.weight
 
 
 def _criteria(solution: Solution, whole: Fitter) -> Criteria:

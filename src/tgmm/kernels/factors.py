@@ -1,0 +1,198 @@
+"""The form for covariances of few factors: densities and sums at O(K d q) a row, nothing of size d^2.
+
+Rows are multiplied once by the scores of all components' factors, (d, K q). What that takes from the distances in
+units of the noise alone is, by the identity of Woodbury, the squared norm of the scores; and expected factors, and
+their products with rows, are linear in the scores. Sources: Ghahramani & Hinton 1996 (CRG-TR-96-1); Zhao & Yu 2008
+(Neural Networks 21) for sums that avoid scatter matrices.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tgmm.covariance import Latent, LowRank
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.kernels import chunking
+from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
+from tgmm.kernels.centred import kept_of
+from tgmm.model.parameters import Parameters
+from tgmm.model.statistics import Statistics
+from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
+
+SEED = 0  # of the directions whose projections stand for factors before there are some
+
+
+class Operands(NamedTuple):
+    """What joint log-densities are made from."""
+
+    scores: Tensor  # (K q, d)
+    linear: Tensor  # (K q + K, d): the scores, and in bits the linear part of what noise alone makes of log-densities
+    offsets: Tensor  # (K q + K, 1): what is added to either
+    inverse: Tensor  # (K, d): one over the noise variances
+    constants: Tensor  # (K,): the log-densities at the means, in bits
+    means: Tensor  # (K, d)
+
+
+class Scored(Kernel):
+    """Joint log-densities by products about the frame's origin, sums about a centre for each component.
+
+    The parameters of a pass that is to begin a run have no factors: projections of rows on directions drawn at random
+    then stand for them, from which a first estimate follows (that of Nystrom: Halko, Martinsson & Tropp 2011, SIAM
+    Review 53, 5.5).
+    """
+
+    moment: Latent
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_factors = self.moment.n_factors
+        n_columns = 2 * self.n_features + self.n_components * (self.n_factors + 2)
+        self.n_rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
+
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics about centre (K, d), or about the means."""
+        return ScoredSums(self, parameters, assignment, parameters.means if centre is None else centre)
+
+    def operands(self, parameters: Parameters) -> Operands:
+        """Return natural parameters of the noise, and scores."""
+        means, covariances = parameters.means, parameters.covariances.apart(self.n_components)
+        if isinstance(covariances, LowRank):
+            inverse, scores = covariances.factor.inverse_sd.square(), covariances.factor.scores.mT  # (K, d), (K, q, d)
+        else:
+            inverse, scores = 1 / covariances.variances, means.new_zeros(self.n_components, 0, self.n_features)
+        scores, slopes = scores.flatten(0, 1), inverse * means
+        at_means = (scores.view(self.n_components, -1, self.n_features) @ means[..., None]).reshape(-1)
+        constants = parameters.log_constants * BITS
+        offsets = torch.cat([-at_means, constants - 0.5 * BITS * (means * slopes).sum(-1)])
+        linear = torch.cat([scores, BITS * slopes])
+        each = (scores, linear, offsets[:, None], inverse, constants, means)
+        return Operands(*[tensor.to(self.dtype).to(self.device) for tensor in each])
+
+    def amplification(self, parameters: Parameters, centre: Tensor | None) -> float:
+        """Return the largest ratio of a second moment about centre (K, d), or the origin, to what factors leave of it.
+
+        Noise variances are differences of squares, as variances of one feature are.
+        """
+        covariances = parameters.covariances
+        if not isinstance(covariances, LowRank):
+            return super().amplification(parameters, centre)
+        gaps = parameters.means if centre is None else parameters.means - centre
+        ratios = (gaps.square() + covariances.variances) / covariances.noise  # (K, d)
+        return float(torch.where(parameters.weights > 0, ratios.amax(-1), 0.0).amax())
+
+    @float32_products()
+    def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
+        """Return the joint log-densities; nothing is split off."""
+        return self.joint(self.standardised(rows), operands)[0], None
+
+    def standardised(self, rows: Tensor) -> Tensor:
+        """Return rows in the frame, (c, d)."""
+        z = torch.empty(rows.shape[0], self.n_features, dtype=self.dtype, device=self.device)
+        return self.standardise(rows, z.T).T
+
+    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
+        found = torch.addmm(operands.offsets, operands.linear, z.T)
+        scores, joint = found.split([len(operands.scores), self.n_components])
+        scores = scores.view(self.n_components, -1, z.shape[0])
+        joint.addmm_(operands.inverse, z.square().T, alpha=-0.5 * BITS)
+        return joint.add_(torch.linalg.vecdot(scores, scores, dim=1), alpha=0.5 * BITS), scores
+
+
+class Deviating(Scored):
+    """The same about the means, one component at a time: the precise form, in which nothing cancels."""
+
+    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
+        each = operands.scores.view(self.n_components, -1, self.n_features)
+        joint, scores = z.new_empty(self.n_components, len(z)), z.new_empty(*each.shape[:2], len(z))
+        for k in range(self.n_components):
+            deviations = z - operands.means[k]
+            scores[k] = each[k] @ deviations.T
+            distances = deviations.square() @ operands.inverse[k] - scores[k].square().sum(0)
+            joint[k] = operands.constants[k] - 0.5 * BITS * distances
+        return joint, scores
+
+
+class ScoredSums(Accumulator[Statistics]):
+    """Gathers statistics about centres (K, d)."""
+
+    def __init__(self, kernel: Scored, parameters: Parameters, assignment: Assignment, centre: Tensor) -> None:
+        self.kernel, self.assignment, self.n_rows = kernel, assignment, kernel.n_rows
+        self.parameters, self.operands = parameters, kernel.operands(parameters)
+        self.centres = centre.to(kernel.dtype).to(kernel.device)  # (K, d)
+        self.directions = None if isinstance(parameters.covariances, LowRank) else _directions(kernel)
+        n_components, n_features, q = kernel.n_components, kernel.n_features, kernel.n_factors
+        where = float64_device(kernel.device)
+        self.mass = torch.zeros(n_components, dtype=torch.float64, device=where)
+        self.rows = self.mass.new_zeros(n_components, q + 1, n_features)  # sums of u x', and of x
+        self.squares = self.mass.new_zeros(n_components, n_features)
+        self.scores = self.mass.new_zeros(n_components, q + 1, q)  # sums of u u', and of u
+        self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
+
+    @float32_products()
+    def add(self, chunk: Chunk) -> None:
+        """Add the sums of a chunk."""
+        kernel = self.kernel
+        z = kernel.standardised(chunk.rows)  # (c, d)
+        joint, scores = kernel.joint(z, self.operands)
+        likelihood, objective = self.assignment(joint, chunk.known)
+        weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
+        joint.mul_(weights)
+        self.mass += joint.sum(1)
+        for k in range(kernel.n_components):
+            self._add_own(k, z, joint[k], scores[k])
+        self.totals[0] += widen(weights) @ widen(likelihood)
+        self.totals[1] += widen(weights) @ widen(objective)
+        self.totals[2] += widen(weights).sum()
+
+    def _add_own(self, k: int, z: Tensor, shares: Tensor, scores: Tensor) -> None:
+        """Add the sums of a component, of rows z (c, d) with shares (c,) and scores (q, c)."""
+        kept = kept_of(shares)
+        if kept is not None:
+            z, shares, scores = z.index_select(0, kept), shares.index_select(0, kept), scores.index_select(1, kept)
+        deviations = z - self.centres[k]  # (m, d)
+        factors = scores if self.directions is None else self.directions @ deviations.T  # (q, m)
+        shared = torch.cat([factors, torch.ones_like(factors[:1])]).mul_(shares)  # (q + 1, m)
+        self.rows[k] += shared @ deviations
+        self.scores[k] += shared @ factors.T
+        self.squares[k] += shares @ deviations.square_()
+
+    def result(self) -> Statistics:
+        """Return the statistics."""
+        sums = (self.mass, self.rows, self.squares, self.scores, self.totals, widen(self.centres))
+        mass, rows, squares, scores, totals, centres = transferred(self.kernel.frame.shift.device, *sums)
+        q = self.kernel.n_factors
+        cross, products, first = rows[..., :q, :].mT, scores[..., :q, :], scores[..., q, :]
+        if isinstance(self.parameters.covariances, LowRank):
+            cross, products, first = expected(self.parameters.covariances, mass, cross, products, first)
+        second = self.kernel.moment.joined(cross, squares, products, first)
+        return Statistics(mass, rows[..., q, :], second, totals[0], totals[1], totals[2], centres)
+
+
+def expected(
+    covariances: LowRank, mass: Tensor, cross: Tensor, products: Tensor, scores: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sums of x z', z z' and z of factors z, expected given rows x, from those of scores u.
+
+    With the rotation R of the scaled loadings V = Psi^-1/2 W R and their strengths lambda, a row's factors are
+    R u / sqrt(1 + lambda) on average, with the covariance R diag(1 / (1 + lambda)) R'.
+    """
+    strengths, rotation = covariances.spectrum
+    inverse = 1 / (1 + strengths)  # (K, q)
+    back = (rotation * inverse.sqrt()[..., None, :]).mT  # (K, q, q)
+    left = (rotation * inverse[..., None, :]) @ rotation.mT
+    products = back.mT @ products @ back + mass[..., None, None] * left
+    return cross @ back, products, (back.mT @ scores[..., None])[..., 0]
+
+
+def _directions(kernel: Scored) -> Tensor:
+    """Return directions (q, d) that are the same at every call."""
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = torch.randn(kernel.n_features, kernel.n_factors, dtype=torch.float64, generator=generator)
+    return torch.linalg.qr(drawn)[0].T.to(kernel.dtype).to(kernel.device)
