@@ -6,10 +6,10 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +19,14 @@ from sklearn.exceptions import NotFittedError
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import hints, saving
+from tgmm.estimators.reordering import reordered
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
+from tgmm.mixture.ordering import order_of
 from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
 
@@ -272,6 +274,46 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         if self.__sklearn_is_fitted__():
             self._solution = saving.on_device(self._solution, place, device)
         self.device = device
+        return self
+
+    def reorder(self: E, by: Literal["weight", "mean"] | Sequence[int] = "weight") -> E:
+        """Put the components of the fitted mixture in another order, in place.
+
+        A fit finds the components in an arbitrary order. Afterwards, all that depends on their order is in the new one:
+        `weights_`, `means_`, `covariances_`, labels, probabilities, saved files, and what `warm_start` and
+        `partial_fit` continue from. Settings that have a value for each component (`init_means`, priors, `fixed`) are
+        put in that order too. A new fit that does not continue from this one finds an order of its own.
+
+        Parameters
+        ----------
+        by : {"weight", "mean"} or sequence of int, default="weight"
+            "weight" puts the heaviest component first. "mean" puts the component with the smallest mean of the first
+            feature first; the next features break ties. A sequence lists the present numbers of the components in the
+            order that you want: ``by=gmm.means_[:, 1].argsort()`` orders by the second feature.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `by` is neither of the two words nor contains every component exactly once.
+
+        Examples
+        --------
+        >>> from tgmm import GaussianMixture
+        >>> gmm = GaussianMixture.from_parameters([0.25, 0.75], [[4.0], [0.0]], [1.0, 1.0], "spherical")
+        >>> gmm.reorder(by="weight").weights_
+        array([0.75, 0.25])
+        >>> gmm.predict([[0.5]])
+        array([0])
+        """
+        solution = self._fitted()
+        order = order_of(solution.mixture, by)
+        for name, value in reordered(self.get_params(deep=False), solution.mixture.structure, order).items():
+            setattr(self, name, value)
+        self._solution = solution.reordered(order)
         return self
 
     def set_params(self: E, **params: Any) -> E:

@@ -14,6 +14,7 @@ from tgmm.mixture import (
     information,
     marginal,
     module,
+    ordering,
     sampling,
     saving,
     scikit_learn,
@@ -93,6 +94,7 @@ class Mixture(BaseMixture):
     kl_divergence = without_noise(information.kl_divergence)
     kl_upper_bound = without_noise(information.kl_upper_bound)
     mahalanobis = densities.mahalanobis
+    reorder = ordering.reorder
     impute = imputation.impute
     save = saving.save
     load = classmethod(saving.load)
