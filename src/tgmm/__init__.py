@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tgmm.files.store import ModelFileError
     from tgmm.mixture.conditional import ConditionalMixture
     from tgmm.mixture.mixture import Mixture
+    from tgmm.mixture.summary import Summary
     from tgmm.selection import Cell, Selection, select
 
 __version__ = "0.5.0"
@@ -34,6 +35,7 @@ __all__ = [
     "Cell",
     "Selection",
     "select",
+    "Summary",
     "__version__",
 ]
 
@@ -51,6 +53,7 @@ HOMES = {
     "Cell": "tgmm.selection",
     "Selection": "tgmm.selection",
     "select": "tgmm.selection",
+    "Summary": "tgmm.mixture.summary",
 }
 
 
@@ -68,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "data", "plotting"])

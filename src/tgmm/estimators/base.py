@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import hints, saving
+from tgmm.estimators.explaining import essentials, explained
 from tgmm.estimators.reordering import reordered
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
@@ -27,6 +28,7 @@ from tgmm.files.store import model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.ordering import order_of
+from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
 
@@ -275,6 +277,70 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             self._solution = saving.on_device(self._solution, place, device)
         self.device = device
         return self
+
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the fitted model: its size, what it is worth, and what its components look like.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Data to describe the model on, such as that of the fit. With it, the summary also has the ICL and the number
+            of rows that are assigned to each component. Without it, the number of rows, log-likelihood, BIC and AIC are
+            those of the fit.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows of X.
+        max_features : int, default=6
+            How many features to show at most. Where there are more, those in which the components differ most are
+            shown. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture
+        >>> X = np.concatenate([np.zeros((50, 1)), np.ones((50, 1))]) + np.linspace(-0.1, 0.1, 100)[:, None]
+        >>> print(GaussianMixture(n_components=2, random_state=0).fit(X).reorder("mean").summary(X))
+        Gaussian mixture
+        ================
+        <BLANKLINE>
+        Components          2    Log-likelihood            142.31
+        Features            1    BIC                      -261.59
+        Covariance type  full    AIC                      -274.62
+        Free parameters     5    ICL                      -261.59
+        Rows              100    Converged       yes, 1 iteration
+        <BLANKLINE>
+        Means, with standard deviations in brackets
+        component  weight  rows  certainty         feature 0
+        0          0.5000    50     1.0000  -0.0505 (0.0292)
+        1          0.5000    50     1.0000   1.0505 (0.0292)
+        <BLANKLINE>
+        What sets components apart from the rest, in standard deviations
+        0  feature 0 -37.8
+        1  feature 0 +37.8
+        <BLANKLINE>
+        For BIC, AIC and ICL, lower is better.
+        certainty: mean probability of the component among the rows that are assigned to it.
+        """
+        mixture, fixed = self.mixture_, getattr(self, "fixed", None)
+        return explained(self._fitted(), mixture, fixed, X, sample_weight, max_features)
+
+    def __str__(self) -> str:
+        """Return the settings, and after a fit what it came to."""
+        return f"{self!r}\n{essentials(self._fitted())}" if self.__sklearn_is_fitted__() else repr(self)
+
+    def _repr_html_inner(self) -> str:
+        """Return scikit-learn's diagram, and after a fit the summary below it, for notebooks."""
+        diagram = super()._repr_html_inner()
+        return diagram + self.summary()._repr_html_() if self.__sklearn_is_fitted__() else diagram
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Return what notebooks show."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
     def reorder(self: E, by: Literal["weight", "mean"] | Sequence[int] = "weight") -> E:
         """Put the components of the fitted mixture in another order, in place.

@@ -18,6 +18,7 @@ from tgmm.mixture import (
     sampling,
     saving,
     scikit_learn,
+    summary,
 )
 from tgmm.mixture.base import BaseMixture, check_parameters, without_noise
 
@@ -95,6 +96,7 @@ class Mixture(BaseMixture):
     kl_upper_bound = without_noise(information.kl_upper_bound)
     mahalanobis = densities.mahalanobis
     reorder = ordering.reorder
+    summary = summary.summary
     impute = imputation.impute
     save = saving.save
     load = classmethod(saving.load)
@@ -103,3 +105,7 @@ class Mixture(BaseMixture):
     to_distribution = without_noise(distributions.to_distribution)
     to_module = without_noise(module.to_module)
     log_prob = without_noise(module.log_prob)
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return self.summary()._repr_html_()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.mixture.summary import FEATURES, Summary
+from tgmm.mixture.tables import Table, shown
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}
 NAN = float("nan")
+LISTED = 5  # cells of a summary
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,42 @@ class Selection:
             return records
         return pandas.DataFrame.from_records(records)
 
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the selection: its best cells, and the model that was chosen.
+
+        Parameters
+        ----------
+        X, sample_weight, max_features
+            As for `GaussianMixture.summary`.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` has the components of the
+            best model; all cells are in ``table()``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import select
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> summary = select(X, [1, 2], ["diag", "spherical"], random_state=0).summary()
+        >>> summary.title
+        'Selection by BIC: spherical, 1 component'
+        """
+        order, best = ranked(self.cells, self.criterion), self.best_cell
+        size = f"{best.n_components} component{'s' * (best.n_components > 1)}"
+        found = self.best_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        return replace(
+            found,
+            title=f"Selection by {name_of(self.criterion)}: {best.covariance_type}, {size}",
+            tables=(_table_of(order[:LISTED], len(self.cells)), *found.tables),
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return self.summary()._repr_html_()
+
     def __repr__(self) -> str:
         """Return the criterion of every cell as text, and the best three."""
         better = "higher" if CRITERIA[self.criterion] else "lower"
@@ -103,20 +142,41 @@ class Selection:
         lines.append("Best:")
         for cell in ranked(self.cells, self.criterion)[:3]:
             name = f"{cell.covariance_type}, {cell.n_components}"
-            value = f"{getattr(cell, self.criterion):.{self._digits}f}"
+            value = f"{getattr(cell, self.criterion):.{digits_of(self.criterion)}f}"
             lines.append(f"  {name:<20}{value:>12}  log-likelihood {cell.log_likelihood:.2f}, {_count(cell)}")
         return "\n".join(lines)
-
-    @property
-    def _digits(self) -> int:
-        return 4 if self.criterion == "held_out" else 2
 
     def _entry(self, cell: Cell) -> str:
         """Return a cell's criterion with its mark."""
         if cell.status == "failed":
             return "failed "
         mark = "*" if cell == self.best_cell else "?" if cell.status == "degenerate" else " "
-        return f"{getattr(cell, self.criterion):.{self._digits}f}{mark}"
+        return f"{getattr(cell, self.criterion):.{digits_of(self.criterion)}f}{mark}"
+
+
+def _table_of(cells: list[Cell], n_cells: int) -> Table:
+    """Return cells as a table, with the criteria that are known of any."""
+    known = [name for name in CRITERIA if any(getattr(cell, name) == getattr(cell, name) for cell in cells)]
+    header = ("covariance", "components", "log-likelihood", "parameters", *map(name_of, known), "status")
+    rows = [
+        (
+            *(cell.covariance_type, str(cell.n_components), shown(cell.log_likelihood), str(cell.n_parameters)),
+            *(f"{getattr(cell, name):.{digits_of(name)}f}" for name in known),
+            cell.status,
+        )
+        for cell in cells
+    ]
+    return Table(f"The best {len(cells)} of {n_cells} cells", header, rows)
+
+
+def name_of(criterion: str) -> str:
+    """Return how a criterion is written."""
+    return "held-out" if criterion == "held_out" else criterion.upper()
+
+
+def digits_of(criterion: str) -> int:
+    """Return how many decimals of a criterion matter; "held_out" is an average."""
+    return 4 if criterion == "held_out" else 2
 
 
 def _count(cell: Cell) -> str:
