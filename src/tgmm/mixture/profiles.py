@@ -56,11 +56,20 @@ class Profiles:
         rest = None if mixture.noise is None else float(parameters.rest)
         return cls(names, weights, means, np.sqrt(variances), differences(weights, means, variances), rest)
 
-    def separation(self) -> np.ndarray:
-        """Return the share of each feature's variance that lies between the components, (d,)."""
+    def total(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the means and the standard deviations of all components together, each (d,)."""
         weights = self.weights / self.weights.sum()
-        between = weights @ np.square(self.means - weights @ self.means)
-        return between / (between + weights @ np.square(self.deviations))
+        mean = weights @ self.means
+        return mean, np.sqrt(weights @ (np.square(self.means - mean) + np.square(self.deviations)))
+
+    def distinct(self, n_features: int) -> np.ndarray:
+        """Return the features in which the components differ most, so many or all if there are less, in their order.
+
+        They are those of whose variance the largest share lies between the components.
+        """
+        within = (self.weights / self.weights.sum()) @ np.square(self.deviations)
+        order = (within / np.square(self.total()[1])).argsort(kind="stable")
+        return np.sort(order[:n_features])
 
     def to_frame(self) -> Any:
         """Return one row for each component as a pandas data frame."""

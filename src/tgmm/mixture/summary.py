@@ -143,7 +143,7 @@ def summarised(
         **facts,
     }
     n_shown = mixture.n_features if max_features is None else check_integer(max_features, "max_features", 1)
-    chosen = np.sort(profiles.separation().argsort(kind="stable")[::-1][:n_shown])
+    chosen = profiles.distinct(n_shown)
     tables = [in_pairs(known), _means(profiles, chosen), *_apart(profiles)]
     return Summary("Gaussian mixture", known, tuple(tables), tuple(_notes(profiles, known, len(chosen))), profiles)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tgmm.plotting.grid import plot_pairs
 from tgmm.plotting.one_feature import plot_histogram
+from tgmm.plotting.profiles import plot_profiles
 from tgmm.plotting.style import Model, n_features
 from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
 
@@ -18,6 +19,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "density": plot_density,
     "histogram": plot_histogram,
     "pairs": plot_pairs,
+    "profiles": plot_profiles,
 }
 
 
@@ -30,7 +32,7 @@ class MixtureDisplay:
         Fitted.
     X : array-like or Tensor of shape (n, d), or None
         Rows to draw.
-    kind : {"components", "uncertainty", "density", "histogram", "pairs"}
+    kind : {"components", "uncertainty", "density", "histogram", "pairs", "profiles"}
         The function ``plot_<kind>`` draws the picture.
 
     Attributes

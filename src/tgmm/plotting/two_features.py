@@ -181,7 +181,9 @@ def draw_components(
 ) -> None:
     """Draw labelled rows (n, 2), and the means and ellipses of a view."""
     from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
 
+    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # seen on points of the same colour, too
     for k in range(view.weights.shape[0]):
         if rows is not None and labels is not None:
             points = {"color": style.colour(k), "marker": style.marker(k), **style.point_style(len(rows))}
@@ -191,7 +193,13 @@ def draw_components(
         x, y = view.means[k]
         for level, line in zip(levels, _line_styles(levels), strict=True):
             width, height, angle = ellipse(view.covariances[k], level)
-            outline = {"edgecolor": style.colour(k), "facecolor": "none", "linestyle": line, "linewidth": 1.5}
+            outline = {
+                "edgecolor": style.colour(k),
+                "facecolor": "none",
+                "linestyle": line,
+                "linewidth": 1.5,
+                "path_effects": on_points,
+            }
             ax.add_patch(Ellipse((x, y), width, height, angle=angle, zorder=3, **outline))
         ax.plot(x, y, marker="+", color="black", markersize=8, markeredgewidth=1.5, zorder=4)
     if rows is not None and labels is not None:
