@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from tgmm.mixture.ordering import order_of
 from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
+from tgmm.runtime.options import Order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -342,7 +343,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
-    def reorder(self: E, by: Literal["weight", "mean"] | Sequence[int] = "weight") -> E:
+    def reorder(self: E, by: Order | Sequence[int] = "weight") -> E:
         """Put the components of the fitted mixture in another order, in place.
 
         A fit finds the components in an arbitrary order. Afterwards, all that depends on their order is in the new one:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
+from tgmm.data.kinds import Arrays
 from tgmm.em.solution import Solution
 from tgmm.estimators.agreement import check_alike
 from tgmm.estimators.base import MixtureEstimator
@@ -20,6 +22,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.checks import check_flag
 from tgmm.runtime.generators import RandomState
+from tgmm.runtime.options import CovarianceType, Missing, Start
 from tgmm.runtime.processes import Group
 
 if TYPE_CHECKING:
@@ -149,22 +152,22 @@ class GaussianMixture(MixtureEstimator):
         self,
         n_components: int = 1,
         n_features: int | None = None,
-        covariance_type: str = "full",
+        covariance_type: CovarianceType | str = "full",
         *,
         max_iter: int = 200,
         tol: float = 1e-4,
         reg_covar: float = 1e-12,
         n_init: int = 1,
-        init_means: str | Any | Callable = "auto",
+        init_means: Start | Callable[..., Any] | Arrays | Tensor = "auto",
         init_weights: Any = None,
         init_covariances: Any = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        accelerate: str | None = "squarem",
+        accelerate: Literal["squarem"] | None = "squarem",
         cem: bool = False,
-        missing: str = "error",
+        missing: Missing = "error",
         noise: bool = False,
-        noise_volume: str | float = "hypervolume",
+        noise_volume: Literal["hypervolume"] | float = "hypervolume",
         noise_init: Any = 0.05,
         fixed: Any = None,
         weight_concentration_prior: Any = None,
@@ -269,6 +272,12 @@ class GaussianMixture(MixtureEstimator):
             warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=2)
         return self
 
+    @overload
+    def fit_predict(self, X: Tensor, y: Any = None, **fit_params: Any) -> Tensor: ...
+    @overload
+    def fit_predict(self, X: Arrays, y: Any = None, **fit_params: Any) -> np.ndarray: ...
+    @overload
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any: ...
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit to X and return the most probable component of each row, (n,)."""
         return self.fit(X, y, **fit_params).predict(X)
@@ -335,7 +344,7 @@ class GaussianMixture(MixtureEstimator):
 
     @classmethod
     def from_parameters(
-        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
+        cls, weights: Any, means: Any, covariances: Any, covariance_type: CovarianceType | str = "full"
     ) -> GaussianMixture:
         """Return a mixture with these parameters, as if fitted: what a fit reports about itself is empty.
 

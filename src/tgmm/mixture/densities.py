@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.data.kinds import Arrays
 from tgmm.data.validation import check_rows
 from tgmm.kernels.assignment import Noisy, most_probable, soft
 from tgmm.kernels.base import BITS
@@ -230,6 +232,12 @@ def exact_predictor_of(mixture: BaseMixture) -> Predictor:
     return mixture.derived(Predictor, torch.float64, mixture.parameters.means.device)
 
 
+@overload
+def mahalanobis(mixture: BaseMixture, X: Tensor) -> Tensor: ...
+@overload
+def mahalanobis(mixture: BaseMixture, X: Arrays) -> np.ndarray: ...
+@overload
+def mahalanobis(mixture: BaseMixture, X: Any) -> Any: ...
 @standalone()
 def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     """Return the Mahalanobis distance of each row from each component, (n, K), in standard deviations.

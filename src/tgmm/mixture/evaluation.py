@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.data import Data
+from tgmm.data.kinds import Arrays
 from tgmm.data.opening import as_source, files_of
 from tgmm.data.outputs import collect
 from tgmm.data.training import open_stream
@@ -50,6 +52,12 @@ class Evaluation:
         return cls([Chunk(rows.tensor, check_weights(sample_weight, n_rows), 0)], device, rows, n_rows)
 
 
+@overload
+def predict(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def predict(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     """Return the most probable component of each row.
 
@@ -76,6 +84,12 @@ def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     return evaluated(mixture, X, Predictor.labels, out)
 
 
+@overload
+def predict_proba(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def predict_proba(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     """Return the posterior probabilities of the components for each row.
 
@@ -100,6 +114,12 @@ def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     return evaluated(mixture, X, Predictor.responsibilities, out)
 
 
+@overload
+def score_samples(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def score_samples(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     """Return the log-density of each row.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Full
+from tgmm.data.kinds import Arrays
 from tgmm.data.validation import check_rows
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import predictor_of
@@ -20,6 +22,12 @@ from tgmm.runtime.generators import RandomState, as_generator
 ROWS = 16384  # filled in at a time
 
 
+@overload
+def impute(mixture: BaseMixture, X: Tensor, *, random_state: RandomState = None) -> Tensor: ...
+@overload
+def impute(mixture: BaseMixture, X: Arrays, *, random_state: RandomState = None) -> np.ndarray: ...
+@overload
+def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) -> Any: ...
 @standalone()
 def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) -> Any:
     """Return X with values in the place of those that are missing (NaN).

@@ -21,6 +21,7 @@ from tgmm.mixture import (
     summary,
 )
 from tgmm.mixture.base import BaseMixture, check_parameters, without_noise
+from tgmm.runtime.options import CovarianceType
 
 
 class Mixture(BaseMixture):
@@ -71,7 +72,9 @@ class Mixture(BaseMixture):
     array([3.])
     """
 
-    def __init__(self, weights: Any, means: Any, covariances: Any, covariance_type: str = "full") -> None:
+    def __init__(
+        self, weights: Any, means: Any, covariances: Any, covariance_type: CovarianceType | str = "full"
+    ) -> None:
         parameters, structure, dtype = check_parameters(weights, means, covariances, covariance_type)
         super().__init__(parameters, structure, dtype, Columns(parameters.n_features, arrays=arrays_of(means)))
 

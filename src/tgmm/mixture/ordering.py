@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.mixture.base import BaseMixture
+from tgmm.runtime.options import Order
 
 M = TypeVar("M", bound=BaseMixture)
 
 
-def reorder(mixture: M, by: Literal["weight", "mean"] | Sequence[int] = "weight") -> M:
+def reorder(mixture: M, by: Order | Sequence[int] = "weight") -> M:
     """Return the same mixture with its components in another order.
 
     Parameters

@@ -11,6 +11,7 @@ from tgmm.estimators.base import MixtureEstimator
 from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
 from tgmm.plotting.style import Model
+from tgmm.runtime.options import Criterion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 DECISIVE = 10  # a difference that counts as very strong (Kass & Raftery 1995, JASA 90)
 
 
-def plot_selection(selection: Selection, *, criterion: str | None = None, ax: Axes | None = None) -> Axes:
+def plot_selection(selection: Selection, *, criterion: Criterion | str | None = None, ax: Axes | None = None) -> Axes:
     """Draw a criterion against the number of components, one curve a covariance structure.
 
     The best cell has a ring; degenerate cells are hollow, and cells that failed are missing. BIC, AIC and ICL are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from tgmm.plotting.profiles import plot_profiles
 from tgmm.plotting.style import Model, n_features
 from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
 
+Kind = Literal["components", "uncertainty", "density", "histogram", "pairs", "profiles"]
 KINDS: dict[str, Callable[..., Any]] = {
     "components": plot_components,
     "uncertainty": plot_uncertainty,
@@ -50,14 +51,14 @@ class MixtureDisplay:
     'feature 0'
     """
 
-    def __init__(self, estimator: Model, X: Any, *, kind: str) -> None:
+    def __init__(self, estimator: Model, X: Any, *, kind: Kind) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {kind!r}.")
         self.estimator, self.X, self.kind = estimator, X, kind
 
     @classmethod
     def from_estimator(
-        cls, estimator: Model, X: Any = None, *, kind: str | None = None, ax: Any = None, **settings: Any
+        cls, estimator: Model, X: Any = None, *, kind: Kind | None = None, ax: Any = None, **settings: Any
     ) -> MixtureDisplay:
         """Draw a fitted mixture, and rows where they are given.
 

@@ -74,7 +74,7 @@ def plot_profiles(
         rows, labels = style.rows_of(model, X), style.labels_of(model, X)
         _draw_rows(ax, (rows[:, chosen] - centre) / scale, labels, offsets)
     places = np.arange(len(chosen))
-    for k in np.flatnonzero(profiles.weights > 0):
+    for k in np.flatnonzero(profiles.weights > 0).tolist():
         means, deviations = (profiles.means[k, chosen] - centre) / scale, profiles.deviations[k, chosen] / scale
         look = {
             "color": style.colour(k),

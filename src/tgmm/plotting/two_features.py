@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def plot_density(
     X: Any = None,
     *,
     features: Sequence[int | str] | None = None,
-    kind: str = "contour",
+    kind: Literal["contour", "shading"] = "contour",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the density of the mixture as the regions of highest density that hold 10% to 99% of it.

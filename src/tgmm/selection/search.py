@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tgmm.mixture.evaluation import Criteria, criteria_on
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.devices import standalone
 from tgmm.runtime.generators import RandomState, as_generator
+from tgmm.runtime.options import CovarianceType, Criterion
 from tgmm.runtime.progress import progress_bar
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
@@ -25,9 +27,9 @@ from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 @standalone()
 def select(
     X: Any,
-    n_components: Any = range(1, 10),
-    covariance_types: Any = None,
-    criterion: str = "bic",
+    n_components: int | Iterable[int] = range(1, 10),
+    covariance_types: CovarianceType | str | Iterable[CovarianceType | str] | None = None,
+    criterion: Criterion | str = "bic",
     *,
     sample_weight: Any = None,
     n_init: int = 5,
