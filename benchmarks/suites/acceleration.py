@@ -31,7 +31,7 @@ LIMIT = {"tol": 1e-13, "max_iter": 20_000}
 ORDINARY = ["100kx2x5", "100kx16x16", "50kx64x32", "20kx128x64"]
 SEPARATIONS = (3.0, 6.0, 10.0)
 TURNS = 3
-WAYS = (None, "squarem")
+WAYS: tuple[Literal["squarem"] | None, ...] = (None, "squarem")
 
 
 def timed(
