@@ -18,27 +18,27 @@ LISTED = 5  # cells of a summary
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of components with one covariance structure, and what came of it.
+    """One combination of a number of components and a covariance type, with its result.
 
     Attributes
     ----------
     n_components : int
     covariance_type : str
     log_likelihood : float
-        Total, in nats; NaN, like the criteria, where the cell failed.
+        Total log-likelihood in nats. It is NaN, like the criteria, if the cell failed.
     n_parameters : int
-        Free parameters; 0 where the cell failed.
+        Number of free parameters. 0 if the cell failed.
     bic, aic, icl : float
-        Lower is better.
+        Information criteria. Lower is better.
     held_out : float
-        Average log-likelihood of rows that the fit had not seen, higher is better; NaN unless asked for.
+        Average log-likelihood of held-out rows. Higher is better. NaN unless it was the criterion.
     n_iter : int
-        EM iterations of the final run.
+        Number of EM iterations of the final run.
     status : str
-        "converged", "not converged", "degenerate" (some variance of a component is regularisation more than data, so
-        that the likelihood says nothing) or "failed".
+        "converged", "not converged", "degenerate" (a variance of a component is due to regularization rather than to
+        the data, so the likelihood means nothing) or "failed".
     reason : str
-        Why a cell failed, and the warnings of the others.
+        Why the cell failed, or the warnings of its fit.
     """
 
     n_components: int
@@ -56,7 +56,9 @@ class Cell:
 
 @dataclass(frozen=True, repr=False)
 class Selection:
-    """What `select` found: the fitted winner, and every cell of the search.
+    """The result of `select`: the fitted winner, and every cell of the search.
+
+    Print it for a table of the criterion. `summary` explains the winner.
 
     Attributes
     ----------
@@ -65,9 +67,9 @@ class Selection:
     best_cell : Cell
         The winner's cell.
     cells : tuple of Cell
-        All cells, by number of components and then by covariance structure.
+        All cells, ordered by number of components and then by covariance type.
     criterion : str
-        What was chosen by.
+        The criterion of the choice.
     """
 
     best_: GaussianMixture
