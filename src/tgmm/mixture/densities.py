@@ -249,12 +249,12 @@ def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     Returns
     -------
     array or Tensor of shape (n, K)
-        sqrt((x - mu_k)' Sigma_k^-1 (x - mu_k)); NumPy for arrays, a tensor for tensors.
+        The distances sqrt((x - mu_k)' Sigma_k^-1 (x - mu_k)), in the type of X.
 
     Notes
     -----
-    Mahalanobis 1936 (Proceedings of the National Institute of Sciences of India 2). For rows of component k its square
-    is chi-square distributed with d degrees of freedom.
+    Mahalanobis 1936 (Proceedings of the National Institute of Sciences of India 2). For rows of component k, the square
+    of the distance from it has a chi-square distribution with d degrees of freedom.
 
     Examples
     --------

@@ -25,40 +25,43 @@ from tgmm.runtime.options import CovarianceType
 
 
 class Mixture(BaseMixture):
-    """A mixture of K Gaussians, given by its parameters.
+    """A Gaussian mixture with given parameters.
 
-    A plain object that never changes: estimators fit one and hold it (`GaussianMixture.mixture_`), and anyone can make
-    one. It predicts, samples, conditions and converts, and keeps whatever it has computed for that. Its attributes are
-    copies.
+    Use it if you already know the parameters, or take it from a fitted estimator as `GaussianMixture.mixture_`. It has
+    every method that needs no training: it predicts, samples, conditions, converts and explains itself. A mixture never
+    changes, and its attributes are copies.
 
     Parameters
     ----------
     weights : array-like of shape (K,)
-        Not negative, with the sum 1.
+        Weights of the components. They are not negative and sum to 1.
     means : array-like of shape (K, d)
-        Their float type, float32 or else float64, is that of the mixture, and its results live on their device.
+        Means of the components. Float32 means give a mixture in float32, all others one in float64. Tensors decide the
+        device of the results.
     covariances : array-like
-        In the shape of the type, or of one covariance for all components.
+        Covariances of the components, in the shape of the covariance type ((K, d, d) for "full"), or one covariance for
+        all components.
     covariance_type : str, default="full"
         The structure of the covariances; see `GaussianMixture`.
 
     Attributes
     ----------
     weights, means, covariances : array or Tensor
-        (K,), (K, d) and by type, in the float type of the mixture: tensors where the means were given, or the data of
-        the fit was, as tensors, else NumPy arrays.
+        Parameters in the float type of the mixture. They are tensors if the means, or the data of the fit, were
+        tensors, otherwise NumPy arrays.
     covariance_type : str
+        Structure of the covariances.
     n_components, n_features : int
-        K and d.
+        Number of components K and number of features d.
     n_parameters : int
-        The number of free parameters: weights, means and covariances.
+        Number of free parameters: weights, means and covariances.
     feature_names : ndarray of str, or None
-        The names of the columns that an estimator was fitted to.
+        Names of the features, if an estimator was fitted to data that had them.
 
     Raises
     ------
     ValueError
-        For parameters that are not those of a mixture; the message names the one at fault.
+        If the parameters are not those of a mixture. The message names the one at fault.
 
     Examples
     --------
