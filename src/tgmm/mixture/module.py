@@ -102,7 +102,7 @@ def to_module(mixture: BaseMixture) -> MixtureModule:
 
     Use it to deploy a mixture, or inside a larger PyTorch model. Called with rows of shape (n, d), it returns what
     `score_samples` and `predict_proba` return. You can move, save, compile (`torch.compile`) and export it: with
-    `torch.export`, and to ONNX with ``pip install tgmm[onnx]`` and
+    `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
     ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. If a
     row is so far away that its squared distance overflows, its log-density is -inf and its probabilities are the
     weights; the gradient is still that of the density.

@@ -63,7 +63,7 @@ def save(mixture: BaseMixture, path: str | os.PathLike[str]) -> None:
     path : str or path
         The name ends in ``.pth``, for a file that ``torch.load(path, weights_only=True)`` reads, or in
         ``.safetensors``, which needs
-        ``pip install tgmm[safetensors]``.
+        ``pip install safetensors``.
 
     Raises
     ------
