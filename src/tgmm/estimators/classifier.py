@@ -134,6 +134,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
 
         Returns
         -------

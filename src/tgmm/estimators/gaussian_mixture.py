@@ -155,10 +155,12 @@ class GaussianMixture(MixtureEstimator):
     fit_many : Fit a mixture to each of many groups of rows.
     Mixture : A mixture made from given parameters.
 
-    Notes ----- Predictions have the type of the input: NumPy arrays for arrays, data frames and lists, tensors on their
-    own device for tensors, and arrays of the same library for others that support DLPack (CuPy, JAX). Fitted attributes
-    are tensors if the training data was, otherwise NumPy arrays. They are copies: changing one does not change the
-    model. `sample` returns tensors.
+    Notes
+    -----
+    Predictions have the type of the input: NumPy arrays for arrays, data frames and lists, tensors on their own device
+    for tensors, and arrays of the same library for others that support DLPack (CuPy, JAX). Fitted attributes are
+    tensors if the training data was, otherwise NumPy arrays. They are copies: changing one does not change the model.
+    `sample` returns tensors.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24). Missing values:
     Ghahramani & Jordan 1994 (NIPS 6).
@@ -354,7 +356,9 @@ class GaussianMixture(MixtureEstimator):
         ValueError
             If data or settings cannot be used, or if a covariance collapses. The model then stays as it was.
 
-        Notes ----- gamma is the share of a batch of average weight; for other batches, the odds gamma / (1 - gamma) are
+        Notes
+        -----
+        gamma is the share of a batch of average weight; for other batches, the odds gamma / (1 - gamma) are
         proportional to their weight. After `fit`, all its rows count as one batch. The parameters of a model that was
         never fitted count as one batch as heavy as X. Priors are weighed against all rows so far, or with a constant
         step against the rows that are not forgotten. `lower_bound_` and the new entries of `objective_history_` (the

@@ -72,6 +72,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            The rows to learn from.
         y : ignored
             Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional

@@ -90,6 +90,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            Features.
         y : array-like or Tensor of shape (n,) or (n, t)
             One target or several. Features and targets may have missing values if the estimator has
             ``missing="em"``.
@@ -126,6 +127,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            Features.
         return_std : bool, default=False
             If True, also return the standard deviation.
 

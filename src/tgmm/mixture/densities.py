@@ -245,6 +245,7 @@ def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     Parameters
     ----------
     X : array-like or Tensor of shape (n, d)
+        The rows.
 
     Returns
     -------

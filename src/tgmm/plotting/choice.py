@@ -24,11 +24,11 @@ def plot(model: Model, X: Any = None, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw, such as those of the fit.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------

@@ -25,16 +25,16 @@ KINDS: dict[str, Callable[..., Any]] = {
 
 
 class MixtureDisplay:
-    """A picture of a fitted mixture, that can be drawn again.
+    """A picture of a fitted mixture that can be drawn again, as scikit-learn's displays can.
 
     Parameters
     ----------
     estimator : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), or None
         Rows to draw.
     kind : {"components", "uncertainty", "density", "histogram", "pairs", "profiles"}
-        The function ``plot_<kind>`` draws the picture.
+        Kind of picture. The function ``plot_<kind>`` draws it.
 
     Attributes
     ----------
@@ -60,17 +60,17 @@ class MixtureDisplay:
     def from_estimator(
         cls, estimator: Model, X: Any = None, *, kind: Kind | None = None, ax: Any = None, **settings: Any
     ) -> MixtureDisplay:
-        """Draw a fitted mixture, and rows where they are given.
+        """Draw a fitted mixture, and rows if you give them.
 
         Parameters
         ----------
         estimator : GaussianMixture or Mixture
         X : array-like or Tensor of shape (n, d), optional
         kind : str, optional
-            None: "histogram" for one feature, else "components".
+            Kind of picture. By default "histogram" for one feature, otherwise "components".
         ax : matplotlib Axes, optional
         **settings
-            Of the function that draws: `features`, `levels`, ...
+            Other arguments of the function that draws, such as `features` or `levels`.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class MixtureDisplay:
         return cls(estimator, X, kind=kind).plot(ax=ax, **settings)
 
     def plot(self, *, ax: Any = None, **settings: Any) -> MixtureDisplay:
-        """Draw the picture, on new axes where none are given; return self."""
+        """Draw the picture, by default on new axes, and return self."""
         self.ax_ = KINDS[self.kind](self.estimator, self.X, ax=ax, **settings)
         self.figure_ = np.ravel(self.ax_)[0].figure
         return self

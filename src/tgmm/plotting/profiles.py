@@ -34,14 +34,15 @@ def plot_profiles(
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw behind the bars of their most probable component; of more than 300 rows, an evenly spaced part.
+        Rows to draw beside the bar of their most probable component. Of more than 300 rows, an evenly spaced part is
+        drawn.
     features : sequence of int or str, optional
-        Which features, by number or name. None: as many as a page has room for (20, or fewer where there are many
-        components), those in which the components differ most.
+        The features to draw, by number or name. By default these are the features in which the components differ most,
+        as many as fit on a page: 20, or fewer if there are many components.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------

@@ -34,16 +34,17 @@ def plot_components(
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted, in two dimensions or more.
+        A fitted model of two or more features.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
     features : pair of int or str, optional
-        Which two features to draw, by number or name. None: both, or, of more than two, the first two discriminant
-        directions, which separate the components best; they are in units of the pooled standard deviation within.
+        The two features to draw, by number or name. By default these are the two features of the model or, if it has
+        more, the first two discriminant directions, which separate the components best. The unit of these is the
+        standard deviation within components.
     levels : sequence of float, default=(0.5, 0.95)
-        The ellipses hold these shares of their component, seen in these two dimensions.
+        Shares of each component that its ellipses contain, seen in these two dimensions.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def plot_components(
     Raises
     ------
     ValueError
-        For fewer than two features, features that do not exist, and unusable rows.
+        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
 
     Examples
     --------
@@ -75,10 +76,9 @@ def plot_components(
 def plot_uncertainty(
     model: Model, X: Any, *, features: Sequence[int | str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw rows in the colour of their most probable component, the larger the less certain it is.
+    """Draw rows in the colour of their most probable component, with larger points for less certain rows.
 
-    The area of a point grows with its uncertainty, 1 minus the largest posterior probability, which lies between 0 and
-    1 - 1/K.
+    The area of a point grows with its uncertainty: 1 minus the largest posterior probability, between 0 and 1 - 1/K.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def plot_density(
     kind: Literal["contour", "shading"] = "contour",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the density of the mixture as the regions of highest density that hold 10% to 99% of it.
+    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def plot_density(
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
     kind : {"contour", "shading"}, default="contour"
-        Lines, or shades with a scale.
+        Draw lines, or shades with a scale.
 
     Returns
     -------

@@ -89,9 +89,11 @@ def select(
     ValueError
         If data or arguments cannot be used, or if no cell could be fitted.
 
-    Notes ----- If a component sits on rows that lie on a point, a line or a plane, only `reg_covar` keeps its variance
-    above zero, and the likelihood can be made as large as one likes. Such a cell is called degenerate. It wins only if
-    all cells are degenerate.
+    Notes
+    -----
+    If a component sits on rows that lie on a point, a line or a plane, only `reg_covar` keeps its variance above zero,
+    and the likelihood can be made as large as one likes. Such a cell is called degenerate. It wins only if all cells
+    are degenerate.
 
     Features that are constant, or linear functions of other features, would decide the comparison by what `reg_covar`
     adds. Cells are compared without them, with a warning, and the winner is fitted to all features.
