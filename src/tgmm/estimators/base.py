@@ -332,7 +332,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     def __str__(self) -> str:
         """Return the settings, and after a fit what it came to."""
-        return f"{self!r}\n{essentials(self._fitted())}" if self.__sklearn_is_fitted__() else repr(self)
+        if not self.__sklearn_is_fitted__():
+            return repr(self)
+        return f"{self!r}\n{essentials(self._fitted(), self.mixture_)}"
 
     def _repr_html_inner(self) -> str:
         """Return scikit-learn's diagram, and after a fit the summary below it, for notebooks."""

@@ -12,6 +12,8 @@ from tgmm.mixture.profiles import Profiles, counted
 from tgmm.mixture.summary import Summary, summarised, worth
 from tgmm.mixture.tables import shown
 
+LISTED = 10  # weights of a line
+
 
 def explained(
     solution: Solution, mixture: Mixture, fixed: Any, X: Any, sample_weight: Any, max_features: int | None
@@ -28,7 +30,9 @@ def explained(
     X, sample_weight, max_features
         As for `Mixture.summary`.
     """
-    found, profiles = (criteria_of(solution), Profiles.of(mixture)) if X is None else counted(mixture, X, sample_weight)
+    found, profiles = (
+        (criteria_of(solution, mixture), Profiles.of(mixture)) if X is None else counted(mixture, X, sample_weight)
+    )
     facts = {} if found is None else worth(found)
     if solution.history:
         facts["Converged"] = ending(solution)
@@ -37,11 +41,15 @@ def explained(
     return summarised(mixture, facts, profiles, max_features)
 
 
-def criteria_of(solution: Solution) -> Criteria | None:
-    """Return what a solution is worth on the rows of its fit, or None where their number or likelihood is not known."""
-    if solution.weight is None or not solution.runs:  # what is learnt from batches has no likelihood of all rows
+def criteria_of(solution: Solution, mixture: Mixture) -> Criteria | None:
+    """Return what a mixture is worth on the rows of its fit, or None where their number or likelihood is not known.
+
+    The likelihood is known of a fit to all rows, and of the mixture that it found: not of one that was learnt from
+    batches, nor of one that is made of what was found.
+    """
+    if solution.weight is None or not solution.runs or mixture.parameters is not solution.mixture.parameters:
         return None
-    return Criteria(solution.log_likelihood * solution.weight, solution.weight, solution.mixture.n_parameters)
+    return Criteria(solution.log_likelihood * solution.weight, solution.weight, mixture.n_parameters)
 
 
 def ending(solution: Solution) -> str:
@@ -49,13 +57,13 @@ def ending(solution: Solution) -> str:
     return f"{'yes' if solution.converged else 'no'}, {solution.n_iter} iteration{'s' * (solution.n_iter != 1)}"
 
 
-def essentials(solution: Solution) -> str:
-    """Return in two lines what a fit came to."""
-    mixture, found = solution.mixture, criteria_of(solution)
+def essentials(solution: Solution, mixture: Mixture) -> str:
+    """Return in two lines what a fit came to, and the mixture that it found."""
+    found = criteria_of(solution, mixture)
     size = f"{mixture.n_components} component{'s' * (mixture.n_components > 1)}"
     facts: Mapping[str, Any] = {} if found is None else worth(found)
     values = ", ".join(f"{name} {shown(value)}" for name, value in facts.items())
-    weights = ", ".join(f"{weight:.3f}" for weight in mixture.parameters.weights.tolist()[:10])
-    more = ", ..." * (mixture.n_components > 10)
+    weights = ", ".join(f"{weight:.3f}" for weight in mixture.parameters.weights.tolist()[:LISTED])
+    more = ", ..." * (mixture.n_components > LISTED)
     state = f"Converged: {ending(solution)}. " * bool(solution.history)
     return f"Fitted: {size}, weights {weights}{more}.\n{state}{values}".rstrip()

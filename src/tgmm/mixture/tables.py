@@ -10,6 +10,7 @@ from typing import Any
 
 LINE = 100  # letters in a line of text
 GAP = "  "
+CAPTION = "text-align: left; white-space: nowrap; font-weight: 600; padding: 0.8em 0.6em 0.2em"
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class Table:
 
     def html(self) -> str:
         """Return the table as HTML."""
-        styles = [f' style="text-align: {"left" if self._is_left(j) else "right"}"' for j in range(len(self.rows[0]))]
+        sides = ["left" if self._is_left(j) else "right" for j in range(len(self.rows[0]))]
+        styles = [f' style="text-align: {side}; padding: 0.1em 0.6em"' for side in sides]
 
         def row(cells: Sequence[str], tag: str) -> str:
-            return (
-                "<tr>" + "".join(f"<{tag}{s}>{escape(c)}</{tag}>" for c, s in zip(cells, styles, strict=True)) + "</tr>"
-            )
+            parts = [f"<{tag}{style}>{escape(cell)}</{tag}>" for cell, style in zip(cells, styles, strict=True)]
+            return f"<tr>{''.join(parts)}</tr>"
 
         head = f"<thead>{row(self.header, 'th')}</thead>" if self.header else ""
-        caption = f'<caption style="text-align: left">{escape(self.title)}</caption>' if self.title else ""
+        caption = f'<caption style="{CAPTION}">{escape(self.title)}</caption>' if self.title else ""
         return f"<table>{caption}{head}<tbody>{''.join(row(cells, 'td') for cells in self.rows)}</tbody></table>"
 
     def _is_left(self, j: int) -> bool:

@@ -85,6 +85,7 @@ def plot_uncertainty(
     model, features, ax
         As in `plot_components`.
     X : array-like or Tensor of shape (n, d)
+        Rows to draw.
 
     Returns
     -------
