@@ -29,13 +29,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def table(gmm: GaussianMixture, X: np.ndarray, shares: np.ndarray) -> str:
     """The draws beside what the mixture says of them: shares of the components, means of the features."""
-    weights, means = gmm.weights_, gmm.means_
-    order = means[:, 0].argsort()  # as in the demo: a fit's own order is arbitrary
-    pairs = zip(shares[order], weights[order], strict=True)
-    rows = {f"share of component {k}": pair for k, pair in enumerate(pairs, start=1)}
-    rows |= {
-        f"mean of feature {j}": pair for j, pair in enumerate(zip(X.mean(0), weights @ means, strict=True), start=1)
-    }
+    rows = {f"share of component {k}": pair for k, pair in enumerate(zip(shares, gmm.weights_, strict=True))}
+    means = zip(gmm.feature_names_in_, X.mean(0), gmm.mean(), strict=True)
+    rows |= {f"mean of {name}": (drawn, exact) for name, drawn, exact in means}
     lines = [f"  {'':<22}{'draws':>10}{'mixture':>10}"]
     return "\n".join(lines + [f"  {name:<22}{drawn:>10.4f}{exact:>10.4f}" for name, (drawn, exact) in rows.items()])
 

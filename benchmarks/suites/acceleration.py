@@ -12,7 +12,7 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,10 +31,12 @@ LIMIT = {"tol": 1e-13, "max_iter": 20_000}
 ORDINARY = ["100kx2x5", "100kx16x16", "50kx64x32", "20kx128x64"]
 SEPARATIONS = (3.0, 6.0, 10.0)
 TURNS = 3
-WAYS = (None, "squarem")
+WAYS: tuple[Literal["squarem"] | None, ...] = (None, "squarem")
 
 
-def timed(rows: torch.Tensor, accelerate: str | None, turns: int, **settings: Any) -> tuple[GaussianMixture, float]:
+def timed(
+    rows: torch.Tensor, accelerate: Literal["squarem"] | None, turns: int, **settings: Any
+) -> tuple[GaussianMixture, float]:
     """Return a fit and the least seconds it took."""
     gmm, seconds = GaussianMixture(accelerate=accelerate, random_state=0, reg_covar=0.0, **settings), []
     for _ in range(turns):

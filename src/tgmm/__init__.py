@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tgmm.files.store import ModelFileError
     from tgmm.mixture.conditional import ConditionalMixture
     from tgmm.mixture.mixture import Mixture
+    from tgmm.mixture.summary import Summary
     from tgmm.selection import Cell, Selection, select
 
 __version__ = "0.5.0"
@@ -36,6 +37,7 @@ __all__ = [
     "Cell",
     "Selection",
     "select",
+    "Summary",
     "__version__",
 ]
 
@@ -54,6 +56,7 @@ HOMES = {
     "Cell": "tgmm.selection",
     "Selection": "tgmm.selection",
     "select": "tgmm.selection",
+    "Summary": "tgmm.mixture.summary",
 }
 
 
@@ -71,4 +74,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "data", "plotting"])

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,8 @@ def test_a_range_is_a_selection_over_all_types(run):
     assert code == 0
     assert out.startswith("Selection by bic")
     assert "2314.30*" in out
-    assert "BIC               2314.29" in out
-    assert "3 component(s) in 2 feature(s), covariance type tied_full" in out
+    assert re.search(r"BIC +2314\.29", out)
+    assert re.search(r"Components +3 ", out) and re.search(r"Covariance type +tied_full ", out)
 
 
 def test_lists_and_criteria(run):
@@ -221,7 +222,7 @@ def test_sample(run, model_file, tmp_path):
 def test_info(run, model_file):
     code, out, _ = run("info", model_file)
     assert code == 0
-    assert "2 component(s) in 2 feature(s), covariance type full" in out and "eruptions" in out
+    assert re.search(r"Components +2 ", out) and re.search(r"Covariance type +full ", out) and "eruptions" in out
     found = json.loads(run("info", model_file, "--json")[1])
     assert found["n_components"] == 2 and found["converged"] is True and len(found["weights"]) == 2
 

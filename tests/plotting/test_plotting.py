@@ -16,12 +16,14 @@ from support import COVARIANCE_TYPES, dense_covariances
 from tgmm import GaussianMixture, select
 from tgmm.plotting import (
     MixtureDisplay,
+    plot,
     plot_components,
     plot_density,
     plot_fit,
     plot_histogram,
     plot_history,
     plot_pairs,
+    plot_profiles,
     plot_responsibilities,
     plot_selection,
     plot_uncertainty,
@@ -127,9 +129,9 @@ def test_labels_are_the_names_of_features(fitted):
 def test_more_features_are_seen_along_the_discriminants(fitted):
     model, frame = fitted
     ax = plot_components(model, frame)
-    unit = "in standard deviations within components"
-    assert ax.get_xlabel() == f"discriminant 0 ({unit}),\nmostly b and a"
-    assert ax.get_ylabel() == f"discriminant 1 ({unit}),\nmostly a and b"
+    unit = "(in standard deviations within components)"
+    assert ax.get_xlabel() == f"discriminant 0, mostly b and a\n{unit}"
+    assert ax.get_ylabel() == f"discriminant 1, mostly a and b\n{unit}"
     assert len(ellipses(ax)) == 6
 
 
@@ -278,7 +280,7 @@ def test_history_and_responsibilities(fitted):
         np.testing.assert_allclose([bar.get_width() for bar in bars], model.predict_proba(frame.iloc[[7]])[0])
 
 
-@pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs"])
+@pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])
 def test_a_display_draws_every_kind_and_draws_it_again(flat, kind):
     model, X = flat
     display = MixtureDisplay.from_estimator(model, torch.from_numpy(X), kind=kind)
@@ -426,3 +428,59 @@ def test_a_fit_may_be_a_model_and_what_is_none_is_refused(fitted):
     for draw in (plot_fit, plot_components, plot_histogram):
         with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a DataFrame"):
             draw(frame, model)
+
+
+# --- many features, and one picture of any mixture ----------------------------------------------------------------
+
+
+def bars(ax):
+    """The means, places and standard deviations that are drawn of each component, each an array (K, m)."""
+    found = []
+    for container in ax.containers:
+        points, _, (lines,) = container.lines
+        ends = np.array([segment[:, 0] for segment in lines.get_segments()])
+        found.append((points.get_xdata(), points.get_ydata(), np.diff(ends)[:, 0] / 2))
+    return (np.array(part) for part in zip(*found, strict=True))
+
+
+def test_profiles_are_means_and_deviations_in_units_of_the_mixture(fitted):
+    model, frame = fitted
+    ax = plot_profiles(model, frame, features=["d", "a"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["d", "a"]
+    means, places, deviations = bars(ax)
+    scale, chosen = np.sqrt(np.diag(model.covariance())), [3, 0]
+    np.testing.assert_allclose(means, ((model.means_ - model.mean()) / scale)[:, chosen])
+    np.testing.assert_allclose(deviations, np.sqrt(model.covariances_[:, chosen, chosen]) / scale[chosen])
+    assert (np.abs(places - [0, 1]) < 0.5).all() and len(np.unique(places)) == 6
+    points = np.concatenate([c.get_offsets() for c in ax.collections if len(c.get_offsets()) > 1])
+    drawn = np.sort(((frame - model.mean()) / scale)[["d", "a"]].to_numpy().ravel())
+    np.testing.assert_allclose(np.sort(points[:, 0]), drawn)
+
+
+def test_profiles_show_the_features_that_differ_most_and_fit_on_a_page():
+    rng = np.random.default_rng(0)
+    means = 0.1 * rng.standard_normal((12, 60))
+    means[:, [7, 50]] += 5 * rng.standard_normal((12, 2))
+    gmm = GaussianMixture.from_parameters(np.full(12, 1 / 12), means, 1.0, "tied_spherical")
+    ax = plot_profiles(gmm)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert {"feature 7", "feature 50"} <= set(names) and len(names) < 20
+    assert ax.figure.get_figheight() < 10
+    assert len(plot_profiles(gmm, features=range(60)).get_yticklabels()) == 60
+
+
+def test_profiles_of_one_component_and_of_one_without_weight():
+    one = GaussianMixture.from_parameters([1.0], [[0.0, 5.0, 1.0]], [1.0], "spherical")
+    assert len(plot_profiles(one, [[0.0, 5.0, 1.0]]).containers) == 1
+    two = GaussianMixture.from_parameters([1.0, 0.0], [[0.0] * 3, [1e9] * 3], [1.0, 1.0], "spherical")
+    assert plot_profiles(two).get_xlim()[1] < 5
+
+
+@pytest.mark.parametrize(("n_features", "label"), [(1, "feature 0"), (2, "feature 0"), (5, "standard deviations")])
+def test_one_picture_of_any_mixture(n_features, label):
+    gmm = many(3, n_features)
+    X = gmm.sample(50, random_state=0)[0]
+    _, given = plt.subplots()
+    ax = plot(gmm, X, ax=given)
+    assert ax is given and ax.get_xlabel().startswith(label)
+    assert plot(gmm.mixture_) is not ax

@@ -23,6 +23,7 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.mixture.evaluation import criteria
+from tgmm.mixture.profiles import counted
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
 from tgmm.selection import Cell, Selection, select
@@ -49,6 +50,7 @@ def fit(options: Namespace) -> None:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
         selection = _selected(rows, n_rows, labels, options)
         best = selection.best_
+        _, profiles = counted(best.mixture_, rows)
         if source.feature_names is not None:
             best.feature_names_in_ = source.feature_names
         _warn(selection)
@@ -56,7 +58,7 @@ def fit(options: Namespace) -> None:
             _draw(selection, rows, options.plot)
     if options.out is not None:
         best.save(options.out)
-    arguments = (selection, str(options.data), n_rows, labels)
+    arguments = (selection, profiles, str(options.data), n_rows, labels)
     print(report.as_json(report.describe_fit(*arguments)) if options.json else report.fit_text(*arguments))
 
 
@@ -305,7 +307,4 @@ def info(options: Namespace) -> None:
     if options.json:
         print(report.as_json(report.describe(model)))
         return
-    print(report.model_text(model))
-    if model.n_iter_:
-        state = "converged" if model.converged_ else "not converged"
-        print(f"\nfitted in {model.n_iter_} EM iterations, {state}; average log-likelihood {model.lower_bound_:.6f}")
+    print(report.info_text(model))

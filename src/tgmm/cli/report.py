@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tgmm.cli.labels import Labels
 from tgmm.covariance import LowRank
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.mixture.profiles import Profiles
+from tgmm.mixture.summary import FEATURES, summarised
 from tgmm.selection import Selection
 
 
@@ -48,11 +50,14 @@ def _covariances(model: GaussianMixture) -> dict[str, Any]:
     return {"covariances": model.covariances_.tolist()}
 
 
-def describe_fit(selection: Selection, data: str, n_rows: int, labels: Labels | None) -> dict[str, Any]:
+def describe_fit(
+    selection: Selection, profiles: Profiles, data: str, n_rows: int, labels: Labels | None
+) -> dict[str, Any]:
     """Return a selection and its best model as plain values."""
     cell = asdict(selection.best_cell)
     fit = {name: cell[name] for name in ("log_likelihood", "n_parameters", "bic", "aic", "icl", "held_out", "status")}
     found = {"data": data, "n_rows": n_rows, **describe(selection.best_), **fit, "criterion": selection.criterion}
+    found["sizes"] = None if profiles.sizes is None else profiles.sizes.tolist()
     if labels is not None:
         found["labels"] = {"n_rows": int((labels.components >= 0).sum()), "components": labels.numbers or None}
     return {**found, "cells": [asdict(each) for each in selection.cells]}
@@ -71,39 +76,41 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def model_text(model: GaussianMixture) -> str:
-    """Return a model as text: what it is, and its components' weights, means and standard deviations."""
-    n_components, n_features = model.means_.shape
-    header = f"{n_components} component(s) in {n_features} feature(s), covariance type {model.mixture_.covariance_type}"
-    deviations = model.mixture_.parameters.covariances.variances.sqrt().expand(n_components, -1)
-    names = names_of(model)
-    width = max(12, *(len(name) + 2 for name in names))
-    lines = [header, "", f"{'component':<10}{'weight':>8}  {'':<6}" + "".join(name.rjust(width) for name in names)]
-    for k in range(n_components):
-        mean = "".join(f"{value:>{width}.6g}" for value in model.means_[k].tolist())
-        spread = "".join(f"{value:>{width}.6g}" for value in deviations[k].tolist())
-        lines.append(f"{k:<10}{float(model.weights_[k]):>8.4f}  {'mean':<6}{mean}")
-        lines.append(f"{'':<18}  {'sd':<6}{spread}")
-    if model.noise:
-        lines.append(f"{'noise':<10}{model.noise_weight_:>8.4f}  in a volume of {model.noise_volume_:.6g}")
-    return "\n".join(lines)
+def info_text(model: GaussianMixture) -> str:
+    """Return a model as text."""
+    facts = (
+        {"EM iterations": f"{model.n_iter_}, {'' if model.converged_ else 'not '}converged"} if model.n_iter_ else {}
+    )
+    if model.n_iter_:
+        facts["Average log-likelihood"] = f"{model.lower_bound_:.6f}"
+    return _text(model, facts, Profiles.of(model.mixture_))
 
 
-def fit_text(selection: Selection, data: str, n_rows: int, labels: Labels | None) -> str:
+def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, labels: Labels | None) -> str:
     """Return a selection and its best model as text."""
     cell = selection.best_cell
     facts = {
-        "data": f"{data}, {n_rows} rows",
-        "log-likelihood": f"{cell.log_likelihood:.4f}",
-        "free parameters": f"{cell.n_parameters}",
+        "Rows": n_rows,
+        "Log-likelihood": f"{cell.log_likelihood:.4f}",
         "BIC": f"{cell.bic:.4f}",
         "AIC": f"{cell.aic:.4f}",
         "ICL": f"{cell.icl:.4f}",
         "EM iterations": f"{cell.n_iter}, {cell.status}",
     }
     if labels is not None:
-        facts["labels"] = f"of {int((labels.components >= 0).sum())} rows"
-        facts |= {f"component {number}": name for name, number in labels.numbers.items()}
-    table = "\n".join(f"{name:<18}{value}" for name, value in facts.items())
+        facts["Labelled rows"] = int((labels.components >= 0).sum())
+        facts |= {f"Component {number}": name for name, number in labels.numbers.items()}
     parts = [repr(selection)] if len(selection.cells) > 1 else []
-    return "\n\n".join([*parts, table, model_text(selection.best_)])
+    return "\n\n".join([*parts, f"Gaussian mixture of {data}", _text(selection.best_, facts, profiles)])
+
+
+def _text(model: GaussianMixture, facts: dict[str, Any], profiles: Profiles) -> str:
+    """Return the summary of a model with what else is known of it."""
+    mixture = model.mixture_
+    if model.noise:
+        facts["Noise volume"] = f"{model.noise_volume_:.6g}"
+    found = summarised(mixture, facts, replace(profiles, names=names_of(model)))
+    parts = [table.text() for table in found.tables]
+    if mixture.n_features > FEATURES:
+        parts.append(f"{FEATURES} of {mixture.n_features} features are shown; --json has all of them.")
+    return "\n\n".join(parts)

@@ -18,7 +18,6 @@ from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
 from tgmm.covariance.moments import Moment, Outer, doubled, upper_places
 
-
 BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
 

@@ -52,8 +52,7 @@ def labelled_centres(problem: Problem, centres: Tensor) -> Tensor:
 
 def in_order(problem: Problem, parameters: Parameters) -> Parameters:
     """Return a mixture with its components in the order that fits best with what is known of rows."""
-    order = _order(problem, parameters)
-    return Parameters(parameters.weights[order], parameters.means[order], parameters.covariances.take(order))
+    return parameters.reordered(_order(problem, parameters))
 
 
 def _order(problem: Problem, parameters: Parameters) -> Tensor:

@@ -72,6 +72,21 @@ class Solution:
             runs=tuple(each._replace(objective=units.objective_out(each.objective)) for each in runs),
         )
 
+    @property
+    def weight(self) -> float | None:
+        """The sum of the weights of all rows that were seen, None where it is not known."""
+        return None if self.continuation is None else self.continuation.memory.seen
+
+    def reordered(self, order: Tensor) -> Solution:
+        """Return the same solution with the components in another order, (K,) of their present numbers."""
+        mixture, continuation = self.mixture, self.continuation
+        parameters = mixture.parameters.reordered(order.to(mixture.parameters.means.device))
+        return replace(
+            self,
+            mixture=mixture.changed(parameters=parameters),
+            continuation=None if continuation is None else continuation.reordered(order),
+        )
+
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:
         """Return the solution for rows x, of one for (x - shift) / scale.
 

@@ -121,6 +121,11 @@ class Continuation:
         memory = Memory.of_parameters(frame.parameters_in(parameters))
         return cls(memory, frame, frame.variances_in(regularisation))
 
+    def reordered(self, order: Tensor) -> Continuation:
+        """Return the same with the components in another order, (K,) of their present numbers."""
+        statistics = self.memory.statistics.reordered(order.to(self.memory.statistics.mass.device))
+        return replace(self, memory=replace(self.memory, statistics=statistics))
+
     def to(self, device: torch.device) -> Continuation:
         """Return the same on a device."""
         memory = replace(self.memory, statistics=moved(self.memory.statistics, device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,14 +18,19 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import hints, saving
+from tgmm.estimators.explaining import essentials, explained
+from tgmm.estimators.reordering import reordered
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
+from tgmm.mixture.ordering import order_of
+from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
+from tgmm.runtime.options import Order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,30 +111,29 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file: parameters, settings, priors and fit results.
 
-        The write is atomic: the file has the old content or the new, whatever happens in between, and a save that fails
-        leaves no other file behind. Parameters are stored in float64 beside the float type of the fit, so that the
-        loaded model predicts the same bits.
+        The write is atomic: the file has either the old content or the new one, and a save that fails leaves no other
+        file behind. The loaded model predicts the same bits.
 
         Parameters
         ----------
         path : str or path
-            ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-            ``pip install tgmm[safetensors]``.
+            The name ends in ``.pth``, for a file that ``torch.load(path, weights_only=True)`` reads, or in
+            ``.safetensors``, which needs ``pip install safetensors``.
 
         Warns
         -----
         UserWarning
-            Once, naming the settings that are not plain data (a callable, a generator) and so are left out.
-            `device`, `distributed` and `checkpoint` are left out silently: they belong to the machine.
+            If settings are not plain data (a callable, a generator) and so are left out. The warning names them.
+            `device`, `distributed` and `checkpoint` are never saved, because they belong to the machine.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            For another suffix, and where settings changed since the fit cannot be loaded again.
+            If the name has another suffix, or if settings were changed after the fit so that they cannot be loaded.
         OSError
-            Where the file cannot be written; an old file at that path is left as it was.
+            If the file cannot be written. An old file at that path stays as it was.
 
         Examples
         --------
@@ -148,16 +152,17 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @classmethod
     def load(cls: type[E], path: str | os.PathLike[str], device: str | torch.device | None = None) -> E:
-        """Return the model in a file that `save` wrote. No code in the file is ever run.
+        """Return the model in a file that `save` wrote. No code in the file is run.
 
-        Settings that were left out of the file have their defaults; those that were arrays are tensors. A file of
-        `Mixture.save` gives a model as if fitted.
+        Settings that were left out of the file have their defaults. Settings that were arrays are tensors. A file of
+        `Mixture.save` gives a model as if it had been fitted.
 
         Parameters
         ----------
         path : str or path
+            The file.
         device : str or torch.device, optional
-            As in the constructor, whatever device the model was saved from.
+            Where to compute, as in the constructor. It does not matter which device the model was saved from.
 
         Returns
         -------
@@ -166,9 +171,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            Where the file is not such a file, is damaged, or comes from a newer version. A `ValueError`.
+            If the file was not written by `save`, is damaged, or comes from a newer version. It is a `ValueError`.
         FileNotFoundError
-            Where there is none.
+            If there is no such file.
 
         Examples
         --------
@@ -191,15 +196,16 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return model._restore(content)
 
     def save_state_dict(self) -> State:
-        """Return what `save` stores as a flat dict: float64 tensors on the CPU, and plain values.
+        """Return the model as a flat dict of float64 tensors on the CPU and plain values.
 
-        It shares no memory with the model, and survives ``torch.save`` and ``torch.load`` with their defaults.
+        Use it to store the model inside a file of your own. The dict shares no memory with the model, and works with
+        ``torch.save`` and ``torch.load`` with their defaults.
 
         Returns
         -------
         dict
-            Settings under the constructor's names, fit results under those of the attributes, ``float_type`` and
-            ``fitted_covariance_type`` of the fit, ``format_version``, and a ``checksum`` over all the rest.
+            Settings under the names of the constructor, fit results under the names of the attributes, ``float_type``
+            and ``fitted_covariance_type`` of the fit, ``format_version``, and a ``checksum`` of all the rest.
 
         Warns
         -----
@@ -211,7 +217,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         NotFittedError
             Before `fit`.
         ValueError
-            Where settings changed since the fit cannot be loaded again.
+            If settings were changed after the fit so that they cannot be loaded.
 
         Examples
         --------
@@ -223,14 +229,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return self._state()
 
     def load_state_dict(self: E, state: State) -> E:
-        """Become the model of a state dict, or refuse it and change nothing.
+        """Load a state dict into this model. If it cannot be loaded, the model does not change.
 
-        Settings that the state dict lacks, and `device`, `distributed` and `checkpoint`, stay as they are.
+        Settings that the state dict lacks stay as they are, and so do `device`, `distributed` and `checkpoint`.
 
         Parameters
         ----------
         state : dict
-            From `save_state_dict`; it is copied.
+            A dict from `save_state_dict`. It is copied.
 
         Returns
         -------
@@ -239,7 +245,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            Where it is not such a dict, or was changed. A `ValueError`.
+            If the dict does not come from `save_state_dict`, or was changed. It is a `ValueError`.
 
         Examples
         --------
@@ -253,12 +259,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return self._restore(content)
 
     def to(self: E, device: str | torch.device | None) -> E:
-        """Move the fitted mixture to a device, on which all is computed from now on.
+        """Move the fitted mixture to a device, and compute there from now on.
 
         Parameters
         ----------
         device : str or torch.device, optional
-            As in the constructor, whose parameter `device` it becomes.
+            The new value of the parameter `device`.
 
         Returns
         -------
@@ -267,7 +273,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For a device that cannot be used.
+            If the device cannot be used.
 
         Examples
         --------
@@ -282,8 +288,114 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.device = device
         return self
 
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the fitted model: its size, what it is worth, and what its components look like.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Data to describe the model on, such as that of the fit. With it, the summary also has the ICL and the number
+            of rows that are assigned to each component. Without it, the number of rows, log-likelihood, BIC and AIC are
+            those of the fit.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows of X.
+        max_features : int, default=6
+            How many features to show at most. Where there are more, those in which the components differ most are
+            shown. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture
+        >>> X = np.concatenate([np.zeros((50, 1)), np.ones((50, 1))]) + np.linspace(-0.1, 0.1, 100)[:, None]
+        >>> print(GaussianMixture(n_components=2, random_state=0).fit(X).reorder("mean").summary(X))
+        Gaussian mixture
+        ================
+        <BLANKLINE>
+        Components          2    Log-likelihood            142.31
+        Features            1    BIC                      -261.59
+        Covariance type  full    AIC                      -274.62
+        Free parameters     5    ICL                      -261.59
+        Rows              100    Converged       yes, 1 iteration
+        <BLANKLINE>
+        Means, with standard deviations in brackets
+        component  weight  rows  certainty         feature 0
+        0          0.5000    50     1.0000  -0.0505 (0.0292)
+        1          0.5000    50     1.0000   1.0505 (0.0292)
+        <BLANKLINE>
+        What sets components apart from the rest, in standard deviations
+        0  feature 0 -37.8
+        1  feature 0 +37.8
+        <BLANKLINE>
+        For BIC, AIC and ICL, lower is better.
+        certainty: mean probability of the component among the rows that are assigned to it.
+        """
+        mixture, fixed = self.mixture_, getattr(self, "fixed", None)
+        return explained(self._fitted(), mixture, fixed, X, sample_weight, max_features)
+
+    def __str__(self) -> str:
+        """Return the settings, and after a fit what it came to."""
+        if not self.__sklearn_is_fitted__():
+            return repr(self)
+        return f"{self!r}\n{essentials(self._fitted(), self.mixture_)}"
+
+    def _repr_html_inner(self) -> str:
+        """Return scikit-learn's diagram, and after a fit the summary below it, for notebooks."""
+        diagram = super()._repr_html_inner()
+        return diagram + self.summary()._repr_html_() if self.__sklearn_is_fitted__() else diagram
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Return what notebooks show."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
+
+    def reorder(self: E, by: Order | Sequence[int] = "weight") -> E:
+        """Put the components of the fitted mixture in another order, in place.
+
+        A fit finds the components in an arbitrary order. Afterwards, all that depends on their order is in the new one:
+        `weights_`, `means_`, `covariances_`, labels, probabilities, saved files, and what `warm_start` and
+        `partial_fit` continue from. Settings that have a value for each component (`init_means`, priors, `fixed`) are
+        put in that order too. A new fit that does not continue from this one finds an order of its own.
+
+        Parameters
+        ----------
+        by : {"weight", "mean"} or sequence of int, default="weight"
+            "weight" puts the heaviest component first. "mean" puts the component with the smallest mean of the first
+            feature first; the next features break ties. A sequence lists the present numbers of the components in the
+            order that you want: ``by=gmm.means_[:, 1].argsort()`` orders by the second feature.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `by` is neither of the two words nor contains every component exactly once.
+
+        Examples
+        --------
+        >>> from tgmm import GaussianMixture
+        >>> gmm = GaussianMixture.from_parameters([0.25, 0.75], [[4.0], [0.0]], [1.0, 1.0], "spherical")
+        >>> gmm.reorder(by="weight").weights_
+        array([0.75, 0.25])
+        >>> gmm.predict([[0.5]])
+        array([0])
+        """
+        solution = self._fitted()
+        order = order_of(solution.mixture, by)
+        for name, value in reordered(self.get_params(deep=False), solution.mixture.structure, order).items():
+            setattr(self, name, value)
+        self._solution = solution.reordered(order)
+        return self
+
     def set_params(self: E, **params: Any) -> E:
-        """Set parameters of the constructor by name, and return self."""
+        """Set parameters of the constructor by name, and return the estimator."""
         hints.check_parameter_names(params, type(self).__name__, ValueError)
         return super().set_params(**params)
 
@@ -338,7 +450,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def mixture_(self) -> Mixture:
-        """The fitted mixture, a frozen object."""
+        """The fitted mixture, an object that never changes."""
         mixture = self._fitted().mixture
         may_lack = self.missing == EM
         if mixture.device != self.device or mixture.columns.may_lack != may_lack:  # it was set since
@@ -358,7 +470,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def covariances_(self) -> Any:
-        """Covariances in the type's shape, in squared units of the data."""
+        """Covariances in the shape of the covariance type, in squared units of the data."""
         return self.mixture_.covariances
 
     @property
@@ -373,13 +485,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def noise_weight_(self) -> float:
-        """The share of noise among the rows; there with `noise` alone."""
+        """Weight of the noise. Only with ``noise=True``."""
         self._noise("noise_weight_")
         return float(self.mixture_.parameters.rest)
 
     @property
     def noise_volume_(self) -> float:
-        """The volume of the noise, in the product of the features' units; there with `noise` alone."""
+        """Volume of the noise, in the product of the units of all features. Only with ``noise=True``."""
         return self._noise("noise_volume_").volume
 
     def _noise(self, name: str) -> Noise:
@@ -391,37 +503,37 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def converged_(self) -> bool:
-        """Whether the best run has converged."""
+        """Whether the best run converged."""
         return self._fitted().converged
 
     @property
     def n_iter_(self) -> int:
-        """M-steps of the best run."""
+        """Number of EM iterations of the best run."""
         return self._fitted().n_iter
 
     @property
     def lower_bound_(self) -> float:
-        """Average log-likelihood of exactly these parameters on the training data, in nats."""
+        """Average log-likelihood of the training data under the fitted parameters, in nats."""
         return self._fitted().log_likelihood
 
     @property
     def objective_history_(self) -> list[float]:
-        """The average objective, from the start to these parameters."""
+        """Average objective after each iteration, from the start to the fitted parameters."""
         return list(self._fitted().history)
 
     @property
     def runs_(self) -> list[FollowedRun]:
-        """The runs that were followed to the end, best first: objective, start and seed of each."""
+        """Runs that were followed to the end, best first: objective, start and seed of each."""
         return list(self._fitted().runs)
 
     @property
     def reg_covar_(self) -> Any:
-        """What was added to the variances, (d,) or ()."""
+        """What was added to the variances, of shape (d,) or ()."""
         return own_array(self.mixture_, self._fitted().regularisation)
 
     @property
     def fitted_(self) -> bool:
-        """True; not there before a fit."""
+        """True. The attribute does not exist before a fit."""
         return bool(self._fitted())
 
     @property
@@ -431,7 +543,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def feature_names_in_(self) -> np.ndarray:
-        """The names of the features, (d,); not there where the training data had none."""
+        """Names of the features, (d,). The attribute does not exist if the training data had no names."""
         names = self._fitted().mixture.feature_names
         if names is None:
             raise AttributeError(f"{type(self).__name__} was fitted to data without feature names.")

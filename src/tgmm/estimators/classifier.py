@@ -34,37 +34,40 @@ TOLERANCE = 1e-6  # of the sum of prior probabilities
 class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     """Classify by Bayes' theorem, with a Gaussian mixture as the density of each class.
 
-    Mixture discriminant analysis. With one component and full covariances, the default, it is quadratic discriminant
-    analysis; with one component and diagonal covariances, Gaussian naive Bayes.
+    This is mixture discriminant analysis. By default each class has one component with a full covariance, which is
+    quadratic discriminant analysis. With diagonal covariances instead, it is Gaussian naive Bayes. Use several
+    components for classes that consist of several clusters.
 
     Parameters
     ----------
     estimator : GaussianMixture, list, dict or callable, optional
-        What is fitted to the rows of each class: a mixture, ``GaussianMixture()`` where None; a list of mixtures, in
-        the order of `classes_`, or a dict of them by class. In the place of a mixture there may be a function
-        ``f(X, sample_weight=...)`` that returns a fitted one or what `select` returns, such as
-        ``functools.partial(tgmm.select, n_components=range(1, 6))``. Noise is to have one volume in all classes, so
-        that the class of a row which is far from all of them does not follow from how wide each is: where
-        ``noise_volume`` is "hypervolume", it is that of all rows.
+        The mixture to fit to the rows of each class, ``GaussianMixture()`` by default. Give a list of mixtures in the
+        order of `classes_`, or a dict by class, if classes need different ones. Instead of a mixture you can give a
+        function ``f(X, sample_weight=...)`` that returns a fitted one or the result of `select`, for example
+        ``functools.partial(tgmm.select, n_components=range(1, 6))`` to choose the number of components of each class.
+        Noise has one volume in all classes, so that the class of a row far from all of them does not depend on how wide
+        each class is. If ``noise_volume`` is "hypervolume", it is the volume of all rows.
     priors : array-like of shape (C,), optional
-        Prior probabilities in the order of `classes_`; the classes' shares of the training data, by weight, where None.
+        Prior probabilities of the classes, in the order of `classes_`. By default they are the shares of the classes in
+        the training data. Change them if the classes will be more or less frequent in the data that you predict.
 
     Attributes
     ----------
     classes_ : ndarray of shape (C,)
         The classes in sorted order.
     class_prior_ : ndarray of shape (C,)
-        Their prior probabilities.
+        Prior probabilities of the classes.
     estimators_ : list of GaussianMixture
-        The mixture of each class.
+        The fitted mixture of each class. ``estimators_[0].summary()`` explains the first one.
     n_features_in_ : int
+        Number of features of the training data.
     feature_names_in_ : ndarray of str
-        Where the training data named its columns.
+        Names of the features, if the training data had them.
 
     Notes
     -----
-    Hastie & Tibshirani 1996 (JRSS B 58), where the components of all classes share one covariance; with covariances of
-    each class's own, Fraley & Raftery 2002 (JASA 97), which is mclust's MclustDA.
+    In Hastie & Tibshirani 1996 (JRSS B 58) the components of all classes share one covariance. Here each class has its
+    own covariances, as in Fraley & Raftery 2002 (JASA 97) and in mclust's MclustDA.
 
     Examples
     --------
@@ -97,11 +100,11 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
-            What `GaussianMixture.fit` accepts; a source is read for one class after the other.
+            Anything that `GaussianMixture.fit` accepts. A source is read once for each class.
         y : array-like of shape (n,)
             The class of each row.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
 
         Returns
         -------
@@ -110,8 +113,8 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings; where a class cannot be fitted, because it has too few rows for example, the
-            message names it.
+            If data or settings cannot be used. If a class cannot be fitted, for example because it has too few rows,
+            the message names it.
         """
         labels = _labels(y, type(self).__name__)
         _check_length(X, labels)
@@ -138,11 +141,12 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
 
         Returns
         -------
         array or Tensor of shape (n,)
-            A tensor for a tensor where classes are numbers, else a NumPy array.
+            A tensor if X is one and the classes are numbers, otherwise a NumPy array.
         """
         discriminant, kind = self._discriminant, self.classes_.dtype.kind
         if kind in "biuf" and (isinstance(X, Tensor) or is_foreign(X)):

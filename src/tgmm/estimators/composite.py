@@ -133,29 +133,29 @@ class CompositeEstimator(BaseEstimator, ABC):
         return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a file, its mixtures with all of their settings among it.
+        """Write the fitted estimator to a file, with its mixtures and all settings.
 
-        The write is atomic, and the estimator that is loaded predicts the same bits; see `GaussianMixture.save`.
+        The write is atomic, and the loaded estimator predicts the same bits; see `GaussianMixture.save`.
 
         Parameters
         ----------
         path : str or path
-            ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-            ``pip install tgmm[safetensors]``.
+            The name ends in ``.pth``, for a file that ``torch.load(path, weights_only=True)`` reads, or in
+            ``.safetensors``, which needs ``pip install safetensors``.
 
         Warns
         -----
         UserWarning
-            Once, naming the settings that are not plain data (a function, a generator) and so are left out.
+            If settings are not plain data (a function, a generator) and so are left out. The warning names them.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            For another suffix.
+            If the name has another suffix.
         OSError
-            Where the file cannot be written; an old file at that path is left as it was.
+            If the file cannot be written. An old file at that path stays as it was.
         """
         check_is_fitted(self)
         format_of(path)  # before anything is said about the settings
@@ -172,22 +172,22 @@ class CompositeEstimator(BaseEstimator, ABC):
 
     @classmethod
     def load(cls: type[C], path: str | os.PathLike[str], device: str | torch.device | None = None) -> C:
-        """Return the estimator in a file that `save` wrote. No code in the file is ever run.
+        """Return the estimator in a file that `save` wrote. No code in the file is run.
 
-        Settings that were left out of the file have their defaults; those that were arrays are tensors.
+        Settings that were left out of the file have their defaults. Settings that were arrays are tensors.
 
         Parameters
         ----------
         path : str or path
         device : str or torch.device, optional
-            The `device` of the mixtures, whatever device they were saved from.
+            Where to compute, as for `GaussianMixture`. It does not matter which device the mixtures were saved from.
 
         Raises
         ------
         ModelFileError
-            Where the file is not such a file, is damaged, or comes from a newer version. A `ValueError`.
+            If the file was not written by `save`, is damaged, or comes from a newer version. It is a `ValueError`.
         FileNotFoundError
-            Where there is none.
+            If there is no such file.
         """
         model, encoding = cls(), format_of(path)
         check_device(device)

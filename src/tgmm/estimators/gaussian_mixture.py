@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from tgmm.data.kinds import Arrays
 from tgmm.em.solution import Solution
 from tgmm.estimators.agreement import check_alike
 from tgmm.estimators.base import MixtureEstimator, warn_of
@@ -18,6 +20,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.checks import check_flag
 from tgmm.runtime.generators import RandomState
+from tgmm.runtime.options import CovarianceType, Missing, Start
 from tgmm.runtime.processes import Group
 
 if TYPE_CHECKING:
@@ -28,66 +31,77 @@ SHARED_SETTINGS = ("tol", "max_iter", "n_init", "warm_start")
 
 
 class GaussianMixture(MixtureEstimator):
-    """Mixture of K Gaussians, fitted by expectation-maximisation.
+    """Gaussian mixture, fitted by expectation-maximisation (EM).
 
-    The maximum likelihood estimate, or with priors the exact mode of the joint posterior of weights, means and
-    covariances. Fits do not depend on the offset or the units of the data.
+    A mixture describes data as coming from several Gaussian components, each with a weight, a mean and a covariance.
+    Use it to find clusters with soft assignments, to estimate a density, or to draw new rows. `fit` finds the maximum
+    likelihood estimate or, if you give priors, the mode of the joint posterior of all parameters. The result does not
+    depend on the offset or the units of the features.
 
     Parameters
     ----------
     n_components : int, default=1
-        K.
+        Number of mixture components (clusters). Choose it with `select` if you do not know it.
     n_features : int, optional
-        d; taken from the data where None, checked against the data otherwise.
+        Number of features. By default it is taken from the data. If you give it, `fit` checks the data against it.
     covariance_type : str, default="full"
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
         the guide on covariances.
     n_factors : int, optional
         q, of "low_rank" and "factor" alone. None: the integer part of the square root of d, or as many as there can be.
     max_iter : int, default=200
-        Most EM iterations of one run; 0 returns the start.
+        Maximum number of EM iterations of one run. Raise it if a `ConvergenceWarning` says that the fit has not
+        converged. With 0, the result is the start.
     tol : float, default=1e-4
-        A run has converged when its last step changed the average objective by less, and what it would still gain,
-        foreseen from two steps (Aitken's extrapolation), is less too, in nats per unit of sample weight. 0: runs go on
-        to `max_iter`, and have converged where the last step changed nothing.
+        Convergence threshold, in nats per row. A run stops when its last step changed the average objective by less
+        than this and extrapolation from the last two steps (Aitken) says that less than this remains to be gained.
+        Lower it to compare likelihoods closely. With 0, a run continues to `max_iter`.
     reg_covar : float, default=1e-12
-        Added to every variance, in units of the feature's smallest variance within a component at the run's start.
-        The default changes nothing that float64 can tell; components whose variance rests on it are reported. It is at
-        least 1e-8 where no more different rows than features make every covariance matrix singular.
+        Regularization added to every variance, in units of the smallest variance of that feature within a component at
+        the start of the run. The default only prevents singular covariances; you rarely need to change it. Components
+        whose variance rests on it are reported in a warning. It is at least 1e-8 if there are too few distinct rows
+        for any covariance matrix to be regular.
     n_init : int, default=1
-        Runs from different starts, or trials with different draws; the best objective wins.
+        Number of starts with different random draws; the best result is kept. Raise it if results differ between seeds.
     init_means : str, array-like of shape (K, d) or callable, default="auto"
-        "auto" tries several starts on a sample of the rows, splits and merges components of the best, and follows that
-        on all rows; it is "kmeans" where this would cost far more than the fit (more than 100 components, full
-        covariances in hundreds of dimensions). Else "kmeans", "kpp" or "k-means++", "random" or "points", "maxdist",
-        K centres, or ``f(X, K, generator) -> (K, d)``.
+        How to find the initial means. "auto" tries several starts on a sample of the rows, splits and merges components
+        of the best, and continues with that one on all rows. If that would cost much more than the fit itself (more
+        than 100 components, or full covariances with hundreds of features), "kmeans" is used instead. The other names
+        are "kmeans", "kpp" (or "k-means++"), "random" (or "points", random rows) and "maxdist" (rows far apart). You
+        can also give the means themselves, or a function ``f(X, n_components, generator)`` that returns them.
     init_weights : array-like of shape (K,), optional
-        Taken from the start's assignment where None.
+        Initial weights. By default they follow from the start.
     init_covariances : array-like, optional
-        In the type's shape, broadcast over K; taken from the start's assignment where None.
+        Initial covariances, in the shape of `covariances_` or of one covariance for all components. By default they
+        follow from the start.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        The global generators are never touched.
+        Seed or generator for the starts and for `sample`. Give an integer for results that you can repeat. The global
+        generators of NumPy and PyTorch are never used.
     warm_start : bool, default=False
-        Start from the last solution.
+        If True, `fit` starts from the last solution instead of a new start.
     accelerate : {"squarem", None}, default="squarem"
-        Extrapolate between EM steps (Varadhan & Roland 2008): as monotone, and far fewer steps where they are slow.
-        None is plain EM, as in other libraries; from the same start the two can end in different optima (18 of 991).
+        Extrapolation between EM steps (Varadhan & Roland 2008). It never lowers the objective, and needs far fewer
+        steps where EM is slow. None is plain EM, as in other libraries; from the same start it can end in another
+        optimum.
     cem : bool, default=False
-        Classification EM (Celeux & Govaert 1992).
+        If True, assign each row to one component in every iteration: classification EM (Celeux & Govaert 1992). It is
+        biased towards separate clusters of similar size.
     missing : {"error", "em"}, default="error"
-        What becomes of rows that lack values, which are NaN. "error" refuses them; "em" fits to what is there, exactly,
-        where it hangs on the values observed alone which others are missing. Predictions then take such rows too.
+        What to do with missing values (NaN). "error" refuses them. "em" fits to the values that are there, and
+        predictions then accept rows with missing values too. This assumes that values are missing at random.
     noise : bool, default=False
-        Whether there is noise: rows of no component, with one density everywhere (Banfield & Raftery 1993). They are
-        labelled -1, and do not widen the clusters.
+        If True, add a noise component for rows that belong to no cluster: a uniform density (Banfield & Raftery 1993).
+        Such rows get the label -1 and do not widen the clusters.
     noise_volume : "hypervolume" or float, default="hypervolume"
-        The volume of the noise, whose density is one over it: the smaller of the boxes around the data along the axes
-        and along the principal axes, or a number, in units of the product of all features.
+        Volume of the region that noise comes from; its density is one over this. "hypervolume" is the smaller of the
+        boxes around the data along the axes and along the principal axes. A number is in the product of the units of
+        all features.
     noise_init : float or array-like of bool of shape (n,), default=0.05
-        Which rows begin as noise, or what share of them does: those farthest from others then.
+        Share of the rows that start as noise, those farthest from others; or a mask of these rows.
     fixed : str, collection of str, or dict, optional
-        What stays as it starts, by `init_weights` and so on or `warm_start`: "weights", "means", "covariances", or a
-        dict from these names to booleans (K,) for some components. All else is estimated given these.
+        Parameters that stay at their initial values (`init_weights`, `init_means`, `init_covariances`, or the last
+        solution with `warm_start`): "weights", "means" or "covariances", or several of them. A dict from these names to
+        booleans of shape (K,) fixes them for some components.
     weight_concentration_prior : float or array-like of shape (K,), optional
         Concentration of a Dirichlet prior on the weights.
     mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
@@ -96,42 +110,59 @@ class GaussianMixture(MixtureEstimator):
     covariance_prior, degrees_of_freedom_prior : array-like in the type's shape, and float or (K,), optional
         Psi and nu of the inverse-Wishart prior. ``covariance_prior="default"``, alone, is the weak prior of mclust: the
         covariance of the data over K^(2/d), with nu = d + 2.
-    verbose, verbose_interval : bool, default=False; int, default=10
-        Progress every that many iterations.
+    verbose : bool, default=False
+        If True, report the progress of the fit.
+    verbose_interval : int, default=10
+        Number of iterations between reports.
     device : str or torch.device, optional
-        None: the tensor's own, else CUDA where there is one, else the CPU.
+        Where to compute, such as "cpu" or "cuda". By default this is the device of the tensor that you pass; for other
+        data it is CUDA if available, otherwise the CPU.
     distributed : bool, default=False
-        Whether every rank of the `torch.distributed` process group calls `fit`, each with its own rows, to get the
-        fit to the rows of all. Nothing is communicated otherwise.
+        If True, every rank of the `torch.distributed` process group calls `fit` with its own rows, and each gets the
+        fit to the rows of all ranks.
     checkpoint : path, optional
-        A ``.pth`` or ``.safetensors`` file that `fit` keeps up to date, from which ``fit(..., resume=True)`` goes on.
+        File that `fit` saves its progress to, ``.pth`` or ``.safetensors``. After an interruption,
+        ``fit(..., resume=True)`` continues from it.
 
     Attributes
     ----------
     mixture_ : Mixture
-        The fitted mixture, a frozen object; whatever needs no training is asked of it.
-    weights_, means_, covariances_ : array or Tensor
-        (K,), (K, d) and by type, in the float type of the fit.
+        The fitted mixture as an object that never changes. It has every method that needs no training.
+    weights_ : array or Tensor of shape (K,)
+        Weights of the components.
+    means_ : array or Tensor of shape (K, d)
+        Means of the components.
+    covariances_ : array or Tensor
+        Covariances of the components. The shape depends on `covariance_type`: (K, d, d) for "full".
     noise_weight_, noise_volume_ : float
-        With `noise`: the share of noise, which `weights_` leave of 1, and its volume.
+        With ``noise=True``: the weight of the noise, and the volume that it comes from.
     converged_ : bool
+        Whether the best run converged.
     n_iter_ : int
-        M-steps of the best run on all rows.
+        Number of EM iterations of the best run on all rows.
     lower_bound_ : float
-        Average log-likelihood of exactly these parameters on the training data, in nats.
+        Average log-likelihood of the training data under the fitted parameters, in nats.
     objective_history_ : list of float
-        Average log-likelihood (with priors: plus log prior per unit of weight), from the start to these parameters.
+        Average objective after each iteration, from the start to the result. The objective is the log-likelihood, plus
+        the log-density of the priors if there are any.
     runs_ : list of FollowedRun
-        Objective, start and seed of each run that was followed to the end, best first: close ones are rival optima.
-    reg_covar_ : array or Tensor
-        What was added to the variances, (d,) or ().
+        The runs that were followed to the end, best first: the objective, start and seed of each. Runs with close
+        objectives are rival solutions.
+    reg_covar_ : array or Tensor of shape (d,) or ()
+        What was added to the variances.
+
+    See Also
+    --------
+    select : Choose the number of components and the covariance structure.
+    fit_many : Fit a mixture to each of many groups of rows.
+    Mixture : A mixture made from given parameters.
 
     Notes
     -----
-    Predictions are of the kind of X: NumPy arrays for arrays, data frames and lists; tensors on their device for
-    tensors; for arrays with DLPack (CuPy, JAX ...) those of their array API namespace, or NumPy's where it has none.
-    Attributes are tensors where the data of the fit was, or a loader's batches were, else NumPy arrays. They are
-    copies: changing one changes no model. Draws of `sample` are tensors.
+    Predictions have the type of the input: NumPy arrays for arrays, data frames and lists, tensors on their own device
+    for tensors, and arrays of the same library for others that support DLPack (CuPy, JAX). Fitted attributes are
+    tensors if the training data was, otherwise NumPy arrays. They are copies: changing one does not change the model.
+    `sample` returns tensors.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24). Missing values:
     Ghahramani & Jordan 1994 (NIPS 6).
@@ -151,23 +182,23 @@ class GaussianMixture(MixtureEstimator):
         self,
         n_components: int = 1,
         n_features: int | None = None,
-        covariance_type: str = "full",
+        covariance_type: CovarianceType | str = "full",
         *,
         n_factors: int | None = None,
         max_iter: int = 200,
         tol: float = 1e-4,
         reg_covar: float = 1e-12,
         n_init: int = 1,
-        init_means: str | Any | Callable = "auto",
+        init_means: Start | Callable[..., Any] | Arrays | Tensor = "auto",
         init_weights: Any = None,
         init_covariances: Any = None,
         random_state: RandomState = None,
         warm_start: bool = False,
-        accelerate: str | None = "squarem",
+        accelerate: Literal["squarem"] | None = "squarem",
         cem: bool = False,
-        missing: str = "error",
+        missing: Missing = "error",
         noise: bool = False,
-        noise_volume: str | float = "hypervolume",
+        noise_volume: Literal["hypervolume"] | float = "hypervolume",
         noise_init: Any = 0.05,
         fixed: Any = None,
         weight_concentration_prior: Any = None,
@@ -222,26 +253,29 @@ class GaussianMixture(MixtureEstimator):
         labels: Any = None,
         resume: bool = False,
     ) -> GaussianMixture:
-        """Fit the mixture to rows X.
+        """Fit the mixture to data.
 
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
-            A source is read in batches, once an iteration, and never held in memory: the path of a .npy, .zarr,
-            Parquet, Arrow or CSV file or of a folder of Parquet files, a memory map, a Zarr array, an Arrow table or
-            dataset, a polars lazy frame, a `torch.utils.data.DataLoader`, a list or another re-iterable of arrays,
-            tensors or pairs (rows, weights), or a `tgmm.data.Source`.
+            The rows to fit. A source is read in batches, once for each iteration, and is never held in memory as a
+            whole. Sources are: the path of a .npy, .zarr, Parquet, Arrow or CSV file, or of a folder of Parquet files;
+            a memory map, a Zarr array, an Arrow table or dataset, a polars lazy frame; a `torch.utils.data.DataLoader`;
+            a list or any other iterable that can be read again of arrays, tensors or pairs (rows, weights); and a
+            `tgmm.data.Source`.
         y : ignored
+            Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
         init_responsibilities : array-like of shape (n,) or (n, K), optional
-            Labels or responsibilities to begin with, in place of `init_means`.
+            Labels or responsibilities to start from, instead of `init_means`.
         labels : array-like of shape (n,) or (n, K), optional
-            What is known of the components of rows: integers, -1 or NaN where nothing is, or numbers that multiply
-            the components' weights in that row, such as 0 and 1 for those that are out of the question or possible.
+            Known components of some rows: integers, with -1 or NaN for unknown. An array of shape (n, K) multiplies the
+            weights of the components in each row; use 0 and 1 to say which components are possible.
         resume : bool, default=False
-            Go on from `checkpoint`, to the same bits as a fit that was never interrupted; from the beginning where
-            there is no such file yet. The data and all settings but `tol` and `max_iter` must be the same.
+            If True, continue from `checkpoint`. The result has the same bits as a fit that was never interrupted. Data
+            and settings must be the same, except `tol` and `max_iter`. Without a file, the fit starts from the
+            beginning.
 
         Returns
         -------
@@ -250,8 +284,9 @@ class GaussianMixture(MixtureEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings, when every run's covariances collapse, and for a checkpoint that is
-            damaged or of another fit (`ModelFileError`). With `distributed`, an error on one rank is raised on all.
+            If data or settings cannot be used, if the covariances of every run collapse, or if the checkpoint is
+            damaged or belongs to another fit (`ModelFileError`). With `distributed`, an error on one rank is raised on
+            all.
         """
         given = self.get_params(deep=False)
         before = vars(self).get("_solution")
@@ -270,30 +305,48 @@ class GaussianMixture(MixtureEstimator):
         warn_of(solution, self.max_iter)
         return self
 
+    @overload
+    def fit_predict(self, X: Tensor, y: Any = None, **fit_params: Any) -> Tensor: ...
+    @overload
+    def fit_predict(self, X: Arrays, y: Any = None, **fit_params: Any) -> np.ndarray: ...
+    @overload
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any: ...
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit to X and return the most probable component of each row, (n,)."""
+        """Fit the mixture to X and return the label of each row.
+
+        Parameters
+        ----------
+        X, y, **fit_params
+            As for `fit`.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+            The most probable component of each row.
+        """
         return self.fit(X, y, **fit_params).predict(X)
 
     def partial_fit(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, step: float | None = None
     ) -> GaussianMixture:
-        """Learn from one more batch of rows, each of which is seen once: stepwise EM.
+        """Learn from one more batch of rows, by stepwise EM.
 
-        The expected statistics of the batch are blended into those remembered, with a share gamma, and an M-step
-        follows: s = (1 - gamma) s + gamma s(batch).
+        Use it when data arrives in batches that you cannot keep. The expected statistics s of the batch are blended
+        into those remembered, s = (1 - gamma) s + gamma s(batch), and an M-step follows.
 
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
-            One batch. The first one is what an unfitted model starts from, by `init_means` and its companions, and
-            is to hold many rows of each component; later ones may have any size.
+            One batch. An unfitted model starts from the first batch, as `init_means` says, so this one should contain
+            many rows of each component. Later batches may have any size.
         y : ignored
+            Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
         step : float, optional
-            gamma in (0, 1]. None: (t + 2)^-0.6 after t batches, with which a stream of rows from one distribution
-            converges to the estimate from all of them at once. A constant forgets old batches at that rate, and so
-            follows a distribution that drifts.
+            The share gamma of the batch, in (0, 1]. By default it is (t + 2)^-0.6 after t batches, with which the
+            estimate converges if all rows come from one distribution. Give a constant to follow a distribution that
+            drifts: old batches are then forgotten at that rate.
 
         Returns
         -------
@@ -302,16 +355,16 @@ class GaussianMixture(MixtureEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings, and when a covariance collapses; the model is then as it was before.
+            If data or settings cannot be used, or if a covariance collapses. The model then stays as it was.
 
         Notes
         -----
-        gamma is that of a batch of average weight: the odds gamma / (1 - gamma) of others are in proportion to their
-        weight. After `fit`, all its rows count as one batch; for a model from parameters these are a batch as heavy
-        as X. Priors are weighed against all rows so far, or with a constant step against those not forgotten.
-        `lower_bound_` and the new entries of `objective_history_`, of which the last 1000 are kept, are averages,
-        blended like the statistics, over the batches under the parameters before their steps. `converged_` is False.
-        `tol`, `max_iter`, `n_init` and `accelerate` are not used.
+        gamma is the share of a batch of average weight; for other batches, the odds gamma / (1 - gamma) are
+        proportional to their weight. After `fit`, all its rows count as one batch. The parameters of a model that was
+        never fitted count as one batch as heavy as X. Priors are weighed against all rows so far, or with a constant
+        step against the rows that are not forgotten. `lower_bound_` and the new entries of `objective_history_` (the
+        last 1000 are kept) are blended averages over the batches, each under the parameters before its step.
+        `converged_` is False. `tol`, `max_iter`, `n_init` and `accelerate` are not used.
 
         Sources: Cappé & Moulines 2009 (J. Royal Statistical Society B 71); Liang & Klein 2009 (NAACL) for the
         schedule.
@@ -336,9 +389,17 @@ class GaussianMixture(MixtureEstimator):
 
     @classmethod
     def from_parameters(
-        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full", *, n_factors: int | None = None
+        cls,
+        weights: Any,
+        means: Any,
+        covariances: Any,
+        covariance_type: CovarianceType | str = "full",
+        *,
+        n_factors: int | None = None,
     ) -> GaussianMixture:
-        """Return a mixture with these parameters, as if fitted: what a fit reports about itself is empty.
+        """Return a model with given parameters, as if it had been fitted.
+
+        What a fit reports about itself, such as `objective_history_`, is empty.
 
         Parameters
         ----------
@@ -361,12 +422,12 @@ class GaussianMixture(MixtureEstimator):
         return model._adopt(Solution(mixture))
 
     def marginal(self, dims: Sequence[int | str]) -> GaussianMixture:
-        """Return the mixture of some of the features, as if fitted; see `Mixture.marginal`.
+        """Return the model of some of the features, as if fitted; see `Mixture.marginal`.
 
         Parameters
         ----------
         dims : sequence of int or str
-            The features to keep, by number or name, in the order wanted.
+            The features to keep, by number or name, in the order that you want.
         """
         return self._of(self.mixture_.marginal(dims)).set_params(missing=self.missing)
 

@@ -17,28 +17,29 @@ from tgmm.files.plain import State
 class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator):
     """Fill in missing values by a Gaussian mixture.
 
-    The mixture is fitted to all rows, with whatever values they have; a missing value becomes what the mixture expects
-    of it, given the others of its row. Values may be missing for reasons that the observed ones tell, but not for
-    reasons that hang on the missing values themselves.
+    The mixture is fitted to all rows, including those with missing values. Each missing value is replaced by its
+    expected value given the other values of its row. This assumes that values are missing at random: whether a value is
+    missing may depend on the observed values, but not on the missing value itself.
 
     Parameters
     ----------
     estimator : GaussianMixture, optional
-        What to fit, ``GaussianMixture(3, random_state=0)`` where None; its settings are reached as
-        ``estimator__n_components`` and so on. `missing` is set to "em". More components follow relations that are not
-        linear, and need more rows.
+        The mixture to fit, ``GaussianMixture(3, random_state=0)`` by default. Its `missing` is set to "em". Use more
+        components if the relations between features are not linear and you have many rows. Settings can be changed as
+        ``estimator__n_components`` and so on.
 
     Attributes
     ----------
     estimator_ : GaussianMixture
-        Fitted. ``estimator_.impute(X, random_state=...)`` draws values instead, for multiple imputation.
+        The fitted mixture. For multiple imputation, ``estimator_.impute(X, random_state=...)`` draws values instead.
     n_features_in_ : int
+        Number of features of the training data.
     feature_names_in_ : ndarray of str
-        Where the training data had names.
+        Names of the features, if the training data had them.
 
     See Also
     --------
-    GaussianMixture.impute : the same for a mixture that is fitted already.
+    GaussianMixture.impute : The same for a mixture that is already fitted.
 
     Notes
     -----
@@ -70,10 +71,11 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
-            NaN where a value is missing.
+            Rows with NaN for missing values.
         y : ignored
+            Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
 
         Returns
         -------
@@ -82,7 +84,7 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         Raises
         ------
         ValueError
-            For unusable data or settings, and a column without any value.
+            If data or settings cannot be used, or if a column has no value at all.
         """
         template = self._template
         if not isinstance(template, GaussianMixture):
@@ -91,7 +93,7 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return X with expected values in the place of missing ones, (n, d), of the kind of X."""
+        """Return X with its missing values replaced by their expected values, (n, d), in the type of X."""
         check_is_fitted(self)
         return self.estimator_.impute(X)
 

@@ -28,28 +28,29 @@ NAMED = 3  # problems that a warning names, at most
 
 @dataclass(frozen=True, repr=False)
 class Mixtures:
-    """Fitted mixtures, one for each problem; what `fit_many` returns.
+    """Fitted mixtures, one for each problem: the result of `fit_many`.
 
-    It indexes like a list to fitted :class:`GaussianMixture`, or by the label of a group where `fit_many` was given
-    groups; iterating goes through the mixtures in the order of the problems. In the place of a problem that failed is a
-    model that is not fitted.
+    Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
+    :class:`GaussianMixture`. Iteration follows the order of the problems. A problem that failed has a model that is not
+    fitted.
 
     Attributes
     ----------
     groups_ : list or None
-        The labels of the groups in increasing order, which the arrays below are in.
+        Labels of the groups in increasing order, which is the order of the arrays below.
     failures_ : dict
-        Why problems failed, by their number or group. The arrays have NaN there.
+        Reasons why problems failed, by number or group. The arrays contain NaN there.
     notes_ : dict
-        What the user should know of others, such as degenerate components, by their number or group.
+        Remarks on other problems, such as degenerate components, by number or group.
     weights_, means_, covariances_ : array or Tensor
-        (B, K), (B, K, d) and by type with a leading B.
+        Parameters of all fits, with a leading axis of length B. A model that you refit or reorder later does not change
+        them.
     lower_bound_ : array of shape (B,)
-        Average log-likelihood of each problem's rows, in nats.
-    converged_ : array of shape (B,)
-        Of bool; False where a problem failed.
+        Average log-likelihood of the rows of each problem, in nats.
+    converged_ : array of bool of shape (B,)
+        Whether each fit converged. False if the problem failed.
     n_iter_ : array of shape (B,)
-        M-steps of each best run; 0 where a problem failed.
+        Number of EM iterations of each best run. 0 if the problem failed.
     """
 
     parts: tuple[Part, ...]
@@ -217,53 +218,58 @@ def fit_many(
     labels: Any = None,
     **settings: Any,
 ) -> Mixtures:
-    """Fit a mixture to each of many tables of rows, or to each group of rows.
+    """Fit a mixture to each of many tables, or to each group of rows.
 
-    Each fit is the one that `GaussianMixture.fit` makes of its rows alone, to 1e-8. A problem that cannot be
-    fitted is marked with its reason and stops no other.
+    Each result equals what `GaussianMixture.fit` finds for those rows alone, to 1e-8, and many small problems are
+    fitted much faster together. A problem that cannot be fitted is marked with the reason and does not stop the others.
 
     Parameters
     ----------
     X : array or Tensor of shape (B, n, d), list of array-likes of shape (n_b, d), or rows of shape (n, d) with groups
+        The data of all problems: one array for problems of equal size, a list of tables, or one table of rows with
+        `groups`.
     groups : array-like of shape (n,) or str, optional
-        Which group each row of X belongs to, by labels of one kind, or the name of the column of the data frame X that
-        tells; its other columns are the features then.
+        Group of each row of X. If X is a data frame, this can be the name of the column with the groups; the other
+        columns are then the features.
     sample_weight : array-like, optional
-        (n,) with groups, else for each problem its own (n_b,).
+        Weights of the rows: of shape (n,) with groups, otherwise one array of shape (n_b,) for each problem.
     init_responsibilities : array-like, optional
-        As for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each problem its own.
+        Labels or responsibilities to start from, as for `GaussianMixture.fit`: of shape (n,) or (n, K) with groups,
+        otherwise one array for each problem.
     labels : array-like, optional
-        What is known of the components of rows, as for `GaussianMixture.fit`: (n,) or (n, K) with groups, else for each
-        problem its own, or None for one of which nothing is known.
+        Known components of some rows, as for `GaussianMixture.fit`: of shape (n,) or (n, K) with groups, otherwise one
+        array for each problem, or None for a problem of which nothing is known.
     **settings
-        Of `GaussianMixture`, the same for all problems. `init_means`, `init_weights` and `init_covariances` may also
-        have a leading axis of B, for a start of each problem, in the order of the problems. A `random_state` that is
-        no integer gives one, by which every fit draws. With `verbose`, there is one bar of progress for all problems.
+        Parameters of `GaussianMixture`, the same for all problems, such as ``n_components=3``. `init_means`,
+        `init_weights` and `init_covariances` may have a leading axis of length B, with a start for each problem. If
+        `random_state` is not an integer, one integer is drawn from it and used for every fit. With `verbose`, one
+        progress bar covers all problems.
 
     Returns
     -------
     Mixtures
-        Like a list, or by group, the fitted models; with `failures_`, and the parameters of all as stacked arrays.
+        The fitted models, indexed like a list or by group, with all parameters as stacked arrays and with
+        `failures_`.
 
     Warns
     -----
     UserWarning
-        Once, naming the first problems that failed, and once those of whose solutions there is something to say.
+        Once for the problems that failed, and once for those with remarks; the first of them are named.
     ConvergenceWarning
-        Once, naming the first problems that have not converged.
+        Once for the problems that have not converged; the first of them are named.
 
     Raises
     ------
     ValueError
-        For settings or shapes that fit no problem, and where every problem fails.
+        If settings or shapes fit no problem, or if every problem fails.
 
     Notes
     -----
-    Small problems are fitted together: one pass serves all of about as many rows. Each still has its own frame, start
-    and end, and one that anything befalls, such as a component that loses its rows, is fitted alone instead. Together
-    are fitted float64 rows on the CPU, from given parameters or responsibilities, or with `n_init` of 1 from any start
-    that has a name but "auto"; other problems, those with labels among them, are fitted one after another. Memory does
-    not grow with the number of problems but for what is given and what is returned.
+    Problems with similar numbers of rows are fitted together in one pass. Each still has its own start and its own end,
+    and a problem with a difficulty, such as a component that loses all its rows, is fitted alone. Problems are fitted
+    together if their rows are float64 on the CPU and they start from given parameters, from responsibilities, or with
+    ``n_init=1`` from a named start other than "auto". Other problems, and those with labels, are fitted one after
+    another. Apart from the data and the results, memory does not grow with the number of problems.
 
     Examples
     --------

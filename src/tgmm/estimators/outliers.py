@@ -16,30 +16,37 @@ from tgmm.runtime.checks import check_flag, check_number
 
 
 class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
-    """Detect outliers as the rows of lowest density under a Gaussian mixture.
+    """Detect outliers as the rows with the lowest density under a Gaussian mixture.
+
+    Use it if normal rows form one or several clusters, and outliers are the rows that no cluster explains.
 
     Parameters
     ----------
     contamination : float, default=0.05
-        The share of the training data (by weight) that is to be outlying, in (0, 0.5].
+        Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect.
     **parameters
-        Those of `GaussianMixture`, by name.
+        Parameters of `GaussianMixture`, by name, such as ``n_components=3``.
 
     Attributes
     ----------
     mixture_ : GaussianMixture
-        The mixture fitted to all rows, outliers among them.
+        The mixture, fitted to all rows including the outliers. ``mixture_.summary()`` explains it.
     offset_ : float
-        The log-density below which a row is an outlier, in nats.
+        Log-density in nats below which a row is an outlier.
     n_iter_ : int
-        M-steps of the mixture's fit.
+        Number of EM iterations of the fit.
     n_features_in_ : int
+        Number of features of the training data.
     feature_names_in_ : ndarray of str
-        Where the training data named its columns.
+        Names of the features, if the training data had them.
+
+    See Also
+    --------
+    GaussianMixture : With ``noise=True``, outliers do not influence the fit of the clusters.
 
     Notes
     -----
-    Density level sets: Hartigan 1987 (JASA 82).
+    Normal rows lie in a level set of the density (Hartigan 1987, JASA 82).
 
     Examples
     --------
@@ -60,14 +67,16 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
             setattr(self, name, value)
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> MixtureOutlierDetector:
-        """Fit the mixture to rows X, and find the log-density that `contamination` of them do not reach.
+        """Fit the mixture to X, and set the threshold `offset_` so that `contamination` of the rows are outliers.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            The rows to learn from.
         y : ignored
+            Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
 
         Returns
         -------
@@ -76,7 +85,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings.
+            If data or settings cannot be used.
         """
         contamination = check_number(self.contamination, "contamination")
         if not 0 < contamination <= 0.5:
@@ -95,12 +104,12 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def score_samples(self, X: Any) -> Any:
-        """Return the log-density of each row, (n,), in nats: the higher, the more normal."""
+        """Return the log-density of each row, (n,), in nats. Higher is more normal."""
         check_is_fitted(self)
         return self.mixture_.score_samples(X)
 
     def decision_function(self, X: Any) -> Any:
-        """Return by how much each row's log-density exceeds `offset_`, (n,): outliers are below 0."""
+        """Return the log-density of each row minus `offset_`, (n,). Outliers are below 0."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Any:
@@ -109,7 +118,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
 
     @property
     def n_iter_(self) -> int:
-        """M-steps of the mixture's fit."""
+        """Number of EM iterations of the fit."""
         return self.mixture_.n_iter_
 
     @property

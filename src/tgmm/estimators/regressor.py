@@ -31,26 +31,29 @@ NO_NOISE = (
 
 
 class MixtureRegressor(RegressorMixin, CompositeEstimator):
-    """Predict targets from features by a Gaussian mixture of both.
+    """Regression by a Gaussian mixture of features and targets together.
 
-    Gaussian mixture regression: a mixture is fitted to the rows (x, y), and a prediction is the mean of y given x.
-    Each component contributes a line, and hands over to the next where that becomes more probable.
+    A mixture is fitted to the rows (x, y), and the prediction is the mean of y given x (Gaussian mixture regression).
+    Each component contributes a linear function, weighted by how probable the component is at x, so the prediction can
+    follow a curve. It can also return a standard deviation that varies with x.
 
     Parameters
     ----------
     estimator : GaussianMixture or callable, optional
-        What is fitted to features and targets together, ``GaussianMixture(3, reg_covar=1e-6, random_state=0)`` where
-        None; or a function ``f(X, sample_weight=...)`` that returns a fitted mixture or what `select` returns, such as
-        ``functools.partial(tgmm.select, n_components=range(1, 6), covariance_types="full")``. Structures in which the
-        features of a component are independent have no slopes: their predictions are steps.
+        The mixture to fit to features and targets together, by default
+        ``GaussianMixture(3, reg_covar=1e-6, random_state=0)``. Use more components for a curve with more bends. You can
+        also give a function ``f(X, sample_weight=...)`` that returns a fitted mixture or the result of `select`, for
+        example ``functools.partial(tgmm.select, n_components=range(1, 6), covariance_types="full")``. Covariance types
+        in which the features of a component are independent, such as "diag", give step functions.
 
     Attributes
     ----------
     estimator_ : GaussianMixture
-        The mixture of features and targets, in this order.
+        The fitted mixture of features and targets, in this order.
     n_features_in_ : int
+        Number of features of the training data.
     feature_names_in_ : ndarray of str
-        Where the training data named its columns.
+        Names of the features, if the training data had them.
 
     Notes
     -----
@@ -91,10 +94,12 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            Features.
         y : array-like or Tensor of shape (n,) or (n, t)
-            One target, or several. Features and targets may lack values where the estimator has ``missing="em"``.
+            One target or several. Features and targets may have missing values if the estimator has
+            ``missing="em"``.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice.
 
         Returns
         -------
@@ -103,7 +108,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings.
+            If data or settings cannot be used.
         """
         owner = type(self).__name__
         if not isinstance(X, np.ndarray) and as_source(X) is not None:
@@ -131,14 +136,16 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            Features.
         return_std : bool, default=False
+            If True, also return the standard deviation.
 
         Returns
         -------
         mean : array or Tensor of shape (n,) or (n, t)
-            In the shape that the targets had in `fit`.
+            Predictions, in the shape that the targets had in `fit`.
         standard_deviation : array or Tensor of the same shape
-            Of the whole conditional distribution, within and between the components; only with `return_std`.
+            Standard deviation of the targets given the row. Only with `return_std`.
         """
         check_is_fitted(self)
         n_features, names = self.n_features_in_, getattr(self, "feature_names_in_", None)

@@ -25,26 +25,26 @@ from tgmm.runtime.generators import RandomState, as_generator
 
 @standalone()
 def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) -> ConditionalMixture:
-    """Return the mixture of the other features, given some.
+    """Return the distribution of the other features given observed values of some, as a mixture.
 
     Parameters
     ----------
     x_observed : array-like or Tensor of shape (o,) or (n, o)
-        One observation, or a batch of them; the columns are the features `dims`. Names, of a data frame or of a series,
-        must be those of `dims`. After a fit with ``missing="em"`` values may be missing, the same ones in all of a
-        batch: those that are there are conditioned on.
+        One observation or a batch of observations. The columns are the features `dims`; names of a data frame or a
+        series must be those of `dims`. After a fit with ``missing="em"``, values may be missing, the same ones in all
+        rows of a batch.
     dims : sequence of int or str
-        The o observed features, by their numbers or their names.
+        The observed features, by number or name.
 
     Returns
     -------
     ConditionalMixture
-        Of the r = d - o other features, in ascending order.
+        The mixture of the other features, r = d - o of them, in ascending order.
 
     Raises
     ------
     ValueError
-        If `dims` are not distinct features or leave none over, or `x_observed` does not fit them.
+        If `dims` are not different features, if they leave no other feature, or if `x_observed` does not fit them.
 
     Notes
     -----
@@ -70,25 +70,25 @@ def condition(mixture: BaseMixture, x_observed: Any, dims: Sequence[int | str]) 
 
 @standalone()
 def regress(mixture: BaseMixture, X_observed: Any, dims: Sequence[int | str]) -> tuple[Any, Any]:
-    """Predict the other features from some: Gaussian mixture regression.
+    """Predict the other features from observed ones (Gaussian mixture regression).
 
     Parameters
     ----------
     X_observed : array-like or Tensor of shape (n, o)
-        The columns are the features `dims`.
+        The observed values. The columns are the features `dims`.
     dims : sequence of int or str
-        The o observed features, by their numbers or their names.
+        The observed features, by number or name.
 
     Returns
     -------
     mean, standard_deviation : arrays or Tensors of shape (n, d - o)
-        Of the conditional distribution of each row's other features, in ascending order. NumPy for arrays, tensors for
-        tensors.
+        Mean and standard deviation of the other features of each row, in ascending order of the features, in the type
+        of `X_observed`.
 
     Raises
     ------
     ValueError
-        If `dims` are not distinct features or leave none over, or `X_observed` does not fit them.
+        If `dims` are not different features, if they leave no other feature, or if `X_observed` does not fit them.
 
     Notes
     -----
@@ -176,18 +176,20 @@ def _law_of_some(mixture: BaseMixture, dims: Any, rows: Tensor) -> tuple[_Law, T
 
 
 class ConditionalMixture:
-    """The mixture of r features given the others, for one observation or for each of a batch of n.
+    """The mixture of r features given the others: the result of `Mixture.condition`.
 
-    For a batch every result has one more dimension in front, n. Tensors are on the device of the parameters,
-    in the mixture's float type. `Mixture.condition` makes them.
+    For a batch of n observations, every result has a leading dimension n. Results are tensors on the device and in the
+    float type of the mixture.
 
     Attributes
     ----------
     weights_ : Tensor of shape (K,) or (n, K)
-        The posterior probabilities of the components, given the observed features.
+        Probabilities of the components given the observed features.
     means_ : Tensor of shape (K, r) or (n, K, r)
+        Means of the components given the observed features.
     covariances_ : Tensor
-        In the shape of the mixture's type for r features; they do not depend on the observation.
+        Covariances of the components, in the shape of the covariance type for r features. They do not depend on the
+        observation.
     """
 
     def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool) -> None:
@@ -223,12 +225,12 @@ class ConditionalMixture:
         Parameters
         ----------
         X : array-like or Tensor of shape (m, r)
-            For one observation, or a batch of one, any number of values; for a batch of n, one value each: (n, r).
+            Values of the unobserved features: any number of rows for one observation, one row each for a batch.
 
         Returns
         -------
         array or Tensor of shape (m,)
-            NumPy for arrays, a tensor for tensors.
+            In the type of X.
 
         Examples
         --------
@@ -256,13 +258,16 @@ class ConditionalMixture:
         Parameters
         ----------
         n_samples : int, default=1
-            m, for each observation.
+            Number of draws for each observation.
         random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+            Seed or generator. Give an integer for draws that you can repeat.
 
         Returns
         -------
         X : Tensor of shape (m, r) or (n, m, r)
+            Draws of the unobserved features.
         components : Tensor of shape (m,) or (n, m)
+            The component of each draw.
 
         Examples
         --------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.data.kinds import Arrays
 from tgmm.data.validation import check_rows
 from tgmm.kernels.assignment import Noisy, most_probable, soft
 from tgmm.kernels.base import BITS
@@ -230,6 +232,12 @@ def exact_predictor_of(mixture: BaseMixture) -> Predictor:
     return mixture.derived(Predictor, torch.float64, mixture.parameters.means.device)
 
 
+@overload
+def mahalanobis(mixture: BaseMixture, X: Tensor) -> Tensor: ...
+@overload
+def mahalanobis(mixture: BaseMixture, X: Arrays) -> np.ndarray: ...
+@overload
+def mahalanobis(mixture: BaseMixture, X: Any) -> Any: ...
 @standalone()
 def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     """Return the Mahalanobis distance of each row from each component, (n, K), in standard deviations.
@@ -237,16 +245,17 @@ def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     Parameters
     ----------
     X : array-like or Tensor of shape (n, d)
+        The rows.
 
     Returns
     -------
     array or Tensor of shape (n, K)
-        sqrt((x - mu_k)' Sigma_k^-1 (x - mu_k)); NumPy for arrays, a tensor for tensors.
+        The distances sqrt((x - mu_k)' Sigma_k^-1 (x - mu_k)), in the type of X.
 
     Notes
     -----
-    Mahalanobis 1936 (Proceedings of the National Institute of Sciences of India 2). For rows of component k its square
-    is chi-square distributed with d degrees of freedom.
+    Mahalanobis 1936 (Proceedings of the National Institute of Sciences of India 2). For rows of component k, the square
+    of the distance from it has a chi-square distribution with d degrees of freedom.
 
     Examples
     --------

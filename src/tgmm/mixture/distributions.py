@@ -11,14 +11,13 @@ from tgmm.mixture.base import BaseMixture
 def to_distribution(mixture: BaseMixture) -> MixtureSameFamily:
     """Return the mixture as a `torch.distributions.MixtureSameFamily`.
 
-    Its `log_prob` is differentiable in the value. It lives on the device of the parameters, in the float type of the
-    mixture.
+    Its `log_prob` is differentiable in the value. It is on the device and in the float type of the mixture.
 
     Returns
     -------
     torch.distributions.MixtureSameFamily
-        Of K multivariate normal distributions, or of K independent normal ones a feature for diagonal and spherical
-        covariances.
+        A mixture of multivariate normal distributions or, for diagonal and spherical covariances, of independent normal
+        distributions.
 
     Examples
     --------

@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.data import Data
+from tgmm.data.kinds import Arrays
 from tgmm.data.opening import as_source, files_of
 from tgmm.data.outputs import collect
 from tgmm.data.training import open_stream
@@ -50,21 +52,28 @@ class Evaluation:
         return cls([Chunk(rows.tensor, check_weights(sample_weight, n_rows), 0)], device, rows, n_rows)
 
 
+@overload
+def predict(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def predict(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     """Return the most probable component of each row.
 
     Parameters
     ----------
     X : array-like, Tensor or source of shape (n, d)
-        What `GaussianMixture.fit` accepts.
+        The rows, as `GaussianMixture.fit` accepts them.
     out : numpy.ndarray or path of a .npy file, optional
-        Where the results go, in batches: an array of their shape, a memory map for example, or a new file.
+        Where to write the results, batch by batch: an array of the right shape, such as a memory map, or a new file.
+        Use it if the results do not fit in memory.
 
     Returns
     -------
     labels : array or Tensor of shape (n,)
-        ``out`` where that is an array, a memory map of the file where it is a path; for a source a NumPy array,
-        else an array of the kind of X.
+        The number of a component for each row, -1 for noise. In the type of X, a NumPy array for a source, or `out`
+        (a memory map of the file if that is a path).
 
     Examples
     --------
@@ -76,19 +85,26 @@ def predict(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     return evaluated(mixture, X, Predictor.labels, out)
 
 
+@overload
+def predict_proba(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def predict_proba(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     """Return the posterior probabilities of the components for each row.
 
     Parameters
     ----------
     X : array-like, Tensor or source of shape (n, d)
-        What `GaussianMixture.fit` accepts.
+        The rows, as `GaussianMixture.fit` accepts them.
     out : numpy.ndarray or path of a .npy file, optional
-        Where the results go, in batches; see `predict`.
+        Where to write the results, batch by batch; see `predict`.
 
     Returns
     -------
-    probabilities : array or Tensor of shape (n, K)
+    probabilities : array or Tensor of shape (n, K) or (n, K + 1)
+        Each row sums to 1. With noise, the last column is the probability of noise.
 
     Examples
     --------
@@ -100,20 +116,26 @@ def predict_proba(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
     return evaluated(mixture, X, Predictor.responsibilities, out)
 
 
+@overload
+def score_samples(mixture: BaseMixture, X: Tensor, *, out: None = None) -> Tensor: ...
+@overload
+def score_samples(mixture: BaseMixture, X: Arrays, *, out: Any = None) -> np.ndarray: ...
+@overload
+def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any: ...
 def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
-    """Return the log-density of each row.
+    """Return the log-density of each row: the log-likelihood of the mixture at it.
 
     Parameters
     ----------
     X : array-like, Tensor or source of shape (n, d)
-        What `GaussianMixture.fit` accepts.
+        The rows, as `GaussianMixture.fit` accepts them.
     out : numpy.ndarray or path of a .npy file, optional
-        Where the results go, in batches; see `predict`.
+        Where to write the results, batch by batch; see `predict`.
 
     Returns
     -------
     log_density : array or Tensor of shape (n,)
-        In nats.
+        In nats (natural logarithms). A density can exceed 1, so its logarithm can be positive.
 
     Examples
     --------
@@ -126,27 +148,81 @@ def score_samples(mixture: BaseMixture, X: Any, *, out: Any = None) -> Any:
 
 
 def score(mixture: BaseMixture, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-    """Return the average log-likelihood of X, weighted where weights are given, in nats."""
+    """Return the average log-likelihood of the rows of X, in nats. Higher is better.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d)
+        The rows, as `GaussianMixture.fit` accepts them.
+    y : ignored
+        Present for compatibility with scikit-learn.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows, for a weighted average.
+
+    Returns
+    -------
+    float
+    """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return total / weight
 
 
 def aic(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
-    """Return Akaike's information criterion, lower is better (Akaike 1974, IEEE TAC 19)."""
+    """Return Akaike's information criterion (AIC) on X. Lower is better.
+
+    Source: Akaike 1974 (IEEE TAC 19).
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d)
+        The rows of the fit. Criteria of different data cannot be compared.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows.
+
+    Returns
+    -------
+    float
+    """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return Criteria(total, weight, mixture.n_parameters).aic
 
 
 def bic(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
-    """Return the Bayesian information criterion, lower is better (Schwarz 1978, Annals of Statistics 6)."""
+    """Return the Bayesian information criterion (BIC) on X. Lower is better.
+
+    Source: Schwarz 1978 (Annals of Statistics 6). mclust reports the negative of it.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d)
+        The rows of the fit. Criteria of different data cannot be compared.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows.
+
+    Returns
+    -------
+    float
+    """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return Criteria(total, weight, mixture.n_parameters).bic
 
 
 def icl(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
-    """Return the integrated classification likelihood, lower is better: BIC plus the price of ambiguous rows.
+    """Return the integrated completed likelihood (ICL) on X. Lower is better.
 
+    It is BIC plus a penalty for rows whose component is uncertain, and so prefers clusters that are well separated.
     Source: Biernacki, Celeux & Govaert 2000 (IEEE PAMI 22), with the most probable labels as in mclust.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d)
+        The rows of the fit. Criteria of different data cannot be compared.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows.
+
+    Returns
+    -------
+    float
     """
     return criteria(mixture, X, sample_weight).icl
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Full
+from tgmm.data.kinds import Arrays
 from tgmm.data.validation import check_rows
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.densities import predictor_of
@@ -20,28 +22,34 @@ from tgmm.runtime.generators import RandomState, as_generator
 ROWS = 16384  # filled in at a time
 
 
+@overload
+def impute(mixture: BaseMixture, X: Tensor, *, random_state: RandomState = None) -> Tensor: ...
+@overload
+def impute(mixture: BaseMixture, X: Arrays, *, random_state: RandomState = None) -> np.ndarray: ...
+@overload
+def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) -> Any: ...
 @standalone()
 def impute(mixture: BaseMixture, X: Any, *, random_state: RandomState = None) -> Any:
-    """Return X with values in the place of those that are missing (NaN).
+    """Return X with its missing values (NaN) filled in.
 
     Parameters
     ----------
     X : array-like or Tensor of shape (n, d)
-        NaN is what is to be filled in, whatever `missing` was in the fit.
+        Rows with NaN for missing values. They are accepted whatever `missing` was in the fit.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        Draw the values from their distribution given what is observed of the row: several draws show how uncertain
-        they are (multiple imputation), and variances stay what they were. None: the expected values, which are the
-        best single guess in the mean square.
+        If given, draw the values from their distribution given the observed values of the row. Several draws show how
+        uncertain the values are (multiple imputation), and draws keep the variances of the features. By default the
+        expected values are filled in, which have the smallest mean squared error.
 
     Returns
     -------
     array or Tensor of shape (n, d)
-        Of the kind of X, in the mixture's float type; observed values are unchanged.
+        In the type of X and the float type of the mixture. Observed values are unchanged.
 
     Notes
     -----
     Little & Rubin 2019 (Statistical Analysis with Missing Data, 3rd edition). A row without any value gets the mean of
-    the mixture, or a draw from it. Noise is anywhere in the box of the data: its mean is the middle.
+    the mixture, or a draw from it. The mean of noise is the middle of the box around the data.
 
     Examples
     --------

@@ -35,8 +35,9 @@ def entropy(mixture: BaseMixture, n_samples: int = 10_000, *, random_state: Rand
     Parameters
     ----------
     n_samples : int, default=10000
-        Draws from the mixture, 2 or more.
+        Number of draws from the mixture, at least 2.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+        Seed or generator. Give an integer for results that you can repeat.
 
     Returns
     -------
@@ -68,21 +69,22 @@ def kl_divergence(
     Parameters
     ----------
     other : Mixture or fitted GaussianMixture
-        Of as many features, of any type.
+        A mixture of the same number of features, with any covariance type.
     n_samples : int, default=10000
-        Draws from this mixture, 2 or more.
+        Number of draws from this mixture, at least 2.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
+        Seed or generator. Give an integer for results that you can repeat.
 
     Returns
     -------
     Estimate
-        ``value``, of E[log p(x) - log q(x)] for x from this mixture p, and ``standard_error``. The estimate can be
-        negative where the divergence is smaller than the error.
+        ``value`` estimates E[log p(x) - log q(x)] for x from this mixture p; ``standard_error`` is its error. The
+        estimate can be negative if the divergence is smaller than the error.
 
     Raises
     ------
     ValueError
-        If `other` is not a mixture of as many features.
+        If `other` is not a mixture of the same number of features.
 
     Notes
     -----
@@ -107,17 +109,17 @@ def kl_divergence(
 def kl_upper_bound(mixture: BaseMixture, other: Any) -> float:
     """Return the variational upper bound of the Kullback-Leibler divergence of another mixture from this one, in nats.
 
-    Without random numbers; exact between two Gaussians, and 0 between a mixture and itself.
+    It uses no random numbers. It is exact between two Gaussians, and 0 between a mixture and itself.
 
     Parameters
     ----------
     other : Mixture or fitted GaussianMixture
-        Of as many features, of any type.
+        A mixture of the same number of features, with any covariance type.
 
     Raises
     ------
     ValueError
-        If `other` is not a mixture of as many features.
+        If `other` is not a mixture of the same number of features.
 
     Notes
     -----

@@ -18,22 +18,23 @@ M = TypeVar("M", bound=BaseMixture)
 
 @standalone()
 def marginal(mixture: M, dims: Sequence[int | str]) -> M:
-    """Return the mixture of some of the features: the others integrated out.
+    """Return the mixture of some of the features, with the others integrated out.
 
     Parameters
     ----------
     dims : sequence of int or str
-        The features to keep, in the order wanted, by their numbers or their names.
+        The features to keep, by number or name, in the order that you want.
 
     Returns
     -------
     Mixture
-        In ``len(dims)`` dimensions; of the same type, unless that type is a restriction of whole covariances alone.
+        A mixture of ``len(dims)`` features. It has the same covariance type, unless that type restricts all features
+        together.
 
     Raises
     ------
     ValueError
-        If `dims` are not distinct features.
+        If `dims` are not different features.
 
     Notes
     -----
@@ -66,7 +67,7 @@ def check_dims(dims: Any, columns: Columns) -> Tensor:
 
 
 def mean(mixture: BaseMixture) -> Any:
-    """Return the mean of the whole mixture, (d,).
+    """Return the mean of the whole mixture, of shape (d,).
 
     Examples
     --------
@@ -79,7 +80,7 @@ def mean(mixture: BaseMixture) -> Any:
 
 
 def covariance(mixture: BaseMixture) -> Any:
-    """Return the covariance matrix of the whole mixture, (d, d), within and between its components.
+    """Return the covariance matrix of the whole mixture, of shape (d, d), within and between its components.
 
     Examples
     --------

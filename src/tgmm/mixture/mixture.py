@@ -14,28 +14,33 @@ from tgmm.mixture import (
     information,
     marginal,
     module,
+    ordering,
     sampling,
     saving,
     scikit_learn,
+    summary,
 )
 from tgmm.mixture.base import BaseMixture, check_parameters, without_noise
+from tgmm.runtime.options import CovarianceType
 
 
 class Mixture(BaseMixture):
-    """A mixture of K Gaussians, given by its parameters.
+    """A Gaussian mixture with given parameters.
 
-    A plain object that never changes: estimators fit one and hold it (`GaussianMixture.mixture_`), and anyone can make
-    one. It predicts, samples, conditions and converts, and keeps whatever it has computed for that. Its attributes are
-    copies.
+    Use it if you already know the parameters, or take it from a fitted estimator as `GaussianMixture.mixture_`. It has
+    every method that needs no training: it predicts, samples, conditions, converts and explains itself. A mixture never
+    changes, and its attributes are copies.
 
     Parameters
     ----------
     weights : array-like of shape (K,)
-        Not negative, with the sum 1.
+        Weights of the components. They are not negative and sum to 1.
     means : array-like of shape (K, d)
-        Their float type, float32 or else float64, is that of the mixture, and its results live on their device.
+        Means of the components. Float32 means give a mixture in float32, all others one in float64. Tensors decide the
+        device of the results.
     covariances : array-like
-        In the shape of the type, or of one covariance for all components.
+        Covariances of the components, in the shape of the covariance type ((K, d, d) for "full"), or one covariance for
+        all components.
     covariance_type : str, default="full"
         The structure of the covariances; see `GaussianMixture`.
     n_factors : int, optional
@@ -44,20 +49,21 @@ class Mixture(BaseMixture):
     Attributes
     ----------
     weights, means, covariances : array or Tensor
-        (K,), (K, d) and by type, in the float type of the mixture: tensors where the means were given, or the data of
-        the fit was, as tensors, else NumPy arrays.
+        Parameters in the float type of the mixture. They are tensors if the means, or the data of the fit, were
+        tensors, otherwise NumPy arrays.
     covariance_type : str
+        Structure of the covariances.
     n_components, n_features : int
-        K and d.
+        Number of components K and number of features d.
     n_parameters : int
-        The number of free parameters: weights, means and covariances.
+        Number of free parameters: weights, means and covariances.
     feature_names : ndarray of str, or None
-        The names of the columns that an estimator was fitted to.
+        Names of the features, if an estimator was fitted to data that had them.
 
     Raises
     ------
     ValueError
-        For parameters that are not those of a mixture; the message names the one at fault.
+        If the parameters are not those of a mixture. The message names the one at fault.
 
     Examples
     --------
@@ -76,7 +82,7 @@ class Mixture(BaseMixture):
         weights: Any,
         means: Any,
         covariances: Any,
-        covariance_type: str = "full",
+        covariance_type: CovarianceType | str = "full",
         *,
         n_factors: int | None = None,
     ) -> None:
@@ -103,6 +109,8 @@ class Mixture(BaseMixture):
     kl_divergence = without_noise(information.kl_divergence)
     kl_upper_bound = without_noise(information.kl_upper_bound)
     mahalanobis = densities.mahalanobis
+    reorder = ordering.reorder
+    summary = summary.summary
     impute = imputation.impute
     save = saving.save
     load = classmethod(saving.load)
@@ -111,3 +119,7 @@ class Mixture(BaseMixture):
     to_distribution = without_noise(distributions.to_distribution)
     to_module = without_noise(module.to_module)
     log_prob = without_noise(module.log_prob)
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return self.summary()._repr_html_()

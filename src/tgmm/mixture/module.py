@@ -100,16 +100,17 @@ class MixtureModule(nn.Module):
 def to_module(mixture: BaseMixture) -> MixtureModule:
     """Return the mixture as an `nn.Module` whose buffers are its parameters.
 
-    Called with rows (n, d), it returns what `score_samples` and `predict_proba` return. It can be moved, saved,
-    compiled (`torch.compile`) and exported: by `torch.export`, and to ONNX with ``pip install tgmm[onnx]`` and
-    ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. Rows so far away that their
-    squared distances leave the float type have log-density -inf and the weights for probabilities; the gradient there
-    is still that of the density.
+    Use it to deploy a mixture, or inside a larger PyTorch model. Called with rows of shape (n, d), it returns what
+    `score_samples` and `predict_proba` return. You can move, save, compile (`torch.compile`) and export it: with
+    `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
+    ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. If a
+    row is so far away that its squared distance overflows, its log-density is -inf and its probabilities are the
+    weights; the gradient is still that of the density.
 
     Returns
     -------
     MixtureModule
-        In evaluation mode, on the device of the parameters, in the float type of the mixture.
+        A module in evaluation mode, on the device and in the float type of the mixture.
 
     Examples
     --------
@@ -126,23 +127,23 @@ def to_module(mixture: BaseMixture) -> MixtureModule:
 
 
 def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
-    """Return the log-density at x as a function that is differentiable in x, for use as a prior or a loss.
+    """Return the log-density at x, differentiable in x. Use it as a prior or in a loss.
 
     Parameters
     ----------
     x : Tensor of shape (..., d)
-        Of a float type, in the units of the data.
+        A tensor of a float type, in the units of the data.
 
     Returns
     -------
     Tensor of shape (...)
-        In nats, on the device of x, with its autograd graph. Equal to `score_samples`; computed in float64 and given
-        in the float type of the mixture. n K d numbers are kept for the gradient.
+        Log-densities in nats, on the device of x, with its autograd graph. They equal those of `score_samples`, in the
+        float type of the mixture. The gradient needs memory for n K d numbers.
 
     Raises
     ------
     ValueError
-        Where x is not a finite tensor of this shape.
+        If x is not a finite tensor of this shape.
 
     See Also
     --------

@@ -33,39 +33,39 @@ def sample(
 ) -> tuple[Tensor, Tensor]:
     """Draw rows from the mixture, and the components they come from.
 
-    Every row is an independent draw. A bounded radius is drawn from the truncated chi law itself, without rejection,
-    however improbable the region.
+    Rows are independent draws. You can restrict them to a component, or to a region around the mean of each component,
+    for example to its tails. Draws from an improbable region take no longer, because nothing is rejected.
 
     Parameters
     ----------
     n_samples : int, default=1
-        n.
+        Number of rows.
     component : int, optional
-        Draw from this component alone, from 0 to K - 1.
+        Draw only from this component, from 0 to K - 1.
     confidence : float, optional
-        Draw each row inside its component's ellipsoid that holds this probability, in (0, 1).
+        Draw each row inside the ellipsoid around its component that holds this probability, in (0, 1).
     std_range : (float, float), optional
-        Draw rows whose Mahalanobis distance from their component's mean, in standard deviations, lies in [low, high];
-        high may be infinite.
+        Draw rows whose Mahalanobis distance from the mean of their component, in standard deviations, lies in
+        [low, high]. high may be infinite.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        None: that of the constructor of an estimator, as in scikit-learn, so that an integer there gives the same draws
-        at every call; of a `Mixture`, fresh draws. The global generators are never touched.
+        Seed or generator. By default, an estimator uses the `random_state` of its constructor, so an integer there
+        gives the same draws at every call, as in scikit-learn. A `Mixture` gives new draws at every call.
 
     Returns
     -------
     X : Tensor of shape (n, d)
-        On the device of the parameters, in the mixture's float type.
+        The rows, on the device and in the float type of the mixture.
     components : Tensor of shape (n,)
-        int64; -1 for noise, which is drawn from the box of the data along the axes.
+        The component of each row, -1 for noise. Noise is drawn from the box around the data along the axes.
 
     Raises
     ------
     ValueError
-        For a component or a region that does not exist, and for `confidence` and `std_range` together.
+        If the component or the region does not exist, or if both `confidence` and `std_range` are given.
 
     Notes
     -----
-    A Gaussian vector is its mean plus a covariance root times a uniform direction times a chi distributed radius
+    A Gaussian vector is its mean plus a root of the covariance times a uniform direction times a chi-distributed radius
     (Fang, Kotz & Ng 1990, Symmetric Multivariate and Related Distributions, 2.5).
 
     Examples

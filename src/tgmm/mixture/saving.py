@@ -56,22 +56,22 @@ WEIGHTS_TOLERANCE = 1e-6  # weights are stored in float64, as they were normalis
 def save(mixture: BaseMixture, path: str | os.PathLike[str]) -> None:
     """Write the mixture to a file.
 
-    The write is atomic: the file has the old content or the new, whatever happens in between, and a save that fails
-    leaves no other file behind. Parameters are stored in float64 beside the float type of the mixture, so that what is
-    loaded predicts the same bits. `GaussianMixture.load` reads the file too.
+    The write is atomic: the file has either the old content or the new one, and a save that fails leaves no other file
+    behind. The loaded mixture predicts the same bits. `GaussianMixture.load` can also read the file.
 
     Parameters
     ----------
     path : str or path
-        ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-        ``pip install tgmm[safetensors]``.
+        The name ends in ``.pth``, for a file that ``torch.load(path, weights_only=True)`` reads, or in
+        ``.safetensors``, which needs
+        ``pip install safetensors``.
 
     Raises
     ------
     ValueError
-        For another suffix.
+        If the name has another suffix.
     OSError
-        Where the file cannot be written; an old file at that path is left as it was.
+        If the file cannot be written. An old file at that path stays as it was.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
     ----------
     path : str or path
     device : str or torch.device, optional
-        As in the constructor of `GaussianMixture`, whatever device it was saved from.
+        Where to compute, as for `GaussianMixture`. It does not matter which device the mixture was saved from.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
     Raises
     ------
     ModelFileError
-        Where the file is not such a file, is damaged, or comes from a newer version. A `ValueError`.
+        If the file was not written by `save`, is damaged, or comes from a newer version. It is a `ValueError`.
     FileNotFoundError
-        Where there is none.
+        If there is no such file.
 
     Examples
     --------

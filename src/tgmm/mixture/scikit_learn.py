@@ -22,14 +22,14 @@ SKLEARN_NAMES = {"full": "full", "diag": "diag", "spherical": "spherical", "tied
 def to_sklearn(mixture: BaseMixture) -> Any:
     """Return the mixture as a fitted `sklearn.mixture.GaussianMixture`.
 
-    Its predictions are those of this mixture, its parameters NumPy arrays in float64. Structures that scikit-learn
-    lacks, "tied_diag" and "tied_spherical" among them, become the narrowest that it has, so that its `aic` and `bic`
-    count more parameters.
+    It makes the same predictions; its parameters are NumPy arrays in float64. A covariance type that scikit-learn
+    lacks, such as "tied_diag", becomes the narrowest type that contains it, so `aic` and `bic` there count more
+    parameters.
 
     Returns
     -------
     sklearn.mixture.GaussianMixture
-        With scikit-learn's defaults for all settings.
+        A fitted model with scikit-learn's defaults for all settings.
 
     Examples
     --------
@@ -89,19 +89,19 @@ def from_sklearn(cls: type[M], model: Any) -> M:
     Parameters
     ----------
     model : sklearn.mixture.GaussianMixture
-        Fitted. Its "tied" is "tied_full" here.
+        A fitted model. Its covariance type "tied" is called "tied_full" here.
 
     Returns
     -------
     Mixture
-        With the parameters and the names of the features.
+        A mixture with the same parameters and feature names.
 
     Raises
     ------
     ValueError
-        For any other object. The predictions of a `BayesianGaussianMixture` are no Gaussian mixture's.
+        If the model is of another class. A `BayesianGaussianMixture` does not predict as a Gaussian mixture does.
     sklearn.exceptions.NotFittedError
-        Where the model has not been fitted.
+        If the model has not been fitted.
 
     Examples
     --------

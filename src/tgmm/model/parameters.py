@@ -55,6 +55,10 @@ class Parameters:
         """Return the same mixture, with a covariance for each component."""
         return replace(self, covariances=self.covariances.apart(self.n_components))
 
+    def reordered(self, order: Tensor) -> Parameters:
+        """Return the same mixture with its components in another order, (K,) of their present numbers."""
+        return Parameters(self.weights[order], self.means[order], self.covariances.take(order))
+
     @property
     def rest(self) -> Tensor:
         """What the weights leave, of 1, (...)."""

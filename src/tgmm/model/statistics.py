@@ -45,6 +45,12 @@ class Statistics:
         names = [name for name in SUMS if name != "weight" or self.weight.ndim]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
+    def reordered(self, order: Tensor) -> Statistics:
+        """Return the same statistics with the components in another order, (K,) of their present numbers."""
+        second = self.second if self.second.shape[-2] == 1 else self.second[order]
+        centre = self.centre if len(self.centre) == 1 else self.centre[order]
+        return replace(self, mass=self.mass[order], first=self.first[order], second=second, centre=centre)
+
     def about(self, centre: Tensor, moment: Moment) -> Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         shift = self.centre - centre

@@ -76,7 +76,7 @@ class Variational:
         """Return the update itself."""
         return self
 
-    def streamed(self, n_features: int) -> Variational:  # noqa: ARG002
+    def streamed(self, n_features: int) -> Variational:
         """Return the update itself."""
         return self
 

@@ -11,6 +11,7 @@ from tgmm.estimators.base import MixtureEstimator
 from tgmm.mixture.base import as_mixture
 from tgmm.plotting import style
 from tgmm.plotting.style import Model
+from tgmm.runtime.options import Criterion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
 DECISIVE = 10  # a difference that counts as very strong (Kass & Raftery 1995, JASA 90)
 
 
-def plot_selection(selection: Selection, *, criterion: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw a criterion against the number of components, one curve a covariance structure.
+def plot_selection(selection: Selection, *, criterion: Criterion | str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw a criterion against the number of components, with one curve for each covariance type.
 
-    The best cell has a ring; degenerate cells are hollow, and cells that failed are missing. BIC, AIC and ICL are
-    shown as differences from the best, on a scale that is linear up to 10, which is decisive, and logarithmic beyond.
+    The best cell has a ring, degenerate cells are hollow, and cells that failed are missing. BIC, AIC and ICL are shown
+    as differences from the best. The scale is linear up to 10, a decisive difference, and logarithmic beyond.
 
     Parameters
     ----------
     selection : Selection
-        What `tgmm.select` returned.
+        The result of `tgmm.select`.
     criterion : {"bic", "aic", "icl", "held_out"}, optional
-        None: the one that was chosen by.
+        The criterion to draw. By default the one that the selection used.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------
@@ -96,9 +97,9 @@ def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : GaussianMixture
-        Fitted to data.
+        A model that was fitted to data.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------
@@ -138,16 +139,16 @@ def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the posterior probabilities of the components for one row.
+    """Draw the posterior probabilities of the components for one row as bars.
 
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     row : array-like or Tensor of shape (d,) or (1, d)
-        Or a row of a data frame, as a series.
+        The row. It can be a series, such as a row of a data frame.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------

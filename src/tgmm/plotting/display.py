@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tgmm.plotting.grid import plot_pairs
 from tgmm.plotting.one_feature import plot_histogram
+from tgmm.plotting.profiles import plot_profiles
 from tgmm.plotting.style import Model, n_features
 from tgmm.plotting.two_features import plot_components, plot_density, plot_uncertainty
 
+Kind = Literal["components", "uncertainty", "density", "histogram", "pairs", "profiles"]
 KINDS: dict[str, Callable[..., Any]] = {
     "components": plot_components,
     "uncertainty": plot_uncertainty,
     "density": plot_density,
     "histogram": plot_histogram,
     "pairs": plot_pairs,
+    "profiles": plot_profiles,
 }
 
 
 class MixtureDisplay:
-    """A picture of a fitted mixture, that can be drawn again.
+    """A picture of a fitted mixture that can be drawn again, as scikit-learn's displays can.
 
     Parameters
     ----------
     estimator : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), or None
         Rows to draw.
-    kind : {"components", "uncertainty", "density", "histogram", "pairs"}
-        The function ``plot_<kind>`` draws the picture.
+    kind : {"components", "uncertainty", "density", "histogram", "pairs", "profiles"}
+        Kind of picture. The function ``plot_<kind>`` draws it.
 
     Attributes
     ----------
@@ -48,26 +51,26 @@ class MixtureDisplay:
     'feature 0'
     """
 
-    def __init__(self, estimator: Model, X: Any, *, kind: str) -> None:
+    def __init__(self, estimator: Model, X: Any, *, kind: Kind) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {kind!r}.")
         self.estimator, self.X, self.kind = estimator, X, kind
 
     @classmethod
     def from_estimator(
-        cls, estimator: Model, X: Any = None, *, kind: str | None = None, ax: Any = None, **settings: Any
+        cls, estimator: Model, X: Any = None, *, kind: Kind | None = None, ax: Any = None, **settings: Any
     ) -> MixtureDisplay:
-        """Draw a fitted mixture, and rows where they are given.
+        """Draw a fitted mixture, and rows if you give them.
 
         Parameters
         ----------
         estimator : GaussianMixture or Mixture
         X : array-like or Tensor of shape (n, d), optional
         kind : str, optional
-            None: "histogram" for one feature, else "components".
+            Kind of picture. By default "histogram" for one feature, otherwise "components".
         ax : matplotlib Axes, optional
         **settings
-            Of the function that draws: `features`, `levels`, ...
+            Other arguments of the function that draws, such as `features` or `levels`.
 
         Returns
         -------
@@ -78,7 +81,7 @@ class MixtureDisplay:
         return cls(estimator, X, kind=kind).plot(ax=ax, **settings)
 
     def plot(self, *, ax: Any = None, **settings: Any) -> MixtureDisplay:
-        """Draw the picture, on new axes where none are given; return self."""
+        """Draw the picture, by default on new axes, and return self."""
         self.ax_ = KINDS[self.kind](self.estimator, self.X, ax=ax, **settings)
         self.figure_ = np.ravel(self.ax_)[0].figure
         return self

@@ -26,13 +26,13 @@ def plot_pairs(
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw, in the colour of their most probable component.
+        Rows to draw in the colour of their most probable component.
     features : sequence of int or str, optional
-        Which features, by number or name; all where None.
+        The features to draw, by number or name. By default all of them.
     ax : ndarray of matplotlib Axes of shape (m, m), optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def plot_pairs(
     Raises
     ------
     ValueError
-        For more than 12 features, and axes of another shape.
+        If there are more than 12 features, or if the axes have another shape.
 
     Examples
     --------

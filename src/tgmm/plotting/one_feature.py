@@ -23,13 +23,13 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted.
+        A fitted model.
     X : array-like or Tensor of shape (n, d), optional
         Rows for the histogram, whose area is 1.
     feature : int or str, default=0
-        Which feature; of several, its marginal distribution is drawn.
+        The feature to draw, by number or name. If there are several, its marginal distribution is drawn.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def plot_fit(selection: Selection | Model, X: Any = None) -> Figure:
-    """Draw the best model of a selection, and beside it the criterion of all cells where there are several.
+    """Draw the best model of a selection, and beside it the criterion of all cells if there are several.
 
     Parameters
     ----------
     selection : Selection, or a fitted GaussianMixture or Mixture
-        What `tgmm.select` returned; of a model, itself is drawn.
+        The result of `tgmm.select`, or the model to draw.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,16 +34,17 @@ def plot_components(
     Parameters
     ----------
     model : GaussianMixture or Mixture
-        Fitted, in two dimensions or more.
+        A fitted model of two or more features.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
     features : pair of int or str, optional
-        Which two features to draw, by number or name. None: both, or, of more than two, the first two discriminant
-        directions, which separate the components best; they are in units of the pooled standard deviation within.
+        The two features to draw, by number or name. By default these are the two features of the model or, if it has
+        more, the first two discriminant directions, which separate the components best. The unit of these is the
+        standard deviation within components.
     levels : sequence of float, default=(0.5, 0.95)
-        The ellipses hold these shares of their component, seen in these two dimensions.
+        Shares of each component that its ellipses contain, seen in these two dimensions.
     ax : matplotlib Axes, optional
-        A new figure's where None.
+        Axes to draw on. By default a new figure is made.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def plot_components(
     Raises
     ------
     ValueError
-        For fewer than two features, features that do not exist, and unusable rows.
+        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
 
     Examples
     --------
@@ -75,16 +76,16 @@ def plot_components(
 def plot_uncertainty(
     model: Model, X: Any, *, features: Sequence[int | str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw rows in the colour of their most probable component, the larger the less certain it is.
+    """Draw rows in the colour of their most probable component, with larger points for less certain rows.
 
-    The area of a point grows with its uncertainty, 1 minus the largest posterior probability, which lies between 0 and
-    1 - 1/K.
+    The area of a point grows with its uncertainty: 1 minus the largest posterior probability, between 0 and 1 - 1/K.
 
     Parameters
     ----------
     model, features, ax
         As in `plot_components`.
     X : array-like or Tensor of shape (n, d)
+        Rows to draw.
 
     Returns
     -------
@@ -128,10 +129,10 @@ def plot_density(
     X: Any = None,
     *,
     features: Sequence[int | str] | None = None,
-    kind: str = "contour",
+    kind: Literal["contour", "shading"] = "contour",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the density of the mixture as the regions of highest density that hold 10% to 99% of it.
+    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def plot_density(
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw.
     kind : {"contour", "shading"}, default="contour"
-        Lines, or shades with a scale.
+        Draw lines, or shades with a scale.
 
     Returns
     -------
@@ -181,7 +182,9 @@ def draw_components(
 ) -> None:
     """Draw labelled rows (n, 2), and the means and ellipses of a view."""
     from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
 
+    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # seen on points of the same colour, too
     for k in range(view.weights.shape[0]):
         if rows is not None and labels is not None:
             points = {"color": style.colour(k), "marker": style.marker(k), **style.point_style(len(rows))}
@@ -191,7 +194,13 @@ def draw_components(
         x, y = view.means[k]
         for level, line in zip(levels, _line_styles(levels), strict=True):
             width, height, angle = ellipse(view.covariances[k], level)
-            outline = {"edgecolor": style.colour(k), "facecolor": "none", "linestyle": line, "linewidth": 1.5}
+            outline = {
+                "edgecolor": style.colour(k),
+                "facecolor": "none",
+                "linestyle": line,
+                "linewidth": 1.5,
+                "path_effects": on_points,
+            }
             ax.add_patch(Ellipse((x, y), width, height, angle=angle, zorder=3, **outline))
         ax.plot(x, y, marker="+", color="black", markersize=8, markeredgewidth=1.5, zorder=4)
     if rows is not None and labels is not None:

@@ -18,7 +18,7 @@ from tgmm.plotting.style import Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LINE = 50  # letters in a line of an axis label
+LINE = 44  # letters in a line of an axis label
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
     deviations = np.sqrt(np.einsum("k,kii->i", weights, covariances))  # (d,), within components
     names = style.feature_names(model)
     most = np.abs(directions * deviations[:, None]).argsort(0)[:-3:-1]  # (2, 2), the greatest first
-    unit = "in standard deviations within components"
+    unit = "(in standard deviations within components)"
     return tuple(
-        f"discriminant {j} ({unit}),\n" + fill(f"mostly {names[first]} and {names[second]}", LINE)
+        fill(f"discriminant {j}, mostly {names[first]} and {names[second]}", LINE) + f"\n{unit}"
         for j, (first, second) in enumerate(most.T)
     )
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.mixture.summary import FEATURES, Summary
+from tgmm.mixture.tables import Table, shown
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}
 NAN = float("nan")
+LISTED = 5  # cells of a summary
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of components with one covariance structure, and what came of it.
+    """One combination of a number of components and a covariance type, with its result.
 
     Attributes
     ----------
@@ -24,20 +27,20 @@ class Cell:
     n_factors : int or None
         Where the search was over numbers of factors.
     log_likelihood : float
-        Total, in nats; NaN, like the criteria, where the cell failed.
+        Total log-likelihood in nats. It is NaN, like the criteria, if the cell failed.
     n_parameters : int
-        Free parameters; 0 where the cell failed.
+        Number of free parameters. 0 if the cell failed.
     bic, aic, icl : float
-        Lower is better; icl is NaN where labels were given.
+        Information criteria. Lower is better; icl is NaN if labels were given.
     held_out : float
-        Average log-likelihood of rows that the fit had not seen, higher is better; NaN unless asked for.
+        Average log-likelihood of held-out rows. Higher is better. NaN unless it was the criterion.
     n_iter : int
-        EM iterations of the final run.
+        Number of EM iterations of the final run.
     status : str
-        "converged", "not converged", "degenerate" (some variance of a component is regularisation more than data, so
-        that the likelihood says nothing) or "failed".
+        "converged", "not converged", "degenerate" (a variance of a component is due to regularization rather than to
+        the data, so the likelihood means nothing) or "failed".
     reason : str
-        Why a cell failed, and the warnings of the others.
+        Why the cell failed, or the warnings of its fit.
     """
 
     n_components: int
@@ -61,7 +64,9 @@ class Cell:
 
 @dataclass(frozen=True, repr=False)
 class Selection:
-    """What `select` found: the fitted winner, and every cell of the search.
+    """The result of `select`: the fitted winner, and every cell of the search.
+
+    Print it for a table of the criterion. `summary` explains the winner.
 
     Attributes
     ----------
@@ -70,9 +75,9 @@ class Selection:
     best_cell : Cell
         The winner's cell.
     cells : tuple of Cell
-        All cells, by number of components and then by covariance structure.
+        All cells, ordered by number of components and then by covariance type.
     criterion : str
-        What was chosen by.
+        The criterion of the choice.
     """
 
     best_: GaussianMixture
@@ -95,6 +100,42 @@ class Selection:
             return records
         return pandas.DataFrame.from_records(records)
 
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the selection: its best cells, and the model that was chosen.
+
+        Parameters
+        ----------
+        X, sample_weight, max_features
+            As for `GaussianMixture.summary`.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` has the components of the
+            best model; all cells are in ``table()``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import select
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> summary = select(X, [1, 2], ["diag", "spherical"], random_state=0).summary()
+        >>> summary.title
+        'Selection by BIC: spherical, 1 component'
+        """
+        order, best = ranked(self.cells, self.criterion), self.best_cell
+        size = f"{best.n_components} component{'s' * (best.n_components > 1)}"
+        found = self.best_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        return replace(
+            found,
+            title=f"Selection by {name_of(self.criterion)}: {best.covariance_type}, {size}",
+            tables=(_table_of(order[:LISTED], len(self.cells)), *found.tables),
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, for notebooks."""
+        return self.summary()._repr_html_()
+
     def __repr__(self) -> str:
         """Return the criterion of every cell as text, and the best three."""
         better = "higher" if CRITERIA[self.criterion] else "lower"
@@ -111,20 +152,41 @@ class Selection:
         lines.append("Best:")
         for cell in ranked(self.cells, self.criterion)[:3]:
             name = f"{cell.structure}, {cell.n_components}"
-            value = f"{getattr(cell, self.criterion):.{self._digits}f}"
+            value = f"{getattr(cell, self.criterion):.{digits_of(self.criterion)}f}"
             lines.append(f"  {name:<20}{value:>12}  log-likelihood {cell.log_likelihood:.2f}, {_count(cell)}")
         return "\n".join(lines)
-
-    @property
-    def _digits(self) -> int:
-        return 4 if self.criterion == "held_out" else 2
 
     def _entry(self, cell: Cell) -> str:
         """Return a cell's criterion with its mark."""
         if cell.status == "failed":
             return "failed "
         mark = "*" if cell == self.best_cell else "?" if cell.status == "degenerate" else " "
-        return f"{getattr(cell, self.criterion):.{self._digits}f}{mark}"
+        return f"{getattr(cell, self.criterion):.{digits_of(self.criterion)}f}{mark}"
+
+
+def _table_of(cells: list[Cell], n_cells: int) -> Table:
+    """Return cells as a table, with the criteria that are known of any."""
+    known = [name for name in CRITERIA if any(getattr(cell, name) == getattr(cell, name) for cell in cells)]
+    header = ("covariance", "components", "log-likelihood", "parameters", *map(name_of, known), "status")
+    rows = [
+        (
+            *(cell.covariance_type, str(cell.n_components), shown(cell.log_likelihood), str(cell.n_parameters)),
+            *(f"{getattr(cell, name):.{digits_of(name)}f}" for name in known),
+            cell.status,
+        )
+        for cell in cells
+    ]
+    return Table(f"The best {len(cells)} of {n_cells} cells", header, rows)
+
+
+def name_of(criterion: str) -> str:
+    """Return how a criterion is written."""
+    return "held-out" if criterion == "held_out" else criterion.upper()
+
+
+def digits_of(criterion: str) -> int:
+    """Return how many decimals of a criterion matter; "held_out" is an average."""
+    return 4 if criterion == "held_out" else 2
 
 
 def _count(cell: Cell) -> str:

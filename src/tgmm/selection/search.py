@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tgmm.mixture.evaluation import Criteria, criteria_on
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.devices import standalone
 from tgmm.runtime.generators import RandomState, as_generator
+from tgmm.runtime.options import CovarianceType, Criterion
 from tgmm.runtime.progress import progress_bar
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
@@ -27,9 +29,9 @@ UNLABELLED = ("icl", "held_out")  # criteria that labels have no part in
 @standalone()
 def select(
     X: Any,
-    n_components: Any = range(1, 10),
-    covariance_types: Any = None,
-    criterion: str = "bic",
+    n_components: int | Iterable[int] = range(1, 10),
+    covariance_types: CovarianceType | str | Iterable[CovarianceType | str] | None = None,
+    criterion: Criterion | str = "bic",
     *,
     sample_weight: Any = None,
     labels: Any = None,
@@ -43,68 +45,71 @@ def select(
     verbose: bool = False,
     **settings: Any,
 ) -> Selection:
-    """Choose the number of components and the covariance structure.
+    """Choose the number of components and the covariance type.
 
-    Every combination is fitted. A combination ("cell") that cannot be fitted is reported as such and does not stop
-    the search.
+    Every combination ("cell") is fitted, and the one with the best criterion wins. A cell that cannot be fitted is
+    reported and does not stop the search.
 
     Parameters
     ----------
     X : array-like, Tensor or source of shape (n, d)
-        What `GaussianMixture.fit` accepts.
+        The rows, as `GaussianMixture.fit` accepts them.
     n_components : int or iterable of int, default=range(1, 10)
-        The numbers of components to try.
+        Numbers of components to try. If the largest one wins, try larger ones.
     covariance_types : str or iterable of str, optional
-        The structures to try; the six common ones where None, all fourteen of mclust where "mclust".
+        Covariance types to try. By default these are the six common ones, from "full" to "tied_spherical". "mclust"
+        stands for its fourteen.
     criterion : {"bic", "aic", "icl", "held_out"}, default="bic"
-        What to choose by, in small or capital letters. "bic" (Schwarz 1978, Annals of Statistics 6), "aic" (Akaike
-        1974, IEEE TAC 19) and "icl" (Biernacki, Celeux & Govaert 2000, IEEE PAMI 22: BIC plus the price of ambiguous
-        rows, for clusters that are apart) are lower the better. "held_out" is the average log-likelihood of held-out
-        rows in nats, by cross-validation (Smyth 2000, Statistics and Computing 10), higher the better; it fits each
-        cell `cv` times more.
+        What to choose by. Lower is better for "bic" (Schwarz 1978, Annals of Statistics 6), which suits most uses; for
+        "aic" (Akaike 1974, IEEE TAC 19), which prefers larger models; and for "icl" (Biernacki, Celeux & Govaert 2000,
+        IEEE PAMI 22), which adds a penalty for ambiguous rows to BIC and so prefers clusters that are well separated.
+        Higher is better for "held_out", the average log-likelihood of held-out rows in cross-validation (Smyth 2000,
+        Statistics and Computing 10); it fits each cell `cv` more times.
     sample_weight : array-like of shape (n,), optional
-        Not negative; a weight of 2 equals the row twice.
+        Weights of the rows, not negative. A weight of 2 counts as the row twice.
     labels : array-like of shape (n,) or (n, K), optional
-        What is known of the components of rows, as for `GaussianMixture.fit`. Integers are components from 0 to the
-        largest of them: cells with fewer fail, and say so. Multiples (n, K) fit cells of K components alone. Criteria
-        are by the likelihood of rows with their labels; "icl", which would count labelled rows as ambiguous, and
-        "held_out" do not go together with them.
+        Known components of some rows, as for `GaussianMixture.fit`. Integers are components from 0 to the largest of
+        them: cells with fewer components fail, and say so. Multiples (n, K) fit cells of K components alone. Criteria
+        use the likelihood of rows with their labels. "icl", which would count labelled rows as ambiguous, and
+        "held_out" cannot be combined with labels.
     n_init : int, default=5
-        Trials with different draws for each cell, or runs where `init_means` is among the settings; more of them never
-        end lower. What the first trials see of the rows is made once for all cells.
+        Number of starts of each cell with different random draws. Raise it if the winner changes with `random_state`.
+        What the starts learn about the rows is shared by all cells.
     cv : int, default=5
-        Folds of "held_out", at random, the same for all cells.
+        Number of random folds for "held_out". They are the same for all cells.
     n_factors : int or iterable of int, optional
-        The numbers of factors to try of "low_rank" and "factor", each in a cell of its own; the default of
-        `GaussianMixture` where None.
+        Numbers of factors of "low_rank" and "factor" to try, each in a cell of its own. By default the number is that
+        of `GaussianMixture`.
     tol, max_iter : float, default=1e-8; int, default=1000
-        As for `GaussianMixture`, but closer to the limit: BIC compares likelihoods across cells.
+        As for `GaussianMixture`, but stricter, because BIC compares the likelihoods of different cells.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        The global generators are never touched.
+        Seed or generator. Give an integer for results that you can repeat.
     device : str or torch.device, optional
-        As for `GaussianMixture`.
+        Where to compute, as for `GaussianMixture`.
     verbose : bool, default=False
-        A progress bar over the cells, where tqdm is installed.
+        If True, show a progress bar over the cells if tqdm is installed.
     **settings
-        Further parameters of `GaussianMixture`: priors, `reg_covar`, ...
+        Other parameters of `GaussianMixture`, such as priors or `reg_covar`, for all cells.
 
     Returns
     -------
     Selection
-        ``best_`` is the fitted winner, ``table()`` has every cell, and its repr is the table of the criterion.
+        ``best_`` is the fitted winner and ``summary()`` explains it. ``table()`` has every cell. Print the selection to
+        see the criterion of all cells.
 
     Raises
     ------
     ValueError
-        For unusable data or arguments, and when no cell could be fitted.
+        If data or arguments cannot be used, or if no cell could be fitted.
 
     Notes
     -----
-    Where a component sits on rows that lie on a point, a line or a plane, its variance is what `reg_covar` adds and
-    the likelihood can be made as large as one likes. Such a cell is called degenerate, and wins only where all are.
+    If a component sits on rows that lie on a point, a line or a plane, only `reg_covar` keeps its variance above zero,
+    and the likelihood can be made as large as one likes. Such a cell is called degenerate. It wins only if all cells
+    are degenerate.
 
-    Features that are constant or linear functions of others would decide alone, by what `reg_covar` adds: cells are
-    compared without them, with a warning, and the winner is fitted to all features.
+    Features that are constant, or linear functions of other features, would decide the comparison by what `reg_covar`
+    adds. Cells are compared without them, with a warning, and the winner is fitted to all features.
 
     Examples
     --------
