@@ -7,11 +7,11 @@ DIRECTIVE = re.compile(r"^\.\. auto(?:class|function|method|property):: (\S+)(?:
 
 
 def documented(page: str) -> list[str]:
-    """Return the names that the directives of a page document, in its order."""
+    """Return the names that the directives of a page document, in its order; members without their class."""
     names = []
     for name, members in DIRECTIVE.findall(page):
         names += [name, *(f"{name}.{member.strip()}" for member in members.split(",") if members)]
-    return names
+    return ["~" * ("." in name) + name for name in names]
 
 
 def insert(_, docname: str, source: list[str]) -> None:

@@ -35,8 +35,11 @@ WIDER_THAN_THE_SCREEN = "return document.documentElement.scrollWidth > document.
 # Rules of axe-core, https://dequeuniversity.com/rules/axe: contrast, alternative texts, order of headings, keyboard ...
 VIOLATIONS = """
 const done = arguments[arguments.length - 1];
-const best = {rules: {"empty-table-header": {enabled: false}}};  // pandas leaves the head of its index empty
-axe.run(document, best).then(result => done(result.violations.map(
+const still = document.createElement("style");  // colours that are still changing have no contrast of their own
+still.textContent = "* {transition: none !important; animation: none !important}";
+document.head.append(still);
+const rules = {"empty-table-header": {enabled: false}};  // pandas leaves the head of its index empty
+axe.run(document, {rules}).then(result => done(result.violations.map(
     rule => [rule.id, rule.help, ...rule.nodes.map(node => node.html.slice(0, 120))])));
 """
 
