@@ -1,7 +1,7 @@
 # make demo    fit Old Faithful, print a report, draw a picture, save the model and sample from it (build/demo/)
 # make test    run every test, doctest and README example
 #
-# Both need Python 3.10 or newer and make, nothing else: what they need is installed into .venv, once.
+# Both need Python 3.10 or newer and make, nothing else. The first run installs what they need into .venv.
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 
 BIN := $(VENV)/bin
+DEMO_STAMP := $(VENV)/.installed-for-the-demo
 RUN_STAMP := $(VENV)/.installed-to-run
 DEV_STAMP := $(VENV)/.installed-to-develop
 DOCS_STAMP := $(VENV)/.installed-to-document
@@ -18,8 +19,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 
 EXTRAS = $(shell sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z]*\) = \[.*/\1/p' pyproject.toml | paste -s -d , -)
 
-# The tests run in WORKERS processes; each keeps to one thread: thread pools that share
-# cores wait for one another, and the suite takes more than ten times as long.
+# The tests run in WORKERS processes of one thread each. Thread pools that share cores wait
+# for one another, which makes the suite more than ten times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -27,35 +28,40 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 .PHONY: help demo test bench gpu-check docs test-docs env env-dev check lint format types imports wheel constraints clean
 
 help:
-	@echo "make demo         fit Old Faithful, print a report, draw and save it in build/demo/, sample from the saved model"
-	@echo "make test         run every test, doctest and README example"
-	@echo "make bench        measure speed and memory beside other libraries (BENCH_ARGS=--quick: whether it works)"
-	@echo "make gpu-check    on a machine with a GPU: its tests, and all that docs/performance.md claims of one (8 minutes)"
-	@echo "make check        lint, types and import contracts"
+	@echo "make demo         fit Old Faithful, print a report, save a picture and the model in build/demo/ (5 seconds)"
+	@echo "make test         run every test, doctest and README example (about 8 minutes on two cores)"
+	@echo "make bench        compare speed and memory with other libraries (BENCH_ARGS=--quick: only check that it runs)"
+	@echo "make gpu-check    on a machine with a GPU: run its tests and check what docs/performance.md claims (8 minutes)"
+	@echo "make check        check lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"
-	@echo "make docs         build the site in build/docs/, tutorials and pictures included; warnings are errors"
-	@echo "make test-docs    try the site in a browser (chromium and chromedriver; skipped where they are not installed)"
+	@echo "make docs         build the site, tutorials and pictures included, in build/docs/ (about 5 minutes)"
+	@echo "make test-docs    test the site in a browser (chromium and chromedriver; skipped without them)"
 	@echo "make wheel        build dist/"
 	@echo "make constraints  rewrite constraints.txt with the newest versions"
 	@echo "make clean        remove everything that was built, .venv included"
+	@echo
+	@echo "The first run of a command installs what it needs into $(VENV)."
 
-demo: $(RUN_STAMP)
+demo: $(DEMO_STAMP)
 	$(BIN)/python examples/demo.py --output build/demo
 
 test: $(RUN_STAMP)
+	@echo "Running all tests in $(WORKERS) processes. With two, this takes about 8 minutes."
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(RUN_STAMP)
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-# On a machine with a GPU, by whatever Python has torch for it: PYTHON=...
+# On a machine with a GPU: set PYTHON to an interpreter whose torch supports it.
 gpu-check:
 	PYTHONPATH=src $(PYTHON) benchmarks/run.py gpu $(BENCH_ARGS)
 
-# From nothing each time: what the tutorials print is the library's output of today.
+# Every build starts from nothing, so that the tutorials show what the library prints today.
 docs: $(DOCS_STAMP)
 	rm -rf build/docs build/doctrees build/plot_directive docs/tutorials
+	@echo "Building the site, which takes about 5 minutes."
 	$(ONE_THREAD) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs
+	@echo "The site is built. Open $(CURDIR)/build/docs/index.html"
 
 test-docs: docs $(RUN_STAMP)
 	$(BIN)/python -m pytest docs/tests
@@ -99,14 +105,22 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "tgmm needs Python 3.10 or newer: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: the package python3-venv)" >&2; exit 1; }
 
-$(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python
-	$(PIP) -e '.[test]'
+$(DEMO_STAMP): $(REQUIREMENTS) | $(BIN)/python
+	@echo "Installing tgmm with PyTorch and matplotlib into $(VENV). This happens once and takes a minute or more."
+	$(PIP) -e '.[plot]'
 	@touch $@
+
+$(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python
+	@echo "Installing tgmm with everything that its tests need into $(VENV). This happens once and takes a few minutes."
+	$(PIP) -e '.[test]'
+	@touch $@ $(DEMO_STAMP)
 
 $(DOCS_STAMP): $(REQUIREMENTS) | $(BIN)/python
+	@echo "Installing tgmm and Sphinx into $(VENV). This happens once and takes a minute or more."
 	$(PIP) -e '.[docs]'
-	@touch $@
+	@touch $@ $(DEMO_STAMP)
 
 $(DEV_STAMP): $(REQUIREMENTS) | $(BIN)/python
+	@echo "Installing tgmm with all development tools into $(VENV). This happens once and takes a few minutes."
 	$(PIP) -e '.[dev]'
-	@touch $@ $(RUN_STAMP)
+	@touch $@ $(RUN_STAMP) $(DEMO_STAMP)

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import benchmark_tables
 import picture_style
+import reference_tables
 
 project = "tgmm"
 author = "The tgmm developers"
@@ -19,6 +20,7 @@ version = release = tgmm.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
     "numpydoc",
@@ -39,6 +41,7 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the docstrings say it, in words
 autodoc_member_order = "bysource"
+autosummary_generate = False  # the pages are written by hand, and their tables are made of them
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -79,6 +82,7 @@ html_logo = html_favicon = "_static/tgmm.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["tgmm.css"]
+html_js_files = ["tgmm.js"]
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "tgmm"},
@@ -110,3 +114,8 @@ def write_help(folder: Path) -> None:
 
 write_help(Path(__file__).parents[1] / "build" / "help")
 benchmark_tables.write(Path(__file__).parents[1] / "build" / "benchmarks")
+
+
+def setup(app):
+    """Make the tables of the reference."""
+    app.connect("source-read", reference_tables.insert)

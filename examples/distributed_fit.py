@@ -1,9 +1,9 @@
-"""Fit one mixture to a folder of Parquet files by many processes, each with its share of the files.
+"""Fit one mixture to a folder of Parquet files with many processes that share the files.
 
 torchrun --nproc-per-node 2 examples/distributed_fit.py FOLDER --components 3 --save model.pth
 
-With --checkpoint the fit goes on where it was when it is started again, after a crash for example; torchrun does that
-by itself with --max-restarts.
+With --checkpoint, a fit that is started again, for example after a crash, continues where it stopped. torchrun restarts
+it automatically with --max-restarts.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--components", type=int, default=3, metavar="K")
     parser.add_argument("--covariance-type", default="full", metavar="TYPE")
     parser.add_argument("--tol", type=float, default=1e-4)
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where to record the fit, and go on from")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="file that records the fit, to resume from")
     parser.add_argument("--save", type=Path, metavar="FILE", help="where to save the model")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait for a rank")
     return parser.parse_args()

@@ -2,17 +2,19 @@
 
 import re
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 SITE = Path(__file__).resolve().parents[2] / "build" / "docs"
 PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts)
-DESKTOP, PHONE = 1280, 375
+DESKTOP, PHONE = 1280, 390
 
 SETTLED = """
 const done = arguments[arguments.length - 1];
@@ -21,12 +23,24 @@ maths.then(() => document.fonts.ready).then(() => requestAnimationFrame(() => do
 """
 BROKEN_IMAGES = "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
 RESOURCES = "return performance.getEntriesByType('resource').map(entry => entry.name)"
-# What sticks out of the page to the right, innermost elements first.
-OVERFLOWING = """
+# What the page cuts off at its right edge: elements that stick out, unless something around them scrolls.
+CUT_OFF = """
+const scrolls = e => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
 const width = document.documentElement.clientWidth;
-if (document.documentElement.scrollWidth <= width) return [];
-return [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > width + 1)
+return [...document.querySelectorAll(".bd-article *:not(mjx-assistive-mml, mjx-assistive-mml *)")]
+    .filter(e => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))
     .map(e => e.outerHTML.slice(0, 120));
+"""
+WIDER_THAN_THE_SCREEN = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+# Rules of axe-core, https://dequeuniversity.com/rules/axe: contrast, alternative texts, order of headings, keyboard ...
+VIOLATIONS = """
+const done = arguments[arguments.length - 1];
+const still = document.createElement("style");  // colours that are still changing have no contrast of their own
+still.textContent = "* {transition: none !important; animation: none !important}";
+document.head.append(still);
+const rules = {"empty-table-header": {enabled: false}};  // pandas leaves the head of its index empty
+axe.run(document, {rules}).then(result => done(result.violations.map(
+    rule => [rule.id, rule.help, ...rule.nodes.map(node => node.html.slice(0, 120))])));
 """
 
 
@@ -89,7 +103,33 @@ def test_page_loads_without_errors_and_by_itself(browser, address, page):
 @pytest.mark.parametrize("page", PAGES)
 def test_page_fits_a_phone(browser, address, page):
     show(browser, address, page, PHONE)
-    assert browser.execute_script(OVERFLOWING) == []
+    assert not browser.execute_script(WIDER_THAN_THE_SCREEN)
+    assert browser.execute_script(CUT_OFF) == []
+
+
+@pytest.fixture(scope="session")
+def axe():
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_accessible(browser, address, axe, page, colours):
+    preference = [{"name": "prefers-color-scheme", "value": colours}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preference})
+    show(browser, address, page)
+    browser.execute_script(axe)
+    assert browser.execute_async_script(VIOLATIONS) == []
+
+
+@pytest.mark.parametrize("page", ["index.html", "quickstart.html", "reference/gaussian_mixture.html"])
+def test_the_keyboard_reaches_the_content(browser, address, page):
+    show(browser, address, page)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB, Keys.ENTER)  # the link that skips the navigation
+    assert urldefrag(browser.current_url).fragment == "main-content"
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    reached = "return document.activeElement.closest('#main-content, .bd-sidebar-primary') !== null"
+    assert browser.execute_script(reached)
 
 
 def test_search_finds_the_estimator(browser, address):

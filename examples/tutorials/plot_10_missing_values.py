@@ -2,8 +2,8 @@
 Missing values
 ==============
 
-Three clusters, and a third of all values is lost. What leaving out rows and filling in means do to such data, and what
-a mixture makes of it that is fitted to the values that are there.
+A third of all values in three clusters are missing. This tutorial compares dropping rows and filling in means with a
+mixture that is fitted to the observed values.
 """
 
 import matplotlib.pyplot as plt
@@ -23,19 +23,19 @@ gaps = np.where(rng.random(X.shape) < 1 / 3, np.nan, X)
 pd.DataFrame(gaps[:6], columns=["first", "second"]).round(2)
 
 # %%
-# The usual ways around
-# ---------------------
+# Common workarounds
+# ------------------
 #
-# Rows that lack a value can be left out, or the gaps filled in with the mean of each feature.
+# You can drop the rows that lack a value, or fill the gaps with the mean of each feature.
 
 whole = gaps[~np.isnan(gaps).any(axis=1)]
 filled = SimpleImputer(strategy="mean").fit_transform(gaps)
 print(f"{len(whole)} of {n} rows are whole, {np.isnan(gaps).all(axis=1).sum()} lack both values")
 
 # %%
-# The mean of a feature is the value of no cluster. Filling it in draws lines through the picture, and components go
-# after the lines. Leaving out wastes half of the rows, which costs precision. With ``missing="em"`` all that is there
-# counts, though only the rows with both values can be drawn.
+# The mean of a feature belongs to no cluster. Filling it in creates straight lines of rows, and components follow these
+# lines. Dropping rows discards half of the data, which costs precision. With ``missing="em"``, all observed values
+# count, although only rows with both values can be drawn.
 
 fits = {}
 for name, rows in [("no gaps", X), ("rows left out", whole), ("means filled in", filled)]:
@@ -48,7 +48,7 @@ for ax, (name, (gmm, rows)) in zip(axes.ravel(), fits.items(), strict=True):
     ax.set(title=f"{name}: {len(rows)} rows drawn", xlabel="", ylabel="")
 
 # %%
-# How far the fitted density is from the true one, in nats a row, on fresh rows (0 is perfect):
+# The next table gives the distance of the fitted density from the true one for new rows, in nats a row (0 is perfect):
 
 truth = GaussianMixture.from_parameters([1 / 3] * 3, [[0, 0], [5, 1], [1, 6]], [spread @ spread.T] * 3)
 fresh = truth.sample(20_000, random_state=0)[0].numpy()
@@ -56,22 +56,22 @@ for name, (gmm, _) in fits.items():
     print(f"{name:<16}{truth.score(fresh) - gmm.score(fresh):8.3f}")
 
 # %%
-# Rows with gaps, judged by what they have
-# ----------------------------------------
+# Predictions for rows with gaps
+# ------------------------------
 #
-# The model predicts rows as they are. Less is known of them, and the probabilities say so:
+# The model predicts rows with gaps directly. Less is known about them, so the probabilities are less certain:
 
 gmm = fits["missing='em'"][0]
 for row in ([5.0, 1.0], [5.0, np.nan], [np.nan, 1.0], [np.nan, np.nan]):
     print(row, gmm.predict_proba([row])[0].round(2))
 
 # %%
-# Filling in, where that is needed
-# --------------------------------
+# Filling in values
+# -----------------
 #
-# `impute` gives the value that the mixture expects, given the others of the row. It is the best single guess, and it
-# has no spread. With a `random_state` it draws from what is possible instead: use that wherever a variance, a
-# correlation or a picture is wanted of the result.
+# `impute` returns the expected value given the others of the row. This is the best single guess, but it has no spread.
+# With a `random_state` it samples from the possible values instead. Use samples if you need a variance, a correlation
+# or a picture of the result.
 
 expected, drawn = gmm.impute(gaps), gmm.impute(gaps, random_state=0)
 was_gap = np.isnan(gaps)
@@ -88,12 +88,12 @@ for name, rows in [("means", filled), ("expected", expected), ("drawn", drawn), 
     print(f"{name:<9} error {error:.2f}, standard deviations {rows.std(axis=0).round(2)}")
 
 # %%
-# When this is not allowed
-# ------------------------
+# When this is not valid
+# ----------------------
 #
-# Values may be missing for reasons that other values of the row tell, but not because of what they are themselves
-# (:doc:`/guide/missing_values`). Here large values of the first feature are lost. Nothing in the data says so, and the
-# fit is wrong without a warning:
+# The reason for a gap may depend on other values of the row, but not on the missing value itself
+# (:doc:`/guide/missing_values`). In this example large values of the first feature are missing. Nothing in the data
+# shows this, and the fit is wrong without a warning:
 
 lost = X.copy()
 lost[X[:, 0] > 4.5, 0] = np.nan

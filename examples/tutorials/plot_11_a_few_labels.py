@@ -2,8 +2,8 @@
 A few labels
 ============
 
-Rows are cheap, but somebody has to look at each of them to label it. A mixture learns from the rows that nobody has
-looked at, too, so that a few labels go a long way.
+Rows are cheap, but somebody has to look at each of them to label it. A mixture also learns from the rows without
+labels, so a few labels are often enough.
 """
 
 import matplotlib.pyplot as plt
@@ -22,19 +22,20 @@ known = labels >= 0
 print(f"{X.shape[0]} wines, {X.shape[1]} measurements, {known.sum()} labels")
 
 # %%
-# Two wines of each of three cultivars have a label; -1 says that nothing is known. Component k is that of label k.
+# Two wines of each of three cultivars have a label; -1 means that nothing is known. Component k is the one with label
+# k.
 
 gmm = GaussianMixture(3, covariance_type="diag", random_state=0).fit(X, labels=labels)
 print(f"{np.mean(gmm.predict(X)[~known] == cultivar[~known]):.1%} of the other wines are right")
 
 # %%
-# Without labels the clusters are there as well, but which is which is anybody's guess:
+# Without labels, the fit finds the same clusters, but their numbers are arbitrary:
 
 without = GaussianMixture(3, covariance_type="diag", random_state=0).fit(X)
 print(np.array([np.bincount(without.predict(X)[cultivar == k], minlength=3) for k in range(3)]))
 
 # %%
-# Of 13 features the picture has the two directions that tell the components apart best.
+# The picture shows the 13 features in the two directions that separate the components best.
 
 ax = plot_components(gmm, X)
 
@@ -42,9 +43,9 @@ ax = plot_components(gmm, X)
 # How many labels?
 # ----------------
 #
-# Where classes are clusters, one label each is enough. Where they overlap, labels help to find them, and all other rows
-# make good use of few labels. Two classes whose means are two standard deviations apart, in five dimensions, with and
-# without the rows that have no label:
+# If classes are clusters, one label each is enough. If they overlap, labels help to find them, and unlabelled rows make
+# a few labels go further. The example has two classes in five dimensions whose means are two standard deviations apart,
+# and compares fits with and without the unlabelled rows:
 
 
 def right(n_labels, seed, *, use_others):
@@ -72,14 +73,14 @@ ax.set(xlabel="labels a class", ylabel="right", xticks=numbers, xticklabels=numb
 ax.legend(frameon=False)
 
 # %%
-# The grey line is the best that any rule can do.
+# The grey line is the best possible rate.
 #
-# Not sure? Say so
+# Uncertain labels
 # ----------------
 #
-# A label holds to the end, right or wrong. Where it is an opinion, give odds instead: `labels` of shape (n, K) multiply
-# the weights of the components in a row. Here an expert who is right nine times out of ten has looked at half of the
-# wines.
+# A label holds until the end, whether it is right or wrong. If it is only an opinion, give odds instead: `labels` of
+# shape (n, K) multiply the weights of the components in a row. Here an expert who is right nine times out of ten has
+# looked at half of the wines.
 
 looked = rng.random(len(X)) < 0.5
 mistaken = looked & (rng.random(len(X)) < 0.1)
@@ -95,4 +96,4 @@ for name, given in [("labels", hard), ("odds", odds)]:
     )
 
 # %%
-# `predict` does not know the labels, and so corrects mistakes. :doc:`/guide/labels` says when labels do harm.
+# `predict` does not use the labels, so it can correct mistakes. :doc:`/guide/labels` explains when labels do harm.

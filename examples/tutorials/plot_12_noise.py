@@ -2,8 +2,9 @@
 Outliers as noise
 =================
 
-Some rows belong to no cluster: false alarms, misreadings, a background of stars. :doc:`plot_4_outliers` finds single
-strange rows. Here they are many, and they spoil the clusters unless the model has a place for them.
+Some rows belong to no cluster: false alarms, measurement errors, or a background of stars. :doc:`plot_4_outliers`
+finds single unusual rows. If there are many of them, they distort the clusters unless the model has a component for
+them.
 """
 
 import matplotlib.pyplot as plt
@@ -35,7 +36,7 @@ def draw(gmm, ax, title):
 
 
 # %%
-# Epicentres of earthquakes look like this: along two faults, and some anywhere. A third of the rows is background.
+# These data resemble epicentres of earthquakes: most lie along two faults, and a third of the rows are background.
 # Without noise, two components have to be wide enough for everything. With ``noise=True`` they are as narrow as the
 # faults.
 
@@ -46,7 +47,7 @@ draw(plain, axes[0], "noise=False")
 draw(gmm, axes[1], "noise=True")
 
 # %%
-# What was found. The label of noise is -1, and the last column of `predict_proba` is its probability.
+# The label of noise is -1, and the last column of `predict_proba` is its probability.
 
 found = gmm.predict(X) == -1
 print(f"share of noise: {gmm.noise_weight_:.1%}, in a volume of {gmm.noise_volume_:.0f}")
@@ -58,18 +59,18 @@ print(gmm.predict_proba([[-4.0, 4.0], [-4.0, 5.0], [8.0, 6.0]]).round(3))
 # Is there noise at all?
 # ----------------------
 #
-# BIC knows, since noise is one parameter more. It also says how many clusters there are beside it:
+# BIC can tell, because noise is one additional parameter. It also chooses the number of clusters:
 
 for noise in (False, True):
     selection = select(X, range(1, 6), "full", noise=noise, n_init=2, random_state=0)
     print(f"noise={noise!s:<6} {selection.best_.n_components} components, BIC {selection.best_cell.bic:.1f}")
 
 # %%
-# The volume is yours to say
-# --------------------------
+# Choosing the volume
+# -------------------
 #
-# The density of the noise is one over the volume of a box around all rows. One absurd value, and the box is huge, the
-# noise thin, and nothing is noise any more but that one row:
+# The density of the noise is one divided by the volume of a box around all rows. A single absurd value makes this box
+# huge and the noise thin, so that only the absurd row still counts as noise:
 
 absurd = np.concatenate([X, [[9999.0, 9999.0]]])
 default = GaussianMixture(2, noise=True, random_state=0).fit(absurd)
@@ -79,5 +80,5 @@ for name, model in [("default", default), ("24 x 16", given)]:
     print(f"{name:<8} volume {model.noise_volume_:8.0f}, noise {model.noise_weight_:.1%}, widths {widths.round(2)}")
 
 # %%
-# So look at the range of each feature first, and where the region is known in which rows can lie, say it.
-# :doc:`/guide/noise` has a table of what other volumes do.
+# Check the range of each feature first. If you know the region in which rows can lie, set its volume.
+# :doc:`/guide/noise` has a table with the effect of other volumes.

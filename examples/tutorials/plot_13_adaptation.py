@@ -2,9 +2,10 @@
 Adapting a background model
 ===========================
 
-Much is known about all speakers, machines or patients, and there are few rows of one of them. A mixture of all, the
-background, is adapted to the one: each of its means moves as far as the rows nearby can carry it. This is how speakers
-were verified for a decade (Reynolds, Quatieri & Dunn 2000), and it is a fit with a prior and fixed parameters.
+Suppose that you know much about speakers, machines or patients in general, and have only a few rows from one of them.
+You can adapt a mixture of all of them, the background, to this one: each of its means moves as far as the nearby rows
+support. Speaker verification used this method for a decade (Reynolds, Quatieri & Dunn 2000). It is a fit with a prior
+and fixed parameters.
 """
 
 import matplotlib.pyplot as plt
@@ -33,9 +34,9 @@ background = GaussianMixture(12, covariance_type="diag", random_state=0).fit(eve
 #
 # .. math:: \mu_k = \frac{n_k}{n_k + r} \, \bar x_k + \frac{r}{n_k + r} \, m_k
 #
-# with the background's mean :math:`m_k` and the relevance factor r, which is 16 by custom. This is the mode under a
-# normal prior at :math:`m_k` that is worth r rows (:doc:`/guide/priors`). Weights and covariances stay those of the
-# background (:doc:`/guide/fixed`).
+# with the mean :math:`m_k` of the background and the relevance factor r, which is usually 16. This is the posterior
+# mode under a normal prior at :math:`m_k` that is worth r rows (:doc:`/guide/priors`). The weights and covariances stay
+# those of the background (:doc:`/guide/fixed`).
 
 
 def adapted(rows, r=16.0):
@@ -53,8 +54,8 @@ def adapted(rows, r=16.0):
 
 
 # %%
-# Few rows hardly move the background, and many are followed. What a model is worth is the log-likelihood of fresh rows
-# of the speaker, above that under the background. With an r of nearly 0, means follow every row from the beginning.
+# A few rows hardly move the background, and many rows determine the means. The picture shows the log-likelihood of new
+# rows of the speaker, compared with the background. With r near 0, the means follow every row from the beginning.
 
 fresh = speech(voices[0], 5000)
 numbers = [30, 100, 300, 1000, 3000]
@@ -67,14 +68,14 @@ ax.set(xlabel="rows of the speaker", ylabel="nats a row above the background", x
 ax.legend(frameon=False)
 
 # %%
-# A fit goes on to the mode; one step of it (``max_iter=1, accelerate=None``) is the formula by the letter.
+# A fit continues to the posterior mode. A single step (``max_iter=1, accelerate=None``) gives exactly the formula.
 #
 # Is it the speaker?
 # ------------------
 #
-# The score of new rows is the log-likelihood ratio of the adapted model and the background. It tells this speaker from
-# the others. A model that trusts 30 rows entirely has seen too little: with an r of nearly 0, or fitted to these rows
-# alone.
+# The score of new rows is the log-likelihood ratio of the adapted model and the background. It distinguishes this
+# speaker from the others. A model that trusts 30 rows completely has seen too little, whether it is adapted with r near
+# 0 or fitted to these rows alone.
 
 enrolled = speech(voices[0], 30)
 alone = GaussianMixture(4, covariance_type="tied_full", random_state=0).fit(enrolled)

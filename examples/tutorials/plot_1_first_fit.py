@@ -2,8 +2,9 @@
 A first fit
 ===========
 
-The Old Faithful geyser erupts for a minute and a half to five minutes, and rests for 43 to 96 minutes before the next
-eruption. 272 of these pairs are the classic example of a mixture: short eruptions are followed by short rests.
+An eruption of the Old Faithful geyser lasts between a minute and a half and five minutes, and the next one follows
+after 43 to 96 minutes. These 272 pairs are the classic example of a mixture: a short eruption is followed by a short
+wait.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -25,8 +26,8 @@ faithful.describe().round(2)
 # The fit
 # -------
 #
-# Two components with covariance matrices of their own. `random_state` makes the start reproducible. A data frame
-# gives its column names to the model.
+# The model has two components with their own covariance matrices. `random_state` makes the start reproducible. A data
+# frame passes its column names on to the model.
 
 gmm = GaussianMixture(n_components=2, covariance_type="full", tol=1e-6, random_state=0)
 gmm.fit(faithful)
@@ -35,15 +36,16 @@ print("means", gmm.means_.round(2).tolist())
 print("covariances", gmm.covariances_.round(3).tolist(), sep="\n")
 
 # %%
-# The fit says how it went. Few steps are left to do, because trials of several starts come before them
-# (:doc:`/guide/starts`). `runs_` lists the runs that were followed to the end: one, since all starts led to it.
+# Attributes show how the fit went. Few steps are left to do, because trials of several starts precede them
+# (:doc:`/guide/starts`). `runs_` lists the runs that were followed to the end. There is only one, because all starts
+# led to the same solution.
 
 print(f"converged: {gmm.converged_}, steps: {gmm.n_iter_}, log-likelihood per row: {gmm.lower_bound_:.4f}")
 print("runs:", [f"{run.objective:.4f} from {run.start}" for run in gmm.runs_])
 
 # %%
-# Here is what EM does from a bad start, two random rows, without acceleration. The average log-likelihood rises with
-# every step. The run has converged when the last step, and what it is foreseen to gain after that, are less than `tol`.
+# For comparison, the next fit starts from two random rows, without acceleration. The average log-likelihood rises with
+# every step. The run has converged when both the last change and the predicted remaining gain are less than `tol`.
 
 plain = GaussianMixture(2, init_means="random", accelerate=None, tol=1e-6, random_state=0).fit(faithful)
 ax = plot_history(plain)
@@ -52,12 +54,13 @@ ax = plot_history(plain)
 # Clusters
 # --------
 #
-# Each row in the colour of its most probable component, with the ellipses that hold 50 % and 95 % of each component:
+# The picture shows each row in the colour of its most probable component, and the ellipses that hold 50 % and 95 % of
+# each component:
 
 ax = plot_components(gmm, faithful)
 
 # %%
-# `predict` gives that component, `predict_proba` how sure the model is. Between the clusters it is not:
+# `predict` returns this component, and `predict_proba` how certain it is. Between the clusters, the model is uncertain:
 
 between = pd.DataFrame({"eruptions": [2.0, 2.9, 3.1, 4.5], "waiting": [55.0, 65.0, 68.0, 80.0]})
 between.columns = faithful.columns
@@ -65,7 +68,7 @@ for row, probabilities in zip(between.to_numpy(), gmm.predict_proba(between), st
     print(row, probabilities.round(3))
 
 # %%
-# The uncertain rows, drawn larger:
+# `plot_uncertainty` draws uncertain rows larger:
 
 ax = plot_uncertainty(gmm, faithful)
 
@@ -73,8 +76,8 @@ ax = plot_uncertainty(gmm, faithful)
 # Density
 # -------
 #
-# A mixture is a density too. `score_samples` is its logarithm at each row; the picture shows the regions of highest
-# density that hold a given share of the mixture.
+# A mixture is also a density. `score_samples` returns its logarithm at each row. The picture shows the regions of
+# highest density that hold a given share of the probability.
 
 print("least probable row:", faithful.to_numpy()[np.argmin(gmm.score_samples(faithful))])
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
@@ -82,7 +85,8 @@ plot_density(gmm, faithful, ax=left)
 ax = plot_density(gmm, kind="shading", ax=right)
 
 # %%
-# And it can be drawn from. The draws look like the data, which is the simplest check of a model there is:
+# You can also sample from the model. If the samples look like the data, the model has passed the simplest check there
+# is:
 
 rows, components = gmm.sample(272, random_state=0)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharex=True, sharey=True)

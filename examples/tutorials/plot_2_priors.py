@@ -2,8 +2,8 @@
 Priors: what each number does
 =============================
 
-With little data, maximum likelihood puts a component on two or three rows and shrinks it without end. Priors prevent
-that, and they have five numbers. This tutorial turns them one at a time. The mathematics is in :doc:`/guide/priors`.
+With little data, maximum likelihood puts a component on two or three rows and shrinks it without limit. Priors prevent
+this. They have five parameters, and this tutorial varies one at a time. The mathematics is in :doc:`/guide/priors`.
 """
 
 import warnings
@@ -15,11 +15,12 @@ from tgmm import GaussianMixture
 from tgmm.plotting import plot_components
 
 # %%
-# Maximum likelihood collapses, the mode does not
-# -----------------------------------------------
+# Maximum likelihood collapses, the posterior mode does not
+# ---------------------------------------------------------
 #
-# 25 rows from two clusters, fitted with six components. The fit by maximum likelihood has components on lines and on
-# points: the log-likelihood of the training data is splendid, that of new data from the same clusters is not.
+# The data are 25 rows from two clusters, and the model has six components. The maximum likelihood fit has components on
+# lines and on single points. Its log-likelihood is excellent for the training data and poor for new data from the same
+# clusters.
 
 rng = np.random.default_rng(3)
 
@@ -59,13 +60,13 @@ for ax, gmm, name in zip(axes, (likely, mode), ("maximum likelihood", "posterior
     print(f"{name}: smallest standard deviation of each component: {np.sort(smallest).round(4)}")
 
 # %%
-# The prior here is mclust's default, which says little: the covariance of all rows, scaled down for K components.
+# The prior is mclust's default, which is weak: its covariance is that of all rows, scaled down for K components.
 #
 # `covariance_prior`: the size and shape of a component
 # -----------------------------------------------------
 #
-# :math:`\Psi` is the scatter that each component is given in advance, worth `degrees_of_freedom_prior` rows. Its
-# shape matters as much as its size: below, round, larger and tilted.
+# :math:`\Psi` is the scatter that each component has before it sees any data, worth `degrees_of_freedom_prior` rows.
+# Its shape matters as much as its size. The picture shows small, medium and large round shapes, and a tilted one.
 
 
 def fit(**priors):
@@ -84,12 +85,12 @@ for ax, (name, shape) in zip(axes, shapes.items(), strict=True):
     show(ax, fit(covariance_prior=shape), X, rf"$\Psi$ = {name}")
 
 # %%
-# `degrees_of_freedom_prior`: how many rows that is worth
-# -------------------------------------------------------
+# `degrees_of_freedom_prior`: how many rows the prior is worth
+# ------------------------------------------------------------
 #
-# With :math:`\Psi = \nu S`, components are pulled towards the covariance S, the more the larger :math:`\nu`. Here S
-# is a small round one. (:math:`\nu` alone, at fixed :math:`\Psi`, divides the same scatter by more rows: components
-# shrink.)
+# With :math:`\Psi = \nu S`, components are pulled towards the covariance S, and more strongly for a larger :math:`\nu`.
+# Here S is small and round. (If you increase :math:`\nu` alone, the same scatter :math:`\Psi` is divided by more rows,
+# and components shrink.)
 
 small = 0.2 * np.eye(2)
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
@@ -97,12 +98,12 @@ for ax, nu in zip(axes, (2, 10, 50, 1000), strict=True):
     show(ax, fit(covariance_prior=nu * small, degrees_of_freedom_prior=nu), X, rf"$\nu$ = {nu}, $\Psi = \nu S$")
 
 # %%
-# `mean_prior` and `mean_precision_prior`: where means are, and how firmly
-# ------------------------------------------------------------------------
+# `mean_prior` and `mean_precision_prior`: where the means are, and how certain that is
+# -------------------------------------------------------------------------------------
 #
-# :math:`\kappa` imaginary rows are at :math:`m`. At 0.01 they hardly count; at 100 every mean is there, whatever the
-# data say, and the covariances grow to reach the rows. One :math:`m` for each component, as a (K, d) array, holds
-# components at places that are known.
+# The prior acts like :math:`\kappa` additional rows at :math:`m`. At 0.01 they hardly matter. At 100 every mean stays
+# near :math:`m`, and the covariances grow to reach the rows. If you know where each component is, give one :math:`m`
+# for each, as a (K, d) array.
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
 for ax, kappa in zip(axes, (0.01, 1, 10, 100), strict=True):
@@ -112,9 +113,9 @@ for ax, kappa in zip(axes, (0.01, 1, 10, 100), strict=True):
 # `weight_concentration_prior`: how even the weights are
 # ------------------------------------------------------
 #
-# :math:`\alpha - 1` imaginary rows are added to each component's share. At 1 nothing changes. Far above, the weights
-# become equal. Below 1, up to one row is taken away from each: a component that explains fewer than :math:`1 - \alpha`
-# rows is gone, and one that explains hardly more keeps next to nothing, as the smallest of these six does.
+# The prior adds :math:`\alpha - 1` rows to each component. At 1 it has no effect. Far above 1, the weights become
+# equal. Below 1, it takes up to one row away from each component: a component that explains fewer than :math:`1 -
+# \alpha` rows disappears, and one that explains hardly more is left with a tiny weight, like the smallest of these six.
 
 concentrations = (0.01, 1.0, 3.0, 100.0)
 bottom = np.zeros(len(concentrations))
@@ -130,11 +131,11 @@ for share in np.transpose(weights):
 ax.set(xlabel=r"concentration $\alpha$", ylabel="weights of the components")
 
 # %%
-# With data enough, priors do not matter
+# With enough data, priors do not matter
 # --------------------------------------
 #
-# The prior is worth a fixed number of rows. With 20,000 of them the mode is the maximum of the likelihood, to three
-# digits:
+# The prior is worth a fixed number of rows. With 20,000 rows, the posterior mode equals the maximum likelihood estimate
+# to about three digits:
 
 many = clusters(20_000)
 settings = {"n_components": 2, "tol": 1e-7, "max_iter": 2000, "random_state": 0}

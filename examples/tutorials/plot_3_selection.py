@@ -2,7 +2,8 @@
 Choosing a mixture
 ==================
 
-How many components, and with which covariances? `select` fits every combination and compares them.
+How many components does a mixture need, and which covariance structure? `select` fits every combination and compares
+them.
 """
 
 from pathlib import Path
@@ -20,21 +21,21 @@ faithful = pd.read_csv(Path("../data/faithful.csv"))
 # By BIC
 # ------
 #
-# The six common structures with one to six components. `select` looks for the best optimum of each combination, so that
-# none loses for want of a good start.
+# The search covers the common structures with one to six components. `select` looks for the best optimum of each
+# combination, so that none loses because of a bad start.
 
 selection = select(faithful, n_components=range(1, 7), random_state=0)
 selection
 
 # %%
-# Three components with one common covariance matrix: the answer of mclust (Scrucca et al. 2016), whose BIC of -2314.3
-# is minus this one. The runners-up are within ten units, where evidence is not decisive; the spherical structures are
-# out of the question, as eruptions and rests have different spreads.
+# BIC chooses three components with a common covariance matrix, like mclust (Scrucca et al. 2016), whose BIC of -2314.3
+# has the opposite sign. The next best models are within ten units, a difference that is not decisive. Spherical
+# structures fit much worse, because durations and waits have very different spreads.
 
 ax = plot_selection(selection)
 
 # %%
-# The table has every cell, and for a cell that failed the reason.
+# `table` lists every cell, with the reason if a cell failed.
 
 selection.table().sort_values("bic").head(8)[
     ["covariance_type", "n_components", "bic", "icl", "log_likelihood", "status"]
@@ -44,8 +45,8 @@ selection.table().sort_values("bic").head(8)[
 # Clusters or density?
 # --------------------
 #
-# BIC asks which density explains the data. Its third component is there because the large cluster is not quite
-# Gaussian. ICL asks which *clusters* are apart, and charges for every ambiguous row. It says two:
+# BIC chooses the density that explains the data best. It needs a third component because the large cluster is not quite
+# Gaussian. ICL chooses separated *clusters* and penalises every ambiguous row. It chooses two:
 
 clusters = select(faithful, n_components=range(1, 5), criterion="icl", n_init=2, random_state=0)
 figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained", sharey=True)
@@ -58,8 +59,8 @@ for ax, found in zip(axes, (selection, clusters), strict=True):
 # By prediction
 # -------------
 #
-# Held-out likelihood assumes nothing but that rows are independent: each fold is scored by a model that has not seen
-# it. Its curve is flat near the top, as is usual, since another component costs little in prediction.
+# Held-out likelihood assumes only that rows are independent: each fold is scored by a model that was not fitted to it.
+# As usual, the curve is flat near its maximum, because an additional component costs little in prediction.
 
 held_out = select(faithful, range(1, 6), ["full", "tied_full"], criterion="held_out", n_init=1, random_state=0)
 ax = plot_selection(held_out)
@@ -68,9 +69,9 @@ ax = plot_selection(held_out)
 # With priors
 # -----------
 #
-# 40 rows, up to eight components: cells whose likelihood comes from a component that sits on a few rows are marked as
-# degenerate (hollow points), and are not chosen. Settings of `GaussianMixture` go through `select`; with a weak prior
-# the curve is smooth and nothing is degenerate.
+# With only 40 rows and up to eight components, some cells owe their likelihood to a component on a few rows. These
+# cells are marked as degenerate (hollow points) and are not chosen. `select` passes settings on to `GaussianMixture`.
+# With a weak prior, the curve is smooth and no cell is degenerate.
 
 few = faithful.sample(40, random_state=1)
 prior = {

@@ -2,8 +2,8 @@
 Finding outliers
 ================
 
-A mixture knows where data are dense. A row in a region of low density is an outlier, also *between* clusters, where a
-rule that looks at one feature at a time, or at the distance from the mean, sees nothing.
+A mixture models where the data are dense. A row in a region of low density is an outlier. This also finds outliers
+*between* clusters, which rules for single features, or for the distance from the mean, miss.
 """
 
 import matplotlib.pyplot as plt
@@ -23,8 +23,8 @@ strangers = np.array([[3.0, 0.0], [-1.5, 1.5], [7.5, 1.5], [3.0, 3.0], [2.0, -2.
 X = np.concatenate([clusters, strangers])
 
 # %%
-# One per cent of the training rows are to be outliers. The detector takes all settings of `GaussianMixture`, and is a
-# scikit-learn outlier detector: `predict` gives 1 for normal rows and -1 for outliers.
+# Here one per cent of the training rows count as outliers. The detector accepts all settings of `GaussianMixture` and
+# is a scikit-learn outlier detector: `predict` returns 1 for normal rows and -1 for outliers.
 
 detector = MixtureOutlierDetector(contamination=0.01, n_components=2, random_state=0).fit(X)
 found = detector.predict(X) == -1
@@ -32,7 +32,7 @@ print(f"{found.sum()} outliers, among them {found[-6:].sum()} of the 6 strangers
 print(f"threshold: log-density {detector.offset_:.2f}")
 
 # %%
-# The boundary is the contour of the density at that threshold.
+# The boundary is the contour of the density at the threshold.
 
 x, y = np.meshgrid(np.linspace(-4, 10, 200), np.linspace(-5, 5, 200))
 margin = detector.decision_function(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
@@ -46,9 +46,9 @@ ax.legend(frameon=False, loc="lower center", ncols=2)
 # A known share, or a known distance
 # ----------------------------------
 #
-# `contamination` fixes the share of the training rows. Where a rule in standard deviations is wanted instead, use the
-# Mahalanobis distance from the nearest component. Its square is chi-square distributed with d degrees of freedom for
-# rows of that component, so that a threshold is a probability:
+# `contamination` sets the share of outliers among the training rows. If you prefer a rule in standard deviations, use
+# the Mahalanobis distance from the nearest component. For rows of this component, its square has a chi-square
+# distribution with d degrees of freedom, so a threshold corresponds to a probability:
 
 distance = detector.mixture_.mahalanobis(X).min(axis=1)
 limit = chi2.ppf(0.9999, df=2) ** 0.5
@@ -56,12 +56,13 @@ print(f"beyond {limit:.2f} standard deviations of every component: rows {np.flat
 print("the strangers are rows 600 to 605")
 
 # %%
-# Many outliers pull on the fit
+# Many outliers distort the fit
 # -----------------------------
 #
-# The mixture is fitted to all rows, outliers among them. With as many components as clusters, the best fit can spend a
-# component on many outliers and cover two clusters with another (:doc:`/guide/starts`). Where they are many, give them
-# a component of their own, broad and light, or a prior that keeps the others in shape, and look at its weight:
+# The mixture is fitted to all rows, including the outliers. If it has as many components as there are clusters, the
+# best fit can use one component for many outliers and another for two clusters (:doc:`/guide/starts`). If there are
+# many outliers, give them a broad component of their own, as below, or add noise to the model (:doc:`plot_12_noise`).
+# The weight of the broad component shows how many there are:
 
 noise = rng.uniform([-4, -5], [10, 5], size=(60, 2))
 polluted = np.concatenate([clusters, noise])

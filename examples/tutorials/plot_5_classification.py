@@ -2,8 +2,8 @@
 Classification by mixtures
 ==========================
 
-Is a handwritten digit odd or even? Each of the two classes is five digits, so that one Gaussian for each describes them
-badly. A mixture for each class finds its parts without being told that there are any.
+Is a handwritten digit odd or even? Each of these classes consists of five digits, so a single Gaussian describes it
+badly. A mixture for each class finds its parts without being told about them.
 """
 
 import matplotlib.pyplot as plt
@@ -19,8 +19,8 @@ y = np.where(digits % 2 == 1, "odd", "even")
 train = np.arange(len(y)) % 3 > 0  # every third image is held out
 
 # %%
-# One component a class is quadratic discriminant analysis. More of them follow the classes' shapes; the images are
-# projected on eight principal components first, in a pipeline.
+# With one component, the classifier is quadratic discriminant analysis. More components follow the shapes of the
+# classes. A pipeline first projects the images on eight principal components.
 
 shares = []
 for n_components in (1, 2, 4, 8):
@@ -30,8 +30,8 @@ for n_components in (1, 2, 4, 8):
     print(f"{n_components} component(s) a class: {shares[-1]:.1%} of the images held out are taken for the other class")
 
 # %%
-# What have the eight components of each class found? Their means, as images: mostly single digits, in the styles in
-# which they are written.
+# The means of the eight components of each class, drawn as images, show what they have found: mostly single digits, in
+# different handwriting styles.
 
 pca, classifier = model
 figure, axes = plt.subplots(2, 8, figsize=(8, 2.4), layout="constrained")
@@ -45,8 +45,8 @@ for row, name, mixture in zip(axes, classifier.classes_, classifier.estimators_,
 # Probabilities
 # -------------
 #
-# `predict_proba` says how sure it is. Of the images held out, those about which it is least sure are where its errors
-# are:
+# `predict_proba` shows how certain a prediction is. Most errors are among the held-out images with the least certain
+# predictions:
 
 probabilities = model.predict_proba(images[~train])
 certainty = probabilities.max(axis=1)
@@ -56,12 +56,12 @@ for low, high in ((0.5, 0.9), (0.9, 0.999), (0.999, 1.0)):
     print(f"certainty {low} to {high}: {chosen.sum():3d} images, {wrong[chosen].mean():.1%} wrong")
 
 # %%
-# Neither of the two
-# ------------------
+# Neither class
+# -------------
 #
-# A probability near 1 means that the other class is still less probable, not that the image is a digit. Negatives of
-# the images are classified with as much certainty. But the densities tell most of them: below the threshold that only
-# two in a hundred of the digits held out fall short of, neither class is likely.
+# A probability near 1 means only that the other class is even less probable, not that the image is a digit. The
+# classifier is just as certain about negatives of the images. But the densities recognise most of them: below a
+# threshold that only 2 % of the held-out digits fail to reach, neither class is likely.
 
 
 def density(rows):
@@ -74,11 +74,11 @@ print(f"average certainty about negatives: {classifier.predict_proba(pca.transfo
 print(f"negatives that are refused: {np.mean(density(negatives) < threshold):.0%}")
 
 # %%
-# Other shares
-# ------------
+# Different class shares
+# ----------------------
 #
-# Where odd digits are rare, `priors` say so, and doubtful images are taken for even ones more often. The mixtures stay
-# as they are.
+# If odd digits are rare, set `priors`. Doubtful images are then classified as even more often. The mixtures stay the
+# same.
 
 rare = model.set_params(mixtureclassifier__priors=[0.99, 0.01]).fit(images[train], y[train])
 before = np.mean(classifier.classes_[probabilities.argmax(axis=1)] == "odd")

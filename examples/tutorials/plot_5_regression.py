@@ -2,9 +2,9 @@
 Regression by a mixture
 =======================
 
-A mixture of the joint distribution of inputs and outputs answers every question of the kind "what is y, given x". Each
-component contributes a line; where one hands over to the next, the curve bends. The uncertainty comes along, and
-nothing has to say beforehand which feature is the output.
+A mixture of the joint distribution of inputs and outputs answers every question of the form "what is y, given x?".
+Each component contributes a line, and the curve bends where one component takes over from another. The result includes
+the uncertainty, and you need not decide before the fit which feature is the output.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ y = np.sin(x) + 0.4 * x + rng.normal(0, 0.1 + 0.05 * x)
 X = np.column_stack([x, y])
 
 # %%
-# The joint fit, with the number of components by BIC:
+# First, fit the joint distribution, with the number of components chosen by BIC:
 
 selection = select(X, range(2, 12), "full", random_state=0)
 gmm = selection.best_
@@ -29,8 +29,8 @@ ax = plot_components(gmm, X)
 ax.set(xlabel="x", ylabel="y")
 
 # %%
-# Given x (feature 0), `regress` predicts the other features: the mean of their conditional distribution and its
-# standard deviation. The noise grows with x, and so does the band.
+# Given x (feature 0), `regress` predicts the other features: the mean and the standard deviation of their conditional
+# distribution. The noise in the data grows with x, and so does the band.
 
 grid = np.linspace(0, 10, 200)
 mean, deviation = gmm.regress(grid[:, None], dims=[0])
@@ -50,8 +50,8 @@ print(f"rows within two standard deviations: {np.mean(abs(y - predicted[:, 0]) <
 # The other way round
 # -------------------
 #
-# The same model gives x from y. There the answer has several branches, of which the mean is a poor summary:
-# `condition` gives the whole distribution, a mixture again.
+# The same model also predicts x from y. Here the answer has several branches, and their mean is a poor summary.
+# `condition` returns the whole distribution, which is again a mixture.
 
 given = gmm.condition([2.0], dims=[1])
 candidates = np.linspace(0, 10, 500)
@@ -63,12 +63,12 @@ ax.set(xlabel="x, given y = 2", ylabel="density", ylim=(0, None))
 ax.legend(frameon=False)
 
 # %%
-# As an estimator of scikit-learn's kind
-# --------------------------------------
+# As a scikit-learn estimator
+# ---------------------------
 #
-# Where it is known beforehand what is to be predicted, `MixtureRegressor` is the same regression with `fit(X, y)`, for
-# pipelines and searches. The settings of its mixture are its own, under `estimator__...`; here cross-validation chooses
-# the number of components by the error of the prediction.
+# If you know in advance what to predict, `MixtureRegressor` provides the same regression through `fit(X, y)`, for
+# pipelines and searches. The settings of its mixture are available as `estimator__...`. Here cross-validation chooses
+# the number of components that minimises the prediction error.
 
 search = GridSearchCV(MixtureRegressor(), {"estimator__n_components": [1, 2, 4, 6, 8]}).fit(X[:, :1], y)
 print(search.best_params_)

@@ -2,8 +2,8 @@
 Larger than memory
 ==================
 
-EM needs sums over the rows, not the rows. So a fit can read them from disk, batch by batch, once an iteration, and hold
-only a batch at a time. It is the same fit as that of an array in memory.
+EM needs only sums over the rows. A fit can therefore read the rows from disk in batches, once an iteration, and hold a
+few batches at a time. The result equals that of a fit in memory.
 """
 
 import tempfile
@@ -23,8 +23,8 @@ folder = Path(tempfile.mkdtemp())
 # A file
 # ------
 #
-# 300,000 rows of four features in a `.npy` file stand in for one that does not fit. It is written in pieces, as large
-# ones are.
+# Here a `.npy` file with 300,000 rows of four features represents one that does not fit in memory. It is written in
+# pieces, as a large file would be.
 
 centres = np.array([[0, 0, 0, 0], [6, 0, 2, 0], [0, 6, 0, 2]], dtype=np.float32)
 rng = np.random.default_rng(0)
@@ -36,7 +36,7 @@ file.flush()
 print(f"{(folder / 'rows.npy').stat().st_size / 1e6:.1f} MB")
 
 # %%
-# `fit` takes the path. Compare with the array in memory:
+# `fit` accepts the path. For comparison, the second fit uses the array in memory:
 
 from_file = GaussianMixture(3, random_state=0).fit(folder / "rows.npy")
 in_memory = GaussianMixture(3, random_state=0).fit(np.load(folder / "rows.npy"))
@@ -44,13 +44,13 @@ print(from_file.means_.round(3))
 print(f"largest difference between the means: {np.abs(from_file.means_ - in_memory.means_).max():.1e}")
 
 # %%
-# Predictions go to a file as well. `out=` names a new `.npy` file, and the answer is a memory map of it.
+# Predictions can go to a file as well. `out` names a new `.npy` file, and the result is a memory map of it.
 
 labels = from_file.predict(folder / "rows.npy", out=folder / "labels.npy")
 print(type(labels).__name__, labels.shape, np.bincount(labels))
 
 # %%
-# The average log-likelihood and the information criteria read the file in batches too:
+# The average log-likelihood and the information criteria read the file in batches, too:
 
 print(f"score {from_file.score(folder / 'rows.npy'):.4f}, BIC {from_file.bic(folder / 'rows.npy'):.0f}")
 
@@ -58,8 +58,8 @@ print(f"score {from_file.score(folder / 'rows.npy'):.4f}, BIC {from_file.bic(fol
 # Parquet
 # -------
 #
-# A path, or a folder of files. `ParquetSource` picks columns, and takes the sample weights from one: here each
-# different row of a table of counts stands for many.
+# `fit` accepts a path or a folder of files. `ParquetSource` selects columns and can take the sample weights from one of
+# them. Here each row of a table of counts represents many rows.
 
 table = pa.table({"x": [1.0, 2.0, 9.0, 10.0], "y": [1.0, 1.5, 8.0, 9.0], "count": [400, 300, 200, 100]})
 pq.write_table(table, folder / "counts.parquet")
@@ -71,8 +71,8 @@ print(counted.feature_names_in_, counted.weights_, counted.means_.round(3).tolis
 # Loaders
 # -------
 #
-# A `DataLoader` works as it is, with its workers and its order, and so does a list of arrays. A generator does not,
-# since it can be read only once:
+# A `DataLoader` works directly, with its workers and its order, and so does a list of arrays. A generator is refused,
+# because it can be read only once:
 
 data = torch.utils.data.TensorDataset(torch.from_numpy(np.load(folder / "rows.npy")[:60_000]))
 loader = torch.utils.data.DataLoader(data, batch_size=8192)
@@ -87,8 +87,8 @@ except ValueError as error:
 # Your own source
 # ---------------
 #
-# For any other store, a subclass of :class:`tgmm.data.Source` yields batches from the first row on each time it is
-# asked. This one makes its rows up.
+# For any other storage, write a subclass of :class:`tgmm.data.Source` that yields the batches from the first row each
+# time it is asked. This one generates its rows.
 
 
 class Simulated(Source):

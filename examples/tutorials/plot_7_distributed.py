@@ -2,9 +2,9 @@
 Many processes
 ==============
 
-Statistics are sums, so that many processes, on one machine or several, each with rows of its own, can fit one mixture:
-an iteration adds up a few numbers over all of them and leaves every process with the same parameters. The rows stay
-where they are.
+EM needs only sums over the rows, so many processes, on one machine or several, can fit one mixture together. Each
+process has its own rows. An iteration adds a few numbers over all processes and leaves all of them with the same
+parameters. The rows stay where they are.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ from tgmm import GaussianMixture
 # Data
 # ----
 #
-# Four Parquet files, of different sizes, stand in for a folder that many machines see.
+# Four Parquet files of different sizes represent a folder that many machines can read.
 
 folder = Path(tempfile.mkdtemp())
 data = folder / "data"
@@ -38,15 +38,15 @@ for number, n_rows in enumerate((4000, 1000, 3000, 2000)):
 # The program
 # -----------
 #
-# Every process runs the same program. It joins the process group, opens its share of the files and fits with
-# `distributed=True`; nothing else differs from a fit in one process.
+# Every process runs the same program. It joins the process group, opens its share of the files, and fits with
+# `distributed=True`. The rest is the same as for one process.
 
 program = Path("../distributed_fit.py")
 print(program.read_text().partition("def parse_arguments")[0].rstrip())
 
 # %%
-# `torchrun` starts it, here twice on this machine. On GPUs there is one process for each, and NCCL takes gloo's
-# place.
+# `torchrun` starts the program, here twice on this machine. On GPUs, start one process for each and use NCCL instead of
+# gloo.
 
 launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
 options = ["--tol", "1e-8", "--save", str(folder / "model.pth")]
@@ -57,8 +57,8 @@ print(run.stdout)
 # The same fit
 # ------------
 #
-# One process with all rows gives the same mixture. Sums over more processes are added in another order, and no more
-# differs than that.
+# A single process with all rows finds the same mixture. With more processes, sums are added in a different order, so
+# the results agree up to rounding.
 
 together = GaussianMixture.load(folder / "model.pth")
 alone = GaussianMixture(3, tol=1e-8, random_state=0).fit(data)
@@ -67,11 +67,11 @@ print(together.means_[order[0]].round(3).tolist())
 print(f"largest difference: {np.abs(together.means_[order[0]] - alone.means_[order[1]]).max():.1e}")
 
 # %%
-# Going on after a crash
+# Resuming after a crash
 # ----------------------
 #
-# With `checkpoint=` a fit keeps a file up to date, and ``fit(..., resume=True)`` goes on from it: to the same bits as
-# a fit that was never interrupted. Here ten steps stand in for the crash.
+# With `checkpoint`, a fit regularly updates a file, and ``fit(..., resume=True)`` continues from it. The result equals
+# that of an uninterrupted fit, bit for bit. In this example, a limit of ten steps stands in for the crash.
 
 settings = {"n_components": 3, "init_means": "random", "tol": 1e-9, "random_state": 0}
 with warnings.catch_warnings():

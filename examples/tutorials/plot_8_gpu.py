@@ -2,8 +2,8 @@
 On a GPU
 ========
 
-The same code runs on the CPU and on the other devices of PyTorch, CUDA above all. This page was built on the device
-that the first line prints.
+The same code runs on the CPU and on the other devices of PyTorch, above all CUDA. The first line of output is the
+device on which this page was built.
 """
 
 import time
@@ -21,8 +21,9 @@ print(device)
 # Where a fit runs
 # ----------------
 #
-# `device=None`, the default, means: a tensor's own device; for everything else CUDA where there is one, else the CPU.
-# So arrays go to the GPU by themselves, and answers and parameters come back as arrays; tensors stay where they are.
+# With `device=None`, the default, a tensor is computed on its own device. Everything else is computed on CUDA if it is
+# available, and on the CPU otherwise. Arrays are therefore moved to the GPU automatically, and predictions and
+# parameters come back as arrays. Tensors stay where they are.
 
 rng = np.random.default_rng(0)
 X = np.concatenate([rng.normal(m, 1, size=(20_000, 8)) for m in (0, 4, 8)]).astype(np.float32)
@@ -35,15 +36,15 @@ labels = gmm.predict(rows)
 print("means on", gmm.means_.device, "- labels as", type(labels).__name__, "on", labels.device)
 
 # %%
-# `device="cpu"` forces the CPU, `device="cuda:1"` the second GPU; data elsewhere is moved. A model is saved from any
-# device and loaded onto any: ``GaussianMixture.load(path, device="cpu")``.
+# `device="cpu"` forces the CPU, and `device="cuda:1"` selects the second GPU. Data on another device are moved. You can
+# load a model on a different device than it was saved from: ``GaussianMixture.load(path, device="cpu")``.
 #
 # float32 or float64
 # ------------------
 #
-# GPUs are fast in float32. Pass float32 data: rows are computed with in float32, sums are float64, and where float32
-# cannot carry a step, the step is computed in float64 (:doc:`/guide/numerics`). Here the fit in both, on this page's
-# device:
+# GPUs are fast in float32, so pass float32 data. Operations on rows are then in float32 and sums in float64. Where
+# float32 is not precise enough for a step, the step is computed in float64 (:doc:`/guide/numerics`). This compares both
+# types on the device of this page:
 
 for dtype in (torch.float32, torch.float64):
     typed = rows.to(dtype)
@@ -58,16 +59,16 @@ for dtype in (torch.float32, torch.float64):
 # Random numbers
 # --------------
 #
-# Starts draw their random numbers on the CPU whatever the device, so that `random_state` gives the same draws
-# everywhere. The trials of the default start run on the CPU in float64, and what they find is refined on the device.
-# The k-means of `init_means="kmeans"` is scikit-learn's on the CPU and torch's on a GPU.
+# Starts draw their random numbers on the CPU whatever the device, so `random_state` gives the same numbers everywhere.
+# The trials of the default start run on the CPU in float64, and their result is refined on the device.
+# `init_means="kmeans"` uses scikit-learn's k-means on the CPU and a torch implementation on a GPU.
 #
-# Larger than the GPU's memory
-# ----------------------------
+# Data larger than the GPU's memory
+# ---------------------------------
 #
-# Arrays in the computer's memory are moved whole. A source is not (:doc:`plot_6_larger_than_memory`): its batches are
-# read, copied to the device and forgotten, the next one while the last is computed with. Chunks are sized to the
-# device, so that a fit needs little memory beyond the data.
+# An array in host memory is moved as a whole. A source is not (:doc:`plot_6_larger_than_memory`): its batches are read,
+# copied to the device and discarded, and the next batch is prepared while the current one is computed. Chunks are sized
+# for the device, so a fit needs little memory in addition to the data.
 
 batches = [X[:25_000], X[25_000:50_000], X[50_000:]]
 print(GaussianMixture(n_components=3, random_state=0, device=device).fit(batches).weights_)

@@ -2,8 +2,8 @@
 Accuracy and failure modes
 ==========================
 
-What happens where the textbook formulas fail: what is computed right all the same, what is mended with a warning, and
-what is refused. Everything below is output of this build.
+This page shows what happens where the textbook formulas fail: which inputs are refused, which give a valid model and a
+warning, and which are computed correctly all the same. All output comes from the build of this page.
 """
 
 import textwrap
@@ -43,10 +43,10 @@ rng = np.random.default_rng(0)
 X = np.concatenate([rng.normal(0, 1, (100, 2)), rng.normal(6, 1, (100, 2))])
 
 # %%
-# Refused: input that has no answer
-# ---------------------------------
+# Refused: input without a valid answer
+# -------------------------------------
 #
-# A message says what is wrong and where.
+# The error message says what is wrong and where.
 
 with_nan = X.copy()
 with_nan[17, 1] = np.nan
@@ -73,10 +73,10 @@ frame = pd.DataFrame(X, columns=["length", "width"])
 attempt("columns in another order", lambda: GaussianMixture(2).fit(frame).predict(frame[["width", "length"]]))
 
 # %%
-# Mended: data that say too little
-# --------------------------------
+# A warning: data with too little information
+# -------------------------------------------
 #
-# A finite, valid model, and one warning. Variances of which the data say nothing rest on `reg_covar`.
+# These fits give a finite, valid model and one warning. Variances that the data do not determine depend on `reg_covar`.
 
 attempt("identical rows", lambda: summary(GaussianMixture(2, random_state=0).fit(np.ones((10, 2)))))
 attempt("one row", lambda: summary(GaussianMixture(1).fit([[1.0, 2.0]])))
@@ -89,28 +89,28 @@ hasty = GaussianMixture(6, init_means="random", max_iter=2, random_state=0)
 attempt("not converged", lambda: hasty.fit(X).converged_)
 
 # %%
-# A component that loses its rows is put on the rows that the mixture explains worst. Here its first mean is far from
-# all of them. It ends on two rows, and the same warning says that its variance is not theirs:
+# A component that loses its rows is moved to the rows that the mixture explains worst. In this example its initial mean
+# is far from all rows. It ends on two rows, and the same warning says that its variance does not come from them:
 
 far_start = np.array([[0.0, 0.0], [6.0, 6.0], [1000.0, 1000.0]])
 attempt("lost component", lambda: summary(GaussianMixture(3, init_means=far_start).fit(X)))
 
 # %%
-# A weight that the mode under a Dirichlet prior sets to 0 stays 0: that is the prior's doing, and there is no warning.
+# If the mode under a Dirichlet prior sets a weight to 0, it stays 0. This is the effect of the prior, so there is no
+# warning.
 
 sparse_prior = {"weight_concentration_prior": 0.01, "covariance_type": "spherical", "tol": 1e-6, "random_state": 0}
 attempt("weight 0 by the prior", lambda: GaussianMixture(4, **sparse_prior).fit(X[::10]).weights_)
 
 # %%
-# Without regularisation, `reg_covar=0`, a covariance that becomes singular is an error that names the component and
-# the remedy:
+# Without regularisation (`reg_covar=0`), a singular covariance is an error that names the component and the remedy:
 
 line = np.column_stack([X[:, 0], 2 * X[:, 0]])
 attempt("singular covariance", lambda: GaussianMixture(2, reg_covar=0, random_state=0).fit(line))
 
 # %%
-# Computed right: any float type
-# ------------------------------
+# Computed correctly: any float type
+# ----------------------------------
 
 typed = {
     "int64": (10 * X).astype(np.int64),
@@ -127,8 +127,8 @@ for name, rows in typed.items():
     print(f"{name:<9}is computed in {str(fit.mixture_.dtype).removeprefix('torch.')}")
 
 # %%
-# Non-contiguous and read-only arrays, and tensors that require a gradient, work. They are never written to, and the
-# answers carry no graph.
+# Non-contiguous and read-only arrays work, and so do tensors that require a gradient. They are never modified, and the
+# results carry no graph.
 
 read_only = np.asfortranarray(X)[::-1]
 read_only.flags.writeable = False
@@ -137,10 +137,10 @@ fit = GaussianMixture(2, random_state=0).fit(read_only)
 print(summary(fit), fit.score_samples(tracked).requires_grad)
 
 # %%
-# Computed right: float32 far from the origin
-# -------------------------------------------
+# Computed correctly: float32 far from the origin
+# -----------------------------------------------
 #
-# Two clusters with standard deviation 1, moved away from the origin, in float32. The truth is the fit of the same
+# Two clusters with standard deviation 1 are moved away from the origin in float32. The reference is the fit to the same
 # stored numbers in float64.
 
 print("offset    error of the standard deviations (tgmm, scikit-learn)")
@@ -162,11 +162,11 @@ for offset in (0, 1e2, 1e3, 1e4):
     print(f"{offset:<10g}{errors[0]:.1e}  {errors[1]:.1e}")
 
 # %%
-# Computed right: tight clusters far apart, and odd units
-# -------------------------------------------------------
+# Computed correctly: tight clusters far apart, and unusual units
+# ---------------------------------------------------------------
 #
-# Two clusters a million standard deviations from each other, one feature in units of 1e-9 and another in units of
-# 1e9:
+# The next two clusters are a million standard deviations apart. One feature is in units of 1e-9, and the other in units
+# of 1e9:
 
 tight = np.concatenate([rng.normal(0, 1, (200, 2)), rng.normal(1e6, 1, (200, 2))]) * [1e-9, 1e9]
 fit = GaussianMixture(2, random_state=0).fit(tight)
@@ -177,8 +177,8 @@ print("standard deviations in those units:", deviations.round(3).tolist(), "conv
 # Rows far away
 # -------------
 #
-# At prediction, rows that are far from everything: the log-density is very low or minus infinity, and the
-# probabilities are finite and sum to 1.
+# For rows that are far from everything, the log-density is very low or minus infinity, and the probabilities are finite
+# and sum to 1.
 
 fit = GaussianMixture(2, random_state=0).fit(X)
 for distance in (1e2, 1e8, 1e200):
@@ -189,20 +189,20 @@ for distance in (1e2, 1e8, 1e200):
 # Overflow
 # --------
 #
-# Values whose squares leave the float type: scaled inside, so that what can be answered is, and refused where it
-# cannot.
+# Values whose squares exceed the float type are scaled internally. If there is still no valid answer, they are refused.
 
 attempt("1e30 in float32", lambda: summary(GaussianMixture(2).fit((X * 1e30).astype(np.float32))))
 attempt("1e150 in float64", lambda: summary(GaussianMixture(2, random_state=0).fit(X * 1e150)))
 attempt("1e300 in float64", lambda: summary(GaussianMixture(2).fit(X * 1e300)))
 
 # %%
-# Where the likelihood itself misleads
-# ------------------------------------
+# Where the likelihood is misleading
+# ----------------------------------
 #
-# No arithmetic helps where the *model* fails. A few rows and many components: the likelihood grows as components shrink
-# onto rows, and what keeps them finite is `reg_covar` alone. The picture shows the fitted standard deviations against
-# it: those along the line are made of nothing else. A prior on the covariances is the remedy (:doc:`plot_2_priors`).
+# Arithmetic cannot help if the *model* is wrong. With few rows and many components, the likelihood grows as components
+# shrink onto rows, and only `reg_covar` keeps it finite. The picture shows the standard deviations of a fit against
+# `reg_covar`: those along the dotted line consist of nothing else. The remedy is a prior on the covariances
+# (:doc:`plot_2_priors`).
 
 few = X[::8]
 levels = 10.0 ** np.arange(-10, -1)

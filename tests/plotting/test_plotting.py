@@ -331,9 +331,9 @@ def test_one_feature_has_no_plane_and_many_have_no_pairs():
         plot_pairs(wide)
 
 
-def test_without_matplotlib_the_error_names_the_extra(flat, monkeypatch):
+def test_without_matplotlib_the_error_says_how_to_install_it(flat, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install tgmm\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         plot_components(flat[0])
 
 

@@ -64,7 +64,7 @@ def as_parquet(file: BinaryIO) -> Iterator[Write]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError("Writing Parquet files needs pyarrow: pip install tgmm[data]") from error
+        raise ImportError("Writing Parquet files needs pyarrow: pip install pyarrow") from error
     with ExitStack() as stack:
         opened: Any = None
 

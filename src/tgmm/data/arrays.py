@@ -100,5 +100,5 @@ def open_zarr(path: str | PathLike[str]) -> ArraySource:
     try:
         import zarr
     except ImportError as error:
-        raise ImportError("Reading Zarr arrays needs zarr: pip install tgmm[data]") from error
+        raise ImportError("Reading Zarr arrays needs zarr: pip install zarr") from error
     return ArraySource(zarr.open_array(str(path), mode="r"))

@@ -119,7 +119,7 @@ def _pyarrow_dataset() -> Any:
     try:
         import pyarrow.dataset
     except ImportError as error:
-        raise ImportError("Reading Parquet and Arrow data needs pyarrow: pip install tgmm[data]") from error
+        raise ImportError("Reading Parquet and Arrow data needs pyarrow: pip install pyarrow") from error
     return pyarrow.dataset
 
 

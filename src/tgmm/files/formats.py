@@ -108,5 +108,5 @@ def _safetensors() -> ModuleType:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise ImportError("Files that end in .safetensors need it: pip install tgmm[safetensors]") from error
+        raise ImportError("Files that end in .safetensors need safetensors: pip install safetensors") from error
     return safetensors.torch

@@ -54,7 +54,7 @@ def pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("tgmm.plotting needs matplotlib: pip install tgmm[plot].") from error
+        raise ImportError("tgmm.plotting needs matplotlib: pip install matplotlib") from error
     return plt
 
 
