@@ -29,9 +29,9 @@ X.describe().loc[["min", "max", "std"]].T.round(2)
 # Do the units matter?
 # --------------------
 #
-# For k-means they do. It measures distances, and proline, with values up to 1680, decides nearly all of them. The labels
-# change when every column is divided by its standard deviation. A mixture estimates the spread of every feature in every
-# cluster, so its labels stay the same.
+# For k-means they do. It measures distances, and proline, with values up to 1680, decides nearly all of them. The
+# labels change when every column is divided by its standard deviation. A mixture estimates the spread of every feature
+# in every cluster, so its labels stay the same.
 
 scaled = X / X.std()
 
@@ -54,15 +54,15 @@ for name, labelled in [("k-means", kmeans), ("mixture", mixture)]:
 # How many segments?
 # ------------------
 #
-# We compare three structures with one to eight components by BIC. The two spherical structures are left out: they give all
-# features the same variance, and so they do depend on units (:doc:`/guide/covariances`).
+# We compare three structures with one to eight components by BIC. The two spherical structures are left out: they give
+# all features the same variance, and so they do depend on units (:doc:`/guide/covariances`).
 
 selection = select(X, range(1, 9), ["full", "diag", "tied_full"], n_init=1, random_state=0)
 ax = plot_selection(selection)
 
 # %%
-# The points that are drawn hollow are degenerate: with 13 features a full covariance has 91 parameters, too many for the
-# rows of a small cluster. They are not candidates. The winner describes each segment by one mean and one standard
+# The points that are drawn hollow are degenerate: with 13 features a full covariance has 91 parameters, too many for
+# the rows of a small cluster. They are not candidates. The winner describes each segment by one mean and one standard
 # deviation per measurement, which also makes it easy to explain.
 
 gmm = selection.best_
@@ -125,8 +125,8 @@ print(
 )
 
 # %%
-# The probabilities of both rows are near 1, because they only compare segments with each other. Check the density before
-# trusting a segment; :doc:`plot_21_anomalies` shows how to choose the threshold.
+# The probabilities of both rows are near 1, because they only compare segments with each other. Check the density
+# before trusting a segment; :doc:`plot_21_anomalies` shows how to choose the threshold.
 #
 # The check
 # ---------
@@ -137,13 +137,14 @@ print(f"adjusted Rand index {adjusted_rand_score(variety, segment):.2f}")
 pd.crosstab(variety, segment, rownames=["variety"], colnames=["segment"])
 
 # %%
-# The segments follow the varieties, with one difference: one variety is divided in two. That is not an error. BIC asks how
-# many Gaussians describe the data, and the values of one variety need not be Gaussian. Where segments are too fine for their
-# purpose, give those that should be treated alike the same name, or fit with the number that the purpose wants:
+# The segments follow the varieties, with one difference: one variety is divided in two. That is not an error. BIC asks
+# how many Gaussians describe the data, and the values of one variety need not be Gaussian. Where segments are too fine
+# for their purpose, give those that should be treated alike the same name, or fit with the number that the purpose
+# wants:
 
 three = GaussianMixture(3, covariance_type="diag", random_state=0).fit(X)
 print(f"three segments: adjusted Rand index {adjusted_rand_score(variety, three.predict(X)):.2f}")
 
 # %%
-# :doc:`/guide/preparing` compares this fit with one to the logarithms of the measurements, and
-# :doc:`/guide/choosing` says which criterion suits which purpose.
+# :doc:`/guide/preparing` compares this fit with one to the logarithms of the measurements, and :doc:`/guide/choosing`
+# says which criterion suits which purpose.

@@ -2,13 +2,14 @@
 Case study: anomalies with a threshold that means something
 ===========================================================
 
-A model of normal rows gives every new row a log-density, and rows of low density are suspicious. But what is low? "The
-lowest 5 % of the training rows" sounds like a false alarm rate of 5 %. It is not, because a model describes the rows that
-it was fitted to better than any others.
+A model of normal rows gives every new row a log-density, and rows of low density are suspicious. But what is low?
+"The lowest 5 % of the training rows" sounds like a false alarm rate of 5 %. It is not, because a model describes the
+rows that it was fitted to better than any others.
 
-This case study sets the threshold with rows that were held out. The threshold then has a meaning that can be checked: how
-many false alarms to expect among normal rows. The data are measurements of cell nuclei from 569 breast biopsies, which
-come with scikit-learn. Benign samples are the normal rows. Perimeter and area are left out, since both follow from the radius.
+This case study sets the threshold with rows that were held out. The threshold then has a meaning that can be checked:
+how many false alarms to expect among normal rows. The data are measurements of cell nuclei from 569 breast biopsies,
+which come with scikit-learn. Benign samples are the normal rows. Perimeter and area are left out, since both follow
+from the radius.
 """
 
 import matplotlib.pyplot as plt
@@ -28,8 +29,8 @@ print(f"{X.shape[1]} features, {len(benign)} benign and {len(malignant)} maligna
 # Three parts of the normal rows
 # ------------------------------
 #
-# The first part fits the model, the second sets the threshold, and the third checks the promise. The malignant samples are
-# not used before the end.
+# The first part fits the model, the second sets the threshold, and the third checks the promise. The malignant samples
+# are not used before the end.
 
 training, rest = train_test_split(benign, test_size=200, random_state=0)
 calibration, check = train_test_split(rest, test_size=100, random_state=0)
@@ -42,8 +43,8 @@ print(f"{len(training)} training rows: {gmm.n_components} components, {gmm.covar
 # -------------
 #
 # With n rows that the model has not seen, a new normal row is equally likely to take each of the n + 1 places in their
-# order. So if the threshold is the k-th lowest of them, a new normal row falls below it with probability k / (n + 1), and
-# no assumption about the density is needed (this is conformal prediction, Vovk, Gammerman & Shafer 2005). For a
+# order. So if the threshold is the k-th lowest of them, a new normal row falls below it with probability k / (n + 1),
+# and no assumption about the density is needed (this is conformal prediction, Vovk, Gammerman & Shafer 2005). For a
 # false alarm rate of 5 % with 100 rows, k is 5.
 
 wanted = 0.05
@@ -65,8 +66,8 @@ table = pd.DataFrame(
 table.map("{:.1%}".format)
 
 # %%
-# With a hundred rows to check, the share of false alarms is itself uncertain by about two percentage points. So we repeat
-# the whole procedure with other random parts. For comparison, a mixture with too many parameters for its rows:
+# With a hundred rows to check, the share of false alarms is itself uncertain by about two percentage points. So we
+# repeat the whole procedure with other random parts. For comparison, a mixture with too many parameters for its rows:
 
 
 def false_alarms(seed, **settings):
@@ -89,15 +90,15 @@ shares.T.map("{:.1%}".format)
 
 # %%
 # The held-out threshold keeps its promise for both models. The training threshold does not, and it is worse where the
-# model is more flexible. `contamination` of :class:`tgmm.MixtureOutlierDetector` is a threshold of the second kind. It says
-# what share of the *training rows* to call outliers, which is the right question when the outliers are among them
+# model is more flexible. `contamination` of :class:`tgmm.MixtureOutlierDetector` is a threshold of the second kind. It
+# says what share of the *training rows* to call outliers, which is the right question when the outliers are among them
 # (:doc:`plot_4_outliers`), and the wrong one for new rows.
 #
 # A p-value for each row
 # ----------------------
 #
-# The same order gives every new row a p-value: the share of held-out normal rows that are at least as strange. A list of
-# alarms sorted by it can be cut where the budget for follow-up ends.
+# The same order gives every new row a p-value: the share of held-out normal rows that are at least as strange. A list
+# of alarms sorted by it can be cut where the budget for follow-up ends.
 
 
 def p_values(rows):
@@ -115,14 +116,14 @@ ax.set(xlabel="p-value", ylabel="share of rows")
 ax.legend(frameon=False)
 
 # %%
-# The p-values of normal rows are spread evenly between 0 and 1, as they should be. Those of the malignant samples are
+# The p-values of normal rows are spread over the whole range, as they should be. Those of the malignant samples are
 # near 0.
 #
 # Why is this row strange?
 # ------------------------
 #
-# An alarm should come with a reason. Given all other features, what value does the model expect of each one, and how far
-# is the row from it? `regress` answers that with a mean and a standard deviation.
+# An alarm should come with a reason. Given all other features, what value does the model expect of each one, and how
+# far is the row from it? `regress` answers that with a mean and a standard deviation.
 
 row = malignant.iloc[0]
 surprise = {}
@@ -137,7 +138,7 @@ for name, value in sorted(surprise.items(), key=lambda item: -abs(item[1]))[:4]:
 # What the threshold does not say
 # -------------------------------
 #
-# The guarantee is about normal rows that come from the same source as those held out. If instruments or patients change,
-# new normal rows become strange and alarms increase; then refit, or set a new threshold. And it says nothing about the
-# share of anomalies that are found. That depends on how far they are from what is normal, and only labelled examples
-# can tell.
+# The guarantee is about normal rows that come from the same source as those held out. If instruments or patients
+# change, new normal rows become strange and alarms increase; then refit, or set a new threshold. And it says nothing
+# about the share of anomalies that are found. That depends on how far they are from what is normal, and only labelled
+# examples can tell.

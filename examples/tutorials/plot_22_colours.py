@@ -27,8 +27,8 @@ print(f"{len(X)} pixels")
 # How many colours?
 # -----------------
 #
-# BIC does not help here. With hundreds of thousands of rows it has enough evidence to describe every shade, and it keeps
-# falling as components are added:
+# BIC does not help here. With hundreds of thousands of rows it has enough evidence to describe every shade, and it
+# keeps falling as components are added:
 
 rng = np.random.default_rng(0)
 sample = rng.choice(X, 20_000, replace=False)

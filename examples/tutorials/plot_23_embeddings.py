@@ -2,9 +2,9 @@
 Case study: clusters of embeddings
 ==================================
 
-Embeddings are rows of many numbers that a network, or a projection, has made of images, texts or sounds. What groups do
-they form? Here the images are the 1797 handwritten digits of scikit-learn, eight by eight pixels each. The ten digits are
-known, which lets us check what we find.
+Embeddings are rows of many numbers that a network, or a projection, has made of images, texts or sounds. What groups
+do they form? Here the images are the 1797 handwritten digits of scikit-learn, eight by eight pixels each. The ten
+digits are known, which lets us check what we find.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -25,9 +25,9 @@ print(images.shape)
 # Fewer dimensions first
 # ----------------------
 #
-# A full covariance in 64 dimensions has 2080 parameters, more than there are images. Some pixels are constant. A principal
-# component analysis keeps the directions in which the images differ most, and a full covariance in these is affordable.
-# How many directions should we keep? The number of rows for each parameter falls fast:
+# A full covariance in 64 dimensions has 2080 parameters, more than there are images. Some pixels are constant. A
+# principal component analysis keeps the directions in which the images differ most, and a full covariance in these is
+# affordable. How many directions should we keep? The number of rows for each parameter falls fast:
 
 pca = PCA(random_state=0).fit(images)
 rows = []
@@ -40,10 +40,10 @@ for d in (2, 5, 10, 20):
 pd.DataFrame(rows, columns=["dimensions", "variance kept", "covariance parameters", "agreement with the digits"])
 
 # %%
-# The last column uses the labels, which we would not have. What we would have is the rule of the table beside it: keep the
-# number of covariance parameters well below the number of values, here 1797 rows times d. Ten dimensions keep most of what
-# tells digits apart. Do not divide the components by their standard deviations (`whiten=True`): in a mixture it changes
-# nothing, because its covariances undo it.
+# The last column uses the labels, which we would not have. What we would have is the rule of the table beside it: keep
+# the number of covariance parameters well below the number of values, here 1797 rows times d. Ten dimensions keep most
+# of what tells digits apart. Do not divide the components by their standard deviations (`whiten=True`): in a mixture it
+# changes nothing, because its covariances undo it.
 
 Z = pca.transform(images)[:, :10]
 sizes = [5, 8, 10, 12, 15]
@@ -56,8 +56,8 @@ ax.set(xlabel="components", ylabel="BIC", xticks=sizes)
 ax.legend(frameon=False)
 
 # %%
-# Full covariances describe these clusters far better than diagonal ones: the coordinates are uncorrelated over all images,
-# which is what a principal component analysis does, but they are correlated within each digit.
+# Full covariances describe these clusters far better than diagonal ones: the coordinates are uncorrelated over all
+# images, which is what a principal component analysis does, but they are correlated within each digit.
 
 gmm = selection.best_
 labels = gmm.predict(Z)
@@ -69,8 +69,8 @@ pd.crosstab(truth, labels, rownames=["digit"], colnames=["component"])
 # What is in a component?
 # -----------------------
 #
-# The mean of a component, taken back to pixels, shows its typical image. Beside each mean are three images drawn from the
-# component: a mixture is a generative model, and draws show what it has understood of the shapes.
+# The mean of a component, taken back to pixels, shows its typical image. Beside each mean are three images drawn from
+# the component: a mixture is a generative model, and draws show what it has understood of the shapes.
 
 
 def pixels(points):
@@ -113,5 +113,5 @@ print(f"names: {names.tolist()}")
 print(f"{gmm.n_components} labels, {np.mean(names[labels] == truth):.1%} of all images right")
 
 # %%
-# :doc:`plot_11_a_few_labels` goes further with a few labels, and :doc:`/guide/high_dimension` has the advice for hundreds of
-# dimensions.
+# :doc:`plot_11_a_few_labels` goes further with a few labels, and :doc:`/guide/high_dimension` has the advice for
+# hundreds of dimensions.

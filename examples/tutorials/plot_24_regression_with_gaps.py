@@ -36,14 +36,15 @@ for n_components in (1, 2, 3):
     print(f"{n_components} component(s): R² {cross_val_score(model, X, y, cv=folds).mean():.3f}")
 
 # %%
-# It does not: here a straight line is as good as anything, and a mixture with more components only has more to estimate. We
-# keep one component. What the mixture adds is the rest of this page.
+# It does not: here a straight line is as good as anything, and a mixture with more components only has more to
+# estimate. We keep one component. What the mixture adds is the rest of this page.
 #
 # With gaps
 # ---------
 #
-# A third of all measurements is lost at random, in the training rows and in the test rows. The usual remedy fills in the
-# mean of each column. With ``missing="em"`` the mixture is fitted to the values that are there, and predicts from them.
+# A third of all measurements is lost at random, in the training rows and in the test rows. The usual remedy fills in
+# the mean of each column. With ``missing="em"`` the mixture is fitted to the values that are there, and predicts from
+# them.
 
 rng = np.random.default_rng(0)
 gappy = X.where(rng.random(X.shape) > 1 / 3)
@@ -75,9 +76,9 @@ print(f"the mixture is better in {np.mean(repeated[:, 1] > repeated[:, 0]):.0%} 
 # How sure is it?
 # ---------------
 #
-# The regressor holds a mixture of all features and the outcome, `estimator_`. Its method `regress` takes any of the features
-# as given, and answers with a mean and a standard deviation that are those of exactly this knowledge. We take one patient
-# and reveal the measurements one after another.
+# The regressor holds a mixture of all features and the outcome, `estimator_`. Its method `regress` takes any of the
+# features as given, and answers with a mean and a standard deviation that are those of exactly this knowledge. We take
+# one patient and reveal the measurements one after another.
 
 mixture = MixtureRegressor(GaussianMixture(1)).fit(X.loc[training], y[training]).estimator_
 

@@ -2,11 +2,11 @@
 Case study: organising a collection, and searching it
 =====================================================
 
-A collection of documents has no labels, and nobody knows how many topics there are. We want two things: an overview of
-the topics, and a search that looks only at the topics that matter for a query.
+A collection of documents has no labels, and nobody knows how many topics there are. We want two things: an overview
+of the topics, and a search that looks only at the topics that matter for a query.
 
-The collection is the documentation of scikit-learn itself, one document for each of its two hundred estimators. It comes
-with the library, and its names make the result easy to judge.
+The collection is the documentation of scikit-learn itself, one document for each of its two hundred estimators. It
+comes with the library, and its names make the result easy to judge.
 """
 
 import inspect
@@ -43,9 +43,10 @@ print(documents[0][:240])
 # From texts to rows
 # ------------------
 #
-# Each document becomes word counts, weighted by how rare each word is (TF-IDF). A singular value decomposition turns these
-# into a few coordinates, which is known as latent semantic analysis. They are scaled to length 1, so that long and short
-# documents compare. In a larger project, embeddings by a neural network would take the place of these three steps.
+# Each document becomes word counts, weighted by how rare each word is (TF-IDF). A singular value decomposition turns
+# these into a few coordinates, which is known as latent semantic analysis. They are scaled to length 1, so that long
+# and short documents compare. In a larger project, embeddings by a neural network would take the place of these three
+# steps.
 
 words = TfidfVectorizer(stop_words="english", min_df=2, sublinear_tf=True)
 svd = TruncatedSVD(12, random_state=0)
@@ -64,9 +65,9 @@ selection = select(Z, range(2, 21, 2), ["diag", "tied_full"], n_init=1, random_s
 ax = plot_selection(selection)
 
 # %%
-# BIC falls steeply at first, and then the curve is nearly flat: the data speak clearly against a handful of topics, and not
-# clearly for one particular number. That is common for texts, whose topics have no sharp borders. The minimum is
-# a reasonable choice, and its neighbours would serve as well.
+# BIC falls steeply at first, and then the curve is nearly flat: the data speak clearly against a handful of topics, and
+# not clearly for one particular number. That is common for texts, whose topics have no sharp borders. The minimum is a
+# reasonable choice, and its neighbours would serve as well.
 
 gmm = selection.best_
 topic = gmm.predict(Z)
@@ -88,8 +89,9 @@ for k in range(gmm.n_components):
 # A search
 # --------
 #
-# A query gets the same coordinates, and its probabilities say which topics matter. Its neighbours are then looked for among
-# the documents of these topics only. Our queries are the documentation of functions, which are not in the collection:
+# A query gets the same coordinates, and its probabilities say which topics matter. Its neighbours are then looked for
+# among the documents of these topics only. Our queries are the documentation of functions, which are not in the
+# collection:
 
 
 def search(query, n_results=3, share=0.99):
@@ -133,5 +135,6 @@ ax.set(xlabel="share of documents compared", ylabel="share of neighbours found",
 print(f"one topic: {compared[0]:.0%} of the documents are compared, {found[0]:.0%} of the neighbours are found")
 
 # %%
-# This is the idea behind the inverted file indexes of vector databases, which use k-means. A mixture adds that the number
-# of topics to search follows from the query: one where the query is clear, and several where it is between topics.
+# This is the idea behind the inverted file indexes of vector databases, which use k-means. A mixture adds that the
+# number of topics to search follows from the query: one where the query is clear, and several where it is between
+# topics.

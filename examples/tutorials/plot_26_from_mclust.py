@@ -2,12 +2,12 @@
 Case study: replacing mclust's EEE in an omics workflow
 =======================================================
 
-Many Python workflows for single cells and spatial transcriptomics end in R: an embedding of the cells is handed to mclust
-through rpy2, with the model fixed to ``EEE`` and the number of clusters given. That step needs an installation of R beside
-Python, and a copy of the data.
+Many Python workflows for single cells and spatial transcriptomics end in R: an embedding of the cells is handed to
+mclust through rpy2, with the model fixed to ``EEE`` and the number of clusters given. That step needs an installation
+of R beside Python, and a copy of the data.
 
-mclust's ``EEE`` is the structure `tied_full`: ellipsoids of equal volume, equal shape and equal orientation. This page
-replaces the step, and checks the replacement against numbers that mclust itself has computed.
+mclust's ``EEE`` is the structure `tied_full`: ellipsoids of equal volume, equal shape and equal orientation. This
+page replaces the step, and checks the replacement against numbers that mclust itself has computed.
 """
 
 import json
@@ -25,8 +25,8 @@ from tgmm.plotting import plot_components
 # The step
 # --------
 #
-# The R function is ``Mclust(embedding, G = n_clusters, modelNames = "EEE")$classification``. Its labels begin at 1. Here is
-# the same step in Python, with the same result type:
+# The R function is ``Mclust(embedding, G = n_clusters, modelNames = "EEE")$classification``. Its labels begin at 1.
+# Here is the same step in Python, with the same result type:
 
 
 def mclust_labels(embedding, n_clusters, random_state=0):
@@ -36,15 +36,15 @@ def mclust_labels(embedding, n_clusters, random_state=0):
 
 
 # %%
-# Any array with one row for each cell will do, so ``adata.obs["domain"] = mclust_labels(adata.obsm["X_pca"], 7)`` is all that
-# changes in such a workflow.
+# Any array with one row for each cell will do, so ``adata.obs["domain"] = mclust_labels(adata.obsm["X_pca"], 7)`` is
+# all that changes in such a workflow.
 #
 # The same model?
 # ---------------
 #
-# The tests of this library contain fits by mclust 6.0.0 to several data sets. We use two: four lengths of 150 irises, and five
-# laboratory values of 215 patients, among them hormones of the thyroid. First we start from mclust's own classification, so
-# that both programs climb the same hill. The log-likelihoods then have to agree.
+# The tests of this library contain fits by mclust 6.0.0 to several data sets. We use two: four lengths of 150 irises,
+# and five laboratory values of 215 patients, among them hormones of the thyroid. First we start from mclust's own
+# classification, so that both programs climb the same hill. The log-likelihoods then have to agree.
 
 folder = Path("../../tests/oracles/data")
 stored = json.loads((folder / "mclust_structures.json").read_text())
@@ -65,10 +65,10 @@ for name, X in data.items():
 pd.DataFrame(rows, columns=["data", "clusters", "mclust", "tgmm, same start", "tgmm, own start"])
 
 # %%
-# From mclust's start the numbers are mclust's. The last column uses this library's start, and is never lower. Where it is
-# higher, mclust's hierarchical start led to a local maximum. So labels may differ from those of an old analysis, not because
-# the model is another one but because its likelihood is higher. To reproduce an old result, start from its labels:
-# ``fit(X, init_responsibilities=old_labels - 1)``.
+# From mclust's start the numbers are mclust's. The last column uses this library's start, and is never lower. Where it
+# is higher, mclust's hierarchical start led to a local maximum. So labels may differ from those of an old analysis, not
+# because the model is another one but because its likelihood is higher. To reproduce an old result, start from its
+# labels: ``fit(X, init_responsibilities=old_labels - 1)``.
 #
 # The same signs?
 # ---------------
@@ -83,15 +83,16 @@ print(f"BIC here {gmm.bic(X):.2f}; mclust's {-gmm.bic(X):.2f}")
 # Is EEE the right model?
 # -----------------------
 #
-# With ``EEE``, another cluster costs only a mean and a weight, so it can be fitted to many clusters in many dimensions. It
-# assumes that all clusters have one shape and one size, which is worth a look. For the irises it is a fair description:
+# With ``EEE``, another cluster costs only a mean and a weight, so it can be fitted to many clusters in many dimensions.
+# It assumes that all clusters have one shape and one size, which is worth a look. For the irises it is a fair
+# description:
 
 # sphinx_gallery_thumbnail_number = 1
 ax = plot_components(gmm, X)
 
 # %%
-# For the patients it is not. The 150 of them whose thyroid is healthy form a tight cluster, and the others are spread wide.
-# With one covariance for all, clusters cannot differ in size. BIC over several structures says so:
+# For the patients it is not. The 150 of them whose thyroid is healthy form a tight cluster, and the others are spread
+# wide. With one covariance for all, clusters cannot differ in size. BIC over several structures says so:
 
 patients = data["thyroid"]
 diagnosis = json.loads((folder / "mclust_discriminant.json").read_text())["thyroid"]["classes"]
@@ -125,6 +126,6 @@ for ax, model in zip(axes, (three, selection.best_), strict=True):
 # More cells than memory or patience
 # ----------------------------------
 #
-# The cells need not be in memory: `fit` takes the path of a file
-# (:doc:`plot_6_larger_than_memory`), a tensor on a GPU (:doc:`plot_8_gpu`) or rows on many processes
-# (:doc:`plot_7_distributed`). :doc:`/coming_from/mclust` has the names of mclust's other models and functions.
+# The cells need not be in memory: `fit` takes the path of a file (:doc:`plot_6_larger_than_memory`), a tensor on a GPU
+# (:doc:`plot_8_gpu`) or rows on many processes (:doc:`plot_7_distributed`). :doc:`/coming_from/mclust` has the names of
+# mclust's other models and functions.
