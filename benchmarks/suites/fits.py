@@ -65,7 +65,7 @@ def show(records: Sequence[dict[str, Any]]) -> str:
         cells = [seconds.get((verb, structure)) for verb in ("fit", "select") for structure in structures]
         size = Shape.parse(shape)
         sizes = [f"{number:,}".replace(",", " ") for number in (size.n_rows, size.n_features, size.n_components)]
-        rows.append([*sizes, *("" if cell is None else f"{cell:.2g}" for cell in cells)])
+        rows.append([*sizes, *("" if cell is None else f"{float(f'{cell:.2g}'):g}" for cell in cells)])
     header = [f"{verb}, {structure}" for verb in ("`fit`", "`select`") for structure in structures]
     return table(["rows", "features", "components", *header], rows)
 
