@@ -27,7 +27,9 @@ def write(folder: Path) -> None:
     }
     whole_fits = json.loads((RESULTS / "fits-1-thread.json").read_text())
     machine = whole_fits["machine"]
-    tables["fits"] = f"{fits.show(whole_fits['fits'])}\n\nMeasured on one core of an {machine['processor']}, {machine['date'][:10]}."
+    tables["fits"] = (
+        f"{fits.show(whole_fits['fits'])}\n\nMeasured on one core of an {machine['processor']}, {machine['date'][:10]}."
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in tables.items():
         (folder / f"{name}.md").write_text(text + "\n")
