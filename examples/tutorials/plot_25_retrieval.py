@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn import cluster, covariance, decomposition, linear_model, neighbors
 from sklearn.decomposition import TruncatedSVD
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401, so that all are listed
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -59,15 +60,16 @@ print(f"{len(words.vocabulary_)} words, {Z.shape[1]} coordinates")
 # ----------------
 #
 # A full covariance for each topic is out of reach: in 12 dimensions it has 78 parameters, and topics will have about
-# twenty documents each. A diagonal covariance for each topic, or one covariance that all topics share, needs far fewer.
+# ten documents each. We compare three structures that need far fewer: a diagonal covariance for each topic, one
+# covariance that all topics share, and `VEI`, where topics share a shape and differ in size.
 
-selection = select(Z, range(2, 21, 2), ["diag", "tied_full"], n_init=1, random_state=0)
+selection = select(Z, range(4, 25, 4), ["diag", "tied_full", "VEI"], n_init=1, random_state=0)
 ax = plot_selection(selection)
 
 # %%
-# BIC falls steeply at first, and then the curve is nearly flat: the data speak clearly against a handful of topics, and
-# not clearly for one particular number. That is common for texts, whose topics have no sharp borders. The minimum is a
-# reasonable choice, and its neighbours would serve as well.
+# BIC falls steeply at first and slowly later: the data speak clearly against a handful of topics, and less clearly for
+# one particular number. That is common for texts, whose topics have no sharp borders. Hollow points are degenerate,
+# because a topic sits on too few documents there, and they are not candidates.
 
 gmm = selection.best_
 topic = gmm.predict(Z)
