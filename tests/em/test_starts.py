@@ -30,6 +30,15 @@ def fit(X, n_components=2, **settings):
     return GaussianMixture(n_components, **({"random_state": 0} | settings)).fit(X)
 
 
+def test_many_rows_of_overlapping_round_clusters_end_no_lower_than_from_kmeans():
+    """A sample of a few rows a parameter cannot tell which solution is best."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(0, 3 / np.sqrt(20), (10, 10))
+    X = means[rng.integers(10, size=17_000)] + rng.standard_normal((17_000, 10))
+    default, plain = (fit(X, 10, init_means=start) for start in ("auto", "kmeans"))
+    assert default.lower_bound_ >= plain.lower_bound_ - 1e-3
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("structure", "d"), [("full", 2), ("full", 5), ("tied_full", 10)])
 def test_long_clusters_side_by_side_are_found(structure, d, seed):

@@ -11,6 +11,7 @@ from tgmm.covariance import STRUCTURES
 from tgmm.data.chunk import Chunk
 from tgmm.em import trials as module
 from tgmm.em.batch import joined
+from tgmm.em.moves import Moves
 from tgmm.em.trials import FOLLOWED, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.model.frame import Frame
@@ -20,7 +21,7 @@ from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS, partitions, rand
 from tgmm.start.views import Views
 
 
-def trials_of(X, n_components, name="full", w=None, *, weight=None, priors=None, assignment=soft, size=3000):
+def trials_of(X, n_components, name="full", w=None, *, weight=None, priors=None, assignment=soft, size=3000, **more):
     """Trials on the different rows of a sample, in the frame of all of them."""
     X, w = np.asarray(X, dtype=float), np.ones(len(X)) if w is None else np.asarray(w, dtype=float)
     mean = np.average(X, axis=0, weights=w)
@@ -28,7 +29,7 @@ def trials_of(X, n_components, name="full", w=None, *, weight=None, priors=None,
     frame = Frame.of(tensor(mean), tensor(variance), torch.float64, one_scale=STRUCTURES[name].one_scale)
     views = Views.of(Chunk(tensor(X), tensor(w), 0), frame, size, n_components, generator())
     update = Update(STRUCTURES[name], Priors() if priors is None else priors)
-    return Trials(views, w.sum() if weight is None else weight, update, n_components, assignment), frame
+    return Trials(views, w.sum() if weight is None else weight, update, n_components, assignment, **more), frame
 
 
 def labels_of(frame, run, X):
@@ -204,6 +205,24 @@ def test_heats_are_added_while_there_are_accidents_alone():
     trials, _ = trials_of(overlapping(0), 3)
     trials.solutions(1, generator())
     assert trials.names == [*PARTITIONS]
+
+
+def test_moves_end_once_they_have_cost_what_they_are_worth():
+    X = overlapping(2, n=400, n_clusters=8)
+    free, little = (trials_of(X, 8, worth=worth)[0] for worth in (torch.inf, 50))
+    best, found = (trials.solutions(1, generator()) for trials in (free, little))
+    assert little.batch.kernel.n_passes < free.batch.kernel.n_passes / 2
+    assert float(found.objective[0]) <= float(best.objective[0]) + 1e-9
+
+
+def test_of_rows_that_do_not_tell_solutions_apart_all_starts_are_followed_and_none_moves(monkeypatch):
+    monkeypatch.setattr(Moves, "improved", lambda *_: pytest.fail("A solution moved."))
+    trials, _ = trials_of(overlapping(1, n=300, n_clusters=6), 6, tells=False)
+    found = trials.solutions(2, generator())
+    assert trials.names == [*PARTITIONS, *RANDOM_PARTITIONS]
+    assert not trials.guard.degenerate(found).any()
+    assert len(found) > 2
+    assert (found.objective.diff() <= 0).all()
 
 
 # --- what they do not depend on ---------------------------------------------------------------------------------

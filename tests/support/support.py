@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from structures import SPECS, spec_of
@@ -108,10 +109,15 @@ def assert_valid(gmm, X):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 
+def array_of(values):
+    """An array of values, whatever device they are on."""
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
 def assert_same_fit(a, b, rtol=0.0, atol=0.0):
     """Two fitted models have the same parameters: bit for bit unless a tolerance is given."""
     for name in ("weights_", "means_", "covariances_"):
-        left, right = (np.asarray(getattr(model, name)) for model in (a, b))
+        left, right = (array_of(getattr(model, name)) for model in (a, b))
         assert left.dtype == right.dtype
         np.testing.assert_allclose(left, right, rtol=rtol, atol=atol, err_msg=name)
 

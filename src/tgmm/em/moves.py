@@ -6,6 +6,7 @@ splits are refined within the rows of their component alone, and all that promis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -87,12 +88,15 @@ class Moves:
     update : Update
         The M-step of components that each have their own covariance.
     guard : Guard
+    worth : float
+        Passes over the rows after which no more moves are tried.
     """
 
     batch: Batch
     local: Batched
     update: Update
     guard: Guard
+    worth: float = math.inf
 
     @cached_property
     def _floor(self) -> Parts:
@@ -107,8 +111,10 @@ class Moves:
         """
         if run.parameters.n_components == 1:
             return run
+        most = self.batch.kernel.n_passes + self.worth
         for _ in range(ROUNDS):
-            better = next((found for found in self._moved(run, bleak, goal) if self._gain(run, found) > GAIN), None)
+            found = self._moved(run, bleak, goal, most)
+            better = next((each for each in found if self._gain(run, each) > GAIN), None)
             if better is None:
                 break
             run = better
@@ -119,12 +125,17 @@ class Moves:
         before, after = self.guard.heights(joined([run, found])).tolist()
         return after - before
 
-    def _moved(self, run: Runs, bleak: float, goal: float) -> Iterator[Runs]:
-        """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first."""
+    def _moved(self, run: Runs, bleak: float, goal: float, most: float) -> Iterator[Runs]:
+        """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first.
+
+        After so many passes over the rows there are no more.
+        """
         is_degenerate = bool(self.guard.degenerate(run))
         floor = goal if is_degenerate else max(goal, float(run.objective))
         tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
         for triples in self._triples(run, bleak if tells else torch.inf):
+            if self.batch.kernel.n_passes > most:
+                return
             start = run.start.expand(triples.mass.shape[0])
             runs = self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
             if len(runs):

@@ -25,14 +25,16 @@ from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.update import Update
-from tgmm.start.sample import projection
+from tgmm.start.sample import projection, sample_size
 from tgmm.start.views import Views
 
 ROWS, ROWS_PER_COMPONENT = 2048, 64  # of a trial, at most
-ROWS_PER_FEATURE = 4  # of each component
+ROWS_PER_FEATURE = 8  # of each component: from fewer, solutions with many features are degenerate
 MOST_COMPONENTS = 100  # for which there are trials
-STEPS = 300  # EM steps that trials are worth, about
+ROWS_PER_PARAMETER = 8  # from which on their likelihood tells solutions apart
+STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves and without
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
+PLAIN = "k-means"  # the start that no trials are made of
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
@@ -106,13 +108,26 @@ def _is_all(problem: Problem) -> bool:
 
 
 def _are_worthwhile(problem: Problem) -> bool:
-    """Whether there is something to find, at a cost in proportion to that of an iteration over all rows."""
-    n_components, n_features = problem.n_components, problem.data.n_features
-    if not 1 < n_components <= MOST_COMPONENTS:
+    """Whether there is something to find, in rows enough, at a cost in proportion to that of an iteration over all."""
+    if not 1 < problem.n_components <= MOST_COMPONENTS:
         return False
-    n_trial = min(trial_rows(problem, n_components), problem.sample.rows.shape[0])
+    n_seen, wanted = problem.sample.rows.shape[0], trial_rows(problem, problem.n_components)
+    if wanted > n_seen >= sample_size(problem.n_components, problem.data.n_features):
+        return False
+    n_rows = min(wanted, n_seen)
+    return _worth(problem, n_rows) >= (STEPS if n_seen <= wanted or _tell(problem, n_rows) else UNMOVED)
+
+
+def _tell(problem: Problem, n_rows: int) -> bool:
+    """Whether so many of the rows are enough to tell solutions apart."""
+    return n_rows >= ROWS_PER_PARAMETER * _n_parameters(problem)
+
+
+def _worth(problem: Problem, n_rows: int) -> float:
+    """Return how many passes over so many rows trials may cost, by one mixture."""
+    n_components, n_features = problem.n_components, problem.data.n_features
     operations = 4 * n_components * (1 + n_features + problem.structure.moment.size(n_features))  # of a row, about
-    return STEPS * n_trial * operations <= max(AFFORDABLE, WORTH * problem.data.n_rows * operations)
+    return max(AFFORDABLE / operations, WORTH * problem.data.n_rows) / n_rows
 
 
 def _after_trial(
@@ -138,7 +153,9 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         return []
     near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
     weight = float(problem.summary.weight)
-    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near)
+    worth = _worth(problem, views.rows.shape[0])
+    tells = views.is_all or _tell(problem, views.rows.shape[0])
+    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near, worth, tells)
     try:
         runs = trials.solutions(n_heats, generator)
     except CovarianceCollapse:
@@ -151,9 +168,11 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         )
         for i in range(len(runs))
     ]
-    if problem.summary.n_gaps:  # likelihoods of rows that were filled in tell little
-        return _refined(problem, found, assignment)
-    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    if views.is_all and not problem.summary.n_gaps:
+        return found
+    if tells and not problem.summary.n_gaps:  # likelihoods of rows that were filled in tell little
+        found = _rivals(found, views.rows.shape[0])
+    return _refined(problem, found, assignment, None if tells else partial(started, origin=origin, seed=seed))
 
 
 def _ordered(parameters: Parameters, update: Update) -> Parameters:
@@ -165,10 +184,13 @@ def _ordered(parameters: Parameters, update: Update) -> Parameters:
     return Parameters(parameters.weights[order], parameters.means[order], covariances)
 
 
-def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> list[Trial]:
+def _refined(
+    problem: Problem, found: list[Trial], assignment: Assignment, plain: Callable[[Problem], Started] | None
+) -> list[Trial]:
     """Return where solutions lead to on the whole sample, without those that are clearly lower than the best.
 
-    Rows that were filled in can hide that a solution is degenerate: such ones are left out, and there may be none.
+    A start that no trial was made of can be among them. Rows that were filled in can hide that a solution is
+    degenerate: such ones are left out, and there may be none.
     """
     sample, place = problem.sample, problem.frame.shift.device
     weights = sample.own_weights()
@@ -176,16 +198,19 @@ def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> li
     whole = problem.on(TensorData(sample.rows, weights))
     stopping = Stopping(_near(problem, weights.shape[0]), LAST)
     em, guard = EM(whole.expectation(assignment), whole.update), Guard.of(problem)
+    after = partial(started_from, whole, Origin(), assignment=assignment)
+    begin = [(trial.name, partial(after, parameters=trial.parameters.to(place))) for trial in found]
+    if plain is not None:
+        begin.append((PLAIN, partial(plain, whole)))
     reached: list[Trial] = []
-    for trial in found:
+    for name, start in begin:
         try:
-            begun = em.begin(started_from(whole, Origin(), trial.parameters.to(place), assignment))
-            run = Runner(em, Squarem(em).step).finished(begun, stopping)
+            run = Runner(em, Squarem(em).step).finished(em.begin(start()), stopping)
         except CovarianceCollapse:
             continue
         if problem.summary.n_gaps and bool(guard.degenerate(Runs.of(run), run.regularisation.cpu())):
             continue
-        reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, trial.name))
+        reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, name))
     return _rivals(sorted(reached, key=lambda each: each.objective, reverse=True), weights.shape[0])
 
 
@@ -202,6 +227,9 @@ def _near(problem: Problem, n_rows: int) -> float:
     """
     if n_rows >= problem.data.n_rows:
         return NEAREST
+    return max(NEAREST, CHANCE * _n_parameters(problem) / (2 * n_rows))
+
+
+def _n_parameters(problem: Problem) -> int:
     n_components, n_features = problem.n_components, problem.data.n_features
-    n_parameters = n_components * (1 + n_features) + problem.structure.n_parameters(n_components, n_features)
-    return max(NEAREST, CHANCE * n_parameters / (2 * n_rows))
+    return n_components * (1 + n_features) + problem.structure.n_parameters(n_components, n_features)

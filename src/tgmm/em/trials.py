@@ -51,6 +51,10 @@ class Trials:
     assignment : Assignment
     nearest : float
         What the best may still gain in the end, in nats per unit of weight.
+    worth : float
+        Passes over the rows, by one mixture, that the moves of a heat are worth.
+    tells : bool
+        Whether the rows are enough to tell which of the solutions is best; otherwise all are worth more rows.
     """
 
     def __init__(
@@ -61,8 +65,11 @@ class Trials:
         n_components: int,
         assignment: Assignment,
         nearest: float = NEAREST,
+        worth: float = math.inf,
+        tells: bool = True,
     ) -> None:
-        self.views, self.n_components, self.nearest = views, n_components, nearest
+        self.views, self.n_components = views, n_components
+        self.nearest, self.worth, self.tells = nearest, worth, tells
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
         self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
@@ -73,7 +80,7 @@ class Trials:
         alone = Update(own, Priors(), ridge)
         self.batch = Batch(kernel, update.regularised(ridge), assignment)
         self.guard = Guard(lambda: (rows, weights), update.structure, update.priors, 1 / weight)
-        self.moves = Moves(self.batch, local, alone, self.guard)
+        self.moves = Moves(self.batch, local, alone, self.guard, worth)
 
     @torch.inference_mode()
     def solutions(self, n_heats: int, generator: torch.Generator) -> Runs:
@@ -84,16 +91,27 @@ class Trials:
         CovarianceCollapse
             If the covariances of all runs of a heat collapse at once.
         """
+        best = self._best_moved(n_heats, generator) if self.tells else self._unmoved(n_heats, generator)
+        parameters = replace(best.parameters, means=best.parameters.means + self.mean)
+        return replace(best, parameters=parameters)
+
+    def _unmoved(self, n_heats: int, generator: torch.Generator) -> Runs:
+        """Return where all starts lead to, but for degenerate solutions if there are others."""
+        first = self._followed(list(PARTITIONS))
+        runs = distinct(joined([first, *self._random(n_heats - 1, generator)]), self.guard)
+        sound = ~self.guard.degenerate(runs)
+        return runs.of_some(sound) if sound.any() else runs
+
+    def _best_moved(self, n_heats: int, generator: torch.Generator) -> Runs:
+        """Return the best solutions, from which moves have been tried."""
         first = self._first()
         heats = self._moved(first, self._random(n_heats - 1, generator, self._height(first) - NEARBY))
         runs = self._ended([first, *heats])
         for _ in range(MORE):
-            if not self.guard.degenerate(runs).all():
+            if not self.guard.degenerate(runs).all() or self.batch.kernel.n_passes > self.worth * n_heats:
                 break
             runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
-        best = self.batch.climbed(self._best(runs, FOLLOWED), self.nearest, LAST)
-        parameters = replace(best.parameters, means=best.parameters.means + self.mean)
-        return replace(best, parameters=parameters)
+        return self.batch.climbed(self._best(runs, FOLLOWED), self.nearest, LAST)
 
     def _first(self) -> Runs:
         """Return the best runs of the first heat, the best of which has moved.

@@ -39,6 +39,7 @@ class Batched:
         self.weight = weights.sum()
         self._weigh_the_same = bool((weights == 1).all())
         self.total_second = moment.weighted_sum(rows, weights)  # (q,)
+        self.n_passes = 0  # over all rows, of one mixture each
         self._kept = self._features(slice(None)) if rows.shape[0] <= self.size else None
 
     def joint(self, parameters: Parameters) -> Tensor:
@@ -60,6 +61,7 @@ class Batched:
     def statistics(self, parameters: Parameters, assignment: Assignment = soft) -> Statistics:
         """Return the statistics under a batch of mixtures: (R, K), (R, K, d), (R, B, q), (R,)."""
         n_mixtures = parameters.means.shape[0]
+        self.n_passes += n_mixtures
         size = max(1, NUMBERS // (parameters.n_components * min(self.rows.shape[0], self.size)))
         if n_mixtures <= size:
             return self._under(parameters, assignment)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from tgmm.start.kmeans import kmeans_from
 from tgmm.start.seeding import kmeans_plusplus, random_rows
 from tgmm.start.views import Views
-from tgmm.start.ward import partition
+from tgmm.start.ward import means_of, partition
 
 ENOUGH = 4  # rows for each feature, and one more, that tell the covariance of a cluster
 
@@ -25,8 +26,16 @@ RandomPartition = Callable[[Views, int, torch.Generator], Tensor]
 
 
 def ward(views: Views, n_components: int) -> Tensor | None:
-    """Return Ward's clusters of the rows as they are: round, of one size."""
-    return _everywhere(partition(views.rows[views.some], views.ward, n_components), views.rows, views)
+    """Return Ward's clusters of the rows as they are, or where it sees some of them, those of k-means from there.
+
+    They are round, and of one size.
+    """
+    some = views.rows[views.some]
+    labels = partition(some, views.ward, n_components)
+    if labels is None or views.sees_all:
+        return labels
+    centres = kmeans_from(views.rows, views.weights, means_of(some, labels))
+    return _nearest(views.rows, centres)
 
 
 def merged_cells(views: Views, n_components: int) -> Tensor | None:
@@ -104,7 +113,7 @@ def _everywhere(labels: Tensor | None, rows: Tensor, views: Views) -> Tensor | N
     if labels is None:
         return None
     counts = torch.bincount(labels)
-    if int(counts.min()) < ENOUGH * (rows.shape[1] + 1) and views.some.shape[0] < rows.shape[0]:
+    if int(counts.min()) < ENOUGH * (rows.shape[1] + 1) and not views.sees_all:
         return labels[torch.cdist(rows, rows[views.some]).argmin(1)]
     everywhere = torch.full_like(views.weights, -1, dtype=torch.int64)
     everywhere[views.some] = labels

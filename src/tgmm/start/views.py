@@ -56,6 +56,11 @@ class Views:
         views.is_all = drawn.shape[0] == rows.shape[0]
         return views
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether hierarchies see all rows."""
+        return self.some.shape[0] == self.rows.shape[0]
+
     @cached_property
     def white(self) -> Tensor:
         """The rows in coordinates in which their covariance is the identity."""

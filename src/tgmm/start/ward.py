@@ -26,7 +26,9 @@ def hierarchy(rows: Tensor) -> np.ndarray:
 def cluster_means(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | None:
     """Return the means (K, d) of K clusters of the tree of rows, or None where it has no cut into so many."""
     labels = _cut(tree, n_components)
-    return None if int(labels.max()) + 1 != n_components else _means(rows, labels)  # ties join several clusters at once
+    if int(labels.max()) + 1 != n_components:  # ties join several clusters at once
+        return None
+    return means_of(rows, labels)
 
 
 def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor | None:
@@ -42,7 +44,7 @@ def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torc
     drawn = rows[draw(weights, n_drawn, generator, replacement=False)]
     tree = hierarchy(drawn)
     labels = large_clusters(tree, n_components)
-    return cluster_means(drawn, tree, n_components) if labels is None else _means(drawn, labels)
+    return cluster_means(drawn, tree, n_components) if labels is None else means_of(drawn, labels)
 
 
 def partition(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | None:
@@ -53,7 +55,7 @@ def partition(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | Non
         return labels if int(labels.max()) + 1 == n_components else None
     small = labels < 0
     if small.any():
-        labels[small] = torch.cdist(rows[small], _means(rows, labels)).argmin(1)
+        labels[small] = torch.cdist(rows[small], means_of(rows, labels)).argmin(1)
     return labels
 
 
@@ -92,7 +94,7 @@ def _cut(tree: np.ndarray, n_clusters: int) -> Tensor:
     return torch.from_numpy(fcluster(tree, n_clusters, "maxclust").astype(np.int64) - 1)
 
 
-def _means(rows: Tensor, labels: Tensor) -> Tensor:
+def means_of(rows: Tensor, labels: Tensor) -> Tensor:
     """Return the means of clusters, (c, d), without the rows in none, of label -1."""
     labels = labels.to(rows.device)
     rows, labels = rows[labels >= 0], labels[labels >= 0]
