@@ -64,7 +64,10 @@ def show(records: Sequence[dict[str, Any]]) -> str:
         seconds = {(r["verb"], r["structure"]): r["processor_seconds"] for r in records if r["shape"] == shape}
         cells = [seconds.get((verb, structure)) for verb in ("fit", "select") for structure in structures]
         size = Shape.parse(shape)
-        sizes = [f"{number:,}".replace(",", "\N{NO-BREAK SPACE}") for number in (size.n_rows, size.n_features, size.n_components)]
+        sizes = [
+            f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+            for number in (size.n_rows, size.n_features, size.n_components)
+        ]
         rows.append([*sizes, *("" if cell is None else f"{float(f'{cell:.2g}'):g}" for cell in cells)])
     header = [f"{verb}, {structure}" for verb in ("`fit`", "`select`") for structure in structures]
     return table(["rows", "features", "components", *header], rows)
