@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from harness.environments import PEERS
 from harness.measuring import IN_PROJECT
 from harness.records import RESULTS
-from suites import convergence, imputation, iteration, memory
+from suites import convergence, fits, imputation, iteration, memory
 
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
@@ -25,6 +25,11 @@ def write(folder: Path) -> None:
         "memory": memory.show(results["memory"], LIBRARIES),
         "imputation": imputation.show(json.loads((RESULTS / "imputation-1-thread.json").read_text())["imputation"]),
     }
+    whole_fits = json.loads((RESULTS / "fits-1-thread.json").read_text())
+    machine = whole_fits["machine"]
+    tables["fits"] = (
+        f"{fits.show(whole_fits['fits'])}\n\nMeasured on one core of an {machine['processor']}, {machine['date'][:10]}."
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in tables.items():
         (folder / f"{name}.md").write_text(text + "\n")
