@@ -15,12 +15,14 @@ from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
 from tgmm.em.labels import in_order
+from tgmm.em.moves import NEAR, SAME
 from tgmm.em.problem import Problem
+from tgmm.em.restarts import SHORT_RUN
 from tgmm.em.run import Runner, Stopping
 from tgmm.em.start import Origin, Started, beside_noise, started, started_from
-from tgmm.em.state import FollowedRun
+from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.step import EM
-from tgmm.em.trials import LAST, NEAREST, Trials
+from tgmm.em.trials import FOLLOWED, LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
@@ -36,6 +38,8 @@ MOST_COMPONENTS = 100  # for which there are trials
 STEPS = 300  # EM steps that trials are worth, about
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
+FOLLOWED_FILLED = 6  # solutions on rows that were filled in that are worth a look
+LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
@@ -139,9 +143,19 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
     if views.rows.shape[0] <= problem.n_components:
         return []
+    found = _tried(problem, views, n_heats, generator, assignment)
+    if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
+        return _refined(problem, found, assignment)
+    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+
+
+def _tried(
+    problem: Problem, views: Views, n_heats: int, generator: torch.Generator, assignment: Assignment
+) -> list[Trial]:
+    """Return the solutions of trials on views, best first; none where all collapse."""
     near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
-    weight = float(problem.summary.weight)
-    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near)
+    weight, n_followed = float(problem.summary.weight), FOLLOWED_FILLED if problem.summary.n_gaps else FOLLOWED
+    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near, n_followed)
     try:
         runs = trials.solutions(n_heats, generator)
     except CovarianceCollapse:
@@ -156,9 +170,16 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     ]
     if problem.has_far_rows:
         found = [trial._replace(parameters=_of_rows_as_they_are(problem, trial.parameters)) for trial in found]
-    if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
-        return _refined(problem, found, assignment)
-    return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
+    return found
+
+
+def _different(found: list[Trial]) -> list[Trial]:
+    """Return solutions, best first, without those that are where a higher one is."""
+    kept: list[Trial] = []
+    for each in sorted(found, key=lambda trial: trial.objective, reverse=True):
+        if not any(abs(each.objective - other.objective) < SAME for other in kept):
+            kept.append(each)
+    return kept
 
 
 def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
@@ -183,27 +204,58 @@ def _ordered(parameters: Parameters, update: Update) -> Parameters:
 
 
 def _refined(problem: Problem, found: list[Trial], assignment: Assignment) -> list[Trial]:
-    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best.
-
-    Rows that were filled in can hide that a solution is degenerate: such ones are left out, and there may be none.
-    """
+    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best."""
     sample, place = problem.sample, problem.frame.shift.device
     weights = sample.own_weights()
     weights = weights * (float(problem.summary.weight) / weights.sum())
     whole = problem.on(TensorData(sample.rows, weights))
-    stopping = Stopping(_near(problem, weights.shape[0]), LAST)
-    em, guard = EM(whole.expectation(assignment), whole.update), Guard.of(problem)
-    reached: list[Trial] = []
+    em = EM(whole.expectation(assignment), whole.update)
+    runner, begun = Runner(em, Squarem(em).step), list[tuple[RunState, str]]()
     for trial in found:
         try:
-            begun = em.begin(started_from(whole, Origin(), trial.parameters.to(place), assignment))
-            run = Runner(em, Squarem(em).step).finished(begun, stopping)
+            first = started_from(whole, Origin(), trial.parameters.to(place), assignment)
+            begun.append((em.begin(first), trial.name))
         except CovarianceCollapse:
             continue
-        if problem.summary.n_gaps and bool(guard.degenerate(Runs.of(run), run.regularisation.cpu())):
+    if problem.summary.n_gaps:
+        return _survivors(runner, begun, Guard.of(problem))
+    reached = _ended(runner, begun, Stopping(_near(problem, weights.shape[0]), LAST))
+    return _rivals(reached, weights.shape[0])
+
+
+def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
+    """Return where runs lead to, best first, without those that are lost."""
+    reached: list[Trial] = []
+    for run, name in begun:
+        try:
+            found = runner.finished(run, stopping)
+        except CovarianceCollapse:
             continue
-        reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, trial.name))
-    return _rivals(sorted(reached, key=lambda each: each.objective, reverse=True), weights.shape[0])
+        reached.append(Trial(found.parameters.to(torch.device("cpu")), found.objective, name))
+    return sorted(reached, key=lambda each: each.objective, reverse=True)
+
+
+def _survivors(runner: Runner, begun: list[tuple[RunState, str]], guard: Guard) -> list[Trial]:
+    """Return where the best of runs on rows that lack values lead to, of which half are given up again and again.
+
+    Rows that were filled in tell little of which solution is best, and hide that some are degenerate: of these more
+    are looked at, and none is kept that is.
+    """
+    n_steps, running = SHORT_RUN, begun
+    while True:
+        advanced = []
+        for run, name in running:
+            try:
+                found = runner.finished(run, Stopping(NEAR, n_steps))
+            except CovarianceCollapse:
+                continue
+            if not bool(guard.degenerate(Runs.of(found), found.regularisation.cpu())):
+                advanced.append((found, name))
+        advanced.sort(key=lambda each: each[0].objective, reverse=True)
+        if n_steps >= LONG_RUN:
+            break
+        running, n_steps = advanced[: max(FOLLOWED, (len(advanced) + 1) // 2)], 2 * n_steps
+    return _different([Trial(run.parameters.to(torch.device("cpu")), run.objective, name) for run, name in advanced])
 
 
 def _rivals(found: list[Trial], n_rows: int) -> list[Trial]:

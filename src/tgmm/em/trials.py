@@ -52,6 +52,8 @@ class Trials:
     assignment : Assignment
     nearest : float
         What the best may still gain in the end, in nats per unit of weight.
+    n_followed : int
+        How many solutions are worth all rows.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Trials:
         n_components: int,
         assignment: Assignment,
         nearest: float = NEAREST,
+        n_followed: int = FOLLOWED,
     ) -> None:
-        self.views, self.n_components, self.nearest = views, n_components, nearest
+        self.views, self.n_components, self.nearest, self.n_followed = views, n_components, nearest, n_followed
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
         self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
@@ -93,7 +96,7 @@ class Trials:
             if not self.guard.degenerate(runs).all():
                 break
             runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
-        best = self.batch.climbed(self._best(runs, FOLLOWED), self.nearest, LAST)
+        best = self.batch.climbed(self._best(runs, self.n_followed), self.nearest, LAST)
         parameters = replace(best.parameters, means=best.parameters.means + self.mean)
         return replace(best, parameters=parameters)
 
@@ -108,7 +111,7 @@ class Trials:
         if not (agreed := self._agree(runs, SCOUTS)):
             runs = joined([runs, self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)])
             agreed = self._agree(runs, AGREEING)
-        best = self._best(runs, FOLLOWED)
+        best = self._best(runs, self.n_followed)
         if agreed and self.batch.update.structure.shared:  # whose moves show what they promise only once they are made
             return best
         moved = self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)
