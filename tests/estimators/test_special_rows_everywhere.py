@@ -9,6 +9,7 @@ import ranks
 import torch
 from cases import mixture, parameters
 from sklearn.base import clone
+from special_rows import log_likelihood
 
 from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, ModelFileError, select
 
@@ -60,17 +61,50 @@ def test_a_source_gives_the_fit_of_memory(settings, structure):
     assert source.bic(batches) == pytest.approx(memory.bic(X), rel=1e-6)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS["missing"], SETTINGS["all"]], ids=["missing", "all"])
-def test_ranks_give_the_fit_of_one_process(settings):
+@pytest.mark.parametrize(
+    ("settings", "far"),
+    [(SETTINGS["missing"], None), (SETTINGS["all"], None), (SETTINGS["missing"] | SETTINGS["noise"], 1e8)],
+    ids=["missing", "all", "missing, noise, one row far away"],
+)
+def test_ranks_give_the_fit_of_one_process(settings, far):
     X, labels = rows(settings)
+    X[:1] = X[:1] if far is None else far
     given = {"n_components": K, "random_state": 0, "tol": 1e-10, "max_iter": 500, **settings}
     alone = GaussianMixture(**given).fit(X, labels=labels)
-    parts = [slice(0, 200), slice(200, None)]
+    parts = [slice(0, 150), slice(150, 200), slice(200, None)]
     outcomes = ranks.results(
-        ranks.fit, 2, given, [X[part] for part in parts], None, {"labels": [labels[part] for part in parts]}
+        ranks.fit, 3, given, [X[part] for part in parts], None, {"labels": [labels[part] for part in parts]}
     )
     ranks.assert_same_bits(outcomes)
     np.testing.assert_allclose(outcomes[0]["means_"], alone.means_, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", [False, True])
+@every_setting
+def test_rows_of_weight_0_do_not_exist(settings, source):
+    """A weight is how often a row is there: the box of the noise, too, is that of the rows that are there."""
+    X, labels = rows(settings)
+    settings = settings | {"n_components": K, "random_state": 0}
+    weights = np.where(np.arange(len(X)) % 7 == 3, 0.0, 1.0)
+    nowhere = np.where(weights[:, None] == 0, 1e3 + X, X)
+    given = np.array_split(nowhere, 4) if source else nowhere
+    found = GaussianMixture(**settings).fit(given, sample_weight=weights, labels=labels)
+    there = weights > 0
+    without = GaussianMixture(**settings).fit(X[there], labels=labels[there])
+    assert_close(found, without, 1e-6 if source else 1e-9)
+    assert found.lower_bound_ == pytest.approx(without.lower_bound_, abs=1e-8)
+    if settings.get("noise"):
+        assert found.noise_volume_ == pytest.approx(without.noise_volume_)
+        box = X[there]
+        sides = np.nanmax(box, axis=0) - np.nanmin(box, axis=0)
+        sides *= (found.noise_volume_ / sides.prod()) ** (1 / D)
+        total = log_likelihood(
+            box,
+            *map(torch.as_tensor, (found.weights_, found.means_, found.covariances_)),
+            noise_sides=sides,
+            labels=labels[there],
+        )
+        assert found.lower_bound_ * there.sum() == pytest.approx(float(total), abs=1e-6)
 
 
 @every_setting

@@ -26,7 +26,7 @@ from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.start.filling import filled
-from tgmm.start.noise import Cleaned, cleaned
+from tgmm.start.noise import cleaned
 from tgmm.start.sample import are_far, projection, start_rows
 
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
@@ -148,22 +148,26 @@ class Problem:
             return [self]
         data, special = self.data, self.special
         if special.is_noise is not None and data.in_memory is not None:
-            whole = [Cleaned(data.take((~special.is_noise).nonzero().flatten()), special.noise_share)]
-        else:
-            whole = cleaned(self.whole_sample, self.start_rows[0], self.frame, special.noise_share)
-        return [self._of_components(*each) for each in whole]
+            rows = data.take((~special.is_noise).nonzero().flatten())
+            return [self._of_components(rows, special.noise_share)]
+        whole, lacking = self.whole_sample, self.sample_with_values
+        found = cleaned(whole, self.start_rows[0], self.frame, special.noise_share)
+        return [self._of_components(lacking.part(each.is_near), each.share, whole.part(each.is_near)) for each in found]
 
-    def _of_components(self, some: Chunk, share: float) -> Problem:
-        """Return the problem of rows without noise, that leave out such a share."""
+    def _of_components(self, some: Chunk, share: float, whole: Chunk | None = None) -> Problem:
+        """Return the problem of rows without noise, that leave out such a share, filled in if they are so already."""
         weights = some.own_weights()
         weights = weights * (float(self.summary.weight) / weights.sum())
-        return replace(
+        problem = replace(
             self,
             data=TensorData(some.rows, weights),
             sample=some,
             update=self.update.without_noise(),
             special=Special(held=self.special.held, noise_share=share),
         )
+        if whole is not None:
+            vars(problem)["whole_sample"] = whole
+        return problem
 
     @property
     def structure(self) -> Structure:
@@ -173,9 +177,15 @@ class Problem:
     @cached_property
     def whole_sample(self) -> Chunk:
         """What starts look at: the sample, with something in the place of values that its rows lack."""
+        return filled(self.sample_with_values, self.frame) if self.summary.n_gaps else self.sample
+
+    @cached_property
+    def sample_with_values(self) -> Chunk:
+        """The sample without rows that have no value at all."""
         if not self.summary.n_gaps:
             return self.sample
-        return filled(self.sample, self.frame)
+        empty = torch.isnan(self.sample.rows).all(1)
+        return self.sample.part(~empty) if bool(empty.any()) else self.sample
 
     @cached_property
     def start_rows(self) -> tuple[Tensor, Tensor]:

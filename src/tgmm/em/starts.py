@@ -15,12 +15,14 @@ from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
 from tgmm.em.labels import in_order
+from tgmm.em.moves import NEAR, SAME
 from tgmm.em.problem import Problem
+from tgmm.em.restarts import SHORT_RUN
 from tgmm.em.run import Runner, Stopping
 from tgmm.em.start import Origin, Started, beside_noise, started, started_from
-from tgmm.em.state import FollowedRun
+from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.step import EM
-from tgmm.em.trials import LAST, NEAREST, Trials
+from tgmm.em.trials import FOLLOWED, LAST, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
@@ -38,6 +40,8 @@ STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves a
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
 PLAIN = "k-means"  # the start that no trials are made of
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
+FOLLOWED_FILLED = 6  # solutions on rows that were filled in that are worth a look
+LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
@@ -154,11 +158,37 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
     if views.rows.shape[0] <= problem.n_components:
         return []
+    found, n_rows = _tried(problem, views, n_heats, generator, assignment), views.rows.shape[0]
+    if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
+        reached = _refined(problem, found, assignment)
+        if not reached and problem.summary.n_gaps:  # all degenerate
+            found = _tried(problem, views, n_heats + MORE_HEATS, generator, assignment)
+            reached = _refined(problem, found, assignment)
+        return reached
+    if views.is_all:
+        return found
+    if _tell(problem, n_rows):
+        return _refined(problem, _rivals(found, n_rows), assignment)
+    return _refined(problem, found, assignment, partial(started, origin=origin, seed=seed))
+
+
+def _tried(
+    problem: Problem, views: Views, n_heats: int, generator: torch.Generator, assignment: Assignment
+) -> list[Trial]:
+    """Return the solutions of trials on views, best first; none where all collapse."""
     near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
-    weight = float(problem.summary.weight)
-    worth = _worth(problem, views.rows.shape[0])
-    tells = views.is_all or _tell(problem, views.rows.shape[0])
-    trials = Trials(views, weight, problem.update, problem.n_components, assignment, near, worth, tells)
+    n_rows = views.rows.shape[0]
+    trials = Trials(
+        views,
+        float(problem.summary.weight),
+        problem.update,
+        problem.n_components,
+        assignment,
+        near,
+        n_followed=FOLLOWED_FILLED if problem.summary.n_gaps else FOLLOWED,
+        worth=_worth(problem, n_rows),
+        tells=views.is_all or _tell(problem, n_rows),
+    )
     try:
         runs = trials.solutions(n_heats, generator)
     except CovarianceCollapse:
@@ -173,12 +203,16 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     ]
     if problem.has_far_rows:
         found = [trial._replace(parameters=_of_rows_as_they_are(problem, trial.parameters)) for trial in found]
-    are_as_they_are = not (problem.summary.n_gaps or problem.has_far_rows)  # otherwise their likelihoods tell little
-    if views.is_all and are_as_they_are:
-        return found
-    if tells and are_as_they_are:
-        found = _rivals(found, views.rows.shape[0])
-    return _refined(problem, found, assignment, None if tells else partial(started, origin=origin, seed=seed))
+    return found
+
+
+def _different(found: list[Trial]) -> list[Trial]:
+    """Return solutions, best first, without those that are where a higher one is."""
+    kept: list[Trial] = []
+    for each in sorted(found, key=lambda trial: trial.objective, reverse=True):
+        if not any(abs(each.objective - other.objective) < SAME for other in kept):
+            kept.append(each)
+    return kept
 
 
 def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
@@ -203,33 +237,66 @@ def _ordered(parameters: Parameters, update: Maximiser) -> Parameters:
 
 
 def _refined(
-    problem: Problem, found: list[Trial], assignment: Assignment, plain: Callable[[Problem], Started] | None
+    problem: Problem, found: list[Trial], assignment: Assignment, plain: Callable[[Problem], Started] | None = None
 ) -> list[Trial]:
     """Return where solutions lead to on the whole sample, without those that are clearly lower than the best.
 
-    A start that no trial was made of can be among them. Rows that were filled in can hide that a solution is
-    degenerate: such ones are left out, and there may be none.
+    A start that no trial was made of can be among them.
     """
     sample, place = problem.sample, problem.frame.shift.device
     weights = sample.own_weights()
     weights = weights * (float(problem.summary.weight) / weights.sum())
     whole = problem.on(TensorData(sample.rows, weights))
-    stopping = Stopping(_near(problem, weights.shape[0]), LAST)
-    em, guard = EM(whole.expectation(assignment), whole.update), Guard.of(problem)
+    em = EM(whole.expectation(assignment), whole.update)
+    runner, begun = Runner(em, Squarem(em).step), list[tuple[RunState, str]]()
     after = partial(started_from, whole, Origin(), assignment=assignment)
     begin = [(trial.name, partial(after, parameters=trial.parameters.to(place))) for trial in found]
     if plain is not None:
         begin.append((PLAIN, partial(plain, whole)))
-    reached: list[Trial] = []
     for name, start in begin:
         try:
-            run = Runner(em, Squarem(em).step).finished(em.begin(start()), stopping)
+            begun.append((em.begin(start()), name))
         except CovarianceCollapse:
             continue
-        if problem.summary.n_gaps and bool(guard.degenerate(Runs.of(run), run.regularisation.cpu())):
+    if problem.summary.n_gaps:
+        return _survivors(runner, begun, Guard.of(problem))
+    reached = _ended(runner, begun, Stopping(_near(problem, weights.shape[0]), LAST))
+    return _rivals(reached, weights.shape[0])
+
+
+def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
+    """Return where runs lead to, best first, without those that are lost."""
+    reached: list[Trial] = []
+    for run, name in begun:
+        try:
+            found = runner.finished(run, stopping)
+        except CovarianceCollapse:
             continue
-        reached.append(Trial(run.parameters.to(torch.device("cpu")), run.objective, name))
-    return _rivals(sorted(reached, key=lambda each: each.objective, reverse=True), weights.shape[0])
+        reached.append(Trial(found.parameters.to(torch.device("cpu")), found.objective, name))
+    return sorted(reached, key=lambda each: each.objective, reverse=True)
+
+
+def _survivors(runner: Runner, begun: list[tuple[RunState, str]], guard: Guard) -> list[Trial]:
+    """Return where the best of runs on rows that lack values lead to, of which half are given up again and again.
+
+    Rows that were filled in tell little of which solution is best, and hide that some are degenerate: of these more
+    are looked at, and none is kept that is.
+    """
+    n_steps, running = SHORT_RUN, begun
+    while True:
+        advanced = []
+        for run, name in running:
+            try:
+                found = runner.finished(run, Stopping(NEAR, n_steps))
+            except CovarianceCollapse:
+                continue
+            if not bool(guard.degenerate(Runs.of(found), found.regularisation.cpu())):
+                advanced.append((found, name))
+        advanced.sort(key=lambda each: each[0].objective, reverse=True)
+        if n_steps >= LONG_RUN:
+            break
+        running, n_steps = advanced[: max(FOLLOWED, (len(advanced) + 1) // 2)], 2 * n_steps
+    return _different([Trial(run.parameters.to(torch.device("cpu")), run.objective, name) for run, name in advanced])
 
 
 def _rivals(found: list[Trial], n_rows: int) -> list[Trial]:

@@ -52,6 +52,8 @@ class Trials:
     assignment : Assignment
     nearest : float
         What the best may still gain in the end, in nats per unit of weight.
+    n_followed : int
+        How many solutions are worth all rows.
     worth : float
         Passes over the rows, by one mixture, that the moves of a heat are worth.
     tells : bool
@@ -66,11 +68,12 @@ class Trials:
         n_components: int,
         assignment: Assignment,
         nearest: float = NEAREST,
+        n_followed: int = FOLLOWED,
         worth: float = math.inf,
         tells: bool = True,
     ) -> None:
         self.views, self.n_components = views, n_components
-        self.nearest, self.worth, self.tells = nearest, worth, tells
+        self.nearest, self.n_followed, self.worth, self.tells = nearest, n_followed, worth, tells
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
         self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
@@ -113,7 +116,7 @@ class Trials:
             if not self.guard.degenerate(runs).all() or self.batch.kernel.n_passes > self.worth * n_heats:
                 break
             runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
-        return self.batch.climbed(self._best(runs, FOLLOWED), self.nearest, LAST)
+        return self.batch.climbed(self._best(runs, self.n_followed), self.nearest, LAST)
 
     def _first(self) -> Runs:
         """Return the best runs of the first heat, the best of which has moved.
@@ -126,7 +129,7 @@ class Trials:
         if not (agreed := self._agree(runs, SCOUTS)):
             runs = joined([runs, self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)])
             agreed = self._agree(runs, AGREEING)
-        best = self._best(runs, FOLLOWED)
+        best = self._best(runs, self.n_followed)
         if agreed and self.batch.update.structure.shared:  # whose moves show what they promise only once they are made
             return best
         moved = self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)

@@ -19,11 +19,9 @@ def filled(sample: Chunk, frame: Frame) -> Chunk:
     """Return a sample of rows in which each missing value is the mean of that of the nearest rows which have it.
 
     Clusters stay apart so, which means of all rows would put together. Where no row has the value, it is that at the
-    frame's origin. It is a start only: EM sees the rows as they are. Rows without any value are left out.
+    frame's origin. It is a start only: EM sees the rows as they are. Each is to have some value.
     """
     gaps = torch.isnan(sample.rows)
-    if gaps.all(1).any():
-        sample, gaps = sample.part(~gaps.all(1)), gaps[~gaps.all(1)]
     if not gaps.any():
         return sample
     rows = frame.rows_in(widen(sample.rows))  # (m, d)

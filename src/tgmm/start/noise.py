@@ -19,9 +19,9 @@ LEAST, MOST = 0.001, 0.9  # shares of the rows that can be noise
 
 
 class Cleaned(NamedTuple):
-    """The rows of a sample that are likely to be of a component, and the share of the others."""
+    """Which rows of a sample are likely to be of a component, and the share of the others."""
 
-    sample: Chunk
+    is_near: Tensor  # (m,) bool
     share: float
 
 
@@ -40,8 +40,8 @@ def cleaned(sample: Chunk, different: Tensor, frame: Frame, share: float) -> lis
     distances = torch.from_numpy(search.kneighbors(rows)[0][:, -1]).to(sample.rows.device)
     is_near = [distances <= distances.quantile(1 - share), ~_sparse(distances, rows.shape[1])]
     shares = [1 - float(near.double().mean()) for near in is_near]
-    found = [Cleaned(sample.part(near), own) for near, own in zip(is_near, shares, strict=True) if LEAST < own < MOST]
-    return found or [Cleaned(sample, share)]
+    found = [Cleaned(near, own) for near, own in zip(is_near, shares, strict=True) if LEAST < own < MOST]
+    return found or [Cleaned(torch.ones_like(is_near[0]), share)]
 
 
 def _sparse(distances: Tensor, n_features: int) -> Tensor:
