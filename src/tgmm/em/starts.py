@@ -38,7 +38,8 @@ MOST_COMPONENTS = 100  # for which there are trials
 STEPS = 300  # EM steps that trials are worth, about
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
-FOLLOWED_FILLED = 6  # solutions on rows that were filled in that are worth a look
+MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
+FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
 LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
@@ -145,7 +146,11 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
         return []
     found = _tried(problem, views, n_heats, generator, assignment)
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
-        return _refined(problem, found, assignment)
+        reached = _refined(problem, found, assignment)
+        if not reached and problem.summary.n_gaps:  # all degenerate
+            found = _tried(problem, views, n_heats + MORE_HEATS, generator, assignment)
+            reached = _refined(problem, found, assignment)
+        return reached
     return found if views.is_all else _refined(problem, _rivals(found, views.rows.shape[0]), assignment)
 
 
