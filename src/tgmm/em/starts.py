@@ -40,7 +40,8 @@ STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves a
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
 PLAIN = "k-means"  # the start that no trials are made of
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
-FOLLOWED_FILLED = 6  # solutions on rows that were filled in that are worth a look
+MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
+FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
 LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
