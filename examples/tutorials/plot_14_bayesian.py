@@ -2,9 +2,9 @@
 Variational Bayes: as many components as the data asks for
 ==========================================================
 
-`BayesianGaussianMixture` has a distribution of every parameter, and `n_components` is an upper limit. This tutorial shows
-how the number of components in use follows from the data and from the concentration, and where that differs from what BIC
-chooses. The mathematics is in :doc:`/guide/bayesian`.
+`BayesianGaussianMixture` has a distribution of every parameter, and `n_components` is an upper limit. This tutorial
+shows how the number of components in use follows from the data and from the concentration, and where that differs from
+what BIC chooses. The mathematics is in :doc:`/guide/bayesian`.
 """
 
 import matplotlib.pyplot as plt
@@ -45,9 +45,9 @@ print(np.sort(bgm.weights_)[::-1].round(4))
 # What the concentration does
 # ---------------------------
 #
-# `weight_concentration_prior` says how the weights are shared out before any row is seen: a small one expects a few large
-# components, a large one many. Whether the limit of ten matters is seen there too: with a Dirichlet process the first sticks
-# take what there is, and with a Dirichlet distribution all ten are alike.
+# `weight_concentration_prior` says how the weights are shared out before any row is seen: a small one expects a few
+# large components, a large one many. With a Dirichlet process the first sticks take what there is; with a Dirichlet
+# distribution all ten components are alike, and a large concentration keeps all of them.
 
 rows = clusters(150)
 for kind in ("dirichlet_process", "dirichlet_distribution"):
@@ -57,13 +57,13 @@ for kind in ("dirichlet_process", "dirichlet_distribution"):
         print(f"{kind:22} {concentration:7g}: {bgm.n_components_:2} in use, bound {bgm.lower_bound_:.3f}")
 
 # %%
-# The bound with all its constants compares priors: the concentrations that it prefers are those that explain the rows best.
+# The bound with all its constants compares priors: those under which it is highest foresaw the rows best.
 #
 # The difference to BIC
 # ---------------------
 #
-# BIC fits each number of components and charges every parameter half a log n. The bound has a price too, that of the prior,
-# in one fit. Of many rows both find three clusters; of few rows BIC's approximation of the evidence is rough.
+# BIC fits each number of components and charges every parameter half a log n. The bound has a price too, that of the
+# prior, in one fit. Of many rows both find three clusters; of few rows BIC's approximation of the evidence is rough.
 
 for n in (15, 30, 100, 1000):
     counts = []
