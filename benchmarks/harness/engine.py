@@ -62,7 +62,8 @@ class Beginning:
     def of(cls, model: GaussianMixture, rows: Tensor) -> Beginning:
         """Return the beginning of the fit of an estimator to rows (n, d)."""
         settings = Settings.of(model.get_params(deep=False))
-        problem = posed(settings, opened(settings, rows, None, Columns(None, None, OWNER), seed=0))
+        training = opened(settings, rows, None, Columns(None, None, OWNER), seed=0)
+        problem = posed(settings, training, settings.update(training))
         origin = settings.origin(problem, None, None)
         return cls(problem, started(problem, origin, 0).parameters)
 

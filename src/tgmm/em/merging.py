@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse
+from tgmm.em.acceleration import Squarem
+from tgmm.em.batch import OPTIMISM
+from tgmm.em.run import Runner, Stopping
 from tgmm.em.state import RunState
 from tgmm.em.step import EM
 from tgmm.model.parameters import Parameters
@@ -22,6 +26,7 @@ from tgmm.model.statistics import Statistics
 
 MERGED, DELETED = 3, 2  # pairs and components that are tried each time
 PAIRS = 2  # a component, the nearest of which are looked at
+STEPS = 20  # that a run may take until it is higher
 FEWEST = 1e-6  # of all rows, that a component has at least if it is worth a pass
 LEAST = 1e-9  # gain per unit of weight, relative to the objective, that is more than rounding
 
@@ -42,18 +47,27 @@ class Moves:
     tol: float
 
     def __call__(self, state: RunState) -> RunState | None:
-        """Return the state after the first move that raises the objective, or None where none does."""
+        """Return the state after the first move that leads to a higher objective, or None where none does."""
         least = state.objective + max(self.tol, LEAST * abs(state.objective))
         for parameters in self._proposals(state, least):
             try:
-                point, rung = self.em.evaluate(parameters, state.rung)
-                if not point.objective > least:
-                    following = self.em.update(point.statistics, parameters.covariances)
-                    point, rung = self.em.evaluate(following, rung)
+                reached = self._climbed(state, parameters, least)
             except CovarianceCollapse:
                 continue
-            if point.objective > least:
-                return replace(state, point=point, rung=rung)
+            if reached is not None:
+                return replace(state, point=reached.point, rung=reached.rung)
+        return None
+
+    def _climbed(self, state: RunState, parameters: Parameters, least: float) -> RunState | None:
+        """Return the state once a run from parameters is above the least objective, or None where that is too far."""
+        point, rung = self.em.evaluate(parameters, state.rung)
+        run = replace(state, point=point, rung=rung, history=(point.objective,), n_em=0, rates=(), converged=False)
+        runner = Runner(self.em, Squarem(self.em).step)
+        for following in chain([run], runner.advanced(run, Stopping(self.tol, STEPS))):
+            if following.objective > least:
+                return following
+            if following.objective + OPTIMISM * following.foreseen_gain < least:
+                return None
         return None
 
     def _proposals(self, state: RunState, least: float) -> Iterator[Parameters]:
