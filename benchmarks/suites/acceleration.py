@@ -53,8 +53,8 @@ def to_the_limit(shape: Shape, structure: str) -> list[str]:
     long = {way: timed(rows, way, 1, **settings, **LIMIT)[0] for way in WAYS}
     limits = [gmm.lower_bound_ for gmm in long.values()]
     steps, seconds = {}, {}
-    for way, gmm in long.items():
-        steps[way] = int(np.argmax(np.asarray(gmm.objective_history_) >= gmm.lower_bound_ - NEAR))
+    for way in WAYS:
+        steps[way] = int(np.argmax(np.asarray(long[way].objective_history_) >= long[way].lower_bound_ - NEAR))
         _, seconds[way] = timed(rows, way, TURNS, **settings, tol=0.0, max_iter=max(steps[way], 1))
     cells = [f"{steps[way]} ({1e3 * seconds[way]:.0f} ms)" for way in WAYS]
     same = "" if abs(limits[0] - limits[1]) < 1e-6 else f"other limit, {limits[1] - limits[0]:+.1e}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,20 +17,15 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
-from tgmm.estimators import hints, saving
-from tgmm.estimators.explaining import essentials, explained
-from tgmm.estimators.reordering import reordered
+from tgmm.estimators import explaining, hints, reordering, saving
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
 from tgmm.files.store import model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
-from tgmm.mixture.ordering import order_of
-from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.model.noise import Noise
 from tgmm.runtime.devices import check_device, float64_device
-from tgmm.runtime.options import Order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,6 +102,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     to_distribution = delegated(Mixture.to_distribution)
     to_module = delegated(Mixture.to_module)
     log_prob = delegated(Mixture.log_prob)
+    summary = explaining.summary
+    reorder = reordering.reorder
+    __str__ = explaining.text
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file: parameters, settings, priors and fit results.
@@ -288,62 +286,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.device = device
         return self
 
-    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
-        """Explain the fitted model: its size, what it is worth, and what its components look like.
-
-        Parameters
-        ----------
-        X : array-like, Tensor or source of shape (n, d), optional
-            Data to describe the model on, such as that of the fit. With it, the summary also has the ICL and the number
-            of rows that are assigned to each component. Without it, the number of rows, log-likelihood, BIC and AIC are
-            those of the fit.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows of X.
-        max_features : int, default=6
-            How many features to show at most. Where there are more, those in which the components differ most are
-            shown. None shows all of them.
-
-        Returns
-        -------
-        Summary
-            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from tgmm import GaussianMixture
-        >>> X = np.concatenate([np.zeros((50, 1)), np.ones((50, 1))]) + np.linspace(-0.1, 0.1, 100)[:, None]
-        >>> print(GaussianMixture(n_components=2, random_state=0).fit(X).reorder("mean").summary(X))
-        Gaussian mixture
-        ================
-        <BLANKLINE>
-        Components          2    Log-likelihood            142.31
-        Features            1    BIC                      -261.59
-        Covariance type  full    AIC                      -274.62
-        Free parameters     5    ICL                      -261.59
-        Rows              100    Converged       yes, 1 iteration
-        <BLANKLINE>
-        Means, with standard deviations in brackets
-        component  weight  rows  certainty         feature 0
-        0          0.5000    50     1.0000  -0.0505 (0.0292)
-        1          0.5000    50     1.0000   1.0505 (0.0292)
-        <BLANKLINE>
-        What sets components apart from the rest, in standard deviations
-        0  feature 0 -37.8
-        1  feature 0 +37.8
-        <BLANKLINE>
-        For BIC, AIC and ICL, lower is better.
-        certainty: mean probability of the component among the rows that are assigned to it.
-        """
-        mixture, fixed = self.mixture_, getattr(self, "fixed", None)
-        return explained(self._fitted(), mixture, fixed, X, sample_weight, max_features)
-
-    def __str__(self) -> str:
-        """Return the settings, and after a fit what it came to."""
-        if not self.__sklearn_is_fitted__():
-            return repr(self)
-        return f"{self!r}\n{essentials(self._fitted(), self.mixture_)}"
-
     def _repr_html_inner(self) -> str:
         """Return scikit-learn's diagram, and after a fit the summary below it, for notebooks."""
         diagram = super()._repr_html_inner()
@@ -353,46 +295,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """Return what notebooks show."""
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
-
-    def reorder(self: E, by: Order | Sequence[int] = "weight") -> E:
-        """Put the components of the fitted mixture in another order, in place.
-
-        A fit finds the components in an arbitrary order. Afterwards, all that depends on their order is in the new one:
-        `weights_`, `means_`, `covariances_`, labels, probabilities, saved files, and what `warm_start` and
-        `partial_fit` continue from. Settings that have a value for each component (`init_means`, priors, `fixed`) are
-        put in that order too. A new fit that does not continue from this one finds an order of its own.
-
-        Parameters
-        ----------
-        by : {"weight", "mean"} or sequence of int, default="weight"
-            "weight" puts the heaviest component first. "mean" puts the component with the smallest mean of the first
-            feature first; the next features break ties. A sequence lists the present numbers of the components in the
-            order that you want: ``by=gmm.means_[:, 1].argsort()`` orders by the second feature.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If `by` is neither of the two words nor contains every component exactly once.
-
-        Examples
-        --------
-        >>> from tgmm import GaussianMixture
-        >>> gmm = GaussianMixture.from_parameters([0.25, 0.75], [[4.0], [0.0]], [1.0, 1.0], "spherical")
-        >>> gmm.reorder(by="weight").weights_
-        array([0.75, 0.25])
-        >>> gmm.predict([[0.5]])
-        array([0])
-        """
-        solution = self._fitted()
-        order = order_of(solution.mixture, by)
-        for name, value in reordered(self.get_params(deep=False), solution.mixture.structure, order).items():
-            setattr(self, name, value)
-        self._solution = solution.reordered(order)
-        return self
 
     def set_params(self: E, **params: Any) -> E:
         """Set parameters of the constructor by name, and return the estimator."""

@@ -3,16 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from tgmm.em.solution import Solution
 from tgmm.mixture.evaluation import Criteria
 from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.profiles import Profiles, counted
-from tgmm.mixture.summary import Summary, summarised, worth
+from tgmm.mixture.summary import FEATURES, Summary, summarised, worth
 from tgmm.mixture.tables import shown
 
 LISTED = 10  # weights of a line
+
+
+class Holder(Protocol):
+    """An estimator that holds what a fit came to."""
+
+    @property
+    def mixture_(self) -> Mixture:
+        """The fitted mixture."""
+        ...
+
+    def _fitted(self) -> Solution: ...
+    def __sklearn_is_fitted__(self) -> bool: ...
+
+
+def summary(model: Holder, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+    """Explain the fitted model: its size, what it is worth, and what its components look like.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or source of shape (n, d), optional
+        Data to describe the model on, such as that of the fit. With it, the summary also has the ICL and the number
+        of rows that are assigned to each component. Without it, the number of rows, log-likelihood, BIC and AIC are
+        those of the fit.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows of X.
+    max_features : int, default=6
+        How many features to show at most. Where there are more, those in which the components differ most are
+        shown. None shows all of them.
+
+    Returns
+    -------
+    Summary
+        ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import GaussianMixture
+    >>> X = np.concatenate([np.zeros((50, 1)), np.ones((50, 1))]) + np.linspace(-0.1, 0.1, 100)[:, None]
+    >>> print(GaussianMixture(n_components=2, random_state=0).fit(X).reorder("mean").summary(X))
+    Gaussian mixture
+    ================
+    <BLANKLINE>
+    Components          2    Log-likelihood            142.31
+    Features            1    BIC                      -261.59
+    Covariance type  full    AIC                      -274.62
+    Free parameters     5    ICL                      -261.59
+    Rows              100    Converged       yes, 1 iteration
+    <BLANKLINE>
+    Means, with standard deviations in brackets
+    component  weight  rows  certainty         feature 0
+    0          0.5000    50     1.0000  -0.0505 (0.0292)
+    1          0.5000    50     1.0000   1.0505 (0.0292)
+    <BLANKLINE>
+    What sets components apart from the rest, in standard deviations
+    0  feature 0 -37.8
+    1  feature 0 +37.8
+    <BLANKLINE>
+    For BIC, AIC and ICL, lower is better.
+    certainty: mean probability of the component among the rows that are assigned to it.
+    """
+    mixture, fixed = model.mixture_, getattr(model, "fixed", None)
+    return explained(model._fitted(), mixture, fixed, X, sample_weight, max_features)
+
+
+def text(model: Holder) -> str:
+    """Return the settings, and after a fit what it came to."""
+    if not model.__sklearn_is_fitted__():
+        return repr(model)
+    return f"{model!r}\n{essentials(model._fitted(), model.mixture_)}"
 
 
 def explained(
