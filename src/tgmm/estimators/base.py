@@ -106,7 +106,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         ----------
         path : str or path
             ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-            ``pip install safetensors``.
+            ``pip install tgmm[safetensors]``.
 
         Warns
         -----

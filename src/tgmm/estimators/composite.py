@@ -136,7 +136,7 @@ class CompositeEstimator(BaseEstimator, ABC):
         ----------
         path : str or path
             ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-            ``pip install safetensors``.
+            ``pip install tgmm[safetensors]``.
 
         Warns
         -----

@@ -101,7 +101,7 @@ def to_module(mixture: BaseMixture) -> MixtureModule:
     """Return the mixture as an `nn.Module` whose buffers are its parameters.
 
     Called with rows (n, d), it returns what `score_samples` and `predict_proba` return. It can be moved, saved,
-    compiled (`torch.compile`) and exported: by `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
+    compiled (`torch.compile`) and exported: by `torch.export`, and to ONNX with ``pip install tgmm[onnx]`` and
     ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. Rows so far away that their
     squared distances leave the float type have log-density -inf and the weights for probabilities; the gradient there
     is still that of the density.

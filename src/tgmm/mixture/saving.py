@@ -63,7 +63,7 @@ def save(mixture: BaseMixture, path: str | os.PathLike[str]) -> None:
     ----------
     path : str or path
         ``.pth``: a torch file that ``torch.load(path, weights_only=True)`` reads. ``.safetensors``: needs
-        ``pip install safetensors``.
+        ``pip install tgmm[safetensors]``.
 
     Raises
     ------
