@@ -18,7 +18,7 @@ import tgmm
 from tgmm import GaussianMixture, select
 from tgmm.cli import choices, main, tables
 from tgmm.cli.writing import FORMATS
-from tgmm.covariance import ALIASES, COMMON, STRUCTURES
+from tgmm.covariance import ALIASES, COMMON, MCLUST, STRUCTURES
 from tgmm.data import lenient
 from tgmm.estimators.settings import EM, ERROR
 from tgmm.selection import CRITERIA
@@ -124,6 +124,12 @@ def test_scaling_matters_to_spherical_types_alone(run, X):
     plain, scaled = (json.loads(run("fit", FAITHFUL, "-k", 2, "--json", *more)[1]) for more in ((), ("--scale",)))
     np.testing.assert_allclose(scaled["means"], plain["means"], rtol=1e-6)
     assert scaled["bic"] == pytest.approx(plain["bic"], rel=1e-9)
+
+
+def test_mclusts_codes_are_names(run):
+    _, out, _ = run("fit", FAITHFUL, "-k", "2", "--covariance", "EEE,VVE", "--json")
+    assert [cell["covariance_type"] for cell in json.loads(out)["cells"]] == ["tied_full", "VVE"]
+    assert list(choices.MCLUST) == list(MCLUST)
 
 
 def test_priors_are_mclusts(run, X):

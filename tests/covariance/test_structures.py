@@ -306,6 +306,19 @@ def test_units_of_their_own_change_nothing_but_for_those_that_know_units(name):
 
 
 @every_structure
+def test_linear_maps_change_nothing_where_the_structure_allows_them(name):
+    """All of them, or rotations, or none but units."""
+    X, labels = problem()
+    rng, spec = np.random.default_rng(1), SPECS[name]
+    rotation = np.linalg.qr(rng.standard_normal((D, D)))[0]
+    linear = rotation if spec.knows_units else rotation @ np.diag([5.0, 1.0, 0.3, 2.0]) @ rotation[::-1]
+    settings = {"max_iter": 20, "tol": 0.0, "accelerate": None}
+    plain, moved = (fitted(name, Y, labels, **settings) for Y in (X, X @ linear.T))
+    same = np.allclose(matrices_of(moved), linear @ matrices_of(plain) @ linear.T, rtol=1e-5, atol=1e-5)
+    assert same != (spec.n_axes == 1)
+
+
+@every_structure
 def test_a_lost_component_and_regularisation_stay_in_the_structure(name):
     X, _ = problem()
     means = np.concatenate([X[:2], [[1e4] * D]])

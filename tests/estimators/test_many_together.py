@@ -78,7 +78,7 @@ every_structure = pytest.mark.parametrize("name", COVARIANCE_TYPES)
 pytestmark = pytest.mark.filterwarnings("ignore")  # some do not converge, and in some a component is degenerate
 
 
-@pytest.mark.parametrize("name", ["full", "tied_diag", "VEI", "VEV"])
+@pytest.mark.parametrize("name", ["full", "tied_diag", "VEI", "VEE", "VEV"])
 @pytest.mark.parametrize("start", ["kmeans", "kpp", "random", "maxdist"])
 def test_each_is_the_fit_alone_from_every_start(name, start):
     assert_each_is_alone(ragged(), {"n_components": K, "covariance_type": name, "init_means": start, "random_state": 1})

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ from support import (
     weighted_log_densities,
 )
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, Mixture
+from tgmm.covariance import CODES
 
 LABELS = np.repeat([0, 1, 2], 50)
 KINDS = {"array": np.asarray, "list": lambda a: np.asarray(a).tolist(), "tensor": torch.tensor}
@@ -815,3 +817,17 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(blobs, kind):
     with pytest.raises(ValueError, match="NaN"):
         gmm.fit(KINDS[kind](np.full((20, 2), np.nan)))
     np.testing.assert_array_equal(gmm.predict(blobs), before)
+
+
+@pytest.mark.parametrize(("code", "name"), CODES.items())
+def test_mclusts_codes_are_names(code, name, blobs, tmp_path):
+    settings = {"n_components": 2, "random_state": 0, "max_iter": 3, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = GaussianMixture(covariance_type=code, **settings).fit(blobs)
+        expected = GaussianMixture(covariance_type=name, **settings).fit(blobs)
+    np.testing.assert_array_equal(found.covariances_, expected.covariances_)
+    assert (found.covariance_type, found.mixture_.covariance_type) == (code, name)
+    found.save(tmp_path / "model.pth")
+    assert GaussianMixture.load(tmp_path / "model.pth").covariance_type == code
+    assert Mixture(found.weights_, found.means_, found.covariances_, code).covariance_type == name

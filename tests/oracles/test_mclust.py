@@ -78,7 +78,7 @@ SETS = json.loads((ORACLES / "mclust_structures.json").read_text())
 def test_likelihoods_and_parameters_are_mclusts_from_its_own_labels(name, model):
     X = np.loadtxt(ORACLES / f"{name}.csv", delimiter=",", skiprows=1)
     cells = [cell for cell in SETS[name]["cells"] if cell["model"] == model]
-    assert len(cells) >= 3  # but for those that have no variance left
+    assert len(cells) >= 2  # but for those that have no variance left
     for cell in cells:
         K = cell["K"]
         labels = np.array(SETS[name]["start_labels"].get(str(K), np.zeros(len(X), int)))

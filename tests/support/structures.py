@@ -124,9 +124,9 @@ def coded_moved(code):
 
     def moved(matrices, theta):
         n, d = matrices.shape[:2]
-        shapes_of_parts = [({"E": 1, "V": n, "I": 0}[letter], size) for letter, size in zip(code, sizes(d), strict=True)]
-        parts = theta.split([count * size for count, size in shapes_of_parts])
-        volumes, shapes, turns = (part.reshape(shape) for part, shape in zip(parts, shapes_of_parts, strict=True))
+        forms = list(zip(numbers(code, n), sizes(d), strict=True))
+        parts = theta.split([count * size for count, size in forms])
+        volumes, shapes, turns = (part.reshape(form) for part, form in zip(parts, forms, strict=True))
         values, axes = along_axes(matrices, code[2])
         values = values * (volumes + torch.cat([shapes, -shapes.sum(1, keepdim=True)], 1)).exp()
         i, j = torch.triu_indices(d, d, 1)
@@ -137,6 +137,11 @@ def coded_moved(code):
         return axes @ torch.diag_embed(values) @ axes.mT
 
     return moved
+
+
+def numbers(code, n_components):
+    """How many volumes, shapes and orientations there are."""
+    return [{"E": 1, "V": n_components, "I": 0}[letter] for letter in code]
 
 
 def sizes(d):
@@ -157,10 +162,12 @@ def along_axes(matrices, orientation):
 
 def coded(code, **properties):
     """The entry of a structure that is named by mclust's code."""
-    counts = lambda k, d: sum({"E": 1, "V": k, "I": 0}[a] * size for a, size in zip(code, sizes(d), strict=True))
-    if code[2] == "I":
-        return replace(SPECS["diag"], name=code, n_free=counts, moved=coded_moved(code), **properties)
-    return replace(SPECS["full"], name=code, n_free=counts, moved=coded_moved(code), **properties)
+
+    def n_free(k, d):
+        return int(np.dot(numbers(code, k), sizes(d)))
+
+    form = SPECS["diag" if code[2] == "I" else "full"]
+    return replace(form, name=code, n_free=n_free, moved=coded_moved(code), **properties)
 
 
 def n_factors(name, d):
@@ -340,7 +347,7 @@ def slope(function, name, matrices):
 
 
 def best(name, S, counts, start):
-    """The member that minimises sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), from a member near it, by derivatives."""
+    """The member that minimises sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), by derivatives, from one near it."""
     S, counts, found = torch.as_tensor(S), torch.as_tensor(counts), torch.as_tensor(np.array(start))
 
     def cost(theta):

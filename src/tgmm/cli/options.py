@@ -66,8 +66,8 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         "--covariance",
         type=_structures,
         metavar="TYPE",
-        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones, or mclust, its fourteen; mclust's codes "
-        "are names too; default: full for one number of components, else all",
+        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones, or mclust, its fourteen; mclust's "
+        "codes are names too; default: full for one number of components, else all",
     )
     command.add_argument(
         "--factors",

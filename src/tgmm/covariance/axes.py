@@ -1,9 +1,9 @@
 """The axes that the covariances of several components have in common, by rotations of pairs of them.
 
-Sources: Flury & Gautschi 1986 (SIAM Journal on Scientific and Statistical Computing 7) for rotations of pairs;
-Browne & McNicholas 2014 (Statistics and Computing 24) for the structures EVE and VVE. Given the variances along the axes,
-the best angle of a pair has a closed form, so that the likelihood rises with every rotation; and pairs that have no axis
-in common do not concern each other, so that d / 2 of them are turned at once (Golub & Van Loan, Matrix Computations, 8.5).
+Sources: Flury & Gautschi 1986 (SIAM Journal on Scientific and Statistical Computing 7) for rotations of pairs; Browne &
+McNicholas 2014 (Statistics and Computing 24) for the structures EVE and VVE. Given the variances along the axes, the
+best angle of a pair has a closed form, so that the likelihood rises with every rotation; and pairs that have no axis in
+common do not concern each other, so that d / 2 of them are turned at once (Golub & Van Loan, Matrix Computations, 8.5).
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Derivatives in an angle, per row, at which rotations have ended: what is left to gain is their square. The next iteration goes
-# on from previous axes, so that less will do for these.
+# Derivatives in an angle, per row, at which rotations have ended: what is left to gain is their square. The next
+# iteration goes on from previous axes, so that less will do for these.
 LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
 ROUNDING = 1e-15  # of an angle
 SWEEPS = 1000
 THINNEST = 1e-15  # variance along an axis, relative to the largest, below which there is nothing but rounding
 
-Rule = Callable[[Tensor, Tensor], Tensor]  # from variances (..., K, d) of counts (..., K) to the most likely ones allowed
+Rule = Callable[
+    [Tensor, Tensor], Tensor
+]  # from variances (..., K, d) and counts (..., K) to the likeliest ones allowed
 
 
 def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | None = None) -> Tensor:
@@ -39,7 +41,8 @@ def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | Non
     rule : callable
         From variances (..., K, d) along axes, and counts, to the most likely ones of the structure.
     near : Tensor of shape (..., K, d, d), optional
-        Covariances with axes in common, from which the rotations start; else they start from several, and the best counts.
+        Covariances with axes in common, where the rotations start; else they start from several axes, and the best
+        count.
     """
     if near is not None:
         return _rotated(_axes_of(near), matrices, counts, rule, LEVEL_OF_PREVIOUS)
@@ -75,7 +78,7 @@ def _axes_of(covariances: Tensor) -> Tensor:
 
 
 def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule, level: float) -> Tensor:
-    """Return the axes to which rotations of pairs of axes (..., d, d) lead, until the objective is no steeper than the level."""
+    """Return the axes to which rotations of pairs of axes (..., d, d) lead, until nothing is steeper than the level."""
     half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
     turned = axes.mT[..., None, :, :] @ matrices @ axes[..., None, :, :]
     for _ in range(SWEEPS):
@@ -95,10 +98,10 @@ def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule, level: 
 def _best_turn(turned: Tensor, counts: Tensor, rule: Rule, half: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return cosines and sines (..., h) of the best angles of pairs of axes, and how steep the objective is, (...).
 
-    The pairs are 0 and h, 1 and h + 1 and so on. As a function of an angle t, with p_k the precisions along the two axes
-    and S_k in their coordinates, the objective is a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 - S_k22) / 2
-    and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller angles matter; not
-    those that are rounding themselves.
+    The pairs are 0 and h, 1 and h + 1 and so on. As a function of an angle t, with p_k the precisions along the two
+    axes and S_k in their coordinates, the objective is a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 -
+    S_k22) / 2 and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller
+    angles matter; not those that are rounding themselves.
     """
     variances = turned.diagonal(dim1=-2, dim2=-1)  # (..., K, d)
     shares = counts / counts.sum(-1, keepdim=True)

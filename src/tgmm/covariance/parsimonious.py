@@ -166,6 +166,7 @@ class VEE(Parsimonious):
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
         matrices, shares = squares.dense, counts / counts.sum(-1, keepdim=True)
         volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K)
+        common = matrices[..., 0, :, :]
         for _ in range(SWEEPS):
             common = (_per(volumes, shares)[..., None, None] * matrices).sum(-3)  # (..., d, d)
             precision = torch.linalg.inv_ex(common).inverse
@@ -232,17 +233,6 @@ def _along(axes: Tensor, variances: Tensor) -> Full:
     return Full((axes * variances[..., None, :]) @ axes.mT, variances.shape[-1])
 
 
-def _along(axes: Tensor, variances: Tensor) -> Full:
-    """Return covariances with variances (..., K, d) along axes (..., K or 1, d, d)."""
-    return Full((axes * variances[..., None, :]) @ axes.mT, variances.shape[-1])
-
-
-def _unit_matrix(matrices: Tensor) -> Tensor:
-    """Return matrices (..., d, d) over their volumes."""
-    logarithms = torch.linalg.slogdet(matrices).logabsdet / matrices.shape[-1]
-    return matrices * (-logarithms).exp()[..., None, None]
-
-
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
     """Return the mean of values (..., K) with such counts, (..., 1)."""
     return (counts * values).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True)
@@ -258,8 +248,8 @@ def _moves(volumes: Tensor, before: Tensor) -> bool:
     return bool(((volumes - before).abs() > SETTLED * volumes).any())
 
 
-# What mclust's ``me`` counts (version 6; its ``mstep`` counts otherwise): for each volume, or for the one of all. For VEV it
-# leaves nu out. See Fraley & Raftery 2007, TR 486.
+# What mclust's ``me`` counts (version 6; its ``mstep`` counts otherwise): for each volume, or for the one of all. For
+# VEV it leaves nu out. See Fraley & Raftery 2007, TR 486.
 
 
 def _vei_rows(nu: Tensor, n_features: int) -> Tensor:

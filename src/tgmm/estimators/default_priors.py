@@ -35,7 +35,9 @@ def without_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
             if value != DEFAULT:
                 raise ValueError(f"{name} must be an array, None or {DEFAULT!r}; got {value!r}.")
             if given[partner] is not None:
-                raise ValueError(f"{name}={DEFAULT!r} brings its own {partner}: leave that out, or give both as numbers.")
+                raise ValueError(
+                    f"{name}={DEFAULT!r} brings its own {partner}: leave that out, or give both as numbers."
+                )
             kept[name] = None
     return kept
 
