@@ -17,12 +17,13 @@ from torch import Tensor
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
-from tgmm.covariance.low_rank import LowRank, scatter_of
+from tgmm.covariance.low_rank import LowRank, scatter_of, signed
 from tgmm.covariance.moments import Moment
 from tgmm.covariance.structures import NO_ROWS, Structure
 from tgmm.covariance.uniqueness import LEAST, noise_of
 
 STREAMED = 128  # features from which on sums over rows and factors take the place of scatter matrices
+FEATURES_PER_FACTOR = 4  # below which sums over factors are no fewer than those over pairs of features
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
 
@@ -89,7 +90,8 @@ class Factors(Structure):
     def streamed(self, n_features: int) -> Factors:
         """Return the structure that sums over rows and factors, where there are many features and few factors."""
         q = self.size(n_features)
-        return type(self)(self.n_factors, Latent(n_factors=q)) if n_features >= STREAMED and 4 * (q + 1) < n_features else self
+        pays = n_features >= STREAMED and FEATURES_PER_FACTOR * (q + 1) < n_features
+        return type(self)(self.n_factors, Latent(n_factors=q)) if pays else self
 
     def marginal(self, covariances: Covariances, dims: Tensor) -> tuple[Structure, Covariances]:
         """Return as many factors, or whole matrices where so few features have no room for these."""
@@ -221,7 +223,8 @@ class LowRankNoise(Factors):
         left = values.shape[-1] - q
         noise = values[..., :left].mean(-1, keepdim=True)
         strengths = (values[..., left:] - noise).clamp(min=0).flip(-1)
-        return LowRank.of(axes[..., left:].flip(-1) * strengths.sqrt()[..., None, :], noise.expand_as(values))
+        loadings = axes[..., left:].flip(-1) * strengths.sqrt()[..., None, :]
+        return LowRank.of(signed(loadings), noise.expand_as(values))
 
 
 class FactorNoise(Factors):
@@ -253,4 +256,5 @@ class FactorNoise(Factors):
     def of_matrices(self, matrices: Tensor, previous: Covariances | None = None) -> LowRank:
         """Return the estimate, or one step from the noise of the last."""
         before = previous.noise if isinstance(previous, LowRank) else None
-        return LowRank.of(*noise_of(matrices, self.size(matrices.shape[-1]), before))
+        loadings, noise = noise_of(matrices, self.size(matrices.shape[-1]), before)
+        return LowRank.of(signed(loadings), noise)

@@ -143,11 +143,7 @@ class LowRank(Covariances):
         W' Psi^-1 W is diagonal, its entries descend (Lawley & Maxwell 1971, Factor Analysis as a Statistical Method,
         2.3), and the largest entry of each column is positive.
         """
-        if not self.n_factors:
-            return self
-        loadings = self.factor.loadings / self.factor.inverse_sd[..., None]
-        largest = loadings.gather(-2, loadings.abs().argmax(-2, keepdim=True))
-        return self.of(torch.where(largest < 0, -loadings, loadings), self.noise)
+        return self.of(signed(self.factor.loadings / self.factor.inverse_sd[..., None]), self.noise)
 
     @property
     def variances(self) -> Tensor:
@@ -274,8 +270,17 @@ def least_eigenvalue(diagonal: Tensor, roots: Tensor) -> Tensor:
     for _ in range(BISECTIONS):
         middle = (low * high).sqrt()
         gaps = diagonal - middle[..., None]
-        gaps = torch.where(gaps == 0, torch.finfo(gaps.dtype).tiny, gaps)
+        least = 4 * torch.finfo(gaps.dtype).eps * middle[..., None]
+        gaps = torch.where(gaps.abs() < least, least, gaps)
         negative = torch.linalg.eigvalsh(identity + roots.mT @ (roots / gaps[..., None])) < 0
         is_above = (gaps < 0).sum(-1) > negative.sum(-1)
         low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
     return low
+
+
+def signed(loadings: Tensor) -> Tensor:
+    """Return loadings (..., d, q) with the largest entry of each column positive."""
+    if not loadings.shape[-1]:
+        return loadings
+    largest = loadings.gather(-2, loadings.abs().argmax(-2, keepdim=True))
+    return torch.where(largest < 0, -loadings, loadings)

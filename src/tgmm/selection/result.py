@@ -21,8 +21,6 @@ class Cell:
     ----------
     n_components : int
     covariance_type : str
-    n_factors : int or None
-        Where the search was over numbers of factors.
     log_likelihood : float
         Total, in nats; NaN, like the criteria, where the cell failed.
     n_parameters : int
@@ -38,11 +36,12 @@ class Cell:
         that the likelihood says nothing) or "failed".
     reason : str
         Why a cell failed, and the warnings of the others.
+    n_factors : int or None
+        Where the search was over numbers of factors.
     """
 
     n_components: int
     covariance_type: str
-    n_factors: int | None = None
     log_likelihood: float = NAN
     n_parameters: int = 0
     bic: float = NAN
@@ -52,6 +51,7 @@ class Cell:
     n_iter: int = 0
     status: str = "failed"
     reason: str = ""
+    n_factors: int | None = None
 
     @property
     def structure(self) -> str:
