@@ -4,7 +4,8 @@
 
 An iteration is what a fit of more of them takes longer, from the same responsibilities; structures take turns, and the
 median counts. Each is measured in a process of its own, so that its peak of memory is its own: what is reported is that
-beyond the rows and the library. Held-out likelihoods are of half of the rows, in nats a row.
+beyond the rows and the library. Held-out likelihoods are of half of the rows, in nats a row; of digits with uniform
+noise, because whole numbers have no density.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SHAPES = ("50000x384x16", "10000x1536x8")
 FACTORS = {384: 16, 1536: 32}
 KINDS = ("diag", "factor", "low_rank")
 SHORT, LONG = 1, 5  # iterations
-ROUNDS = 3
+ROUNDS = 2
 
 
 class Problem(NamedTuple):
@@ -109,12 +110,12 @@ def measure_all(shapes: Sequence[Shape], threads: int) -> Iterator[list[dict[str
 def held_out() -> Iterator[dict[str, Any]]:
     """Yield the held-out log-likelihoods of structures on digits and on draws of few factors."""
     digits = sklearn.datasets.load_digits().data
-    digits = digits[:, digits.std(axis=0) > 0.5]
+    digits = digits + np.random.default_rng(0).random(digits.shape)  # whole numbers have no density
     draws = Problem(Shape(2000, 100, 4), 4).rows("float64")[0]
     for name, X, n_components, q in (("digits", digits, 10, 8), ("draws", draws, 4, 4)):
         for kind in ("full", *KINDS):
             model = tgmm.GaussianMixture(
-                n_components, init_means="kmeans", reg_covar=1e-3, random_state=0, device="cpu", **settings_of(kind, q)
+                n_components, init_means="kmeans", random_state=0, device="cpu", **settings_of(kind, q)
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that components rest on what regularises

@@ -224,15 +224,16 @@ def test_missing_values_priors_and_fixed_parameters_where_sums_are_over_factors(
 
 
 def test_held_out_digits_are_likelier_than_under_full_and_diag():
-    X = load_digits().data[:, load_digits().data.std(0) > 0.5]
-    train, held_out = X[::2], X[1::2]
+    """Of whole numbers, which would have a density as large as one likes, uniform noise makes continuous ones."""
+    digits = load_digits().data
+    X = (digits + np.random.default_rng(0).random(digits.shape))[:900]
     scores = {}
-    for kind, settings in (("full", {}), ("diag", {}), ("factor", {"n_factors": 6}), ("low_rank", {"n_factors": 6})):
-        model = GaussianMixture(4, covariance_type=kind, init_means="kmeans", random_state=0, reg_covar=1e-3, **settings)
+    for kind, settings in (("full", {}), ("diag", {}), ("factor", {"n_factors": 6})):
+        model = GaussianMixture(5, covariance_type=kind, init_means="kmeans", random_state=0, tol=1e-2, **settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            scores[kind] = model.fit(train).score(held_out)
-    assert scores["low_rank"] > max(scores["full"], scores["diag"])
+            scores[kind] = model.fit(X[::2]).score(X[1::2])
+    assert scores["factor"] > max(scores["full"], scores["diag"]) + 1
 
 
 # --- users ---------------------------------------------------------------------------------------------------------
