@@ -66,14 +66,16 @@ ax.plot(numbers, scores, marker="o")
 ax.set(xlabel="factors", ylabel="held-out log-likelihood a row")
 
 # %%
-# Loadings are directions in the space of embeddings, strongest first. The first one of each topic is the direction along
-# which the simulation has it vary most:
+# Loadings are directions in the space of embeddings, strongest first. The first one of each topic is the direction
+# along which the simulation has it vary most:
 
 gmm = fits["factor"]
 order = [np.bincount(topics[:1200][gmm.predict(train) == k], minlength=4).argmax() for k in range(4)]
 for k, topic in enumerate(order):
     first, true = gmm.factor_loadings_[k, :, 0], loadings[topic, 0]
-    print(f"component {k}: |cosine| with the truth {abs(first @ true) / np.linalg.norm(first) / np.linalg.norm(true):.2f}")
+    print(
+        f"component {k}: |cosine| with the truth {abs(first @ true) / np.linalg.norm(first) / np.linalg.norm(true):.2f}"
+    )
 
 # %%
 # Real rows

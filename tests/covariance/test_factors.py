@@ -59,7 +59,9 @@ def test_one_component_is_the_closed_form_of_tipping_and_bishop():
     np.testing.assert_allclose(model.noise_variances_, [noise], rtol=1e-10)
     np.testing.assert_allclose(model.covariances_[0], W @ W.T + noise * np.eye(9), rtol=1e-8, atol=1e-10)
     other = PCA(2).fit(X)  # with n - 1 in the place of n
-    np.testing.assert_allclose(np.abs(model.factor_loadings_[0].T @ other.components_.T).round(6)[[0, 1], [1, 0]], 0, atol=1e-5)
+    np.testing.assert_allclose(
+        np.abs(model.factor_loadings_[0].T @ other.components_.T).round(6)[[0, 1], [1, 0]], 0, atol=1e-5
+    )
 
 
 @every_kind
@@ -137,7 +139,9 @@ def test_numbers_of_factors_that_cannot_be_are_refused():
     for kind, q, most in (("low_rank", 4, 3), ("factor", 2, 1)):
         with pytest.raises(ValueError, match=f"n_factors={q} is too many .* 4 features.* at most {most}"):
             GaussianMixture(1, covariance_type=kind, n_factors=q).fit(X)
-    with pytest.raises(ValueError, match="n_factors=2 is the number of factors of covariance_type='low_rank' or 'factor'"):
+    with pytest.raises(
+        ValueError, match="n_factors=2 is the number of factors of covariance_type='low_rank' or 'factor'"
+    ):
         GaussianMixture(1, n_factors=2).fit(X)
     with pytest.raises(ValueError, match="n_factors must be"):
         GaussianMixture(1, covariance_type="factor", n_factors=0).fit(X)
@@ -160,7 +164,7 @@ def test_the_least_eigenvalue_is_that_of_the_matrix():
 
 @every_kind
 def test_sums_over_factors_are_those_over_rows_however_these_come(kind, streamed, tmp_path):
-    X, labels = rows_of(n=900)
+    X, _ = rows_of(n=900)
     settings = {"max_iter": 8, "tol": 0.0, "n_factors": 2, "covariance_type": kind, "init_means": X[:3]}
 
     def covariances(rows, weights=None, **others):
@@ -207,7 +211,7 @@ def test_more_features_than_rows(kind):
 
 @every_kind
 def test_missing_values_priors_and_fixed_parameters_where_sums_are_over_factors(kind, streamed):
-    X, labels = rows_of()
+    X, _ = rows_of()
     gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.05, np.nan, X)
     settings = {"covariance_type": kind, "n_factors": 2, "random_state": 0}
     for model, rows in (

@@ -43,7 +43,6 @@ class Factors(Structure):
 
     form = LowRank
     takes_prior = False
-    relates_components = False
 
     def __init__(self, n_factors: int | None = None, latent: Latent | None = None) -> None:
         self.n_factors, self.latent = n_factors, latent
@@ -61,6 +60,11 @@ class Factors(Structure):
     @abstractmethod
     def of_matrices(self, matrices: Tensor, previous: Covariances | None = None) -> LowRank:
         """Return the estimate from the mean products of each component (..., B, d, d)."""
+
+    @property
+    def relates_components(self) -> bool:
+        """False: each component has factors and noise of its own."""
+        return False
 
     @cached_property
     def moment(self) -> Moment:
@@ -175,8 +179,9 @@ class Factors(Structure):
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same structure, with as many factors, from the same sums."""
-        same = isinstance(other, Factors) and self.name == other.name
-        return same and (self.n_factors, self.latent) == (other.n_factors, other.latent)
+        if not isinstance(other, Factors):
+            return False
+        return (self.name, self.n_factors, self.latent) == (other.name, other.n_factors, other.latent)
 
     def __hash__(self) -> int:
         """Return what equal structures have in common."""
@@ -230,8 +235,8 @@ class LowRankNoise(Factors):
 class FactorNoise(Factors):
     """W W' + diag(psi): factor analysis, in which every feature has a noise variance of its own.
 
-    It knows no units, but another rotation would leave it. Noise variances are at least 1e-6 of the features' variances,
-    so that a feature which factors explain wholly (a Heywood case) stops there.
+    It knows no units, but another rotation would leave it. Noise variances are at least 1e-6 of the features'
+    variances, so that a feature which factors explain wholly (a Heywood case) stops there.
     """
 
     name = "factor"

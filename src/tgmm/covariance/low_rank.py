@@ -18,7 +18,6 @@ from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
 from tgmm.covariance.moments import Moment, Outer, doubled, upper_places
 
-
 BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
 
@@ -260,9 +259,9 @@ def scatter_of(sums: Tensor, moment: Latent) -> LowRank:
 def least_eigenvalue(diagonal: Tensor, roots: Tensor) -> Tensor:
     """Return the smallest eigenvalue of D + U U', D positive and diagonal (..., d), U (..., d, q) with q < d, (...).
 
-    By bisection between the smallest entries of D: as many eigenvalues are below t as entries of D, but for the negative
-    eigenvalues of I + U' (D - t)^-1 U (Sylvester's law of inertia; Haynsworth 1968, Linear Algebra and its Applications
-    1).
+    By bisection between the smallest entries of D: as many eigenvalues are below t as entries of D, but for the
+    negative eigenvalues of I + U' (D - t)^-1 U (Sylvester's law of inertia; Haynsworth 1968, Linear Algebra and its
+    Applications 1).
     """
     n_factors = roots.shape[-1]
     ordered, identity = diagonal.sort(-1).values, torch.eye(n_factors, dtype=roots.dtype, device=roots.device)

@@ -163,7 +163,9 @@ def _lower(correlations: Tensor, profile: Profile) -> Profile:
     open_ = torch.ones_like(steepest, dtype=torch.bool)
     result = profile
     for _ in range(HALVINGS):
-        found = Profile.at(correlations[open_], (profile.logs[open_] + steps[open_]).clamp(LOWEST, 0.0), profile.n_factors)
+        found = Profile.at(
+            correlations[open_], (profile.logs[open_] + steps[open_]).clamp(LOWEST, 0.0), profile.n_factors
+        )
         before = profile.value[open_]
         rounding = ROUNDING * found.values[:, -1].clamp(min=1)  # of the eigenvalues
         level = found.value <= before + rounding
