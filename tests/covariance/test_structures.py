@@ -67,7 +67,10 @@ def matrices_of(model):
 
 def is_member(name, matrices):
     """Whether matrices are a member: what the public array keeps of them is all of them."""
-    kept, value = SPECS[name].dense(np.array(SPECS[name].public(matrices)), *matrices.shape[:2]), value_of(name, matrices)
+    kept, value = (
+        SPECS[name].dense(np.array(SPECS[name].public(matrices)), *matrices.shape[:2]),
+        value_of(name, matrices),
+    )
     same = np.allclose(np.stack(kept), matrices, rtol=1e-9) and np.allclose(
         value.dense, matrices, rtol=1e-6, atol=1e-6 * np.abs(matrices).max()
     )

@@ -19,6 +19,9 @@ K, D = 3, 3
 LEAST = {"full": 2 * (D + 1), "diag": 5, "spherical": 4}  # rows of a component with a covariance of its own
 MANY = 1000.0
 every_structure = pytest.mark.parametrize("name", SPECS)
+# Others round what they are given to few factors.
+TAKE_ANY = [name for name, structure in STRUCTURES.items() if separate(structure).form is structure.form]
+every_structure_that_takes_any_values = pytest.mark.parametrize("name", TAKE_ANY)
 
 
 def least_of(name):
@@ -67,7 +70,7 @@ def with_one(name, whole, one):
     return np.stack([one] * K) if SPECS[name].tied else np.stack([0.5 * whole, one, 0.7 * whole])
 
 
-@every_structure
+@every_structure_that_takes_any_values
 @pytest.mark.parametrize("rows_per_weight", [1.0, 0.01, 40.0])
 def test_a_component_of_next_to_no_rows_is_an_accident(name, rows_per_weight):
     whole, rows = whole_of(name)
@@ -93,7 +96,7 @@ def test_a_component_without_any_weight_may_be_thin():
     assert guard_of("full", rows).degenerate(runs).tolist() == [False]
 
 
-@every_structure
+@every_structure_that_takes_any_values
 def test_a_component_that_is_thin_in_any_direction_is_an_accident_if_its_rows_are_few(name):
     whole, rows = whole_of(name)
     few = FEW * least_of(name)
@@ -132,7 +135,7 @@ def test_accidents_are_below_all_others_and_keep_their_order():
     assert torch.equal(guard.heights(runs.of_some([3, 1])), runs.objective[[3, 1]])
 
 
-@every_structure
+@every_structure_that_takes_any_values
 @pytest.mark.parametrize("own", [OWN, OWN_IN_TRIALS])
 def test_a_component_of_any_rows_is_an_accident_if_next_to_nothing_is_left_of_a_variance(name, own):
     _, rows = whole_of(name)
@@ -158,3 +161,13 @@ def test_what_does_not_vary_in_all_rows_tells_nothing(name):
     thin = within * np.outer([1, 0, 1], [1, 0, 1]) + np.diag([0, RIDGE, 0])
     runs = runs_of(name, [[MANY] * K] * 2, [np.stack([within] * K), np.stack([thin] * K)])
     assert guard.degenerate(runs).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in TAKE_ANY])
+def test_a_component_of_fewer_rows_than_factors_need_is_an_accident(name):
+    X = np.random.default_rng(0).standard_normal((400, D))
+    matrices = [SPECS[name].member(1, K, D)] * 3
+    least = covariances_of(name, matrices).least_rows()
+    runs = runs_of(name, np.array([[MANY, least - 0.1, MANY], [MANY, least + 0.1, MANY], [MANY] * 3]), matrices)
+    guard = guard_of(name, tensor(X))
+    assert guard.degenerate(runs).tolist() == [True, False, False]

@@ -40,7 +40,7 @@ def assert_same(parameters, expected, rtol=1e-12):
     torch.testing.assert_close(parameters.weights, expected.weights, rtol=rtol, atol=0)
     torch.testing.assert_close(parameters.means, expected.means, rtol=rtol, atol=1e-13)
     values = parameters.covariances.values, expected.covariances.values
-    torch.testing.assert_close(*values, rtol=rtol, atol=1e-12)
+    torch.testing.assert_close(*values, rtol=rtol, atol=1e-11)
 
 
 @every_case

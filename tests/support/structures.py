@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.optimize
 import torch
 from scipy.optimize import minimize
 
@@ -43,6 +44,8 @@ class Spec:
         that is not the number of an inverse-Wishart prior of each covariance.
     bounded : callable
         From matrices (K, d, d) of a member to which coordinates are at a bound from which they can only rise.
+    drawn : callable
+        From coordinates (n_free,), K and d to matrices of a member, where the identity is none that is identified.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Spec:
     marginal: str | None = None
     prior_rows: Callable | None = None
     bounded: Callable | None = None
+    drawn: Callable | None = None
 
     @property
     def tied(self):
@@ -81,6 +85,8 @@ class Spec:
     def member(self, seed, n_components, n_features, spread=0.4):
         """Matrices (K, d, d) of a member drawn at random."""
         theta = spread * np.random.default_rng(seed).standard_normal(self.n_free(n_components, n_features))
+        if self.drawn is not None:
+            return self.drawn(theta, n_components, n_features)
         eye = torch.eye(n_features, dtype=torch.float64).expand(n_components, -1, -1)
         return self.moved(eye, torch.as_tensor(theta)).numpy()
 
@@ -187,26 +193,24 @@ LEAST_NOISE = 1e-6  # of a feature's variance
 
 @functools.cache
 def loadings_and_noise(entries, q, one_noise):
-    """W (d, q), 0 above the diagonal, and psi of W W' + diag(psi), by Gauss-Newton on the matrix's entries."""
-    matrix = np.frombuffer(entries).reshape(math.isqrt(len(entries) // 8), -1)
+    """W (d, q), 0 above the diagonal, and psi of W W' + diag(psi), by least squares on the matrix's entries."""
+    matrix = np.array(np.frombuffer(entries)).reshape(math.isqrt(len(entries) // 8), -1)
     d = len(matrix)
     values, axes = np.linalg.eigh(matrix)
     noise = np.full(d, values[: d - q].mean())
     W = axes[:, d - q :] * np.sqrt(np.maximum(values[d - q :] - noise[0], 0))
-    upper = np.triu_indices(d)
-    for _ in range(0 if one_noise else 100):
-        gap = (matrix - W @ W.T - np.diag(noise))[upper]
-        by_loading = np.zeros((d, d, d, q))
-        for i, j in np.ndindex(d, q):
-            by_loading[i, :, i, j] += W[:, j]
-            by_loading[:, i, i, j] += W[:, j]
-        by_noise = np.zeros((d, d, d))
-        by_noise[range(d), range(d), range(d)] = 1
-        slopes = np.concatenate([by_loading[upper].reshape(-1, d * q) if q else np.zeros((len(gap), 0)), by_noise[upper]], 1)
-        step = np.linalg.lstsq(slopes, gap, rcond=1e-9)[0]
-        W, noise = W + step[: d * q].reshape(d, q), noise + step[d * q :]
-        if np.abs(gap).max() < 1e-14 * values[-1]:
-            break
+    if not one_noise and q:
+        upper = np.triu_indices(d)
+
+        def gap(x):
+            return (x[: d * q].reshape(d, q) @ x[: d * q].reshape(d, q).T + np.diag(x[d * q :]) - matrix)[upper]
+
+        start = np.concatenate([W.ravel(), np.maximum(noise, 1e-3 * matrix.diagonal())])
+        low = np.repeat([-np.inf, 0.0], [d * q, d])
+        x = scipy.optimize.least_squares(gap, start, bounds=(low, np.inf), xtol=1e-15, ftol=1e-15, gtol=1e-15).x
+        W, noise = x[: d * q].reshape(d, q), x[d * q :]
+    elif not one_noise:
+        noise = matrix.diagonal().copy()
     return np.linalg.qr(W.T)[1].T, noise
 
 
@@ -221,6 +225,21 @@ def at_least_noise(matrices):
     return np.array(found)
 
 
+def factors_drawn(name):
+    """Loadings near those of waves, so that each factor shows in several features."""
+
+    def drawn(theta, n, d):
+        q, found = n_factors(name, d), []
+        i, j = np.tril_indices(d, m=q)
+        for own in np.split(theta, n):
+            W = np.cos(np.outer(np.arange(d), np.arange(1, q + 1)) * 0.7) * 1.5
+            W[i, j] += own[: len(i)]
+            found.append(W @ W.T + np.diag(np.exp(own[len(i) :]) * np.ones(d)))
+        return np.stack(found)
+
+    return drawn
+
+
 def factors_moved(name):
     """Loadings plus a lower triangle, and noise by its logarithm."""
 
@@ -231,7 +250,7 @@ def factors_moved(name):
         for matrix, own in zip(matrices.detach().numpy(), theta.chunk(n), strict=True):
             W, noise = map(torch.as_tensor, loadings_and_noise(matrix.tobytes(), q, name == "low_rank"))
             W = W.index_put((i, j), own[: len(i)], accumulate=True)
-            least = (1 - 1e-3) * LEAST_NOISE * torch.as_tensor(matrix.diagonal())
+            least = (1 - 1e-3) * LEAST_NOISE * torch.as_tensor(np.array(matrix.diagonal()))
             found.append(W @ W.T + torch.diag(torch.maximum(noise * own[len(i) :].exp(), least)))
         return torch.stack(found)
 
@@ -324,6 +343,7 @@ SPECS |= {
                 has_prior=False,
                 knows_units=name == "low_rank",
                 marginal="full",
+                drawn=factors_drawn(name),
                 bounded=at_least_noise if name == "factor" else None,
             )
             for name in ("low_rank", "factor")

@@ -17,12 +17,13 @@ from torch import Tensor
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
-from tgmm.covariance.low_rank import LowRank, scatter_of
+from tgmm.covariance.low_rank import LowRank, scatter_of, signed
 from tgmm.covariance.moments import Moment
 from tgmm.covariance.structures import NO_ROWS, Structure
 from tgmm.covariance.uniqueness import LEAST, noise_of
 
 STREAMED = 128  # features from which on sums over rows and factors take the place of scatter matrices
+FEATURES_PER_FACTOR = 4  # below which sums over factors are no fewer than those over pairs of features
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
 
@@ -42,7 +43,6 @@ class Factors(Structure):
 
     form = LowRank
     takes_prior = False
-    relates_components = False
 
     def __init__(self, n_factors: int | None = None, latent: Latent | None = None) -> None:
         self.n_factors, self.latent = n_factors, latent
@@ -60,6 +60,11 @@ class Factors(Structure):
     @abstractmethod
     def of_matrices(self, matrices: Tensor, previous: Covariances | None = None) -> LowRank:
         """Return the estimate from the mean products of each component (..., B, d, d)."""
+
+    @property
+    def relates_components(self) -> bool:
+        """False: each component has factors and noise of its own."""
+        return False
 
     @cached_property
     def moment(self) -> Moment:
@@ -89,7 +94,8 @@ class Factors(Structure):
     def streamed(self, n_features: int) -> Factors:
         """Return the structure that sums over rows and factors, where there are many features and few factors."""
         q = self.size(n_features)
-        return type(self)(self.n_factors, Latent(n_factors=q)) if n_features >= STREAMED and 4 * (q + 1) < n_features else self
+        pays = n_features >= STREAMED and FEATURES_PER_FACTOR * (q + 1) < n_features
+        return type(self)(self.n_factors, Latent(n_factors=q)) if pays else self
 
     def marginal(self, covariances: Covariances, dims: Tensor) -> tuple[Structure, Covariances]:
         """Return as many factors, or whole matrices where so few features have no room for these."""
@@ -173,8 +179,9 @@ class Factors(Structure):
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same structure, with as many factors, from the same sums."""
-        same = isinstance(other, Factors) and self.name == other.name
-        return same and (self.n_factors, self.latent) == (other.n_factors, other.latent)
+        if not isinstance(other, Factors):
+            return False
+        return (self.name, self.n_factors, self.latent) == (other.name, other.n_factors, other.latent)
 
     def __hash__(self) -> int:
         """Return what equal structures have in common."""
@@ -221,14 +228,15 @@ class LowRankNoise(Factors):
         left = values.shape[-1] - q
         noise = values[..., :left].mean(-1, keepdim=True)
         strengths = (values[..., left:] - noise).clamp(min=0).flip(-1)
-        return LowRank.of(axes[..., left:].flip(-1) * strengths.sqrt()[..., None, :], noise.expand_as(values))
+        loadings = axes[..., left:].flip(-1) * strengths.sqrt()[..., None, :]
+        return LowRank.of(signed(loadings), noise.expand_as(values))
 
 
 class FactorNoise(Factors):
     """W W' + diag(psi): factor analysis, in which every feature has a noise variance of its own.
 
-    It knows no units, but another rotation would leave it. Noise variances are at least 1e-6 of the features' variances,
-    so that a feature which factors explain wholly (a Heywood case) stops there.
+    It knows no units, but another rotation would leave it. Noise variances are at least 1e-6 of the features'
+    variances, so that a feature which factors explain wholly (a Heywood case) stops there.
     """
 
     name = "factor"
@@ -253,4 +261,5 @@ class FactorNoise(Factors):
     def of_matrices(self, matrices: Tensor, previous: Covariances | None = None) -> LowRank:
         """Return the estimate, or one step from the noise of the last."""
         before = previous.noise if isinstance(previous, LowRank) else None
-        return LowRank.of(*noise_of(matrices, self.size(matrices.shape[-1]), before))
+        loadings, noise = noise_of(matrices, self.size(matrices.shape[-1]), before)
+        return LowRank.of(signed(loadings), noise)

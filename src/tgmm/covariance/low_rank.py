@@ -144,11 +144,7 @@ class LowRank(Covariances):
         W' Psi^-1 W is diagonal, its entries descend (Lawley & Maxwell 1971, Factor Analysis as a Statistical Method,
         2.3), and the largest entry of each column is positive.
         """
-        if not self.n_factors:
-            return self
-        loadings = self.factor.loadings / self.factor.inverse_sd[..., None]
-        largest = loadings.gather(-2, loadings.abs().argmax(-2, keepdim=True))
-        return self.of(torch.where(largest < 0, -loadings, loadings), self.noise)
+        return self.of(signed(self.factor.loadings / self.factor.inverse_sd[..., None]), self.noise)
 
     @property
     def variances(self) -> Tensor:
@@ -265,9 +261,9 @@ def scatter_of(sums: Tensor, moment: Latent) -> LowRank:
 def least_eigenvalue(diagonal: Tensor, roots: Tensor) -> Tensor:
     """Return the smallest eigenvalue of D + U U', D positive and diagonal (..., d), U (..., d, q) with q < d, (...).
 
-    By bisection between the smallest entries of D: as many eigenvalues are below t as entries of D, but for the negative
-    eigenvalues of I + U' (D - t)^-1 U (Sylvester's law of inertia; Haynsworth 1968, Linear Algebra and its Applications
-    1).
+    By bisection between the smallest entries of D: as many eigenvalues are below t as entries of D, but for the
+    negative eigenvalues of I + U' (D - t)^-1 U (Sylvester's law of inertia; Haynsworth 1968, Linear Algebra and its
+    Applications 1).
     """
     n_factors = roots.shape[-1]
     ordered, identity = diagonal.sort(-1).values, torch.eye(n_factors, dtype=roots.dtype, device=roots.device)
@@ -275,8 +271,17 @@ def least_eigenvalue(diagonal: Tensor, roots: Tensor) -> Tensor:
     for _ in range(BISECTIONS):
         middle = (low * high).sqrt()
         gaps = diagonal - middle[..., None]
-        gaps = torch.where(gaps == 0, torch.finfo(gaps.dtype).tiny, gaps)
+        least = 4 * torch.finfo(gaps.dtype).eps * middle[..., None]
+        gaps = torch.where(gaps.abs() < least, least, gaps)
         negative = torch.linalg.eigvalsh(identity + roots.mT @ (roots / gaps[..., None])) < 0
         is_above = (gaps < 0).sum(-1) > negative.sum(-1)
         low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
     return low
+
+
+def signed(loadings: Tensor) -> Tensor:
+    """Return loadings (..., d, q) with the largest entry of each column positive."""
+    if not loadings.shape[-1]:
+        return loadings
+    largest = loadings.gather(-2, loadings.abs().argmax(-2, keepdim=True))
+    return torch.where(largest < 0, -loadings, loadings)

@@ -17,7 +17,7 @@ LEAST = 1e-6  # of a feature's variance, that is noise
 LOWEST = math.log(LEAST)
 SWEEPS, HALVINGS = 100, 12
 NEWTON = 32  # features up to which a step is one of Newton's, whose second derivatives cost d^4 operations
-SETTLED = 1e-12  # slope of the objective, in nats a row, at which it is at its minimum
+SETTLED = 1e-15  # slope of the objective, in nats a row, at which it is at its minimum
 ROUNDING = 1e-15  # of eigenvalues
 FLATTER = 0.95  # by which a slope shrinks at least where the objective has no more digits
 STIFF = 1e-10  # what is added to second derivatives, which some directions may lack
@@ -163,7 +163,9 @@ def _lower(correlations: Tensor, profile: Profile) -> Profile:
     open_ = torch.ones_like(steepest, dtype=torch.bool)
     result = profile
     for _ in range(HALVINGS):
-        found = Profile.at(correlations[open_], (profile.logs[open_] + steps[open_]).clamp(LOWEST, 0.0), profile.n_factors)
+        found = Profile.at(
+            correlations[open_], (profile.logs[open_] + steps[open_]).clamp(LOWEST, 0.0), profile.n_factors
+        )
         before = profile.value[open_]
         rounding = ROUNDING * found.values[:, -1].clamp(min=1)  # of the eigenvalues
         level = found.value <= before + rounding

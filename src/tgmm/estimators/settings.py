@@ -74,7 +74,7 @@ class Settings:
         return cls(
             given=given,
             n_components=check_integer(given["n_components"], "n_components", 1),
-            structure=structure_named(given["covariance_type"], check_n_factors(given["n_factors"])),
+            structure=structure_named(given["covariance_type"], check_n_factors(given.get("n_factors"))),
             policy=policy,
             reg_covar=check_number(given["reg_covar"], "reg_covar"),
             may_lack=_check_missing(given["missing"]),

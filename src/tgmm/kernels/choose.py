@@ -33,8 +33,9 @@ def kernels_for(
     """Return kernels in the order of falling speed and rising precision, for rows that may lack values or do not.
 
     The conditioning guard moves along this list: products in the working float type, in float64, then
-    the centred form; sums over rows and factors have forms of their own. A device without float64 goes to the centred form at once. On a CPU the centred form takes the
-    place of products whose features would cost more to write and read again than so few components save.
+    the centred form; sums over rows and factors have forms of their own. A device without float64 goes to the centred
+    form at once. On a CPU the centred form takes the place of products whose features would cost more to write and read
+    again than so few components save.
     """
     widest = torch.float32 if device.type == "mps" else torch.float64
     if isinstance(moment, Latent):

@@ -24,8 +24,6 @@ class Cell:
     ----------
     n_components : int
     covariance_type : str
-    n_factors : int or None
-        Where the search was over numbers of factors.
     log_likelihood : float
         Total log-likelihood in nats. It is NaN, like the criteria, if the cell failed.
     n_parameters : int
@@ -41,11 +39,12 @@ class Cell:
         the data, so the likelihood means nothing) or "failed".
     reason : str
         Why the cell failed, or the warnings of its fit.
+    n_factors : int or None
+        Number of factors, if the search was over these.
     """
 
     n_components: int
     covariance_type: str
-    n_factors: int | None = None
     log_likelihood: float = NAN
     n_parameters: int = 0
     bic: float = NAN
@@ -55,6 +54,7 @@ class Cell:
     n_iter: int = 0
     status: str = "failed"
     reason: str = ""
+    n_factors: int | None = None
 
     @property
     def structure(self) -> str:

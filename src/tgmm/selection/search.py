@@ -222,14 +222,13 @@ def _evaluate(count: int, name: str, q: int | None, whole: Fitter, folds: list[F
             held_out = _held_out(count, name, q, whole, folds)
             found = _criteria(fitted.solution, whole)
         except Exception as error:
-            return Cell(count, name, q, reason=f"{type(error).__name__}: {error}"), None
+            return Cell(count, name, reason=f"{type(error).__name__}: {error}", n_factors=q), None
     solution = fitted.solution
     others = [str(note.message) for note in caught if not issubclass(note.category, ConvergenceWarning)]
     status = "degenerate" if fitted.is_degenerate else "converged" if solution.converged else "not converged"
     cell = Cell(
         count,
         name,
-        q,
         log_likelihood=found.log_likelihood,
         n_parameters=found.n_parameters,
         bic=found.bic,
@@ -239,6 +238,7 @@ def _evaluate(count: int, name: str, q: int | None, whole: Fitter, folds: list[F
         n_iter=solution.n_iter,
         status=status,
         reason="; ".join(dict.fromkeys([*solution.notes, *others])),
+        n_factors=q,
     )
     return cell, fitted
 

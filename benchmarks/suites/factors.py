@@ -1,0 +1,150 @@
+"""Many features: time and memory of an iteration of few factors and of other structures, and held-out likelihoods.
+
+    python benchmarks/run.py factors
+
+An iteration is what a fit of more of them takes longer, from the same responsibilities; structures take turns, and the
+median counts. Each is measured in a process of its own, so that its peak of memory is its own: what is reported is that
+beyond the rows and the library. Held-out likelihoods are of half of the rows, in nats a row; of digits with uniform
+noise, because whole numbers have no density.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn.datasets
+import torch
+
+import tgmm
+from harness.meters import Seconds
+from harness.options import add_shapes
+from harness.problems import Shape
+from harness.processes import report
+from harness.records import RESULTS, machine, save
+from harness.tables import by_problem, table
+
+SHAPES = ("50000x384x16", "10000x1536x8")
+FACTORS = {384: 16, 1536: 32}
+KINDS = ("diag", "factor", "low_rank")
+SHORT, LONG = 1, 5  # iterations
+ROUNDS = 2
+
+
+class Problem(NamedTuple):
+    """Draws from components of few factors."""
+
+    shape: Shape
+    n_factors: int
+
+    def rows(self, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+        """Return rows (n, d) and the components that they are of (n,)."""
+        rng = np.random.default_rng(0)
+        n, d, n_components = self.shape.n_rows, self.shape.n_features, self.shape.n_components
+        labels = rng.integers(n_components, size=n)
+        means = 0.1 * rng.normal(size=(n_components, d))
+        loadings = rng.normal(size=(n_components, self.n_factors, d)) / np.sqrt(self.n_factors)
+        noise = rng.uniform(0.4, 1.0, size=(n_components, d))
+        X = np.empty((n, d), dtype)
+        for k in range(n_components):
+            own = labels == k
+            X[own] = means[k] + rng.normal(size=(own.sum(), self.n_factors)) @ loadings[k]
+            X[own] += noise[k] * rng.normal(size=(own.sum(), d))
+        return X, labels
+
+
+def settings_of(kind: str, n_factors: int) -> dict[str, Any]:
+    """Return the settings of a structure."""
+    return {"covariance_type": kind, "n_factors": n_factors if kind in ("factor", "low_rank") else None}
+
+
+def measure(problem: Problem, kind: str, threads: int) -> dict[str, Any]:
+    """Return the seconds of an iteration, and by how many MB the peak of memory grew."""
+    torch.set_num_threads(threads)
+    X, labels = problem.rows()
+    tgmm.GaussianMixture(1, covariance_type="diag", device="cpu").fit(X[:100, :2])  # loads what is loaded late
+    before, seconds = getrusage(RUSAGE_SELF).ru_maxrss, []
+    for _ in range(ROUNDS):
+        passed = [_seconds(problem, kind, X, labels, count) for count in (SHORT, LONG)]
+        seconds.append((passed[1] - passed[0]) / (LONG - SHORT))
+    grown = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"library": kind, "seconds": statistics.median(seconds), "megabytes": grown}
+
+
+def _seconds(problem: Problem, kind: str, X: np.ndarray, labels: np.ndarray, count: int) -> float:
+    model = tgmm.GaussianMixture(
+        problem.shape.n_components,
+        max_iter=count,
+        tol=1e-9,
+        accelerate=None,
+        device="cpu",
+        **settings_of(kind, problem.n_factors),
+    )
+    start = Seconds.now()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged
+        model.fit(X, init_responsibilities=labels)
+    return start.passed().processor
+
+
+def measure_all(shapes: Sequence[Shape], threads: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of one shape after another."""
+    context = multiprocessing.get_context("spawn")
+    for shape in shapes:
+        problem = Problem(shape, FACTORS.get(shape.n_features, 16))
+        found = []
+        for kind in KINDS:
+            report(f"factors: {shape}, {kind}")
+            with context.Pool(1) as pool:
+                found.append({"problem": str(shape), **pool.apply(measure, (problem, kind, threads))})
+        yield found
+
+
+def held_out() -> Iterator[dict[str, Any]]:
+    """Yield the held-out log-likelihoods of structures on digits and on draws of few factors."""
+    digits = sklearn.datasets.load_digits().data
+    digits = digits + np.random.default_rng(0).random(digits.shape)  # whole numbers have no density
+    draws = Problem(Shape(2000, 100, 4), 4).rows("float64")[0]
+    for name, X, n_components, q in (("digits", digits, 10, 8), ("draws", draws, 4, 4)):
+        for kind in ("full", *KINDS):
+            model = tgmm.GaussianMixture(
+                n_components, init_means="kmeans", random_state=0, device="cpu", **settings_of(kind, q)
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that components rest on what regularises
+                score = model.fit(X[::2]).score(X[1::2])
+            yield {"problem": name, "library": kind, "score": score}
+
+
+def show(results: dict[str, Any]) -> str:
+    """Return tables of iterations and of held-out likelihoods."""
+    rows = []
+    for (problem,), found in by_problem(results["factors"], ("problem",)):
+        cells = [f"{found[kind]['seconds']:.3g} s, {found[kind]['megabytes']:.0f} MB" for kind in KINDS]
+        rows.append([problem, *cells])
+    scores = []
+    for (problem,), found in by_problem(results["held_out"], ("problem",)):
+        scores.append([problem, *[f"{found[kind]['score']:.2f}" for kind in ("full", *KINDS)]])
+    return table(["rows", *KINDS], rows) + "\n\n" + table(["held out", "full", *KINDS], scores)
+
+
+def add_options(options: ArgumentParser) -> None:
+    add_shapes(options, SHAPES)
+    options.add_argument("--threads", type=int, default=1, help="threads")
+    options.add_argument("--output", type=Path, default=RESULTS / "factors-latest.json")
+
+
+def main(chosen: Namespace) -> None:
+    results: dict[str, Any] = {"machine": machine(chosen.threads), "factors": [], "held_out": list(held_out())}
+    for found in measure_all(chosen.shapes, chosen.threads):
+        results["factors"] += found
+        save(results, chosen.output)
+    print(f"seconds of the processor an iteration, and memory beyond the rows, {chosen.threads} thread(s)\n")
+    print(show(results))
