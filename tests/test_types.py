@@ -17,7 +17,7 @@ from tgmm.start import AUTO, STARTS
 
 
 def test_options_are_those_of_the_registries():
-    assert {*STRUCTURES, *ALIASES} <= set(get_args(options.CovarianceType))
+    assert {*STRUCTURES, *ALIASES} == set(get_args(options.CovarianceType))
     assert get_args(options.Start) == (AUTO, *STARTS)
     assert get_args(options.Criterion) == tuple(CRITERIA)
     assert set(get_args(options.Missing)) == {EM, ERROR}

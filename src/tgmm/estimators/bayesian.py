@@ -372,6 +372,14 @@ class BayesianGaussianMixture(MixtureEstimator):
         return self._whole.derived(_plugged_in, tuple(kept))
 
     @property
+    def reorder(self) -> Any:
+        """Not there: the prior of the weights, and so their posterior, may depend on the order of the components."""
+        raise AttributeError(
+            "A posterior keeps the order of its components, on which the prior of the weights may depend. "
+            "Use mixture_.reorder() for the mixture in another order."
+        )
+
+    @property
     def _used(self) -> Tensor:
         """Which components have more than one row's mass, or the most, (K,)."""
         prior, posterior = self._prior, self._posterior
