@@ -318,7 +318,7 @@ def test_linear_maps_change_nothing_where_the_structure_allows_them(name):
     settings = {"max_iter": 20, "tol": 0.0, "accelerate": None}
     plain, moved = (fitted(name, Y, labels, **settings) for Y in (X, X @ linear.T))
     same = np.allclose(matrices_of(moved), linear @ matrices_of(plain) @ linear.T, rtol=1e-5, atol=1e-5)
-    assert same != (spec.n_axes == 1)
+    assert same != (spec.n_axes == 1 or name == "factor")
 
 
 @every_structure

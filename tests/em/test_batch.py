@@ -27,6 +27,7 @@ from tgmm.model.update import Update
 R, K, D, N = 3, 3, 3, 120
 TOLERANCE = 1e-9
 every_structure = pytest.mark.parametrize("name", SPECS)
+CLIMBED = [name for name in SPECS if name != "factor"]  # whose EM by hand is in test_factors
 
 
 def data(seed=0, n=N, d=D, separation=2.0):
@@ -86,7 +87,7 @@ def test_steps_are_those_of_plain_em(name, kind, assignment):
             state = em.step(state, may_hold=False).state
 
 
-@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in SPECS for k in ("none", kinds_of_priors(n)[-1])])
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in CLIMBED for k in ("none", kinds_of_priors(n)[-1])])
 def test_runs_climb_as_the_naive_em_does(name, kind):
     X, w, labels = data()
     rows = X - X.mean(axis=0)

@@ -1,6 +1,7 @@
 """Names of scikit-learn and of earlier versions: the error says what to write here."""
 
 import copy
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -34,7 +35,10 @@ MEANT = {  # what each message must name
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_a_parameter_of_another_name_is_refused_wherever_it_is_given(name):
     meant = MEANT.get(name, "")
-    for give in (GaussianMixture, MixtureOutlierDetector, lambda **given: select(X, **given)):
+    takers = [GaussianMixture, MixtureOutlierDetector]
+    if name not in signature(select).parameters:
+        takers.append(lambda **given: select(X, **given))
+    for give in takers:
         with pytest.raises(TypeError, match=f"{name}.*{meant}"):
             give(**{name: 1})
     with pytest.raises(ValueError, match=f"{name}.*{meant}"):

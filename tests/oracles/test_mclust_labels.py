@@ -35,7 +35,7 @@ def test_the_limit_of_its_structure_is_mclusts(banknotes):
     settings = {"covariance_type": RECORD["model"], "tol": 1e-10, "max_iter": 5000}
     model = started(**settings).fit(banknotes, labels=RECORD["known"])
     assert 0 <= model.lower_bound_ * len(banknotes) - RECORD["loglik"] < 1e-3
-    np.testing.assert_allclose(model.covariances_, RECORD["parameters"]["sigma"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(model.covariances_, RECORD["parameters"]["sigma"], atol=3e-3)
     own = GaussianMixture(RECORD["G"], covariance_type=RECORD["model"], random_state=0, tol=1e-8, max_iter=1000)
     assert own.fit(banknotes, labels=RECORD["known"]).lower_bound_ >= model.lower_bound_ - 1e-6
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 
 from tgmm.kernels.centred import Centred
+from tgmm.kernels.factors import Scored
 from tgmm.kernels.products import Products
 
 HOST = torch.device("cpu")
@@ -25,7 +26,7 @@ KERNELS = {
     "centred, float64": made(Centred, torch.float64),
     "centred, float32": made(Centred, torch.float32),  # of a device without float64
 }
-FORMS = {Products, Centred}
+FORMS = {Products, Centred, Scored}  # the last is for sums of its own: test_factors
 
 if find_spec("triton") is not None:
     from tgmm.kernels.split import Split

@@ -91,7 +91,7 @@ class Kernel(ABC):
 
     def amplification(self, parameters: Parameters, centre: Tensor | None) -> float:
         """Return by how much rounding in sums about centre (K, d), or the origin, is amplified in variances."""
-        if centre is None or centre.shape[0] == 1:
+        if centre is None:
             return parameters.amplification_about_origin
         return float(parameters.amplification(centre).amax())
 
