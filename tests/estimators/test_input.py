@@ -653,6 +653,17 @@ def test_fit_on_cuda_agrees_with_the_cpu(blobs, covariance_type):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"noise": True}, {"covariance_type": "diag"}])
+def test_rows_that_lack_values_on_cuda(blobs, settings):
+    X = np.where(np.random.default_rng(0).random(blobs.shape) < 0.1, np.nan, blobs)
+    labels = np.repeat([0, 1, 2], 50)
+    on_cpu = mixture(missing="em", device="cpu", **settings).fit(X, init_responsibilities=labels)
+    on_cuda = mixture(missing="em", **settings).fit(torch.tensor(X).cuda(), init_responsibilities=labels)
+    assert_same_fit(on_cuda, on_cpu, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(on_cuda.impute(torch.tensor(X).cuda()).cpu(), on_cpu.impute(X), rtol=1e-6)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_on_cuda(far_blobs, start):
     X = far_blobs[0]

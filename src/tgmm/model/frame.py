@@ -58,7 +58,7 @@ class Frame:
 
     def rows_out(self, rows: Tensor) -> Tensor:
         """Map rows (..., d) from the frame into the user's units."""
-        return self.shift + rows * self.scale
+        return self.shift.to(rows.device) + rows * self.scale.to(rows.device)
 
     def log_density_out(self, log_density: Values, n_rows: float = 1.0) -> Values:
         """Map the sum of n_rows log-densities from the frame into the user's units."""
