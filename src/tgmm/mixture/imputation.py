@@ -93,11 +93,11 @@ def _filled(mixture: BaseMixture, rows: Tensor, shares: Tensor, generator: torch
         filled[block.index[block.counts]] = found[block.counts]
     if mixture.noise is None:
         return filled
-    low, high = mixture.noise.low, mixture.noise.high
+    noise = mixture.noise.to(place)
     place_in_box = torch.full_like(rows, 0.5)
     if generator is not None:
         place_in_box = torch.rand(rows.shape, dtype=torch.float64, generator=generator).to(place)
-    return filled + shares[:, n_components:] * (low + place_in_box * (high - low))
+    return filled + shares[:, n_components:] * (noise.low + place_in_box * (noise.high - noise.low))
 
 
 def _of_block(parameters: Parameters, rows: Tensor, shares: Tensor, normal: Tensor | None, block: Block) -> Tensor:
