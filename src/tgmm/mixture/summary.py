@@ -48,7 +48,7 @@ class Summary:
     def _repr_html_(self) -> str:
         """Return the summary as HTML, for notebooks."""
         notes = "".join(f"<p><small>{note}</small></p>" for note in self.notes)
-        return f"<div><h4>{self.title}</h4>{''.join(table.html() for table in self.tables)}{notes}</div>"
+        return f"<div><p><b>{self.title}</b></p>{''.join(table.html() for table in self.tables)}{notes}</div>"
 
     def to_frame(self) -> Any:
         """Return the components as a data frame, one a row, with all features.
