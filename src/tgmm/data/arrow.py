@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tgmm.data.source import Source, rows_per_read
-from tgmm.data.tables import feature_columns
+from tgmm.data.tables import CHOOSE, feature_columns
 
 INDEX_LEVEL = re.compile(r"__index_level_\d+__")  # an index without a name, also where the description is lost
 
@@ -138,7 +138,7 @@ def _common_type(fields: Sequence[Any]) -> Any:
     for field in fields:
         kind = field.type
         if not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
-            raise ValueError(f"Column {field.name!r} is of type {kind}, not a number: name numeric columns only.")
+            raise ValueError(f"Column {field.name!r} is of type {kind}, not a number: {CHOOSE}.")
     narrow = all(types.is_float16(field.type) or types.is_float32(field.type) for field in fields)
     return pyarrow.float32() if narrow else pyarrow.float64()
 

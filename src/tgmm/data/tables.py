@@ -11,6 +11,8 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.validation import check_batch
 
+CHOOSE = "choose numeric columns: columns=[...] of the source, or --columns of the command line"
+
 
 class FrameSource(Source):
     """Columns of a data frame, turned into numbers a part at a time.

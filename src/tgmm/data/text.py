@@ -19,8 +19,9 @@ import numpy as np
 from tgmm.data.dialects import dialect_of
 from tgmm.data.fields import THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
-from tgmm.data.tables import feature_columns
+from tgmm.data.tables import CHOOSE, feature_columns
 
+LACKING = "Drop such rows, pass missing='em' (--missing em) to fit what they have"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 
@@ -174,10 +175,10 @@ class TextSource(Source):
         for name, position in zip(self.columns, self.positions, strict=True):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
-                what = f"{short(value)} is not a number" if value else "a value is missing"
+                what = f"{short(value)} is not a number. Mend such rows" if value else f"a value is missing. {LACKING}"
                 if THOUSANDS.match(value):
-                    what = f"{value} could have a decimal comma, or one of thousands"
-                return f", column {name!r}: {what}. Drop such rows, or name numeric columns only."
+                    what = f"{value} could have a decimal comma, or one of thousands. Mend such rows"
+                return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
             remedy = "Mend such rows"
