@@ -121,6 +121,15 @@ class Problem:
         """Return the same problem on other rows."""
         return replace(self, data=data)
 
+    def on_sample(self, sample: Chunk) -> Problem:
+        """Return the same problem on rows of a sample, which stand for all."""
+        return self.on(self._standing_for_all(sample))
+
+    def _standing_for_all(self, some: Chunk) -> TensorData:
+        """Return some rows, with weights that sum to that of all."""
+        weights = some.own_weights()
+        return TensorData(some.rows, weights * (float(self.summary.weight) / weights.sum()))
+
     @cached_property
     def ladder(self) -> Ladder:
         """The kernels of this data, which they keep something of."""
@@ -156,11 +165,9 @@ class Problem:
 
     def _of_components(self, some: Chunk, share: float, whole: Chunk | None = None) -> Problem:
         """Return the problem of rows without noise, that leave out such a share, filled in if they are so already."""
-        weights = some.own_weights()
-        weights = weights * (float(self.summary.weight) / weights.sum())
         problem = replace(
             self,
-            data=TensorData(some.rows, weights),
+            data=self._standing_for_all(some),
             sample=some,
             update=self.update.without_noise(),
             special=Special(held=self.special.held, noise_share=share),

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 
 from tgmm.covariance import CovarianceCollapse
-from tgmm.data.data import TensorData
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
@@ -219,12 +218,11 @@ def _different(found: list[Trial]) -> list[Trial]:
 def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
     """Return a solution on rows of which some were drawn in as one on the sample, by the same responsibilities."""
     sample = problem.whole_sample
-    weights = sample.own_weights()
     rows = drawn_in(problem.frame.rows_in(widen(sample.rows))).cpu()
-    joint = Batched(rows, weights.cpu(), problem.structure.moment).joint(parameters.of_some(None))[0]  # (K, m)
+    kernel = Batched(rows, sample.own_weights().cpu(), problem.structure.moment)
+    joint = kernel.joint(parameters.of_some(None))[0]  # (K, m)
     soft(joint)
-    weights = weights * (float(problem.summary.weight) / weights.sum())
-    there = problem.on(TensorData(sample.rows, weights))
+    there = problem.on_sample(sample)
     return started(there, Origin(responsibilities=joint.T), 0).parameters.to(torch.device("cpu"))
 
 
@@ -244,10 +242,7 @@ def _refined(
 
     A start that no trial was made of can be among them.
     """
-    sample, place = problem.sample, problem.frame.shift.device
-    weights = sample.own_weights()
-    weights = weights * (float(problem.summary.weight) / weights.sum())
-    whole = problem.on(TensorData(sample.rows, weights))
+    whole, n_rows, place = problem.on_sample(problem.sample), problem.sample.rows.shape[0], problem.frame.shift.device
     em = EM(whole.expectation(assignment), whole.update)
     runner, begun = Runner(em, Squarem(em).step), list[tuple[RunState, str]]()
     after = partial(started_from, whole, Origin(), assignment=assignment)
@@ -261,8 +256,8 @@ def _refined(
             continue
     if problem.summary.n_gaps:
         return _survivors(runner, begun, Guard.of(problem))
-    reached = _ended(runner, begun, Stopping(_near(problem, weights.shape[0]), LAST))
-    return _rivals(reached, weights.shape[0])
+    reached = _ended(runner, begun, Stopping(_near(problem, n_rows), LAST))
+    return _rivals(reached, n_rows)
 
 
 def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
