@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,29 @@ from tgmm.covariance.base import Covariances, Factor
 from tgmm.covariance.moments import BLOCK, Outer, doubled, symmetric_places, upper_places, upper_triangle
 
 
+class MatrixFactor(Factor):
+    """What follows from precision matrices (..., B, d, d)."""
+
+    @cached_property
+    @abstractmethod
+    def precision(self) -> Tensor:
+        """The precision matrices, (..., B, d, d)."""
+
+    def coefficients(self) -> Tensor:
+        """Return the upper triangle of the precision, off-diagonal entries doubled."""
+        precision, n_features = self.precision, self.precision.shape[-1]
+        places = upper_places(n_features, precision.device)
+        upper = precision.flatten(-2).index_select(-1, places)
+        return upper * doubled(n_features, precision.dtype, precision.device)
+
+    def amplification(self, second: Tensor) -> Tensor:
+        """Return the infinity norm of D P D."""
+        root = second.sqrt()  # (..., K, d)
+        return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
+
+
 @dataclass(frozen=True)
-class FullFactor(Factor):
+class FullFactor(MatrixFactor):
     """Inverse Cholesky factors: W with W' W the precision."""
 
     inverse_root: Tensor  # (..., B, d, d), lower triangular
@@ -46,18 +68,6 @@ class FullFactor(Factor):
     def precision(self) -> Tensor:
         """The precision matrices, (..., B, d, d)."""
         return self.inverse_root.mT @ self.inverse_root
-
-    def coefficients(self) -> Tensor:
-        """Return the upper triangle of the precision, off-diagonal entries doubled."""
-        precision, n_features = self.precision, self.inverse_root.shape[-1]
-        places = upper_places(n_features, precision.device)
-        upper = precision.flatten(-2).index_select(-1, places)
-        return upper * doubled(n_features, precision.dtype, precision.device)
-
-    def amplification(self, second: Tensor) -> Tensor:
-        """Return the infinity norm of D P D."""
-        root = second.sqrt()  # (..., K, d)
-        return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
 
 
 @dataclass(frozen=True)

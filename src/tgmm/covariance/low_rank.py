@@ -13,17 +13,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tgmm.covariance.base import Covariances, Factor
-from tgmm.covariance.full import Full
+from tgmm.covariance.base import Covariances
+from tgmm.covariance.full import Full, MatrixFactor
 from tgmm.covariance.latent import Latent
-from tgmm.covariance.moments import Moment, Outer, doubled, upper_places
+from tgmm.covariance.moments import Moment, Outer
 
 BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
 
 
 @dataclass(frozen=True)
-class LowRankFactor(Factor):
+class LowRankFactor(MatrixFactor):
     """Inverse standard deviations of what factors do not explain, and scaled orthogonal loadings."""
 
     inverse_sd: Tensor  # (..., B, d)
@@ -67,17 +67,6 @@ class LowRankFactor(Factor):
         root = self._shrunk(torch.diag_embed(self.inverse_sd))
         return root @ root.mT
 
-    def coefficients(self) -> Tensor:
-        """Return the upper triangle of the precision, off-diagonal entries doubled."""
-        n_features = self.inverse_sd.shape[-1]
-        upper = self.precision.flatten(-2).index_select(-1, upper_places(n_features, self.inverse_sd.device))
-        return upper * doubled(n_features, self.inverse_sd.dtype, self.inverse_sd.device)
-
-    def amplification(self, second: Tensor) -> Tensor:
-        """Return the infinity norm of D P D."""
-        root = second.sqrt()  # (..., K, d)
-        return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
-
 
 @dataclass(frozen=True)
 class LowRank(Covariances):
@@ -87,22 +76,10 @@ class LowRank(Covariances):
     rescaled_form = "full"
     moment_type = Outer
 
-    @staticmethod
-    def shape_of_one(n_features: int) -> tuple[int, ...]:
-        """Return (d, d)."""
-        return (n_features, n_features)
-
-    @staticmethod
-    def exponent(n_features: int) -> int:
-        """Return 1."""
-        return 1
-
-    @staticmethod
-    def prior_constant(n_features: int) -> int:
-        """Return d + 1, that of a matrix."""
-        return n_features + 1
-
-    gamma_shifts, tied_squares = Full.gamma_shifts, Full.tied_squares  # those of a matrix, too
+    # Those of a matrix.
+    shape_of_one, exponent = staticmethod(Full.shape_of_one), staticmethod(Full.exponent)
+    prior_constant, gamma_shifts = staticmethod(Full.prior_constant), staticmethod(Full.gamma_shifts)
+    tied_squares = staticmethod(Full.tied_squares)
 
     @classmethod
     def of(cls, loadings: Tensor, noise: Tensor) -> LowRank:
