@@ -17,7 +17,7 @@ from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
-from tgmm.em.merging import Moves
+from tgmm.em.merging import Escape
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
 from tgmm.em.run import Runner, Stopping
@@ -139,7 +139,7 @@ class Fit:
         """How runs are advanced."""
         em = self.em
         step = Squarem(em).step if self.policy.accelerate else em.step
-        escape = Moves(em, self.policy.stopping.tol) if self.policy.moves else None
+        escape = Escape(em, self.policy.stopping.tol) if self.policy.moves else None
         return Runner(em, step, self.origin.is_regularised, escape)
 
     def raced(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> Race:

@@ -32,7 +32,7 @@ LEAST = 1e-9  # gain per unit of weight, relative to the objective, that is more
 
 
 @dataclass(frozen=True)
-class Moves:
+class Escape:
     """What takes a run that has converged to a higher objective, where one of a few moves does.
 
     Parameters
