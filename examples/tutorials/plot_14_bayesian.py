@@ -45,9 +45,10 @@ print(np.sort(bgm.weights_)[::-1].round(4))
 # What the concentration does
 # ---------------------------
 #
-# `weight_concentration_prior` says how even the weights are expected to be before any row is seen. A small value expects
-# few large components, and a large value expects many. In a Dirichlet process, the first components take most of the
-# weight. In a Dirichlet distribution, all ten components are treated alike, and a large concentration keeps all of them.
+# `weight_concentration_prior` says how even the weights are expected to be before any row is seen. A small value
+# expects few large components, and a large value expects many. In a Dirichlet process, the first components take most
+# of the weight. In a Dirichlet distribution, all ten components are treated alike, and a large concentration keeps all
+# of them.
 
 rows = clusters(150)
 for kind in ("dirichlet_process", "dirichlet_distribution"):
@@ -57,14 +58,15 @@ for kind in ("dirichlet_process", "dirichlet_distribution"):
         print(f"{kind:22} {concentration:7g}: {bgm.n_components_:2} in use, bound {bgm.lower_bound_:.3f}")
 
 # %%
-# The bound includes all constants, so it can compare priors: the prior with the highest bound predicted these rows best.
+# The bound includes all constants, so it can compare priors: the prior with the highest bound predicted these rows
+# best.
 #
 # Comparison with BIC
 # -------------------
 #
 # BIC needs a fit for each number of components, and charges each parameter half the logarithm of n. The bound needs one
-# fit, and the prior takes the place of the charge. With many rows, both find three clusters. With few rows, BIC is only a
-# rough approximation of the evidence, and the two differ.
+# fit, and the prior takes the place of the charge. With many rows, both find three clusters. With few rows, BIC is only
+# a rough approximation of the evidence, and the two differ.
 
 for n in (15, 30, 100, 1000):
     counts = []

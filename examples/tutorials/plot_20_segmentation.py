@@ -73,8 +73,8 @@ print("wines in each:", np.bincount(segment).tolist())
 # What sets each segment apart?
 # -----------------------------
 #
-# `plot_profiles` shows the mean and the standard deviation of each measurement in each segment. The unit is the standard
-# deviation of all wines, so that measurements in different units can be compared.
+# `plot_profiles` shows the mean and the standard deviation of each measurement in each segment. The unit is the
+# standard deviation of all wines, so that measurements in different units can be compared.
 
 ax = plot_profiles(gmm, X)
 
