@@ -182,6 +182,41 @@ def test_predict_takes_the_columns_of_the_fit(run, X, model_file, tmp_path):
     assert code == 1 and "eruptions" in err
 
 
+def test_columns_that_are_no_features_are_said_to_be_ignored(run, X, model_file, tmp_path):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    for suffix in (".csv", ".parquet"):
+        data = write_table(frame.assign(hour=1, day="Monday"), tmp_path / f"more{suffix}")
+        code, out, err = run("predict", model_file, data, "--id", "day")
+        note = f"tgmm: note: columns ['hour'] of {data} are not features of the model and are ignored\n"
+        assert (code, err) == (0, note) and len(out.splitlines()) == 273
+    # By name where the names are the model's, whatever their order; else in the place of its features.
+    expected = run("predict", model_file, FAITHFUL)[1]
+    assert run("predict", model_file, FAITHFUL, "--columns", "waiting,eruptions") == (0, expected, "")
+    other = write_table(frame.set_axis(["a", "b"], axis=1), tmp_path / "other.csv")
+    code, out, err = run("predict", model_file, other, "--columns", "a,b")
+    assert (code, out) == (0, expected)
+    assert err == "tgmm: note: columns ['a', 'b'] are read as the features ['eruptions', 'waiting'], in this order\n"
+
+
+def test_columns_that_do_not_fit_the_model_are_named(run, X, model_file, tmp_path):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    few, many, nameless = tmp_path / "few.csv", tmp_path / "many.npy", tmp_path / "nameless.csv"
+    write_table(frame[["waiting"]], few)
+    write_table(frame.assign(hour=1), many)
+    frame.assign(hour=1).to_csv(nameless, index=False, header=False)
+    for arguments, message in (
+        ([few], "lacks ['eruptions'], which the model was fitted to; its columns are ['waiting']. Rename them"),
+        ([many], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
+        ([nameless], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
+        ([FAITHFUL, "--columns", "waiting"], "--columns names 1 column(s), but the model has 2 feature(s)"),
+    ):
+        code, out, err = run("predict", model_file, *arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1) and message in err
+    expected = run("predict", model_file, FAITHFUL)[1]
+    assert run("predict", model_file, many, "--columns", "0,1")[:2] == (0, expected)
+    assert run("predict", model_file, nameless, "--columns", "0,1")[:2] == (0, expected)
+
+
 def test_files_larger_than_memory_are_read_in_parts(run, X, model_file, tmp_path, monkeypatch):
     expected = json.loads(run("fit", FAITHFUL, "-k", 2, "--scale", "--json")[1])
     np.save(tmp_path / "rows.npy", X)

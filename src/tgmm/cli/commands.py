@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from tgmm.cli import report, scaling, tables, writing
+from tgmm.cli.features import open_features
 from tgmm.cli.labels import Labels, labels_of
 from tgmm.cli.writing import Columns
 from tgmm.covariance import COMMON
@@ -207,8 +208,8 @@ def predict(options: Namespace) -> None:
     model = GaussianMixture.load(options.model, device=options.device)
     names = without_names(model)
     with tables.at_hand(options.data) as data:
-        columns = options.columns or feature_columns(names, data, options.id)
-        source = tables.open_table(data, columns, lenient=options.drop_missing or model.missing == EM)
+        lenient = options.drop_missing or model.missing == EM
+        source = open_features(data, names, model.n_features_in_, options, lenient=lenient)
         write_of_rows(options, source, data, options.model, partial(_predictions, model))
 
 
@@ -271,13 +272,6 @@ def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None
     if name in found:
         raise ValueError(f"--id {name} is the name of a column of predictions: rename that of the data.")
     return {name: identifiers, **found}
-
-
-def feature_columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
-    """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
-    if names is not None and tables.names_of(path) is not None:
-        return list(names)
-    return tables.columns_but(identifier, path)
 
 
 def warn_of_left_out(n_left_out: int, n_kept: int) -> None:
