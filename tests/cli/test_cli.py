@@ -39,9 +39,9 @@ def model_file(tmp_path_factory):
     return path
 
 
-def test_fit_is_the_library_s(run, X, tmp_path):
+def test_fit_is_the_library_s(run, wrote, X, tmp_path):
     code, out, err = run("fit", FAITHFUL, "--components", "2", "--json", "--out", tmp_path / "m.pth")
-    assert code == 0 and err == ""
+    assert code == 0 and err == wrote("the model", tmp_path / "m.pth")
     found = json.loads(out)
     best = select(X, 2, "full", random_state=0).best_
     np.testing.assert_array_equal(found["means"], best.means_)
@@ -289,7 +289,8 @@ def test_plots(run, tmp_path):
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
         (["fit", Path(__file__)], "of no kind that can be read"),
         (["predict", "none.pth", FAITHFUL], "none.pth: No such file or directory"),
-        (["predict", FAITHFUL, FAITHFUL], "faithful.csv"),
+        (["predict", FAITHFUL, FAITHFUL], "faithful.csv is no model: models end in .pth or .safetensors, as --out"),
+        (["predict", FAITHFUL, "m.pth"], f"The model comes first, and then the rows: m.pth {FAITHFUL}."),
         (["info", "none.pth"], "none.pth"),
     ],
 )
@@ -433,20 +434,20 @@ def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".parquet", ".jsonl", ""])
-def test_rows_are_written_in_the_format_that_a_name_says(run, X, model_file, tmp_path, suffix):
+def test_rows_are_written_in_the_format_that_a_name_says(run, wrote, X, model_file, tmp_path, suffix):
     read = {
         ".tsv": lambda path: pd.read_csv(path, sep="\t"),
         ".parquet": pd.read_parquet,
         ".jsonl": lambda path: pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()]),
     }.get(suffix, pd.read_csv)
     path, model = tmp_path / f"rows{suffix}", GaussianMixture.load(model_file)
-    assert run("sample", model_file, "-n", 300, "--seed", 1, "--out", path) == (0, "", "")
+    assert run("sample", model_file, "-n", 300, "--seed", 1, "--out", path) == (0, "", wrote("the rows", path))
     table = read(path)
     assert list(table) == ["eruptions", "waiting", "component"]
     rows, components = model.sample(300, random_state=1)
     np.testing.assert_allclose(table.iloc[:, :2], rows, rtol=1e-14)
     np.testing.assert_array_equal(table["component"], components)
-    assert run("predict", model_file, FAITHFUL, "--out", path) == (0, "", "")
+    assert run("predict", model_file, FAITHFUL, "--out", path) == (0, "", wrote("the rows", path))
     table, expected = read(path), np.asarray(model.predict_proba(torch.from_numpy(X)))
     if suffix == ".jsonl":
         np.testing.assert_allclose(np.stack(table["probabilities"]), expected, rtol=1e-12)
@@ -613,14 +614,15 @@ def test_an_identifier_that_is_not_there_or_in_the_way_is_refused(run, X, model_
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_rows_that_lack_a_value_are_left_out_where_that_is_wanted(run, X, tmp_path, suffix):
+def test_rows_that_lack_a_value_are_left_out_where_that_is_wanted(run, wrote, X, tmp_path, suffix):
     rows = X.copy()
     rows[3, 0] = rows[7, 1] = rows[100] = np.nan
     whole = ~np.isnan(rows).any(1)
     data = write_table(pd.DataFrame(rows, columns=["eruptions", "waiting"]), tmp_path / f"rows{suffix}")
     assert run("fit", data, "-k", 2)[0] == 1  # not unless it is asked for
     code, out, err = run("fit", data, "-k", 2, "--drop-missing", "--json", "--out", tmp_path / "m.pth")
-    assert code == 0 and err == "tgmm: warning: 3 of 272 rows lack a value and were left out\n"
+    left_out = "tgmm: warning: 3 of 272 rows lack a value and were left out\n"
+    assert code == 0 and err == left_out + wrote("the model", tmp_path / "m.pth")
     found = json.loads(out)
     assert found["n_rows"] == 269
     np.testing.assert_allclose(found["means"], select(X[whole], 2, "full", random_state=0).best_.means_, rtol=1e-12)

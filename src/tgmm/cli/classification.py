@@ -11,6 +11,7 @@ from sklearn.base import clone
 from tgmm.cli import tables, writing
 from tgmm.cli.commands import estimation, structures, warn_of_left_out, write_of_rows
 from tgmm.cli.features import open_features
+from tgmm.cli.messages import say_written
 from tgmm.cli.writing import Columns
 from tgmm.estimators.classifier import MixtureClassifier
 from tgmm.files.formats import FORMATS, format_of
@@ -92,10 +93,9 @@ def _save(classifier: MixtureClassifier, names: list[str] | None, options: Names
     """Save a classifier with the names of its features, and with what was chosen as its settings."""
     models = dict(zip(classifier.classes_.tolist(), classifier.estimators_, strict=True))
     classifier.set_params(estimator={name: clone(model) for name, model in models.items()})
-    if names is None:
-        classifier.save(options.save)
-        return
-    for model in models.values():
-        model.feature_names_in_ = names
+    if names is not None:
+        for model in models.values():
+            model.feature_names_in_ = names
     classifier.save(options.save)
+    say_written("the classifier", options.save)
     _forgotten(classifier)

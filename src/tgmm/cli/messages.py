@@ -13,6 +13,11 @@ def say(kind: str, message: str) -> None:
     print(f"tgmm: {kind}: {' '.join(message.split())}", file=sys.stderr)
 
 
+def say_written(what: str, path: Path) -> None:
+    """Write where a result is that was not printed."""
+    say("note", f"wrote {what} to {path}")
+
+
 def called(path: Path) -> str:
     """Return what a message calls the file that the user has named."""
     return "the standard input" if path == STANDARD else str(path)

@@ -121,7 +121,8 @@ def as_numeric(X: Any) -> Any:
         raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
     names = _type_names(X)
     if issparse(X):
-        raise TypeError(f"Sparse data was passed: X is a {type(X).__name__} of shape {X.shape}. Use X.toarray().")
+        kind, shape = type(X).__name__, getattr(X, "shape", ())
+        raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")
     if complex_names := sorted(name for name in names if name.startswith("complex")):
         raise ValueError(COMPLEX.format(f"values of type {', '.join(complex_names)}"))
     if names and all(NUMERIC.match(name) for name in names):

@@ -202,8 +202,8 @@ class CompositeEstimator(BaseEstimator, ABC):
     def _check(cls, state: Any) -> None:
         """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
         check_version(state, "format_version", FORMAT_VERSION)
-        if state.get("kind") != cls.__name__:
-            raise ValueError(f"it holds no {cls.__name__}.")
+        if (kind := state.get("kind", "mixture")) != cls.__name__:
+            raise ValueError(f"it holds no {cls.__name__}, but a {kind}.")
         kinds = ENTRIES | cls._entries
         if missing := sorted(kinds.keys() - state.keys()):
             raise ValueError(f"it lacks {', '.join(missing)}.")
