@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.estimators.settings import EM, ERROR
@@ -72,7 +73,7 @@ def _fitted(estimator: Any, X: Any, sample_weight: Any) -> GaussianMixture:
     return model
 
 
-class CompositeEstimator(SavedEstimator):
+class CompositeEstimator(SavedEstimator, ExplainedEstimator):
     """An estimator that is composed of mixtures, and has their settings as its own, under ``estimator__...``."""
 
     estimator: Any

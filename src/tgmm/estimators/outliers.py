@@ -10,15 +10,18 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tgmm.estimators import explaining
+from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
 from tgmm.mixture.evaluation import weighted_log_density
+from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import check_flag, check_number
 
 
-class MixtureOutlierDetector(OutlierMixin, SavedEstimator):
+class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     """Detect outliers as the rows with the lowest density under a Gaussian mixture.
 
     Use it if normal rows form one or several clusters, and outliers are the rows that no cluster explains.
@@ -33,7 +36,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator):
     Attributes
     ----------
     mixture_ : GaussianMixture
-        The mixture, fitted to all rows including the outliers. ``mixture_.summary()`` explains it.
+        The mixture, fitted to all rows including the outliers.
     offset_ : float
         Log-density in nats below which a row is an outlier.
     n_iter_ : int
@@ -119,6 +122,35 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator):
     def predict(self, X: Any) -> Any:
         """Return 1 for normal rows and -1 for outliers, (n,)."""
         return 2 * (self.decision_function(X) >= 0) - 1
+
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the fitted detector: its threshold, and the mixture that describes the rows.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Data to describe the detector on. With it, the summary also has the number of outliers.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+        max_features : int, default=6
+            How many features to show at most, those in which the components differ most. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+        """
+        found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        facts: dict[str, Any] = {"Contamination": self.contamination, "Threshold": self.offset_}
+        if X is not None:
+            scores, weights = weighted_log_density(self.mixture_.mixture_, X, sample_weight)
+            facts["Outliers"] = float(weights[scores < self.offset_].sum())
+        note = "Rows with a log-density below the threshold are outliers."
+        return retitled(found, "Outlier detection by a Gaussian mixture", facts, [note])
+
+    def _essentials(self) -> str:
+        """Return the threshold, and what the fit of the mixture came to."""
+        return f"{explaining.essentials(self.mixture_)}\nOutliers: rows with a log-density below {self.offset_:.6g}."
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the mixture."""
