@@ -264,6 +264,9 @@ def test_info(run, model_file):
     code, out, _ = run("info", model_file)
     assert code == 0
     assert re.search(r"Components +2 ", out) and re.search(r"Covariance type +full ", out) and "eruptions" in out
+    assert (
+        re.search(r"Converged +yes, \d+ iteration", out) and "have run EM already" in out
+    )  # few are left after trials
     found = json.loads(run("info", model_file, "--json")[1])
     assert found["n_components"] == 2 and found["converged"] is True and len(found["weights"]) == 2
 

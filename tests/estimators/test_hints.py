@@ -9,8 +9,8 @@ import sklearn.mixture
 import torch
 from sklearn.base import clone
 
-from tgmm import GaussianMixture, MixtureOutlierDetector, select
-from tgmm.estimators.hints import ATTRIBUTES, PARAMETERS
+from tgmm import BayesianGaussianMixture, GaussianMixture, MixtureOutlierDetector, select
+from tgmm.estimators.hints import ATTRIBUTES, LACKING, PARAMETERS
 
 X = np.concatenate([np.random.default_rng(0).normal(size=(40, 2)), np.random.default_rng(1).normal(8, 1, (40, 2))])
 MEANT = {  # what each message must name
@@ -73,6 +73,19 @@ def test_any_other_name_is_as_ever():
     with pytest.raises(ValueError, match="Invalid parameter 'banana'"):
         gmm.set_params(banana=1)
     assert copy.deepcopy(gmm).get_params() == gmm.get_params()
+
+
+def test_a_slip_of_the_pen_is_recognised():
+    with pytest.raises(TypeError, match="no parameter 'n_component'. Did you mean 'n_components'?"):
+        GaussianMixture(n_component=2)
+
+
+def test_what_the_bayesian_mixture_lacks_is_said_with_what_has_it():
+    shared = BayesianGaussianMixture().get_params().keys()
+    assert not shared & LACKING["BayesianGaussianMixture"].keys()
+    for name in GaussianMixture().get_params().keys() - shared:
+        with pytest.raises(TypeError, match=f"BayesianGaussianMixture has no parameter '{name}': [a-z]"):
+            BayesianGaussianMixture(**{name: None})
 
 
 def test_arguments_by_place():

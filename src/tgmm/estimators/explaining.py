@@ -12,11 +12,11 @@ from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.profiles import Profiles, counted
 from tgmm.mixture.summary import FEATURES, Summary, summarised, worth
 from tgmm.mixture.tables import shown
-from tgmm.start import STARTS
+from tgmm.start import AUTO
 from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS
 
 LISTED = 10  # weights of a line
-TRIED = (PARTITIONS.keys() | RANDOM_PARTITIONS.keys()) - STARTS.keys()  # starts of trials alone
+TRIED = PARTITIONS.keys() | RANDOM_PARTITIONS.keys()  # starts of trials
 AFTER_TRIALS = (
     "The trials that found the start have run EM already; the iterations are those that were still needed on all rows."
 )
@@ -110,12 +110,14 @@ def explained(
     if fixed is not None:
         facts["Fixed"] = fixed if isinstance(fixed, str) else ", ".join(sorted(fixed))
     profiles = profiles if names is None else replace(profiles, names=names)
-    return summarised(mixture, facts, profiles, max_features, notes_of(solution))
+    return summarised(mixture, facts, profiles, max_features, notes_of(model))
 
 
-def notes_of(solution: Solution) -> list[str]:
+def notes_of(model: Holder) -> list[str]:
     """Return what the reader should know of how a fit ended."""
-    return [AFTER_TRIALS] if solution.runs and solution.runs[0].start in TRIED else []
+    start = getattr(model, "init_means", None)
+    runs = model._fitted().runs if isinstance(start, str) and start == AUTO else ()
+    return [AFTER_TRIALS] if runs and runs[0].start in TRIED else []
 
 
 def criteria_of(solution: Solution, mixture: Mixture) -> Criteria | None:

@@ -43,7 +43,7 @@ class Summary:
     def __repr__(self) -> str:
         """Return the summary as text."""
         parts = [f"{self.title}\n{'=' * len(self.title)}", *(table.text() for table in self.tables)]
-        return "\n\n".join([*parts, "\n".join(fill(note, LINE) for note in self.notes)])
+        return "\n\n".join([*parts, noted(self.notes)])
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML, for notebooks."""
@@ -151,6 +151,11 @@ def summarised(
     tables, hidden = profile_tables(profiles, max_features)
     notes = (*hidden, *terms(known, profiles), *_lacking(profiles, known), *notes)
     return Summary("Gaussian mixture", known, (in_pairs(known), *tables), notes, profiles)
+
+
+def noted(notes: Sequence[str]) -> str:
+    """Return notes as text, each from a line of its own on."""
+    return "\n".join(fill(note, LINE) for note in notes)
 
 
 def retitled(
