@@ -52,7 +52,7 @@ for ax, (name, (gmm, rows)) in zip(axes.ravel(), fits.items(), strict=True):
 # perfect):
 
 truth = GaussianMixture.from_parameters([1 / 3] * 3, [[0, 0], [5, 1], [1, 6]], [spread @ spread.T] * 3)
-fresh = truth.sample(20_000, random_state=0)[0].numpy()
+fresh = truth.sample(20_000, random_state=0)[0]
 for name, (gmm, _) in fits.items():
     print(f"{name:<16}{truth.score(fresh) - gmm.score(fresh):8.3f}")
 
