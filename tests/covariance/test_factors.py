@@ -242,8 +242,8 @@ def test_held_out_digits_are_likelier_than_under_full_and_diag():
 
 def test_features_without_variance_have_no_loadings():
     """Rounding in their place would pass for a variance, which `reg_covar` is in units of."""
-    X, labels = load_digits(return_X_y=True)  # many pixels are white in all images of a digit
-    model = GaussianMixture(10, covariance_type="factor", n_factors=2, max_iter=2)
+    X, labels = load_digits(n_class=2, return_X_y=True)  # many pixels are white in all images of a digit
+    model = GaussianMixture(2, covariance_type="factor", n_factors=2, max_iter=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, init_responsibilities=labels)
