@@ -11,7 +11,6 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from tgmm import GaussianMixture
@@ -78,26 +77,6 @@ for k, topic in enumerate(order):
     )
 
 # %%
-# Real rows
-# ---------
-#
-# Images of digits, 8 x 8 pixels. Whole numbers have no density, so that uniform noise is added to them. What components
-# draw shows what they have understood: ``diag`` has no strokes.
-
-digits = load_digits().data
-digits = digits + rng.random(digits.shape)
-models = {}
-for name, settings in [("full", {}), ("diag", {}), ("factor", {"n_factors": 8})]:
-    model = GaussianMixture(10, covariance_type=name, init_means="kmeans", random_state=0, tol=1e-2, **settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # full has components of fewer rows than that takes
-        models[name] = model.fit(digits[::2])
-    print(f"{name:<7} held-out log-likelihood {models[name].score(digits[1::2]):8.2f}")
-
-figure, axes = plt.subplots(3, 10, figsize=(9, 3), layout="constrained")
-for row, (name, model) in zip(axes, models.items(), strict=True):
-    images, _ = model.sample(10, random_state=1)
-    for ax, image in zip(row, images, strict=True):
-        ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=17)
-        ax.set(xticks=[], yticks=[])
-    row[0].set_ylabel(name)
+# Here each topic varies along directions of its own, which is what factors are for. Where a few directions serve for
+# all rows, a principal component analysis before the mixture is simpler: :doc:`plot_23_named_clusters` does that, and
+# :doc:`/guide/high_dimension` helps to choose.

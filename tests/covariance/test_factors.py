@@ -240,6 +240,17 @@ def test_held_out_digits_are_likelier_than_under_full_and_diag():
     assert scores["factor"] > max(scores["full"], scores["diag"]) + 1
 
 
+def test_features_without_variance_have_no_loadings():
+    """Rounding in their place would pass for a variance, which `reg_covar` is in units of."""
+    X, labels = load_digits(n_class=2, return_X_y=True)  # many pixels are white in all images of a digit
+    model = GaussianMixture(2, covariance_type="factor", n_factors=2, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, init_responsibilities=labels)
+    assert model.reg_covar_.min() > 1e-20
+    assert np.isfinite(model.lower_bound_)
+
+
 # --- users ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
 from structures import SPECS
 from support import assert_valid
 
@@ -93,32 +94,32 @@ def test_rows_that_lack_values():
     assert (np.linalg.eigvalsh(model.covariances_) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["full", "tied_full", "VEV", "EEV", "diag", "EVI", "spherical"])
-def test_fewer_rows_than_features(name):
-    """Two clusters of 200 rows in 300 dimensions, some of which are constant."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 200)
-    X = rng.standard_normal((200, 300)) + 1.5 * labels[:, None]
+@pytest.mark.parametrize(
+    ("name", "d"),
+    [("full", 1000), ("diag", 1000), ("tied_full", 1000), ("VEV", 220), ("EEV", 220), ("EVI", 220), ("spherical", 220)],
+)
+def test_fewer_rows_than_features(name, d):
+    """Two clusters of 100 rows, in features some of which are constant."""
+    labels = np.repeat([0, 1], 100)
+    X = np.random.default_rng(0).standard_normal((200, d)) + labels[:, None]
     X[:, :3] = 7.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = fitted(name, X, 2, **DEFAULT)
     assert_valid(model, X)
-    assert max(np.mean(model.predict(X) == labels), np.mean(model.predict(X) != labels)) > 0.95
+    assert adjusted_rand_score(labels, model.predict(X)) == 1
 
 
-def test_full_covariances_of_the_digits():
-    """Three of 64 features are constant, and more are nearly so; ten clusters of 180 rows.
-
-    The best mode is another, with most components on a few rows each.
-    """
+@pytest.mark.parametrize(("init_means", "least_variance"), [("kmeans", 0), ("auto", 0.5)])
+def test_full_covariances_of_the_digits(init_means, least_variance):
+    """Pixels that are white but for a few images, where whole numbers have no density, make the best mode another."""
     X, y = load_digits(return_X_y=True)
+    X = X[:, X.var(axis=0) >= least_variance]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = GaussianMixture(10, random_state=0, init_means="kmeans", **DEFAULT).fit(X)
+        model = GaussianMixture(10, random_state=0, init_means=init_means, **DEFAULT).fit(X)
     assert_valid(model, X)
-    predicted = model.predict(X)
-    assert sum(np.bincount(y[predicted == k]).max() for k in range(10)) / len(X) > 0.6
+    assert adjusted_rand_score(y, model.predict(X)) > 0.45
 
 
 def test_models_with_default_priors_are_saved(tmp_path):

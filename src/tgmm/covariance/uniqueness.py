@@ -126,6 +126,7 @@ def noise_of(matrices: Tensor, n_factors: int, before: Tensor | None = None) -> 
             noise = profile.logs.exp()
         else:
             noise = (1 - profile.loadings.square().sum(-1)).clamp(min=LEAST)
+    sd = torch.where(variances > 0, sd, 0.0)  # no rounding where there is nothing: it would count as a variance
     loadings = (sd[..., None] * profile.loadings)[..., n_features - n_factors :].flip(-1)
     noise = torch.where(variances > 0, noise * sd.square(), variances)  # which collapses where there is none
     return loadings.reshape(*matrices.shape[:-1], n_factors), noise.reshape(matrices.shape[:-1])

@@ -125,6 +125,8 @@ class Trials:
         for those that promise most.
         """
         names = list(PARTITIONS)
+        if self.batch.update.structure.form.one_scale:  # clusters are round, but not in whitened rows
+            names.reverse()
         runs = self._followed(names[:SCOUTS])
         if not (agreed := self._agree(runs, SCOUTS)):
             runs = joined([runs, self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)])

@@ -1,10 +1,11 @@
 """
-Case study: clusters of embeddings
-==================================
+Case study: from images to named clusters
+=========================================
 
-Embeddings are rows of many numbers that a network, or a projection, has made of images, texts or sounds. What groups
-do they form? Here the images are the 1797 handwritten digits of scikit-learn, eight by eight pixels each. The ten
-digits are known, which lets us check what we find.
+A collection of images has no labels yet, and somebody has to give them. Clusters make that ten names instead of
+thousands: project the images to a few dimensions, cluster them, look at one image of each cluster, and find those that
+fit nowhere. Here they are the 1797 handwritten digits of scikit-learn, eight by eight pixels each. The ten digits are
+known, which lets us check what we find.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -113,5 +114,5 @@ print(f"names: {names.tolist()}")
 print(f"{gmm.n_components} labels, {np.mean(names[labels] == truth):.1%} of all images right")
 
 # %%
-# :doc:`plot_11_a_few_labels` goes further with a few labels, and :doc:`/guide/high_dimension` has the advice for
-# hundreds of dimensions.
+# :doc:`plot_11_a_few_labels` goes further with a few labels. :doc:`plot_15_embeddings` clusters hundreds of dimensions
+# without a projection, and :doc:`/guide/high_dimension` says when to do which.
