@@ -30,7 +30,7 @@ from tgmm.em.problems import Problems
 from tgmm.em.reseeding import lost_components
 from tgmm.em.run import REMEMBERED
 from tgmm.em.state import LONGEST, SETTLED
-from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.assignment import hard, soft, winners
 from tgmm.kernels.base import TOLERANCE, Assignment
 from tgmm.kernels.choose import are_precise
 from tgmm.kernels.own_rows import OwnRows
@@ -336,14 +336,13 @@ def stranded(statistics: Statistics, priors: Priors) -> Tensor:
 
 def _assigned(problems: Problems, kernel: OwnRows, origins: Origins) -> tuple[Statistics, Tensor]:
     """Return the statistics of the rows as they begin, and where each component has some, (P,)."""
-    is_plain = torch.ones(len(problems), dtype=torch.bool)
-    shares = problems.known
-    if shares is None:
+    if problems.known is None:
         assigning = nearest(origins.centres(problems))
         is_plain = are_precise(assigning)  # not where there are no centres
-        shares = kernel.joint(assigning)
-        hard(shares)
-    statistics = kernel.of_shares(shares)
+        statistics = kernel.statistics(assigning, winners)
+    else:
+        is_plain = torch.ones(len(problems), dtype=torch.bool)
+        statistics = kernel.of_shares(problems.known)
     return statistics, is_plain & ~stranded(statistics, problems.update.priors)
 
 

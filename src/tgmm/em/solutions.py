@@ -99,7 +99,8 @@ def solutions(
     if ends is None:
         return None
     places = ends.runs.start
-    problems = problems.of_some(places)
+    if len(places) < len(problems):
+        problems = problems.of_some(places)
     variances = problems.frame.parameters_out(ends.runs.parameters).covariances.variances
     usable = (torch.isfinite(variances) & (variances > 0)).flatten(1).all(1)
     if not usable.all():
