@@ -38,6 +38,7 @@ from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
+from tgmm.runtime.parts import parts
 from tgmm.start.together import StartTogether
 
 CROWDED = 0.75  # of the runs that are moved on have not ended, at least: taking their rows out costs about a step
@@ -74,7 +75,9 @@ class Origins:
             return problems.frame.rows_in(self.means)
         if self.start is None or problems.n_components == 1:  # one component has all rows, wherever it is
             return problems.rows.new_zeros(len(problems), problems.n_components, problems.rows.shape[2])
-        return self.start(*problems.start_rows, problems.n_components, self.seed)
+        (rows, weights), n_components = problems.start_rows, problems.n_components
+        some = parts(len(problems), rows.shape[1] * (rows.shape[2] + 2 * n_components), rows.device)
+        return torch.cat([self.start(rows[part], weights[part], n_components, self.seed) for part in some])
 
     def put_in(self, problems: Problems, parameters: Parameters) -> Parameters:
         """Return parameters in the frames with those that were given in their places."""

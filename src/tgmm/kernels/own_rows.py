@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -12,8 +10,7 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import BITS, Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
-
-CACHED = 1 << 18  # numbers that are computed with at a time, so that they stay in a core's own cache
+from tgmm.runtime.parts import parts
 
 
 class OwnRows:
@@ -79,7 +76,8 @@ class OwnRows:
         eta = parameters.natural * BITS  # (P, K, 1 + d [+ q]), without the quadratic part where it is shared
         sums = eta.new_empty(*eta.shape[:2], self.features.shape[1])
         totals = eta.new_empty(2, eta.shape[0])  # log-likelihood, objective
-        for part in self._parts(eta.shape[1]):
+        n_problems, n_columns, n_rows = self.features.shape
+        for part in parts(n_problems, n_rows * (n_columns + 2 * eta.shape[1]), self.features.device):
             features, weights = self.features[part], self.weights[part]
             joint = eta[part] @ features[:, : eta.shape[-1]]
             likelihood, objective = assignment(joint, None)  # (p, n)
@@ -89,14 +87,6 @@ class OwnRows:
         if self.second is not None:  # which the densities lack
             totals += (parameters.quadratic[:, 0] * self.second).sum(1)
         return self._statistics(sums, *totals)
-
-    def _parts(self, n_components: int) -> Iterator[slice]:
-        """Yield the mixtures that are computed with at a time: on a device all of them."""
-        n_problems, n_columns, n_rows = self.features.shape
-        size = n_problems
-        if self.features.is_cpu:
-            size = max(1, CACHED // (n_rows * (n_columns + 2 * n_components)))
-        return (slice(first, first + size) for first in range(0, n_problems, size))
 
     def _total(self, densities: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums of log-densities (p, n), (p,)."""

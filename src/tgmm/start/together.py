@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.start.cuts import large_clusters
 from tgmm.start.kmeans import MAX_ITER, TOLERANCE
-from tgmm.start.ward import ward_seeds
+from tgmm.start.ward import hierarchy, number_drawn, ward_seeds
 
 StartTogether = Callable[[Tensor, Tensor, int, int], Tensor]
 
@@ -53,9 +55,20 @@ def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) 
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
-    """Return the centres of k-means from the means of Ward's clusters, which are made of one problem after another."""
-    seeds = rows.new_full((rows.shape[0], n_components, rows.shape[2]), torch.nan)
-    for place, count in enumerate((weights > 0).sum(1).tolist()):
+    """Return the centres of k-means from the means of Ward's clusters of some rows.
+
+    Trees are made of one problem after another, and cut together.
+    """
+    seeds, counts = rows.new_full((rows.shape[0], n_components, rows.shape[2]), torch.nan), (weights > 0).sum(1)
+    for count in counts.unique().tolist():
+        if n_drawn := number_drawn(count, n_components):
+            alike = counts == count
+            own, own_weights = rows[alike, :count], weights[alike, :count]
+            keys = -_uniform(count, _generator(seed)).log() / own_weights
+            drawn = _taken(own, keys.topk(n_drawn, largest=False).indices)
+            seeds[alike] = _means_of_large_clusters(drawn, n_components)
+    for place in torch.isnan(seeds).any(2).any(1).nonzero().flatten().tolist():  # clusters are small, or tied
+        count = int(counts[place])
         found = ward_seeds(rows[place, :count], weights[place, :count], n_components, _generator(seed))
         if found is not None:
             seeds[place] = found
@@ -65,24 +78,28 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tenso
 def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
     """Return the centres after Lloyd's iterations, NaN where one loses its rows; they end as scikit-learn's do."""
     found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0])
-    tolerance = _tolerances(rows, weights)
-    labels = torch.full_like(weights, -1, dtype=torch.int64)
+    tolerance, weigh_the_same = _tolerances(rows, weights), bool((weights == 1).all())
     for _ in range(MAX_ITER):
-        before, labels = labels, (centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True)).argmax(1)  # (P, m)
-        masses = rows.new_zeros(*centres.shape[:2], rows.shape[1]).scatter_(1, labels[:, None], 1)
-        masses = masses * weights[:, None]  # (P, K, m)
+        masses = _nearest(centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True))  # (P, K, m)
+        if not weigh_the_same:
+            masses.mul_(weights[:, None])
         moved = masses @ rows / masses.sum(2, keepdim=True)  # NaN where a centre has no rows
-        shift = (moved - centres).square().sum((1, 2))
-        same = ((labels == before) | (weights == 0)).all(1)
-        centres, ended = moved, same | ~(shift > tolerance)
-        found[places[ended]] = centres[ended]
-        going = ~ended
-        rows, weights, centres, labels = rows[going], weights[going], centres[going], labels[going]
-        places, tolerance = places[going], tolerance[going]
-        if not len(places):
-            break
+        going = (moved - centres).square().sum((1, 2)) > tolerance  # not where rows stay with their centres
+        centres = moved
+        if not going.all():
+            found[places[~going]] = centres[~going]
+            rows, weights, centres = rows[going], weights[going], centres[going]
+            places, tolerance = places[going], tolerance[going]
+            if not len(places):
+                break
     found[places] = centres
     return found
+
+
+def _nearest(scores: Tensor) -> Tensor:
+    """Return 1 for the first of the largest of scores (P, K, m) of each row, else 0."""
+    members = (scores == scores.amax(1, keepdim=True)).to(scores.dtype)
+    return members if members.sum() == members[:, 0].numel() else members * (members.cumsum(1) == 1)
 
 
 TOGETHER: dict[str, StartTogether] = {
@@ -93,6 +110,14 @@ TOGETHER: dict[str, StartTogether] = {
     "points": random_rows,
     "maxdist": farthest_first,
 }
+
+
+def _means_of_large_clusters(drawn: Tensor, n_components: int) -> Tensor:
+    """Return the means (P, K, d) of the K largest of Ward's clusters of rows (P, m, d), NaN where there are fewer."""
+    labels, found = large_clusters(np.stack([hierarchy(each) for each in drawn]), n_components)
+    members = (torch.from_numpy(labels)[:, None] == torch.arange(n_components)[:, None]).double()  # (P, K, m)
+    means = members @ drawn / members.sum(2, keepdim=True)
+    return torch.where(torch.from_numpy(found)[:, None, None], means, torch.nan)
 
 
 def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
