@@ -124,7 +124,7 @@ class Part:
         )
 
 
-def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -> Iterator[Part]:
+def solved_together(settings: Settings, problems: Mapping[int, Given], owner: str) -> Iterator[Part]:
     """Yield the solutions of all problems that can be fitted together; others are to be fitted alone.
 
     Alone are fitted: all of them, where starts are made one by one, where each has several runs, on a device other
@@ -138,14 +138,14 @@ def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -
 
 
 @standalone()
-def _entries(settings: Settings, problems: Sequence[Given], owner: str) -> list[Entry]:
+def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> list[Entry]:
     """Return the problems that can be fitted together."""
     if check_device(settings.given["device"]).type != "cpu" or settings.is_special:
         return []
     common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
     most = lru_cache(partial(_most_rows, settings))
     entries = []
-    for place, given in enumerate(problems):
+    for place, given in problems.items():
         if given.labels is not None or not _starts_together(settings, given):
             continue
         try:
