@@ -109,10 +109,7 @@ def fit_problems(rank, settings, problems):
     many._solved = lambda given, own: (shares.append(len(own)), solved(given, own))[1]
     mixtures = fit_many(problems[rank % len(problems)], distributed=True, **settings)
     found = {name: getattr(mixtures, name) for name in ("weights_", "means_", "covariances_", "converged_", "n_iter_")}
-    labels = [
-        model.predict(rows) for model, rows in zip(mixtures, problems[0], strict=True) if hasattr(model, "means_")
-    ]
-    return shares, found, mixtures.failures_, labels
+    return shares, found, mixtures.failures_, mixtures[1].predict(problems[0][1])
 
 
 def fit_files(rank, settings, shards):

@@ -27,7 +27,7 @@ HEAVY = 9.0  # kurtosis below which no few rows have nearly all of the variance
 class Table(NamedTuple):
     """What one problem is given, checked."""
 
-    rows: Tensor  # (n, d) float64, on the CPU
+    rows: Tensor  # (n, d), on the CPU
     weights: Tensor | None  # (n,) float64, all positive
     known: Tensor | None  # (n,) or (n, K), the responsibilities to begin with
 
@@ -52,6 +52,8 @@ class Problems:
         With the priors in the frames, and no regularisation yet.
     reg_covar : float
     n_components : int
+    dtype : torch.dtype
+        Of the rows as they were given; all is computed in float64.
     """
 
     kernel: OwnRows
@@ -62,6 +64,7 @@ class Problems:
     update: Update
     reg_covar: float
     n_components: int
+    dtype: torch.dtype = torch.float64
 
     @classmethod
     def of(
@@ -73,7 +76,7 @@ class Problems:
         or with so few different rows that variances rest on `reg_covar`.
         """
         z, weights, known = _side_by_side(tables, n_components)
-        has_weights = tables[0].weights is not None
+        has_weights, dtype = tables[0].weights is not None, tables[0].rows.dtype
         weight, count = weights.sum(1), (weights > 0).sum(1)
         unit = weight / count if priors == Priors() and has_weights else torch.ones_like(weight)
         kept = torch.isfinite(z.sum((1, 2))) & (weight < LARGEST_WEIGHT)
@@ -82,12 +85,13 @@ class Problems:
         z.sub_(bulk.median)
         if count.amin() < z.shape[2]:
             z.masked_fill_((weights == 0)[:, None], 0)
-        variance, frame_variance = _variances(z, weights)
-        frame = Frame.of(bulk.median.mT, frame_variance.mT, torch.float64, one_scale=structure.one_scale)
-        kept &= ~bulk.is_constant & (torch.isfinite(variance) & (variance >= torch.finfo(torch.float64).tiny)).all(1)
+        variance, frame_variance = _variances(z, weights, dtype)
+        frame = Frame.of(bulk.median.mT, frame_variance.mT, dtype, one_scale=structure.one_scale)
+        limits = torch.finfo(dtype)
+        kept &= ~bulk.is_constant & ((variance < limits.max) & (variance >= limits.tiny)).all(1)
         kernel = OwnRows.of(z.div_(frame.scale.mT), weights, structure.moment)
         update = Update(structure, priors.in_frame(frame))
-        problems = cls(kernel, bulk.differs, known, unit, frame, update, reg_covar, n_components).of_some(kept)
+        problems = cls(kernel, bulk.differs, known, unit, frame, update, reg_covar, n_components, dtype).of_some(kept)
         places = kept.nonzero().flatten()
         enough = problems.n_distinct > max(n_components, z.shape[1])
         return (problems, places) if enough.all() else (problems.of_some(enough), places[enough])
@@ -142,7 +146,7 @@ class Problems:
         """The different rows of each problem, (P, n, d), and their weights, (P, n), 0 where there are no more."""
         position = torch.where(self.weights > 0, projection(self.rows), torch.inf)
         order = torch.from_numpy(position.numpy().argsort(1))  # several times as fast as torch's
-        rows, weights = _in_order(self.rows, order), self.weights.gather(1, order)
+        rows, weights = _in_order(self.rows, order).to(self.dtype).double(), self.weights.gather(1, order)
         if self.differs.all():
             return rows, weights
         repeats = torch.zeros_like(weights, dtype=torch.bool)
@@ -197,7 +201,7 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
         rows = torch.stack([table.rows for table in tables])
     else:
         rows = torch.nn.utils.rnn.pad_sequence([table.rows for table in tables], batch_first=True)
-    rows = rows.mT.contiguous()
+    rows = rows.mT.to(torch.float64, memory_format=torch.contiguous_format)
     weights = (torch.arange(n_rows) < torch.tensor(sizes)[:, None]).double()
     if tables[0].weights is not None:
         for own, table in zip(weights, tables, strict=True):
@@ -216,7 +220,7 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
     return rows, weights, known
 
 
-def _variances(gaps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _variances(gaps: Tensor, weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return the variances of features (P, d, n), and `tgmm.data.summary.frame_variance` of these, (P, d, 1) both.
 
     Gaps are those to the median, which is within one standard deviation of the mean: so their mean square is at most
@@ -232,7 +236,7 @@ def _variances(gaps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         return variance, variance[..., None]
     some = gaps[heavy]
     usual, farthest = bulk_variance(some.mT, weights[heavy]), some.abs().amax(2)
-    limit = limited(variance[heavy], usual, farthest, torch.float64)
+    limit = limited(variance[heavy], usual, farthest, dtype)
     return variance, variance.index_put((heavy,), limit)[..., None]
 
 

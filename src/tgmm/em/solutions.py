@@ -37,6 +37,8 @@ class Solutions:
     n_volumes : Tensor of shape (P,)
         How often the log-volume of the frame is part of an objective.
     structure : Structure
+    dtype : torch.dtype
+        Of the rows.
     start : str
         The start that all runs began from.
     seed : int
@@ -49,6 +51,7 @@ class Solutions:
     unit: Tensor
     n_volumes: Tensor
     structure: Structure
+    dtype: torch.dtype
     start: str
     seed: int
     notes: Sequence[list[str]]
@@ -83,7 +86,7 @@ class Solutions:
         """Return one of the solutions; each problem has its columns."""
         frame, run = Frame(self.frame.shift[place, 0], self.frame.scale[place, 0]), self.run(place)
         unit, n_volumes = float(self.unit[place]), float(self.n_volumes[place])
-        units = Units(frame, unit, n_volumes, torch.float64, torch.device("cpu"))
+        units = Units(frame, unit, n_volumes, self.dtype, torch.device("cpu"))
         runs = [FollowedRun(run.objective, run.start, run.seed)]
         return Solution.of_run(run, units, self.structure, columns[place], self.notes[place], runs)
 
@@ -108,7 +111,8 @@ def solutions(
     n_volumes = 1 + problems.update.priors.n_volumes(problems.n_components) / ends.runs.statistics.weight
     silent: list[list[str]] = [[] for _ in range(len(problems))]
     seed = origins.seed if origins.start is not None else 0
-    found = Solutions(ends, problems.frame, problems.unit, n_volumes, problems.structure, origins.name, seed, silent)
+    known = (problems.frame, problems.unit, n_volumes, problems.structure, problems.dtype, origins.name, seed)
+    found = Solutions(ends, *known, silent)
     return replace(found, notes=_notes(found, problems, [columns[place] for place in places.tolist()])), places
 
 

@@ -17,6 +17,7 @@ from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import as_tensor, check_responsibilities, check_rows, check_weights
 from tgmm.em.many import Origins
+from tgmm.em.problem import FEW_NUMBERS, numbers_of_row
 from tgmm.em.problems import Problems, Table
 from tgmm.em.solution import Solution
 from tgmm.em.solutions import Solutions, solutions
@@ -31,6 +32,7 @@ from tgmm.start.sample import sample_size
 from tgmm.start.together import TOGETHER
 
 NUMBERS = 1 << 23  # that problems fitted together have at most in all, with their responsibilities
+PLAIN = (np.float64, np.float32)  # types of arrays that need no check but for what is not finite
 UNEVEN = 1.25  # times as many rows as the smallest of them the largest has, at most
 
 
@@ -116,7 +118,7 @@ class Part:
             columns=columns,
             notes=["; ".join(notes) for notes in found.notes],
             parameters=found.parameters,
-            dtype=torch.float64,
+            dtype=found.dtype,
             log_likelihood=found.log_likelihood,
             converged=found.ends.converged,
             n_iter=found.ends.n_iter,
@@ -143,7 +145,11 @@ def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> l
     if check_device(settings.given["device"]).type != "cpu" or settings.is_special:
         return []
     common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
-    most = lru_cache(partial(_most_rows, settings))
+    by_shape = lru_cache(partial(_most_rows, settings))  # by the number of features and the type
+
+    def most(rows: Tensor) -> int:
+        return by_shape(rows.shape[1], rows.dtype)
+
     entries = []
     for place, given in problems.items():
         if given.labels is not None or not _starts_together(settings, given):
@@ -153,8 +159,7 @@ def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> l
         except (TypeError, ValueError):
             continue
         rows = entry.table.rows
-        is_float64 = rows.dtype == torch.float64 and rows.device.type == "cpu"
-        if is_float64 and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows.shape[1]):
+        if rows.is_cpu and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows):
             entries.append(entry)
     return entries
 
@@ -167,17 +172,13 @@ def _starts_together(settings: Settings, given: Given) -> bool:
     return settings.n_components == 1 or (start in TOGETHER and settings.policy.n_init == 1)
 
 
-def _most_rows(settings: Settings, n_features: int) -> int:
-    """Return how many rows a problem has, at most, that is worth fitting with others."""
-    n_components = settings.n_components
-    if moments_outweigh(settings.structure.moment, n_features, n_components):
+def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype) -> int:
+    """Return how many rows a problem has, at most, that is worth fitting with others, and is as well in float64."""
+    n_components, moment = settings.n_components, settings.structure.moment
+    if moments_outweigh(moment, n_features, n_components):
         return 0
-    return min(sample_size(n_components, n_features), NUMBERS // _numbers(settings, n_features))
-
-
-def _numbers(settings: Settings, n_features: int) -> int:
-    """Return how many numbers an iteration needs of each row."""
-    return 1 + n_features + settings.structure.moment.size(n_features) + 2 * settings.n_components
+    numbers = NUMBERS if dtype == torch.float64 else FEW_NUMBERS
+    return min(sample_size(n_components, n_features), numbers // numbers_of_row(n_features, n_components, moment))
 
 
 def _entry(settings: Settings, place: int, given: Given, owner: str, common: Callable[[int], Start]) -> Entry:
@@ -198,7 +199,7 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
 
 def _rows(X: Any, owner: str) -> tuple[Tensor, Columns]:
     """Return rows in memory as a tensor, and their columns; whether they are finite is seen later."""
-    if type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2 and X.flags.c_contiguous and X.size:
+    if type(X) is np.ndarray and X.dtype in PLAIN and X.ndim == 2 and X.flags.c_contiguous and X.size:
         return as_tensor(X), _columns(X.shape[1], owner)
     if as_source(X) is not None:
         raise ValueError("The rows are not in memory.")
@@ -241,9 +242,12 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         (rows, sample_weight, known), (means, weights, covariances) = entry.table, entry.start
         given = (sample_weight is None, known is None, means is None, weights is None, covariances is None)
-        kinds.setdefault((rows.shape[1], given), []).append(entry)
-    for (n_features, _), alike in kinds.items():
-        most = NUMBERS // _numbers(settings, n_features)  # rows of all, with those that only fill up
+        kinds.setdefault((rows.shape[1], rows.dtype, given), []).append(entry)
+    for (n_features, *_), alike in kinds.items():
+        # Rows of all, with those that only fill up.
+        most = NUMBERS // numbers_of_row(n_features, settings.n_components, settings.structure.moment)
+            n_features, settings.n_components, settings.structure.moment
+        )  # rows of all, with those that only fill up
         batch: list[Entry] = []
         least = 0
         for n_rows, entry in sorted(((entry.table.rows.shape[0], entry) for entry in alike), key=itemgetter(0)):
