@@ -246,8 +246,6 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     for (n_features, *_), alike in kinds.items():
         # Rows of all, with those that only fill up.
         most = NUMBERS // numbers_of_row(n_features, settings.n_components, settings.structure.moment)
-            n_features, settings.n_components, settings.structure.moment
-        )  # rows of all, with those that only fill up
         batch: list[Entry] = []
         least = 0
         for n_rows, entry in sorted(((entry.table.rows.shape[0], entry) for entry in alike), key=itemgetter(0)):
