@@ -38,6 +38,7 @@ from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
+from tgmm.runtime.devices import moved
 from tgmm.runtime.parts import parts
 from tgmm.start.together import StartTogether
 
@@ -68,6 +69,10 @@ class Origins:
             weights=None if self.weights is None else self.weights[index],
             covariances=None if covariances is None else covariances.of_some(index),
         )
+
+    def to(self, device: torch.device) -> Origins:
+        """Return them on a device."""
+        return self if device.type == "cpu" else moved(self, device)
 
     def centres(self, problems: Problems) -> Tensor:
         """Return the centres to begin with, in the frames, (P, K, d); NaN where there are none."""
@@ -172,8 +177,8 @@ class Climbers:
         parameters, bad = _updated(self.update, statistics, self.runs.parameters)
         if (refused := bad & jumping).any():  # an EM step instead
             jumping = jumping & ~refused
-            update, runs, order = self.update.of_some(refused), self.runs.of_some(refused), torch.arange(len(self.runs))
-            order[refused] = torch.arange(len(self.runs), len(self.runs) + len(runs))
+            update, runs, order = self.update.of_some(refused), self.runs.of_some(refused), _numbered(refused)
+            order[refused] = len(self.runs) + _numbered(runs.start)
             plain, bad[refused] = _updated(update, runs.statistics, runs.parameters)
             parameters = parameters_joined([parameters, plain]).of_some(order)
         reached = self._at(parameters, assignment)
@@ -296,7 +301,7 @@ def fitted(problems: Problems, origins: Origins, policy: Policy) -> Ends | None:
 
 def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climbers | None:
     """Return the runs of problems at their first parameters, without those that need more; None where that is all."""
-    kernel, places = problems.kernel, torch.arange(len(problems))
+    kernel, places = problems.kernel, _numbered(problems.unit)
     if origins.means is not None and origins.weights is not None and origins.covariances is not None:
         given = Parameters(origins.weights, origins.means, origins.covariances)
         parameters = problems.frame.parameters_in(given)
@@ -320,7 +325,7 @@ def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climb
 
 def are_usable(parameters: Parameters) -> Tensor:
     """Return which mixtures of a batch have covariances that do not collapse, and sums that are precise, (P,)."""
-    places = torch.arange(parameters.means.shape[0])
+    places = _numbered(parameters.means)
     usable = torch.zeros_like(places, dtype=torch.bool)
     while (bad := collapsed(parameters)) is not None:
         if bad.all():
@@ -344,7 +349,7 @@ def _assigned(problems: Problems, kernel: OwnRows, origins: Origins) -> tuple[St
         is_plain = are_precise(assigning)  # not where there are no centres
         statistics = kernel.statistics(assigning, winners)
     else:
-        is_plain = torch.ones(len(problems), dtype=torch.bool)
+        is_plain = torch.ones_like(problems.unit, dtype=torch.bool)
         statistics = kernel.of_shares(problems.known)
     return statistics, is_plain & ~stranded(statistics, problems.update.priors)
 
@@ -400,11 +405,16 @@ def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statisti
     return replace(statistics_where(mask, one, other), **totals)
 
 
+def _numbered(values: Tensor) -> Tensor:
+    """Return 0, 1, ... for the first dimension of values, on their device."""
+    return torch.arange(values.shape[0], device=values.device)
+
+
 def _ends(ended: list[Ended], objectives: list[tuple[Tensor, Tensor]], count: int) -> Ends:
     """Return the ends in the order of the problems, of which there are so many."""
     runs = joined([each.runs for each in ended])
     order = runs.start.argsort()
-    history = torch.full((len(objectives), count), torch.nan, dtype=torch.float64)
+    history = runs.objective.new_full((len(objectives), count), torch.nan)
     for row, (places, values) in zip(history, objectives, strict=True):
         row[places] = values
     amount, n_iter, converged = (

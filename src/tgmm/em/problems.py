@@ -19,15 +19,17 @@ from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
+from tgmm.runtime.devices import moved
 from tgmm.start.sample import projection
 
+CPU = torch.device("cpu")
 HEAVY = 9.0  # kurtosis below which no few rows have nearly all of the variance
 
 
 class Table(NamedTuple):
     """What one problem is given, checked."""
 
-    rows: Tensor  # (n, d), on the CPU
+    rows: Tensor  # (n, d)
     weights: Tensor | None  # (n,) float64, all positive
     known: Tensor | None  # (n,) or (n, K), the responsibilities to begin with
 
@@ -68,14 +70,23 @@ class Problems:
 
     @classmethod
     def of(
-        cls, tables: Sequence[Table], structure: Structure, n_components: int, priors: Priors, reg_covar: float
+        cls,
+        tables: Sequence[Table],
+        structure: Structure,
+        n_components: int,
+        priors: Priors,
+        reg_covar: float,
+        device: torch.device = CPU,
     ) -> tuple[Problems, Tensor]:
         """Return the problems that tables pose, without those about which there is something to say, and their places.
+
+        All their tensors are on the device, which has float64.
 
         Left out are those with a value that is not finite, or variances out of range, with features that are constant,
         or with so few different rows that variances rest on `reg_covar`.
         """
         z, weights, known = _side_by_side(tables, n_components)
+        z, weights, known = z.to(device), weights.to(device), None if known is None else known.to(device)
         has_weights, dtype = tables[0].weights is not None, tables[0].rows.dtype
         weight, count = weights.sum(1), (weights > 0).sum(1)
         unit = weight / count if priors == Priors() and has_weights else torch.ones_like(weight)
@@ -90,7 +101,7 @@ class Problems:
         limits = torch.finfo(dtype)
         kept &= ~bulk.is_constant & ((variance < limits.max) & (variance >= limits.tiny)).all(1)
         kernel = OwnRows.of(z.div_(frame.scale.mT), weights, structure.moment)
-        update = Update(structure, priors.in_frame(frame))
+        update = Update(structure, moved(priors, z.device).in_frame(frame))
         problems = cls(kernel, bulk.differs, known, unit, frame, update, reg_covar, n_components, dtype).of_some(kept)
         places = kept.nonzero().flatten()
         enough = problems.n_distinct > max(n_components, z.shape[1])
@@ -110,7 +121,7 @@ class Problems:
             differs=self.differs[index],
             known=None if self.known is None else self.known[index],
             unit=self.unit[index],
-            frame=Frame(self.frame.shift[index], self.frame.scale[index]),
+            frame=self.frame.of_some(index),
             update=self.update.of_some(index),
         )
         if "start_rows" in vars(self):
@@ -145,7 +156,8 @@ class Problems:
     def start_rows(self) -> tuple[Tensor, Tensor]:
         """The different rows of each problem, (P, n, d), and their weights, (P, n), 0 where there are no more."""
         position = torch.where(self.weights > 0, projection(self.rows), torch.inf)
-        order = torch.from_numpy(position.numpy().argsort(1))  # several times as fast as torch's
+        # NumPy is several times as fast as torch, on the CPU.
+        order = torch.from_numpy(position.numpy().argsort(1)) if position.is_cpu else position.argsort(1)
         rows, weights = _in_order(self.rows, order).to(self.dtype).double(), self.weights.gather(1, order)
         if self.differs.all():
             return rows, weights
@@ -180,7 +192,7 @@ class Bulk(NamedTuple):
             below = weights[:, None].expand_as(z).gather(2, order).cumsum(2)
             place = (2 * below < below[..., -1:] * (1 - HALF)).sum(2, keepdim=True)  # (P, d, 1)
         else:
-            values = torch.from_numpy(np.sort(filled.numpy(), axis=2))  # several times as fast as torch's
+            values = torch.from_numpy(np.sort(filled.numpy(), axis=2)) if filled.is_cpu else filled.sort(2).values
             place = ((count - 1) // 2)[:, None, None].expand(-1, z.shape[1], 1)
         last = (count - 1)[:, None, None].expand_as(place)
         is_constant = (values[..., :1] == values.gather(2, last)).any(1)[:, 0]
@@ -202,14 +214,14 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
     else:
         rows = torch.nn.utils.rnn.pad_sequence([table.rows for table in tables], batch_first=True)
     rows = rows.mT.to(torch.float64, memory_format=torch.contiguous_format)
-    weights = (torch.arange(n_rows) < torch.tensor(sizes)[:, None]).double()
+    weights = (torch.arange(n_rows, device=CPU) < torch.tensor(sizes, device=CPU)[:, None]).double()
     if tables[0].weights is not None:
         for own, table in zip(weights, tables, strict=True):
             assert table.weights is not None
             own[: len(table.weights)] = table.weights
     if tables[0].known is None:
         return rows, weights, None
-    known = rows.new_zeros(len(tables), n_components, n_rows)
+    known = weights.new_zeros(len(tables), n_components, n_rows)
     for shares, table in zip(known, tables, strict=True):
         given = table.known
         assert given is not None

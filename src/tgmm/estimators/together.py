@@ -25,7 +25,7 @@ from tgmm.estimators.settings import Settings, check_init_means
 from tgmm.kernels.choose import moments_outweigh
 from tgmm.mixture.base import check_covariances, check_mixing_weights
 from tgmm.model.parameters import Parameters
-from tgmm.runtime.devices import check_device, standalone
+from tgmm.runtime.devices import check_device, float64_device, standalone
 from tgmm.runtime.generators import drawn_seed
 from tgmm.start import AUTO, UNTRIED
 from tgmm.start.sample import sample_size
@@ -61,6 +61,7 @@ class Entry(NamedTuple):
     table: Table
     columns: Columns
     start: Start
+    device: torch.device  # of the fit
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,10 @@ def solved_together(settings: Settings, problems: Mapping[int, Given], owner: st
 @standalone()
 def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> list[Entry]:
     """Return the problems that can be fitted together."""
-    if check_device(settings.given["device"]).type != "cpu" or settings.is_special:
+    if settings.is_special:
         return []
     common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
-    by_shape = lru_cache(partial(_most_rows, settings))  # by the number of features and the type
-
-    def most(rows: Tensor) -> int:
-        return by_shape(rows.shape[1], rows.dtype)
-
+    most = lru_cache(partial(_most_rows, settings))  # by the number of features, the type and the device
     entries = []
     for place, given in problems.items():
         if given.labels is not None or not _starts_together(settings, given):
@@ -158,8 +155,8 @@ def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> l
             entry = _entry(settings, place, given, owner, common)
         except (TypeError, ValueError):
             continue
-        rows = entry.table.rows
-        if rows.is_cpu and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows):
+        n_rows, n_features = entry.table.rows.shape
+        if max(settings.n_components, n_features) < n_rows <= most(n_features, entry.table.rows.dtype, entry.device):
             entries.append(entry)
     return entries
 
@@ -172,10 +169,11 @@ def _starts_together(settings: Settings, given: Given) -> bool:
     return settings.n_components == 1 or (start in TOGETHER and settings.policy.n_init == 1)
 
 
-def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype) -> int:
-    """Return how many rows a problem has, at most, that is worth fitting with others, and is as well in float64."""
+def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Return how many rows a problem has, at most, that is worth fitting with others, as it is alone in float64."""
     n_components, moment = settings.n_components, settings.structure.moment
-    if moments_outweigh(moment, n_features, n_components):
+    is_narrow = dtype != torch.float64 or float64_device(device) != device
+    if moments_outweigh(moment, n_features, n_components) or (is_narrow and device.type != "cpu"):
         return 0
     numbers = NUMBERS if dtype == torch.float64 else FEW_NUMBERS
     return min(sample_size(n_components, n_features), numbers // numbers_of_row(n_features, n_components, moment))
@@ -183,7 +181,7 @@ def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype) -> int:
 
 def _entry(settings: Settings, place: int, given: Given, owner: str, common: Callable[[int], Start]) -> Entry:
     """Return a problem, checked, or raise what the fit alone will raise; the start of many is common to them."""
-    rows, columns = _rows(given.rows, owner)
+    rows, columns, device = _rows(given.rows, owner, settings.given["device"])
     n_features = rows.shape[1]
     settings.check_features(n_features)
     start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common(n_features)
@@ -194,17 +192,17 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
     if weights is not None and not (weights > 0).all():
         kept = weights > 0
         rows, weights, known = rows[kept], weights[kept], None if known is None else known[kept]
-    return Entry(place, Table(rows, weights, known), columns, start)
+    return Entry(place, Table(rows, weights, known), columns, start, device)
 
 
-def _rows(X: Any, owner: str) -> tuple[Tensor, Columns]:
-    """Return rows in memory as a tensor, and their columns; whether they are finite is seen later."""
+def _rows(X: Any, owner: str, device: Any) -> tuple[Tensor, Columns, torch.device]:
+    """Return rows in memory as a tensor, their columns, and the device of the fit; if all are finite is seen later."""
     if type(X) is np.ndarray and X.dtype in PLAIN and X.ndim == 2 and X.flags.c_contiguous and X.size:
-        return as_tensor(X), _columns(X.shape[1], owner)
+        return as_tensor(X), _columns(X.shape[1], owner), check_device(device)
     if as_source(X) is not None:
         raise ValueError("The rows are not in memory.")
     rows, columns = check_rows(X, Columns(None, None, owner))
-    return rows.tensor, columns
+    return rows.tensor, columns, check_device(device, rows.tensor if rows.from_tensor else None)
 
 
 @lru_cache(maxsize=16)
@@ -242,7 +240,7 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         (rows, sample_weight, known), (means, weights, covariances) = entry.table, entry.start
         given = (sample_weight is None, known is None, means is None, weights is None, covariances is None)
-        kinds.setdefault((rows.shape[1], rows.dtype, given), []).append(entry)
+        kinds.setdefault((rows.shape[1], rows.dtype, rows.device, entry.device, given), []).append(entry)
     for (n_features, *_), alike in kinds.items():
         # Rows of all, with those that only fill up.
         most = NUMBERS // numbers_of_row(n_features, settings.n_components, settings.structure.moment)
@@ -264,13 +262,15 @@ def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
     structure, n_components = settings.structure, settings.n_components
     try:
         priors = settings.priors(tables[0].rows.shape[1])
-        problems, places = Problems.of(tables, structure, n_components, priors, settings.reg_covar)
+        how = (structure, n_components, priors, settings.reg_covar, batch[0].device)
+        problems, places = Problems.of(tables, *how)
     except ValueError:
         return None
     if not len(problems):
         return None
     columns = [batch[place].columns for place in places.tolist()]
-    solved = solutions(problems, _origins(settings, batch).of_some(places), settings.policy, columns)
+    origins = _origins(settings, batch).of_some(places.cpu()).to(batch[0].device)
+    solved = solutions(problems, origins, settings.policy, columns)
     if solved is None:
         return None
     found, among = solved

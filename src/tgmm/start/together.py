@@ -24,7 +24,7 @@ StartTogether = Callable[[Tensor, Tensor, int, int], Tensor]
 
 def random_rows(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return different rows at random, with probability in proportion to their weights."""
-    keys = -_uniform(rows.shape[1], _generator(seed)).log() / weights  # infinite for rows that fill up
+    keys = -_uniform(rows.shape[1], _generator(seed), rows.device).log() / weights  # infinite for rows that fill up
     return _taken(rows, keys.topk(n_components, largest=False).indices)
 
 
@@ -32,10 +32,10 @@ def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int)
     """Return the seeds of greedy k-means++."""
     generator, n_trials = _generator(seed), 2 + int(math.log(n_components))
     last = _last(weights)
-    chosen = [_drawn(weights, last, _uniform(1, generator))[:, 0]]  # (P,) each
+    chosen = [_drawn(weights, last, _uniform(1, generator, rows.device))[:, 0]]  # (P,) each
     nearest = _squared_distances(rows, _taken(rows, chosen[0][:, None]))[..., 0]  # (P, m)
     while len(chosen) < n_components:
-        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator))  # (P, trials)
+        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator, rows.device))  # (P, trials)
         distances = torch.minimum(nearest[..., None], _squared_distances(rows, _taken(rows, candidates)))
         best = (weights[:, None] @ distances)[:, 0].argmin(1, keepdim=True)  # (P, 1)
         chosen.append(candidates.gather(1, best)[:, 0])
@@ -45,7 +45,7 @@ def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int)
 
 def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return a random row and then, each time, the row farthest from those chosen."""
-    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed)))[:, 0]]
+    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed), rows.device))[:, 0]]
     nearest = torch.where(weights > 0, torch.inf, -torch.inf)
     while len(chosen) < n_components:
         last = _taken(rows, chosen[-1][:, None])
@@ -64,7 +64,7 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tenso
         if n_drawn := number_drawn(count, n_components):
             alike = counts == count
             own, own_weights = rows[alike, :count], weights[alike, :count]
-            keys = -_uniform(count, _generator(seed)).log() / own_weights
+            keys = -_uniform(count, _generator(seed), rows.device).log() / own_weights
             drawn = _taken(own, keys.topk(n_drawn, largest=False).indices)
             seeds[alike] = _means_of_large_clusters(drawn, n_components)
     for place in torch.isnan(seeds).any(2).any(1).nonzero().flatten().tolist():  # clusters are small, or tied
@@ -77,7 +77,7 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tenso
 
 def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
     """Return the centres after Lloyd's iterations, NaN where one loses its rows; they end as scikit-learn's do."""
-    found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0])
+    found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0], device=rows.device)
     tolerance, weigh_the_same = _tolerances(rows, weights), bool((weights == 1).all())
     for _ in range(MAX_ITER):
         masses = _nearest(centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True))  # (P, K, m)
@@ -114,10 +114,11 @@ TOGETHER: dict[str, StartTogether] = {
 
 def _means_of_large_clusters(drawn: Tensor, n_components: int) -> Tensor:
     """Return the means (P, K, d) of the K largest of Ward's clusters of rows (P, m, d), NaN where there are fewer."""
+    device, drawn = drawn.device, drawn.cpu()
     labels, found = large_clusters(np.stack([hierarchy(each) for each in drawn]), n_components)
-    members = (torch.from_numpy(labels)[:, None] == torch.arange(n_components)[:, None]).double()  # (P, K, m)
+    members = torch.from_numpy(labels[:, None] == np.arange(n_components)[:, None]).double()  # (P, K, m)
     means = members @ drawn / members.sum(2, keepdim=True)
-    return torch.where(torch.from_numpy(found)[:, None, None], means, torch.nan)
+    return torch.where(torch.from_numpy(found)[:, None, None], means, torch.nan).to(device)
 
 
 def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
@@ -129,12 +130,12 @@ def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)
 
 
-def _uniform(count: int, generator: torch.Generator) -> Tensor:
-    """Return uniform numbers; the first of them are what fewer would be."""
-    return torch.rand(count, generator=generator, dtype=torch.float64)
+def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Return uniform numbers on a device, the same on all; the first of them are what fewer would be."""
+    return torch.rand(count, generator=generator, dtype=torch.float64, device="cpu").to(device)
 
 
 def _drawn(potential: Tensor, last: Tensor, uniform: Tensor) -> Tensor:
