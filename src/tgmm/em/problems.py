@@ -85,8 +85,11 @@ class Problems:
         Left out are those with a value that is not finite, or variances out of range, with features that are constant,
         or with so few different rows that variances rest on `reg_covar`.
         """
-        z, weights, known = _side_by_side(tables, n_components)
-        z, weights, known = z.to(device), weights.to(device), None if known is None else known.to(device)
+        rows, weights, known = _side_by_side(tables, n_components)
+        weights, known = weights.to(device), None if known is None else known.to(device)
+        features = OwnRows.begun(rows, structure.moment, device)
+        n_features = rows.shape[2]
+        z = features[:, 1 : 1 + n_features]  # (P, d, n)
         has_weights, dtype = tables[0].weights is not None, tables[0].rows.dtype
         weight, count = weights.sum(1), (weights > 0).sum(1)
         unit = weight / count if priors == Priors() and has_weights else torch.ones_like(weight)
@@ -100,11 +103,12 @@ class Problems:
         frame = Frame.of(bulk.median.mT, frame_variance.mT, dtype, one_scale=structure.one_scale)
         limits = torch.finfo(dtype)
         kept &= ~bulk.is_constant & ((variance < limits.max) & (variance >= limits.tiny)).all(1)
-        kernel = OwnRows.of(z.div_(frame.scale.mT), weights, structure.moment)
+        z.div_(frame.scale.mT)
+        kernel = OwnRows.of(features, weights, n_features, structure.moment)
         update = Update(structure, moved(priors, z.device).in_frame(frame))
         problems = cls(kernel, bulk.differs, known, unit, frame, update, reg_covar, n_components, dtype).of_some(kept)
         places = kept.nonzero().flatten()
-        enough = problems.n_distinct > max(n_components, z.shape[1])
+        enough = problems.n_distinct > max(n_components, n_features)
         return (problems, places) if enough.all() else (problems.of_some(enough), places[enough])
 
     def __len__(self) -> int:
@@ -203,17 +207,13 @@ class Bulk(NamedTuple):
 
 
 def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the features of rows (P, d, n), weights (P, n) and responsibilities (P, K, n) of tables, filled up with 0.
-
-    Along each feature the rows are side by side in memory: where features are few, that is several times as fast.
-    """
+    """Return rows (P, n, d), weights (P, n) and responsibilities (P, K, n) of tables, filled up with 0."""
     sizes = [table.rows.shape[0] for table in tables]
     n_rows = max(sizes)
     if min(sizes) == n_rows:
         rows = torch.stack([table.rows for table in tables])
     else:
         rows = torch.nn.utils.rnn.pad_sequence([table.rows for table in tables], batch_first=True)
-    rows = rows.mT.to(torch.float64, memory_format=torch.contiguous_format)
     weights = (torch.arange(n_rows, device=CPU) < torch.tensor(sizes, device=CPU)[:, None]).double()
     if tables[0].weights is not None:
         for own, table in zip(weights, tables, strict=True):
