@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from tgmm.model.statistics import Statistics
 from tgmm.runtime.parts import parts
 
 
+@dataclass(frozen=True)
 class OwnRows:
     """Statistics of the rows that each of a batch of mixtures has, in float64.
 
@@ -23,21 +26,22 @@ class OwnRows:
     features : Tensor of shape (P, 1 + d [+ q], n)
         Of the rows, each in the frame of its problem.
     weights : Tensor of shape (P, n)
-    second : Tensor of shape (P, q)
+    weight : Tensor of shape (P,)
+        Their sums.
+    weigh_the_same : bool
+        Whether each is 1.
+    second : Tensor of shape (P, q), optional
         The sums of the moments of all rows, where these are shared.
     n_features : int
         d.
-    moment : Moment
-        Which sums the statistics hold.
     """
 
-    def __init__(
-        self, features: Tensor, weights: Tensor, second: Tensor | None, n_features: int, moment: Moment
-    ) -> None:
-        self.features, self.weights, self.second = features, weights, second
-        self.n_features, self.moment = n_features, moment
-        self.weight = weights.sum(1)  # (P,)
-        self._weigh_the_same = bool((weights == 1).all())
+    features: Tensor
+    weights: Tensor
+    weight: Tensor
+    weigh_the_same: bool
+    second: Tensor | None
+    n_features: int
 
     @classmethod
     def of(cls, features: Tensor, weights: Tensor, n_features: int, moment: Moment) -> OwnRows:
@@ -47,7 +51,7 @@ class OwnRows:
             second = (weights[:, None] @ moment.of(z.mT))[:, 0]
         else:
             moment.fill(z.transpose(0, 1), features[:, 1 + n_features :].transpose(0, 1))
-        return cls(features, weights, second, n_features, moment)
+        return cls(features, weights, weights.sum(1), bool((weights == 1).all()), second, n_features)
 
     @staticmethod
     def begun(rows: Tensor, moment: Moment, device: torch.device) -> Tensor:
@@ -71,8 +75,13 @@ class OwnRows:
         """Return the kernel of some of the mixtures."""
         if index.dtype == torch.bool and index.all():
             return self
-        second = None if self.second is None else self.second[index]
-        return OwnRows(self.features[index], self.weights[index], second, self.n_features, self.moment)
+        return replace(
+            self,
+            features=self.features[index],
+            weights=self.weights[index],
+            weight=self.weight[index],
+            second=None if self.second is None else self.second[index],
+        )
 
     def of_shares(self, shares: Tensor) -> Statistics:
         """Return the statistics of responsibilities that are known, (P, K, n); there is no likelihood."""
@@ -91,14 +100,14 @@ class OwnRows:
             likelihood, objective = assignment(joint, None)  # (p, n)
             totals[0, part] = self._total(likelihood, weights)
             totals[1, part] = totals[0, part] if objective is likelihood else self._total(objective, weights)
-            torch.bmm(joint if self._weigh_the_same else joint.mul_(weights[:, None]), features.mT, out=sums[part])
+            torch.bmm(joint if self.weigh_the_same else joint.mul_(weights[:, None]), features.mT, out=sums[part])
         if self.second is not None:  # which the densities lack
             totals += (parameters.quadratic[:, 0] * self.second).sum(1)
         return self._statistics(sums, *totals)
 
     def _total(self, densities: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums of log-densities (p, n), (p,)."""
-        return densities.sum(1) if self._weigh_the_same else (densities * weights).sum(1)
+        return densities.sum(1) if self.weigh_the_same else (densities * weights).sum(1)
 
     def _statistics(self, sums: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
         """Return the statistics of sums of features (P, K, 1 + d [+ q])."""
