@@ -33,6 +33,7 @@ from tgmm.start.together import TOGETHER
 
 NUMBERS = 1 << 23  # that problems fitted together have at most in all, with their responsibilities
 PLAIN = (np.float64, np.float32)  # types of arrays that need no check but for what is not finite
+PLAIN_TENSORS = (torch.float64, torch.float32)
 UNEVEN = 1.25  # times as many rows as the smallest of them the largest has, at most
 
 
@@ -198,7 +199,9 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
 def _rows(X: Any, owner: str, device: Any) -> tuple[Tensor, Columns, torch.device]:
     """Return rows in memory as a tensor, their columns, and the device of the fit; if all are finite is seen later."""
     if type(X) is np.ndarray and X.dtype in PLAIN and X.ndim == 2 and X.flags.c_contiguous and X.size:
-        return as_tensor(X), _columns(X.shape[1], owner), check_device(device)
+        return as_tensor(X), _columns(X.shape[1], owner, "numpy"), check_device(device)
+    if type(X) is Tensor and X.dtype in PLAIN_TENSORS and X.ndim == 2 and X.layout == torch.strided and X.numel():
+        return X.detach(), _columns(X.shape[1], owner, "torch"), check_device(device, X)
     if as_source(X) is not None:
         raise ValueError("The rows are not in memory.")
     rows, columns = check_rows(X, Columns(None, None, owner))
@@ -206,9 +209,9 @@ def _rows(X: Any, owner: str, device: Any) -> tuple[Tensor, Columns, torch.devic
 
 
 @lru_cache(maxsize=16)
-def _columns(n_features: int, owner: str) -> Columns:
-    """Return the columns of an array."""
-    return Columns.of(n_features, None, owner)
+def _columns(n_features: int, owner: str, arrays: str) -> Columns:
+    """Return the columns of an array or a tensor."""
+    return Columns.of(n_features, None, owner, arrays)
 
 
 def _start(settings: Settings, given: Mapping[str, Any], n_features: int) -> Start:
