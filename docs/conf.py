@@ -60,6 +60,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "within_subsection_order": "gallery_order.ByNumber",
     "image_scrapers": ("matplotlib",),
+    "image_srcset": ["2x"],
     "reset_modules": ("matplotlib", "picture_style.reset"),
     "default_thumb_file": str(Path(__file__).parent / "_static" / "tgmm.svg"),
     "ignore_repr_types": r"matplotlib|<class 'list'>",

@@ -15,7 +15,7 @@ from tgmm import GaussianMixture
 def main() -> None:
     options = parse_arguments()
     gmm = GaussianMixture.load(options.file)
-    X, components = (tensor.cpu().numpy() for tensor in gmm.sample(options.rows, random_state=0))
+    X, components = map(np.asarray, gmm.sample(options.rows, random_state=0))
     print(f"Process {os.getpid()} loaded {options.file} and drew {len(X)} rows from it:")
     print(table(gmm, X, np.bincount(components, minlength=len(gmm.weights_)) / len(X)))
 

@@ -1,10 +1,27 @@
-// Mark the tables that scroll sideways, and let the keyboard scroll data frames, too: the theme does so for other tables.
-function markTables() {
-  for (const box of document.querySelectorAll(".pst-scrollable-table-container, .output_html")) {
+// Pictures of many panels keep a readable size on a phone, where they scroll. This many pixels show an inch of a picture.
+const READABLE = 68;
+const WIDE = 7.6; // inches
+function sizePictures() {
+  for (const picture of document.querySelectorAll("img.plot-directive, img.sphx-glr-single-img")) {
+    const inches = picture.naturalWidth / (picture.matches(".plot-directive") ? 144 : 100);
+    if (inches < WIDE || picture.closest(".picture")) continue;
+    const box = document.createElement("div");
+    box.className = "picture";
+    box.tabIndex = 0;
+    picture.replaceWith(box);
+    box.append(picture);
+    picture.style.minWidth = `${READABLE * inches}px`;
+  }
+}
+
+// Mark what scrolls sideways, and let the keyboard scroll data frames, too: the theme does so for other tables.
+function markScrolling() {
+  sizePictures();
+  for (const box of document.querySelectorAll(".pst-scrollable-table-container, .output_html, .picture")) {
     box.classList.toggle("scrolls", box.scrollWidth > box.clientWidth);
     if (box.matches(".output_html")) box.tabIndex = 0;
   }
 }
-document.addEventListener("DOMContentLoaded", markTables);
-window.addEventListener("load", markTables);
-window.addEventListener("resize", markTables);
+document.addEventListener("DOMContentLoaded", markScrolling);
+window.addEventListener("load", markScrolling);
+window.addEventListener("resize", markScrolling);

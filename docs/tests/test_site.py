@@ -25,7 +25,8 @@ BROKEN_IMAGES = "return [...document.images].filter(i => i.complete && !i.natura
 RESOURCES = "return performance.getEntriesByType('resource').map(entry => entry.name)"
 # What the page cuts off at its right edge: elements that stick out, unless something around them scrolls.
 CUT_OFF = """
-const scrolls = e => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+const article = e => e.matches(".bd-article-container");  // the whole page may scroll no more than its text
+const scrolls = e => !article(e) && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
 const width = document.documentElement.clientWidth;
 return [...document.querySelectorAll(".bd-article *:not(mjx-assistive-mml, mjx-assistive-mml *)")]
     .filter(e => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))

@@ -48,10 +48,11 @@ for ax, (name, (gmm, rows)) in zip(axes.ravel(), fits.items(), strict=True):
     ax.set(title=f"{name}: {len(rows)} rows drawn", xlabel="", ylabel="")
 
 # %%
-# The next table gives the distance of the fitted density from the true one for new rows, in nats a row (0 is perfect):
+# The next table gives the distance of the fitted density from the true one for new rows, in nats per row (0 is
+# perfect):
 
 truth = GaussianMixture.from_parameters([1 / 3] * 3, [[0, 0], [5, 1], [1, 6]], [spread @ spread.T] * 3)
-fresh = truth.sample(20_000, random_state=0)[0].numpy()
+fresh = truth.sample(20_000, random_state=0)[0]
 for name, (gmm, _) in fits.items():
     print(f"{name:<16}{truth.score(fresh) - gmm.score(fresh):8.3f}")
 

@@ -69,7 +69,7 @@ for use_others, style in ((True, "o-"), (False, "s--")):
     ax.semilogx(numbers, shares, style, label="all rows" if use_others else "labelled rows alone")
     print("all rows" if use_others else "labelled ", np.round(shares, 3))
 ax.axhline(0.841, color="0.6", linewidth=0.8)
-ax.set(xlabel="labels a class", ylabel="right", xticks=numbers, xticklabels=numbers)
+ax.set(xlabel="labels per class", ylabel="right", xticks=numbers, xticklabels=numbers)
 ax.legend(frameon=False)
 
 # %%

@@ -64,7 +64,7 @@ for r, style in ((16.0, "o-"), (0.01, "s--")):
     models = [adapted(speech(voices[0], number), r) for number in numbers]
     ax.semilogx(numbers, [model.score(fresh) - background.score(fresh) for model in models], style, label=f"r = {r:g}")
 ax.axhline(0, color="0.6", linewidth=0.8)
-ax.set(xlabel="rows of the speaker", ylabel="nats a row above the background", xticks=numbers, xticklabels=numbers)
+ax.set(xlabel="rows of the speaker", ylabel="nats per row above the background", xticks=numbers, xticklabels=numbers)
 ax.legend(frameon=False)
 
 # %%

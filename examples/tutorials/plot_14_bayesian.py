@@ -1,10 +1,10 @@
 """
-Variational Bayes: as many components as the data asks for
-==========================================================
+Variational Bayes: as many components as the data support
+=========================================================
 
-`BayesianGaussianMixture` has a distribution of every parameter, and `n_components` is an upper limit. This tutorial
-shows how the number of components in use follows from the data and from the concentration, and where that differs from
-what BIC chooses. The mathematics is in :doc:`/guide/bayesian`.
+`BayesianGaussianMixture` finds a distribution of every parameter, and its `n_components` is only an upper limit. This
+tutorial shows how the number of components in use depends on the data and on the concentration, and how it differs from
+the choice of BIC. :doc:`/guide/bayesian` has the mathematics.
 """
 
 import matplotlib.pyplot as plt
@@ -17,13 +17,13 @@ from tgmm.plotting import plot_components
 # The number of components follows from the data
 # ----------------------------------------------
 #
-# Three clusters, of which 20, 60 and 600 rows are seen, and a limit of ten components.
+# The data come from three clusters. The limit is ten components, and the fits see 20, 60 and 600 rows.
 
 centres = np.array([[0, 0], [5, 0], [2, 4]])
 
 
 def clusters(n, seed=0):
-    """Rows from three clusters."""
+    """Return rows from three clusters."""
     rng = np.random.default_rng(seed)
     return centres[rng.integers(3, size=n)] + rng.normal(0, 1, (n, 2))
 
@@ -37,7 +37,7 @@ for ax, n in zip(axes, (20, 60, 600), strict=True):
     ax.set(title=f"{n} rows: {bgm.n_components_} in use", xlabel="", ylabel="")
 
 # %%
-# `mixture_` holds the components in use. The others are where the prior is, and have next to no weight:
+# `mixture_` holds the components in use. The other components stay at the prior and have almost no weight:
 
 print(np.sort(bgm.weights_)[::-1].round(4))
 
@@ -45,9 +45,10 @@ print(np.sort(bgm.weights_)[::-1].round(4))
 # What the concentration does
 # ---------------------------
 #
-# `weight_concentration_prior` says how the weights are shared out before any row is seen: a small one expects a few
-# large components, a large one many. With a Dirichlet process the first sticks take what there is; with a Dirichlet
-# distribution all ten components are alike, and a large concentration keeps all of them.
+# `weight_concentration_prior` says how even the weights are expected to be before any row is seen. A small value
+# expects few large components, and a large value expects many. In a Dirichlet process, the first components take most
+# of the weight. In a Dirichlet distribution, all ten components are treated alike, and a large concentration keeps all
+# of them.
 
 rows = clusters(150)
 for kind in ("dirichlet_process", "dirichlet_distribution"):
@@ -57,13 +58,15 @@ for kind in ("dirichlet_process", "dirichlet_distribution"):
         print(f"{kind:22} {concentration:7g}: {bgm.n_components_:2} in use, bound {bgm.lower_bound_:.3f}")
 
 # %%
-# The bound with all its constants compares priors: those under which it is highest foresaw the rows best.
+# The bound includes all constants, so it can compare priors: the prior with the highest bound predicted these rows
+# best.
 #
-# The difference to BIC
-# ---------------------
+# Comparison with BIC
+# -------------------
 #
-# BIC fits each number of components and charges every parameter half a log n. The bound has a price too, that of the
-# prior, in one fit. Of many rows both find three clusters; of few rows BIC's approximation of the evidence is rough.
+# BIC needs a fit for each number of components, and charges each parameter half the logarithm of n. The bound needs one
+# fit, and the prior takes the place of the charge. With many rows, both find three clusters. With few rows, BIC is only
+# a rough approximation of the evidence, and the two differ.
 
 for n in (15, 30, 100, 1000):
     counts = []
@@ -76,11 +79,12 @@ for n in (15, 30, 100, 1000):
     print(f"{n:5} rows: BIC chooses {by_bic}, variational Bayes uses {by_bound}")
 
 # %%
-# What is not known is said
+# Predictions from few rows
 # -------------------------
 #
-# With twelve rows the best parameters of two components are sure of themselves. The posterior predictive density of
-# `score_samples` integrates over all parameters: its tails are heavier, and it loses less on rows that were not seen.
+# Fitted to twelve rows, the mixture with the best parameters is too confident. `score_samples` of the Bayesian mixture
+# averages over all parameters (the posterior predictive density). Its tails are heavier, and it describes new rows
+# better.
 
 few, new = clusters(12), clusters(5000, seed=1)
 likely = GaussianMixture(3, covariance_type="diag", covariance_prior=[0.1, 0.1], degrees_of_freedom_prior=4.0)
@@ -89,7 +93,7 @@ bgm = BayesianGaussianMixture(3, covariance_type="diag", max_iter=1000, random_s
 print(f"log-density of new rows: best parameters {likely.score(new):.2f}, posterior predictive {bgm.score(new):.2f}")
 
 # %%
-# The same shows in draws: those with ``posterior=True`` reach farther.
+# Samples show the same: those with ``posterior=True`` reach farther.
 
 plain, _ = bgm.sample(2000, random_state=0)
 drawn, _ = bgm.sample(2000, posterior=True, random_state=0)

@@ -90,6 +90,6 @@ ax = plot_density(gmm, kind="shading", ax=right)
 
 rows, components = gmm.sample(272, random_state=0)
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", sharex=True, sharey=True)
-for ax, points, title in zip(axes, (faithful.to_numpy(), rows.numpy()), ("data", "draws"), strict=True):
+for ax, points, title in zip(axes, (faithful.to_numpy(), rows), ("data", "draws"), strict=True):
     ax.scatter(*points.T, s=10, color="0.3")
     ax.set(title=title, xlabel=faithful.columns[0], ylabel=faithful.columns[1])

@@ -11,7 +11,6 @@ known, so that we can check the answer at the end.
 """
 
 # sphinx_gallery_thumbnail_number = 2
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
@@ -19,7 +18,7 @@ from sklearn.datasets import load_wine
 from sklearn.metrics import adjusted_rand_score
 
 from tgmm import GaussianMixture, select
-from tgmm.plotting import plot_selection
+from tgmm.plotting import plot_profiles, plot_selection
 
 wine = load_wine(as_frame=True)
 X, variety = wine.data, wine.target
@@ -74,25 +73,16 @@ print("wines in each:", np.bincount(segment).tolist())
 # What sets each segment apart?
 # -----------------------------
 #
-# A profile shows the mean of each measurement in a segment, as its distance from the mean of all wines in standard
-# deviations. Red is above the average, blue below.
+# `plot_profiles` shows the mean and the standard deviation of each measurement in each segment. The unit is the
+# standard deviation of all wines, so that measurements in different units can be compared.
 
-profile = pd.DataFrame((gmm.means_ - X.mean().to_numpy()) / X.std().to_numpy(), columns=X.columns)
-figure, ax = plt.subplots(figsize=(8.5, 2.9), layout="constrained")
-image = ax.imshow(profile, cmap="RdBu_r", vmin=-2, vmax=2, aspect="auto")
-names = [name.replace("_", " ").replace("/", "/\n") for name in X.columns]
-ax.set_xticks(range(X.shape[1]), names, rotation=45, ha="right", fontsize=8)
-ax.set_yticks(range(gmm.n_components), [f"segment {k}" for k in range(gmm.n_components)])
-for (row, column), value in np.ndenumerate(profile.to_numpy()):
-    ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7, color="w" if abs(value) > 1.3 else "k")
-figure.colorbar(image, ax=ax, label="standard deviations")
+ax = plot_profiles(gmm, X)
 
 # %%
-# The three measurements that differ most give each segment a description that people can read:
+# `summary` gives the same in numbers. Its last table names the measurements that set each segment apart from the rest,
+# which is a description that people can read:
 
-for k, row in profile.iterrows():
-    largest = row.abs().sort_values(ascending=False).index[:3]
-    print(f"segment {k}: " + ", ".join(f"{name} {row[name]:+.1f}" for name in largest))
+gmm.summary(X)
 
 # %%
 # Who is between two segments?

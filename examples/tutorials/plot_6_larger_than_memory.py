@@ -59,13 +59,15 @@ print(f"score {from_file.score(folder / 'rows.npy'):.4f}, BIC {from_file.bic(fol
 # -------
 #
 # `fit` accepts a path or a folder of files. `ParquetSource` selects columns and can take the sample weights from one of
-# them. Here each row of a table of counts represents many rows.
+# them. Here a table says how often each pair of rounded values occurs in the first two columns of the file, so each of
+# its rows represents many rows.
 
-table = pa.table({"x": [1.0, 2.0, 9.0, 10.0], "y": [1.0, 1.5, 8.0, 9.0], "count": [400, 300, 200, 100]})
-pq.write_table(table, folder / "counts.parquet")
-counted = GaussianMixture(2, covariance_type="tied_diag", random_state=0)
+pairs, counts = np.unique(np.load(folder / "rows.npy")[:, :2].round(1), axis=0, return_counts=True)
+pq.write_table(pa.table({"x": pairs[:, 0], "y": pairs[:, 1], "count": counts}), folder / "counts.parquet")
+counted = GaussianMixture(3, covariance_type="diag", random_state=0)
 counted.fit(ParquetSource(folder / "counts.parquet", weight_column="count"))
-print(counted.feature_names_in_, counted.weights_, counted.means_.round(3).tolist())
+print(f"{len(pairs)} rows represent {counts.sum()}")
+print(counted.feature_names_in_, counted.weights_.round(3), counted.means_.round(2).tolist())
 
 # %%
 # Loaders

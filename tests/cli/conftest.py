@@ -15,3 +15,9 @@ def run(capsysbinary):
         return code, captured.out.decode(), captured.err.decode()
 
     return call
+
+
+@pytest.fixture
+def wrote():
+    """What the standard error says where all went well and a file was written."""
+    return lambda what, path: f"tgmm: note: wrote {what} to {path}\n"

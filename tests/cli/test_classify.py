@@ -38,10 +38,10 @@ def expected(iris):
     return classifier.predict(rows), classifier.predict_proba(rows)
 
 
-def test_classes_and_probabilities_are_the_library_s(run, files, expected, tmp_path):
+def test_classes_and_probabilities_are_the_library_s(run, wrote, files, expected, tmp_path):
     out = tmp_path / "classes.csv"
     code, text, errors = run("classify", *files, "--class", "species", "--id", "row", "--out", out)
-    assert (code, text, errors) == (0, "", "")
+    assert (code, text, errors) == (0, "", wrote("the rows", out))
     found = pd.read_csv(out)
     names = ["probability_setosa", "probability_versicolor", "probability_virginica"]
     assert found.columns.tolist() == ["row", "class", *names]
@@ -50,10 +50,10 @@ def test_classes_and_probabilities_are_the_library_s(run, files, expected, tmp_p
     np.testing.assert_allclose(found[names], expected[1], rtol=1e-6, atol=1e-12)
 
 
-def test_a_saved_classifier_classifies_the_same(run, files, tmp_path):
+def test_a_saved_classifier_classifies_the_same(run, wrote, files, tmp_path):
     model = tmp_path / "model.safetensors"
     _, first, errors = run("classify", *files, "--class", "species", "--id", "row", "--save", model)
-    assert errors == ""
+    assert errors == wrote("the classifier", model)
     code, second, _ = run("classify", model, files[1], "--id", "row")
     assert (code, second) == (0, first)
     loaded = MixtureClassifier.load(model)

@@ -39,9 +39,9 @@ def model_file(tmp_path_factory):
     return path
 
 
-def test_fit_is_the_library_s(run, X, tmp_path):
+def test_fit_is_the_library_s(run, wrote, X, tmp_path):
     code, out, err = run("fit", FAITHFUL, "--components", "2", "--json", "--out", tmp_path / "m.pth")
-    assert code == 0 and err == ""
+    assert code == 0 and err == wrote("the model", tmp_path / "m.pth")
     found = json.loads(out)
     best = select(X, 2, "full", random_state=0).best_
     np.testing.assert_array_equal(found["means"], best.means_)
@@ -182,6 +182,41 @@ def test_predict_takes_the_columns_of_the_fit(run, X, model_file, tmp_path):
     assert code == 1 and "eruptions" in err
 
 
+def test_columns_that_are_no_features_are_said_to_be_ignored(run, X, model_file, tmp_path):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    for suffix in (".csv", ".parquet"):
+        data = write_table(frame.assign(hour=1, day="Monday"), tmp_path / f"more{suffix}")
+        code, out, err = run("predict", model_file, data, "--id", "day")
+        note = f"tgmm: note: columns ['hour'] of {data} are not features of the model and are ignored\n"
+        assert (code, err) == (0, note) and len(out.splitlines()) == 273
+    # By name where the names are the model's, whatever their order; else in the place of its features.
+    expected = run("predict", model_file, FAITHFUL)[1]
+    assert run("predict", model_file, FAITHFUL, "--columns", "waiting,eruptions") == (0, expected, "")
+    other = write_table(frame.set_axis(["a", "b"], axis=1), tmp_path / "other.csv")
+    code, out, err = run("predict", model_file, other, "--columns", "a,b")
+    assert (code, out) == (0, expected)
+    assert err == "tgmm: note: columns ['a', 'b'] are read as the features ['eruptions', 'waiting'], in this order\n"
+
+
+def test_columns_that_do_not_fit_the_model_are_named(run, X, model_file, tmp_path):
+    frame = pd.DataFrame(X, columns=["eruptions", "waiting"])
+    few, many, nameless = tmp_path / "few.csv", tmp_path / "many.npy", tmp_path / "nameless.csv"
+    write_table(frame[["waiting"]], few)
+    write_table(frame.assign(hour=1), many)
+    frame.assign(hour=1).to_csv(nameless, index=False, header=False)
+    for arguments, message in (
+        ([few], "lacks ['eruptions'], which the model was fitted to; its columns are ['waiting']. Rename them"),
+        ([many], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
+        ([nameless], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
+        ([FAITHFUL, "--columns", "waiting"], "--columns names 1 column(s), but the model has 2 feature(s)"),
+    ):
+        code, out, err = run("predict", model_file, *arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1) and message in err
+    expected = run("predict", model_file, FAITHFUL)[1]
+    assert run("predict", model_file, many, "--columns", "0,1")[:2] == (0, expected)
+    assert run("predict", model_file, nameless, "--columns", "0,1")[:2] == (0, expected)
+
+
 def test_files_larger_than_memory_are_read_in_parts(run, X, model_file, tmp_path, monkeypatch):
     expected = json.loads(run("fit", FAITHFUL, "-k", 2, "--scale", "--json")[1])
     np.save(tmp_path / "rows.npy", X)
@@ -229,6 +264,9 @@ def test_info(run, model_file):
     code, out, _ = run("info", model_file)
     assert code == 0
     assert re.search(r"Components +2 ", out) and re.search(r"Covariance type +full ", out) and "eruptions" in out
+    assert (
+        re.search(r"Converged +yes, \d+ iteration", out) and "have run EM already" in out
+    )  # few are left after trials
     found = json.loads(run("info", model_file, "--json")[1])
     assert found["n_components"] == 2 and found["converged"] is True and len(found["weights"]) == 2
 
@@ -254,7 +292,8 @@ def test_plots(run, tmp_path):
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
         (["fit", Path(__file__)], "of no kind that can be read"),
         (["predict", "none.pth", FAITHFUL], "none.pth: No such file or directory"),
-        (["predict", FAITHFUL, FAITHFUL], "faithful.csv"),
+        (["predict", FAITHFUL, FAITHFUL], "faithful.csv is no model: models end in .pth or .safetensors, as --out"),
+        (["predict", FAITHFUL, "m.pth"], f"The model comes first, and then the rows: m.pth {FAITHFUL}."),
         (["info", "none.pth"], "none.pth"),
     ],
 )
@@ -398,20 +437,20 @@ def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".parquet", ".jsonl", ""])
-def test_rows_are_written_in_the_format_that_a_name_says(run, X, model_file, tmp_path, suffix):
+def test_rows_are_written_in_the_format_that_a_name_says(run, wrote, X, model_file, tmp_path, suffix):
     read = {
         ".tsv": lambda path: pd.read_csv(path, sep="\t"),
         ".parquet": pd.read_parquet,
         ".jsonl": lambda path: pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()]),
     }.get(suffix, pd.read_csv)
     path, model = tmp_path / f"rows{suffix}", GaussianMixture.load(model_file)
-    assert run("sample", model_file, "-n", 300, "--seed", 1, "--out", path) == (0, "", "")
+    assert run("sample", model_file, "-n", 300, "--seed", 1, "--out", path) == (0, "", wrote("the rows", path))
     table = read(path)
     assert list(table) == ["eruptions", "waiting", "component"]
     rows, components = model.sample(300, random_state=1)
     np.testing.assert_allclose(table.iloc[:, :2], rows, rtol=1e-14)
     np.testing.assert_array_equal(table["component"], components)
-    assert run("predict", model_file, FAITHFUL, "--out", path) == (0, "", "")
+    assert run("predict", model_file, FAITHFUL, "--out", path) == (0, "", wrote("the rows", path))
     table, expected = read(path), np.asarray(model.predict_proba(torch.from_numpy(X)))
     if suffix == ".jsonl":
         np.testing.assert_allclose(np.stack(table["probabilities"]), expected, rtol=1e-12)
@@ -578,14 +617,15 @@ def test_an_identifier_that_is_not_there_or_in_the_way_is_refused(run, X, model_
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_rows_that_lack_a_value_are_left_out_where_that_is_wanted(run, X, tmp_path, suffix):
+def test_rows_that_lack_a_value_are_left_out_where_that_is_wanted(run, wrote, X, tmp_path, suffix):
     rows = X.copy()
     rows[3, 0] = rows[7, 1] = rows[100] = np.nan
     whole = ~np.isnan(rows).any(1)
     data = write_table(pd.DataFrame(rows, columns=["eruptions", "waiting"]), tmp_path / f"rows{suffix}")
     assert run("fit", data, "-k", 2)[0] == 1  # not unless it is asked for
     code, out, err = run("fit", data, "-k", 2, "--drop-missing", "--json", "--out", tmp_path / "m.pth")
-    assert code == 0 and err == "tgmm: warning: 3 of 272 rows lack a value and were left out\n"
+    left_out = "tgmm: warning: 3 of 272 rows lack a value and were left out\n"
+    assert code == 0 and err == left_out + wrote("the model", tmp_path / "m.pth")
     found = json.loads(out)
     assert found["n_rows"] == 269
     np.testing.assert_allclose(found["means"], select(X[whole], 2, "full", random_state=0).best_.means_, rtol=1e-12)

@@ -48,10 +48,10 @@ def written(rows, path, **more):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_a_fit_to_what_is_there_is_the_librarys(run, gaps, tmp_path, suffix):
+def test_a_fit_to_what_is_there_is_the_librarys(run, wrote, gaps, tmp_path, suffix):
     data, model = written(gaps, tmp_path / f"gaps{suffix}"), tmp_path / "m.pth"
     code, out, err = run("fit", data, "-k", 2, "--missing", "em", "--json", "--out", model)
-    assert code == 0 and err == ""
+    assert code == 0 and err == wrote("the model", model)
     best = select(gaps, 2, "full", missing="em", random_state=0).best_
     found = json.loads(out)
     np.testing.assert_array_equal(found["means"], best.means_)
@@ -119,15 +119,15 @@ def model_file(gaps, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_missing_values_are_filled_in(run, gaps, model_file, tmp_path, suffix):
-    data = written(gaps, tmp_path / f"gaps{suffix}")
+def test_missing_values_are_filled_in(run, wrote, gaps, model_file, tmp_path, suffix):
+    data, whole = written(gaps, tmp_path / f"gaps{suffix}"), tmp_path / "whole.parquet"
     code, out, err = run("impute", data, "--model", model_file)
     assert code == 0 and err == ""
     expected = GaussianMixture.load(model_file).impute(torch.from_numpy(gaps))
     assert list(table(out)) == NAMES
     np.testing.assert_allclose(table(out), expected, rtol=1e-14)
-    assert run("impute", data, "--model", model_file, "--out", tmp_path / "whole.parquet") == (0, "", "")
-    np.testing.assert_array_equal(pd.read_parquet(tmp_path / "whole.parquet"), expected)
+    assert run("impute", data, "--model", model_file, "--out", whole) == (0, "", wrote("the rows", whole))
+    np.testing.assert_array_equal(pd.read_parquet(whole), expected)
 
 
 def test_draws_follow_the_seed(run, gaps, model_file, tmp_path):
@@ -218,13 +218,14 @@ def test_labels_that_cannot_be_meant_are_refused(run, X, tmp_path, kinds, argume
 # --------------------------------------------------------------------------------------------------------------- noise
 
 
-def test_noise_is_reported_and_labelled(run, X, tmp_path):
+def test_noise_is_reported_and_labelled(run, wrote, X, tmp_path):
     rng = np.random.default_rng(0)
     rows = np.concatenate([X, rng.uniform([0, 20], [8, 140], (30, 2))])
     data, path = written(rows, tmp_path / "rows.csv"), tmp_path / "m.pth"
     code, out, err = run("fit", data, "-k", 2, "--noise", "--out", path)
     model = GaussianMixture.load(path)
-    assert code == 0 and err == "" and re.search(rf"\nnoise +{model.noise_weight_:.4f} ", out)
+    assert err == wrote("the model", tmp_path / "m.pth")
+    assert code == 0 and re.search(rf"\nnoise +{model.noise_weight_:.4f} ", out)
     assert re.search(rf"Noise volume +{model.noise_volume_:.6g}\b", out)
     found = json.loads(run("info", path, "--json")[1])
     assert found["noise_weight"] == model.noise_weight_ and found["noise_volume"] == model.noise_volume_

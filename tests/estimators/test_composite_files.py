@@ -1,4 +1,4 @@
-"""Files of estimators that are composed of mixtures: damaged and forged ones raise one kind of error."""
+"""Files of estimators that are made of mixtures: damaged and forged ones raise one kind of error."""
 
 import json
 import re
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
-from tgmm import GaussianMixture, MixtureClassifier, MixtureRegressor, ModelFileError
+from tgmm import GaussianMixture, MixtureClassifier, MixtureOutlierDetector, MixtureRegressor, ModelFileError
 from tgmm.files.store import checksum
 
 STORED = Path(__file__).parents[1] / "files" / "data"  # files of every version there was
@@ -16,18 +17,23 @@ STORED = Path(__file__).parents[1] / "files" / "data"  # files of every version 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """The files of a classifier of two classes and of a regressor, by their classes."""
+    """The files of a classifier of two classes, of a regressor and of a detector, by their classes."""
     folder = tmp_path_factory.mktemp("composites")
     X = np.random.default_rng(0).standard_normal((60, 2))
     MixtureClassifier(GaussianMixture(2, random_state=0)).fit(X, X[:, 0] > 0).save(folder / "c.pth")
     MixtureRegressor(GaussianMixture(2, random_state=0)).fit(X, X[:, 0]).save(folder / "r.pth")
-    return {MixtureClassifier: folder / "c.pth", MixtureRegressor: folder / "r.pth"}
+    MixtureOutlierDetector(0.1, n_components=2, random_state=0).fit(X).save(folder / "d.pth")
+    return {
+        MixtureClassifier: folder / "c.pth",
+        MixtureRegressor: folder / "r.pth",
+        MixtureOutlierDetector: folder / "d.pth",
+    }
 
 
-BOTH = pytest.mark.parametrize("cls", [MixtureClassifier, MixtureRegressor])
+ALL = pytest.mark.parametrize("cls", [MixtureClassifier, MixtureRegressor, MixtureOutlierDetector])
 
 
-@BOTH
+@ALL
 def test_a_damaged_file_is_refused(cls, saved, tmp_path):
     content, path = saved[cls].read_bytes(), tmp_path / "m.pth"
     state = torch.load(saved[cls], weights_only=True)
@@ -55,7 +61,7 @@ def refused(cls, saved, path, changes, message):
         cls.load(path)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -71,7 +77,7 @@ def refused(cls, saved, path, changes, message):
         ({"estimator.0.n_clusters": 3}, "unknown settings n_clusters"),
     ],
 )
-def test_forged_entries_of_both_are_refused(cls, saved, tmp_path, changes, message):
+def test_forged_entries_of_any_are_refused(cls, saved, tmp_path, changes, message):
     refused(cls, saved, tmp_path / "m.pth", changes, message)
 
 
@@ -111,6 +117,39 @@ def test_forged_regressors_are_refused(saved, tmp_path, changes, message):
     refused(MixtureRegressor, saved, tmp_path / "m.pth", changes, message)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contamination": 0.9}, "contamination must be a share"),
+        ({"offset_": float("nan")}, "offset_ must be a number"),
+        ({"offset_": 1}, "offset_ must be a float"),
+        ({"offset_": ...}, "lacks offset_"),
+        ({"estimator": json.dumps(["default", 0])}, "settings of one mixture"),
+        ({"mixture_.means_": ...}, "lacks means_"),
+    ],
+)
+def test_forged_detectors_are_refused(saved, tmp_path, changes, message):
+    refused(MixtureOutlierDetector, saved, tmp_path / "m.pth", changes, message)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_loaded_detector_is_the_saved_one(suffix, tmp_path):
+    X, path = np.random.default_rng(0).standard_normal((60, 2)), tmp_path / f"d{suffix}"
+    detector = MixtureOutlierDetector(0.1, n_components=2, random_state=torch.Generator()).fit(X)
+    with pytest.warns(UserWarning, match=r"^Not saved, because they are not plain data: random_state\."):
+        detector.save(path)
+    loaded = MixtureOutlierDetector.load(path)
+    np.testing.assert_array_equal(loaded.decision_function(X), detector.decision_function(X))
+    assert loaded.get_params() == detector.get_params() | {"random_state": None}
+    assert (loaded.n_iter_, loaded.offset_) == (detector.n_iter_, detector.offset_)
+    with pytest.raises(ModelFileError, match=r"holds a MixtureOutlierDetector, which MixtureOutlierDetector\.load"):
+        GaussianMixture.load(path)
+    with pytest.raises(ModelFileError, match="holds no MixtureClassifier, but a MixtureOutlierDetector"):
+        MixtureClassifier.load(path)
+    with pytest.raises(NotFittedError):
+        MixtureOutlierDetector().save(path)
+
+
 def test_mixtures_of_other_features_are_no_classes(saved, tmp_path):
     X = np.random.default_rng(0).standard_normal((60, 3))
     MixtureClassifier(GaussianMixture(2, random_state=0)).fit(X, X[:, 0] > 0).save(tmp_path / "c.pth")
@@ -132,3 +171,7 @@ def test_files_of_every_version_are_read(version, suffix):
     mean, deviation = regressor.predict(rows[:, :1], return_std=True)
     np.testing.assert_allclose(mean, expected["means"], rtol=1e-9)
     np.testing.assert_allclose(deviation, expected["standard_deviations"], rtol=1e-9)
+    expected = json.loads((STORED / "detector.json").read_text())
+    detector = MixtureOutlierDetector.load(STORED / f"detector_v{version}{suffix}")
+    np.testing.assert_allclose(detector.decision_function(expected["rows"]), expected["decisions"], rtol=1e-9)
+    assert (detector.contamination, detector.get_params()["n_components"]) == (0.1, 2)

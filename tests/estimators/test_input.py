@@ -386,6 +386,32 @@ def test_order_of_pandas_columns(blobs):
             getattr(gmm, method)(frame[["b", "a", "c"]])
     with pytest.raises(ValueError, match="(?i)feature names"):
         gmm.predict(frame.rename(columns={"a": "z"}))
+    for wrong, remedy in (
+        (frame[["b", "a", "c"]], "['b', 'a', 'c'], and the fit had ['a', 'b', 'c']. Choose"),
+        (frame.assign(z=1.0), "'z'], and the fit had ['a', 'b', 'c']. Choose"),
+        (frame[["c", "a"]], "['c', 'a'], and the fit had ['a', 'b', 'c']. Rename"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(remedy)):
+            gmm.predict(wrong)
+    with pytest.raises(ValueError, match=re.escape("as input. The fit had ['a', 'b', 'c'].")):
+        gmm.predict(torch.as_tensor(blobs[:, :2]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (lambda X: X[:, 0], "X, got a 1D array of shape (150,) instead. Reshape your data: X.reshape(-1, 1)"),
+        (lambda X: as_pandas(X)["a"], "X, got a 1D array of shape (150,) instead. Reshape your data: X.to_frame()"),
+        (lambda X: X[None], "X, got a 3D array of shape (1, 150, 3) instead. Reshape your data: X.reshape(len(X), -1)"),
+        (lambda X: X * 1j, "X has values of type complex128"),
+        (lambda X: torch.as_tensor(X * 1j), "X has values of type torch.complex128"),
+        (scipy.sparse.csr_matrix, "X is a csr_matrix of shape (150, 3). Use X.toarray()"),
+    ],
+)
+def test_what_is_wrong_with_x_is_said_in_a_line(blobs, rows, message):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as raised:
+        mixture().fit(rows(blobs))
+    assert len(str(raised.value)) < 250
 
 
 WEIGHTS = {

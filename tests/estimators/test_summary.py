@@ -12,7 +12,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from structures import SPECS
 
-from tgmm import GaussianMixture, Mixture, Summary, fit_many, select
+from tgmm import (
+    GaussianMixture,
+    Mixture,
+    MixtureClassifier,
+    MixtureImputer,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+    Summary,
+    fit_many,
+    select,
+)
 
 NAMES = ["height", "weight", "age"]
 
@@ -202,3 +212,77 @@ def test_one_of_many(frame, together):
     mixtures = fit_many(frame, groups, n_components=2, random_state=0, **settings)
     text = str(mixtures[1].summary())
     assert fact(text, "Rows") == "50" and fact(text, "BIC") == f"{mixtures[1].bic(frame[50:100]):.2f}"
+
+
+def test_iterations_that_are_few_because_of_trials_are_explained(frame):
+    said = "The trials that found the start have run EM already"
+    assert said in str(GaussianMixture(3, random_state=0).fit(frame).summary()).replace("\n", " ")
+    assert said not in str(GaussianMixture(3, init_means="kmeans", random_state=0).fit(frame).summary())
+
+
+def test_a_detector_says_what_an_outlier_is(frame):
+    detector = MixtureOutlierDetector(0.1, n_components=3, random_state=0)
+    assert str(detector) == repr(detector)
+    detector.fit(frame)
+    text = str(detector.summary(frame))
+    assert text.startswith("Outlier detection") and fact(text, "Threshold") == f"{detector.offset_:.2f}"
+    assert fact(text, "Outliers") == str((detector.predict(frame) == -1).sum()) == "15"
+    assert fact(text, "BIC") == f"{detector.mixture_.bic(frame):.2f}" and "height" in text
+    assert f"log-density below {detector.offset_:.6g}" in str(detector)
+    assert "Outliers  " not in str(detector.summary()) and "Threshold" in detector._repr_html_()
+
+
+def test_an_imputer_explains_its_mixture(frame):
+    gaps = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.1)
+    imputer = MixtureImputer().fit(gaps)
+    text = str(imputer.summary(gaps))
+    assert text.startswith("Imputation") and fact(text, "BIC") == f"{imputer.estimator_.bic(gaps):.2f}"
+    assert "A missing value is replaced by its expected value" in text and "3 components" in str(imputer)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "tied_full"])
+def test_a_regressor_shows_the_linear_function_of_each_component(frame, covariance_type):
+    estimator = GaussianMixture(2, covariance_type=covariance_type, random_state=0)
+    regressor = MixtureRegressor(estimator).fit(frame[["height", "weight"]], frame["age"])
+    found = regressor.summary()
+    _, header, *rows = next(table for table in found.tables if table.title.startswith("target")).text().splitlines()
+    assert header.split()[:4] == ["component", "intercept", "height", "weight"]
+    joint = regressor.estimator_
+    for k, row in enumerate(rows):  # what one component alone predicts
+        covariance = joint.mixture_.parameters.covariances.dense.expand(2, -1, -1)[k]
+        alone = Mixture([1.0], joint.means_[k : k + 1], covariance[None].numpy())
+        at, deviation = alone.regress(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), dims=[0, 1])
+        expected = [at[0, 0], at[1, 0] - at[0, 0], at[2, 0] - at[0, 0], deviation[0, 0]]
+        np.testing.assert_allclose([float(cell) for cell in row.split()[1:]], expected, rtol=2e-3, atol=1e-9)
+    assert found.facts["Features"] == 2
+    whole = regressor.summary(frame[["height", "weight"]], frame["age"])
+    assert fact(str(whole), r"R\^2") == f"{regressor.score(frame[['height', 'weight']], frame['age']):.2f}"
+    with pytest.raises(ValueError, match="give X and y, or neither"):
+        regressor.summary(frame[["height", "weight"]])
+    assert "2 components" in str(regressor)
+
+
+def test_a_classifier_says_what_sets_its_classes_apart(frame):
+    y = np.repeat(["short", "tall", "tall"], 50)
+    classifier = MixtureClassifier({"short": GaussianMixture(1), "tall": GaussianMixture(2, random_state=0)}).fit(
+        frame, y
+    )
+    found = classifier.summary(frame, y)
+    text = str(found)
+    assert fact(text, "Accuracy") == f"{classifier.score(frame, y):.4f}" and fact(text, "Rows") == "150"
+    model = classifier.estimators_[1]
+    line = re.search(r"^tall +2 +full +100 +(\S+) +(\S+)$", text, re.M)
+    assert line.groups() == (f"{100 * model.score(frame[50:]):.2f}", f"{model.bic(frame[50:]):.2f}")
+    table = found.to_frame()
+    assert table.index.tolist() == ["short", "tall"] and table.index.name == "class"
+    means, deviations = (
+        np.stack([getattr(frame[y == name], of)(**how) for name in table.index])
+        for of, how in (("mean", {}), ("std", {"ddof": 0}))
+    )
+    np.testing.assert_allclose(table["mean"], means, rtol=1e-4)  # a fit keeps the moments of its rows
+    np.testing.assert_allclose(table["sd"], deviations, rtol=1e-3)
+    pooled = np.sqrt(np.square(deviations).mean(0))
+    np.testing.assert_allclose(table["difference"].loc["tall"], (means[1] - means[0]) / pooled, rtol=1e-3)
+    assert str(classifier).endswith(
+        "Fitted: 2 classes, 'short' (prior 0.333, 1 component), 'tall' (prior 0.667, 2 components)."
+    )

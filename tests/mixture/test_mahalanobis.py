@@ -56,3 +56,13 @@ def test_rows_at_the_ends_of_the_float_type():
 def test_an_unfitted_model_says_so():
     with pytest.raises(NotFittedError):
         GaussianMixture().mahalanobis([[0.0]])
+
+
+@pytest.mark.parametrize("missing", ["error", "em"])
+def test_rows_that_lack_a_value_are_refused_with_a_remedy_that_helps(missing):
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    gmm = GaussianMixture(missing=missing).fit(X)
+    X[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"row 3, column 1.*impute\(X\)"):
+        gmm.mahalanobis(X)
+    assert np.isfinite(gmm.mahalanobis(gmm.impute(X))).all()

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
-from tgmm.selection import Cell, ranked
+from tgmm.selection import Cell, Selection, ranked
 from tgmm.selection.fitter import Fitter, FoldSource
 
 
@@ -263,6 +263,18 @@ def test_the_text_form_shows_every_value_and_marks_the_best(selection):
     assert [line.split()[0] for line in lines[2:7]] == ["1", "2", "3", "4", "5"]
     assert f"{selection.best_cell.bic:.2f}*" in lines[4]
     assert lines[8].split()[:3] == ["tied_full,", "3", f"{selection.best_cell.bic:.2f}"]
+
+
+def test_marks_in_the_text_form_are_explained_where_there_are_some(selection):
+    assert "degenerate" not in repr(selection) and "failed" not in repr(selection)
+    cells = (
+        Cell(1, "full", bic=5.0, status="converged"),
+        Cell(2, "full", bic=-50.0, status="degenerate"),
+        Cell(3, "full"),
+    )
+    text = repr(Selection(selection.best_, cells[0], cells, "bic"))
+    assert " -50.00?\n" in text and "\n? degenerate: reg_covar, not the data, keeps a variance above zero" in text
+    assert " failed \n" in text and "\nfailed: it could not be fitted; table() has the reason." in text
 
 
 def test_ranking_puts_the_smaller_of_equals_first_and_failures_nowhere():

@@ -21,7 +21,9 @@ from tgmm.data import ParquetSource, Source
 from tgmm.em.step import EM
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tgmm", "torch.distributed"])
+context.set_forkserver_preload(  # what a fit imports when it first needs it, too
+    ["torch.distributed", "sklearn.cluster", "tgmm.estimators.gaussian_mixture", "tgmm.em.fit", "tgmm.em.starts"]
+)
 
 FITTED = ("weights_", "means_", "covariances_", "reg_covar_", "objective_history_", "lower_bound_", "n_iter_")
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from tgmm.cli.arguments import parser
+from tgmm.cli.messages import say
 
 HOMES = {"classify": "classification", "impute": "imputation"}  # modules of commands that are not in `commands`
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -48,18 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
-            _say("error", _explanation(error))
+            say("error", _explanation(error))
             return FAILED
     return 0
 
 
-def _say(kind: str, message: str) -> None:
-    """Write one line to the standard error."""
-    print(f"tgmm: {kind}: {' '.join(message.split())}", file=sys.stderr)
-
-
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say("warning", str(message))
+    say("warning", str(message))
 
 
 def _explanation(error: BaseException) -> str:

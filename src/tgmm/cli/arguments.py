@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import fill
 
 from tgmm import __version__
 from tgmm.cli import options
 
-EPILOGUE = (
-    "Data: .csv, .tsv, .txt (also compressed, as .csv.gz), .npy, .parquet, .arrow, .feather, .zarr, a folder of "
-    "Parquet files, or - for the standard input."
+DATA = (
+    "Data files end in .csv, .tsv or .txt (also compressed, as .csv.gz), .npy, .parquet, .arrow, .feather or .zarr. A "
+    "folder of Parquet files and - for the standard input are data, too."
 )
 COMMANDS = {
-    "fit": "fit a mixture, or choose one, and report it",
-    "predict": "label rows: component, probabilities, log-density",
-    "classify": "fit a mixture to each class of rows, and classify others",
-    "impute": "fill in the values that rows lack",
-    "sample": "draw rows from a model",
-    "info": "describe a model",
+    "fit": "Fit a mixture, or choose among several, and report it.",
+    "predict": "Write the component of each row, its probabilities and its log-density.",
+    "classify": "Fit a mixture to each class of known rows, and classify other rows.",
+    "impute": "Fill in missing values.",
+    "sample": "Draw rows from a model.",
+    "info": "Describe a model.",
 }
+EXAMPLES = {
+    "fit": ("tgmm fit data.csv -k 3 --out model.pth", "tgmm fit data.csv -k 1:9 --plot fit.png"),
+    "predict": ("tgmm predict model.pth data.csv --out labels.csv", "tgmm predict model.pth data.csv --id name"),
+    "classify": (
+        "tgmm classify known.csv new.csv --class species --save classifier.pth",
+        "tgmm classify classifier.pth new.csv --out classes.csv",
+    ),
+    "impute": ("tgmm impute data.csv --model model.pth --out complete.csv",),
+    "sample": ("tgmm sample model.pth -n 1000 --seed 0 --out rows.csv",),
+    "info": ("tgmm info model.pth",),
+}
+
+
+def _epilogue(command: str) -> str:
+    """Return what the help of a command ends with: the files that it reads, and examples."""
+    data = [fill(DATA), ""] * (command not in ("sample", "info"))
+    return "\n".join([*data, "Examples:", *(f"  {example}" for example in EXAMPLES[command])])
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; which it is, is called ``command``."""
-    top = argparse.ArgumentParser(prog="tgmm", description="Gaussian mixture models.", epilog=EPILOGUE)
+    top = argparse.ArgumentParser(
+        prog="tgmm",
+        description="Fit Gaussian mixture models to data files, and use them.",
+        epilog="tgmm COMMAND --help describes a command.",
+    )
     top.add_argument("--version", action="version", version=f"tgmm {__version__}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name, summary in COMMANDS.items():
-        command = subparsers.add_parser(name, help=summary, description=summary.capitalize() + ".", epilog=EPILOGUE)
+        command = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=_epilogue(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         options.add(command, name)
     return top

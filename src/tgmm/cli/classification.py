@@ -9,7 +9,9 @@ import numpy as np
 from sklearn.base import clone
 
 from tgmm.cli import tables, writing
-from tgmm.cli.commands import estimation, feature_columns, structures, warn_of_left_out, write_of_rows
+from tgmm.cli.commands import estimation, structures, warn_of_left_out, write_of_rows
+from tgmm.cli.features import open_features
+from tgmm.cli.messages import say_written
 from tgmm.cli.writing import Columns
 from tgmm.estimators.classifier import MixtureClassifier
 from tgmm.files.formats import FORMATS, format_of
@@ -23,8 +25,7 @@ def classify(options: Namespace) -> None:
     else:
         classifier, names = _trained(options)
     with tables.at_hand(options.data) as data:
-        columns = options.columns or feature_columns(names, data, options.id)
-        source = tables.open_table(data, columns, lenient=options.drop_missing)
+        source = open_features(data, names, classifier.n_features_in_, options, lenient=options.drop_missing)
         write_of_rows(options, source, data, options.training, partial(_predictions, classifier))
 
 
@@ -62,7 +63,7 @@ def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
         format_of(options.save)
         writing.check_output(options.save, options.training, options.data)
     classes = tables.identifiers(options.training, options.of_class)
-    columns = options.columns or feature_columns(None, options.training, options.of_class)
+    columns = options.columns or tables.columns_but(options.of_class, options.training)
     source = tables.open_table(options.training, columns, lenient=options.drop_missing)
     rows = np.concatenate(list(tables.arrays(source)))
     known = classes != "" if classes.dtype.kind == "U" else np.full(len(rows), True)
@@ -92,10 +93,9 @@ def _save(classifier: MixtureClassifier, names: list[str] | None, options: Names
     """Save a classifier with the names of its features, and with what was chosen as its settings."""
     models = dict(zip(classifier.classes_.tolist(), classifier.estimators_, strict=True))
     classifier.set_params(estimator={name: clone(model) for name, model in models.items()})
-    if names is None:
-        classifier.save(options.save)
-        return
-    for model in models.values():
-        model.feature_names_in_ = names
+    if names is not None:
+        for model in models.values():
+            model.feature_names_in_ = names
     classifier.save(options.save)
+    say_written("the classifier", options.save)
     _forgotten(classifier)

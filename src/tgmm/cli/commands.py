@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from tgmm.cli import report, scaling, tables, writing
+from tgmm.cli.features import open_features
 from tgmm.cli.labels import Labels, labels_of
+from tgmm.cli.messages import say_written
 from tgmm.cli.writing import Columns
 from tgmm.covariance import COMMON
 from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.settings import EM
-from tgmm.files.formats import format_of
+from tgmm.files.formats import FORMATS, format_of
 from tgmm.mixture.evaluation import criteria
 from tgmm.mixture.profiles import counted
 from tgmm.runtime.generators import as_generator
@@ -56,8 +58,10 @@ def fit(options: Namespace) -> None:
         _warn(selection)
         if options.plot is not None:
             _draw(selection, rows, options.plot)
+            say_written("the picture", options.plot)
     if options.out is not None:
         best.save(options.out)
+        say_written("the model", options.out)
     arguments = (selection, profiles, str(options.data), n_rows, labels)
     print(report.as_json(report.describe_fit(*arguments)) if options.json else report.fit_text(*arguments))
 
@@ -204,12 +208,30 @@ def _draw(selection: Selection, rows: Any, path: Path) -> None:
 
 def predict(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
-    model = GaussianMixture.load(options.model, device=options.device)
+    model = loaded(options.model, options.device, options.data)
     names = without_names(model)
     with tables.at_hand(options.data) as data:
-        columns = options.columns or feature_columns(names, data, options.id)
-        source = tables.open_table(data, columns, lenient=options.drop_missing or model.missing == EM)
+        lenient = options.drop_missing or model.missing == EM
+        source = open_features(data, names, model.n_features_in_, options, lenient=lenient)
         write_of_rows(options, source, data, options.model, partial(_predictions, model))
+
+
+def loaded(path: Path, device: str | None, data: Path | None = None) -> GaussianMixture:
+    """Return the model in a file, or raise a ValueError that says what to give where it is none.
+
+    Parameters
+    ----------
+    path : Path
+    device : str or None
+    data : Path, optional
+        The rows of the same command, which may have been given in the place of the model.
+    """
+    if path.suffix.lower() not in FORMATS:
+        message = f"{path} is no model: models end in {' or '.join(FORMATS)}, as --out of tgmm fit writes them."
+        if data is not None and data.suffix.lower() in FORMATS:
+            message += f" The model comes first, and then the rows: {data} {path}."
+        raise ValueError(message)
+    return GaussianMixture.load(path, device=device)
 
 
 def write_of_rows(
@@ -273,13 +295,6 @@ def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None
     return {name: identifiers, **found}
 
 
-def feature_columns(names: Sequence[str] | None, path: Path, identifier: str | None) -> list[str] | None:
-    """Return which columns are features: those of the fit, where it and the file have names, or all but one."""
-    if names is not None and tables.names_of(path) is not None:
-        return list(names)
-    return tables.columns_but(identifier, path)
-
-
 def warn_of_left_out(n_left_out: int, n_kept: int) -> None:
     """Say how many rows were left out, if any, or raise an error where no other is there."""
     if not n_kept:
@@ -290,7 +305,7 @@ def warn_of_left_out(n_left_out: int, n_kept: int) -> None:
 
 def sample(options: Namespace) -> None:
     """Write rows drawn from a model, and the components they come from."""
-    model = GaussianMixture.load(options.model, device="cpu")
+    model = loaded(options.model, "cpu")
     names = report.names_of(model)
     region = {"component": options.component, "confidence": options.confidence, "std_range": options.std_range}
     generator = as_generator(options.seed)
@@ -303,7 +318,7 @@ def sample(options: Namespace) -> None:
 
 def info(options: Namespace) -> None:
     """Describe a model."""
-    model = GaussianMixture.load(options.model, device="cpu")
+    model = loaded(options.model, "cpu")
     if options.json:
         print(report.as_json(report.describe(model)))
         return

@@ -7,9 +7,9 @@ from argparse import Namespace
 import numpy as np
 
 from tgmm.cli import report, tables
-from tgmm.cli.commands import feature_columns, without_names, write_of_rows
+from tgmm.cli.commands import loaded, without_names, write_of_rows
+from tgmm.cli.features import open_features
 from tgmm.cli.writing import Columns
-from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.runtime.generators import as_generator
 
 
@@ -17,11 +17,11 @@ def impute(options: Namespace) -> None:
     """Write the rows with values in the place of those that they lack."""
     if options.seed is not None and not options.draw:
         raise ValueError("--seed is that of draws: add --draw, or leave it out for expected values.")
-    model = GaussianMixture.load(options.model, device=options.device)
+    model = loaded(options.model, options.device)
     names = without_names(model)
     generator = as_generator(options.seed) if options.draw else None
     with tables.at_hand(options.data) as data:
-        source = tables.open_table(data, options.columns or feature_columns(names, data, options.id), lenient=True)
+        source = open_features(data, names, model.n_features_in_, options, lenient=True)
         features = [str(name) for name in source.feature_names or names or report.names_of(model)]
         if options.id in features:
             raise ValueError(f"--id {options.id} is a feature, which is written as it is: leave the option out.")

@@ -9,6 +9,8 @@ import sys
 from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MCLUST, MISSING, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
 
+DEVICE = "Where to compute: cpu, cuda and so on. The default is CUDA if there is a CUDA device."
+
 
 def add(command: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments of the command of a name to its parser."""
@@ -24,32 +26,49 @@ def add(command: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_fit(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", type=expanded, help="rows to fit; - for the standard input")
+    command.add_argument("data", type=expanded, help="The file of rows to fit. Give - for the standard input.")
     _add_model(command)
     _add_columns(command)
     _add_missing(command).add_argument(
         "--missing",
         choices=MISSING,
         default=MISSING[0],
-        help="em: fit to what is there of rows that lack values; default error",
+        help="What to do with rows that lack a value: stop with an error, or fit to the values that are there (em). "
+        "The default is error.",
     )
-    command.add_argument("--noise", action="store_true", help="let rows belong to no component; they are labelled -1")
+    command.add_argument(
+        "--noise",
+        action="store_true",
+        help="Add a noise component for rows that belong to no cluster. They are labelled -1.",
+    )
     command.add_argument(
         "--labels",
         metavar="COLUMN",
-        help="a column that says the components of some rows: numbers from 0, or texts, which are numbered in sorted "
-        "order; empty or -1 where nothing is known. It is no feature",
+        help="The column that holds the known component of some rows. Values are numbers from 0, or words, which are "
+        "numbered in sorted order. An empty value or -1 means that the component is not known. The column is not used "
+        "as a feature.",
     )
     command.add_argument(
         "--scale",
         action="store_true",
-        help="fit standardised features. The model is in the units of the data all the same; the spherical types, the "
-        "only ones to which it matters, become diagonal",
+        help="Standardise the features before the fit. The saved model is in the units of the data. This matters "
+        "only to "
+        "the spherical types, which become diagonal.",
     )
     _add_estimation(command)
     _add_priors(command)
-    command.add_argument("--out", type=expanded, metavar="MODEL", help="where to save the model: .pth or .safetensors")
-    command.add_argument("--plot", type=expanded, metavar="PICTURE", help="where to draw it: .png, .svg, .pdf")
+    command.add_argument(
+        "--out",
+        type=expanded,
+        metavar="MODEL",
+        help="Save the model to this file, which ends in .pth or .safetensors.",
+    )
+    command.add_argument(
+        "--plot",
+        type=expanded,
+        metavar="PICTURE",
+        help="Draw the fit to this file, which ends in .png, .svg or .pdf.",
+    )
     _add_common(command)
 
 
@@ -60,22 +79,31 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         type=_counts,
         default=[1],
         metavar="K",
-        help="a number, a range 1:9 or a list 2,4; default 1",
+        help="The number of components: a number, a range such as 1:9, or a list such as 2,4. Of several numbers, "
+        "the one "
+        "with the best criterion is chosen. The default is 1.",
     )
     command.add_argument(
         "--covariance",
         type=_structures,
         metavar="TYPE",
-        help=f"{', '.join(STRUCTURES)}, a list of them, or all, the common ones, or mclust, its fourteen; mclust's "
-        "codes are names too; default: full for one number of components, else all",
+        help=f"The covariance type, or a comma-separated list to choose from: {', '.join(STRUCTURES)}, or a code of "
+        "mclust such as EEE. all stands for the six common types and mclust for its fourteen. The default is full for "
+        "one number of components and all for several.",
     )
     command.add_argument(
         "--factors",
         type=_counts,
         metavar="Q",
-        help="factors of low_rank and factor: a number, a range or a list; default: the root of the number of features",
+        help="The number of factors of the types low_rank and factor: a number, a range or a list. The default is the "
+        "square root of the number of features.",
     )
-    command.add_argument("--criterion", choices=CRITERIA, default="bic", help="what to choose by; default bic")
+    command.add_argument(
+        "--criterion",
+        choices=CRITERIA,
+        default="bic",
+        help="The criterion that chooses among several models. The default is bic.",
+    )
 
 
 def _add_estimation(command: argparse.ArgumentParser) -> None:
@@ -85,52 +113,84 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
         choices=(AUTO, *STARTS),
         default=AUTO,
         metavar="START",
-        help=f"where runs start: {', '.join((AUTO, *STARTS))}; default {AUTO}, trials of several starts",
+        help=f"How to find the starting point: {', '.join((AUTO, *STARTS))}. The default is {AUTO}, which tries "
+        "several "
+        "starts on a sample of the rows.",
     )
-    group.add_argument("--n-init", type=int, default=5, metavar="N", help="runs, or trials; default 5")
-    group.add_argument("--max-iter", type=int, default=1000, metavar="N", help="most EM iterations; default 1000")
-    group.add_argument("--tol", type=float, default=1e-8, help="least gain of the average log-likelihood; default 1e-8")
+    group.add_argument(
+        "--n-init",
+        type=int,
+        default=5,
+        metavar="N",
+        help="The number of starts with different random draws. The default is 5.",
+    )
+    group.add_argument(
+        "--max-iter",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="The maximum number of EM iterations. The default is 1000.",
+    )
+    group.add_argument(
+        "--tol",
+        type=float,
+        default=1e-8,
+        help="Stop when an iteration gains less average log-likelihood than this. The default is 1e-8.",
+    )
     group.add_argument(
         "--reg-covar",
         type=float,
         default=1e-12,
         metavar="R",
-        help="added to variances, relative to the data's; default 1e-12",
+        help="Add this share of the variances of the data to those of the components. The default is 1e-12.",
     )
-    group.add_argument("--seed", type=int, default=0, help="of the starts; default 0")
-    group.add_argument("--device", help="cpu, cuda, ...; default: CUDA where there is one")
+    group.add_argument("--seed", type=int, default=0, help="The random seed of the starts. The default is 0.")
+    group.add_argument("--device", help=DEVICE)
 
 
 def _add_priors(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("priors", "With any of them the fit is the mode of the posterior.")
-    group.add_argument("--weight-concentration", type=float, metavar="ALPHA", help="Dirichlet prior of the weights")
+    group = command.add_argument_group(
+        "priors", "If you give any of these, the fit maximises the posterior density instead of the likelihood."
+    )
+    group.add_argument(
+        "--weight-concentration",
+        type=float,
+        metavar="ALPHA",
+        help="The concentration of a Dirichlet prior on the weights.",
+    )
     group.add_argument(
         "--mean-precision",
         type=float,
         metavar="KAPPA",
-        help="normal prior of the means about the mean of the data, worth KAPPA rows; mclust's default is 0.01",
+        help="The weight, in rows, of a normal prior that pulls the means towards the mean of the data. mclust uses "
+        "0.01.",
     )
     group.add_argument(
         "--degrees-of-freedom",
         type=float,
         metavar="NU",
-        help="inverse-Wishart prior of the covariances, with scale cov(data) / K^(2/d) as in mclust, whose default is "
-        "d + 2; for one number of components and one type",
+        help="The degrees of freedom of an inverse-Wishart prior on the covariances, whose scale is cov(data) / "
+        "K^(2/d) as "
+        "in mclust. mclust uses d + 2. It needs one number of components and one covariance type.",
     )
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded)
+    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
     command.add_argument(
         "data",
         type=expanded,
-        help="rows, or - for the standard input; of files with names, the columns of the fit are read",
+        help="The file of rows, or - for the standard input. If the file names its columns, the features of the "
+        "model are "
+        "read by name, and other columns are ignored.",
     )
     _add_columns(command)
     _add_missing(command)
-    command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the labels")
+    command.add_argument(
+        "--id", metavar="COLUMN", help="A column of the data to copy beside the labels. It may hold any kind of value."
+    )
     _add_out(command, "LABELS")
-    command.add_argument("--device")
+    command.add_argument("--device", help=DEVICE)
     _add_common(command)
 
 
@@ -138,18 +198,26 @@ def _add_classify(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "training",
         type=expanded,
-        help="rows with their classes, which are held in memory; or a classifier that --save wrote",
+        help="The file of rows with known classes, which must fit in memory, or a classifier that --save wrote.",
     )
-    command.add_argument("data", type=expanded, help="rows to classify, or - for the standard input")
-    command.add_argument("--class", dest="of_class", metavar="COLUMN", help="the column of training with the classes")
+    command.add_argument("data", type=expanded, help="The file of rows to classify, or - for the standard input.")
+    command.add_argument(
+        "--class",
+        dest="of_class",
+        metavar="COLUMN",
+        help="The column of the training file that holds the classes.",
+    )
     _add_model(command)
     _add_columns(command)
     command.add_argument(
-        "--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the classes"
+        "--id", metavar="COLUMN", help="A column of the data to copy beside the classes. It may hold any kind of value."
     )
     _add_estimation(command)
     command.add_argument(
-        "--save", type=expanded, metavar="MODEL", help="where to save the classifier: .pth or .safetensors"
+        "--save",
+        type=expanded,
+        metavar="MODEL",
+        help="Save the classifier to this file, which ends in .pth or .safetensors.",
     )
     _add_out(command, "CLASSES")
     _add_missing(command)
@@ -160,28 +228,61 @@ def _add_impute(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "data",
         type=expanded,
-        help="rows, or - for the standard input; of files with names, the columns of the fit are read",
+        help="The file of rows, or - for the standard input. If the file names its columns, the features of the "
+        "model are "
+        "read by name, and other columns are ignored.",
     )
-    command.add_argument("--model", type=expanded, required=True, help="of any fit; best one with --missing em")
+    command.add_argument(
+        "--model",
+        type=expanded,
+        required=True,
+        help="The model, preferably one that was fitted with --missing em.",
+    )
     command.set_defaults(drop_missing=False)  # rows that lack values are what it is for
     _add_columns(command)
-    command.add_argument("--draw", action="store_true", help="draw values; default: the expected ones")
-    command.add_argument("--seed", type=int, help="of the draws; default: other values each time")
-    command.add_argument("--id", metavar="COLUMN", help="a column of the data, of any kind, to write beside the rows")
+    command.add_argument(
+        "--draw",
+        action="store_true",
+        help="Draw the missing values at random. By default they are the expected values.",
+    )
+    command.add_argument("--seed", type=int, help="The random seed of --draw. By default every run draws other values.")
+    command.add_argument(
+        "--id", metavar="COLUMN", help="A column of the data to copy beside the rows. It may hold any kind of value."
+    )
     _add_out(command, "ROWS")
-    command.add_argument("--device")
+    command.add_argument("--device", help=DEVICE)
     _add_common(command)
 
 
 def _add_sample(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded)
-    command.add_argument("-n", "--rows", type=int, default=1, metavar="N", help="how many rows; default 1")
-    command.add_argument("--component", type=int, metavar="K", help="from this component alone, from 0")
-    command.add_argument("--confidence", type=float, metavar="C", help="inside the region that holds probability C")
+    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
     command.add_argument(
-        "--std-range", type=_interval, metavar="LOW:HIGH", help="at these Mahalanobis distances; HIGH may be inf"
+        "-n",
+        "--rows",
+        type=int,
+        default=1,
+        metavar="N",
+        help="The number of rows to draw. The default is 1.",
     )
-    command.add_argument("--seed", type=int, help="default: other rows each time")
+    command.add_argument(
+        "--component",
+        type=int,
+        metavar="K",
+        help="Draw from this component only. The first is 0.",
+    )
+    command.add_argument(
+        "--confidence",
+        type=float,
+        metavar="C",
+        help="Draw inside the region of each component that holds probability C.",
+    )
+    command.add_argument(
+        "--std-range",
+        type=_interval,
+        metavar="LOW:HIGH",
+        help="Draw at Mahalanobis distances between LOW and HIGH, which may be inf.",
+    )
+    command.add_argument("--seed", type=int, help="The random seed. By default every run draws other rows.")
     _add_out(command, "ROWS")
     _add_common(command)
 
@@ -191,12 +292,14 @@ def _add_out(command: argparse.ArgumentParser, metavar: str) -> None:
         "--out",
         type=expanded,
         metavar=metavar,
-        help=f"where to write: {', '.join(FORMATS)}; default: CSV to the standard output",
+        help=f"Write the result to this file, which ends in one of {', '.join(FORMATS)}. By default it is written as "
+        "CSV to "
+        "the standard output.",
     )
 
 
 def _add_info(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded)
+    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
     _add_common(command)
 
 
@@ -205,20 +308,28 @@ def _add_columns(command: argparse.ArgumentParser) -> None:
         "--columns",
         type=lambda text: text.split(","),
         metavar="A,B",
-        help="features by name, or by number from 0 where the file has no names; default all",
+        help="The columns to use as features, by name, or by number from 0 if the file has no names. The default is "
+        "all.",
     )
 
 
 def _add_missing(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     group = command.add_mutually_exclusive_group()
-    group.add_argument("--drop-missing", action="store_true", help="leave out rows that lack a value, and say how many")
+    group.add_argument(
+        "--drop-missing",
+        action="store_true",
+        help="Leave out rows that lack a value. A warning says how many there were.",
+    )
     return group
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="results as JSON")
+    command.add_argument("--json", action="store_true", help="Print the result as JSON.")
     command.add_argument(
-        "--progress", action=argparse.BooleanOptionalAction, default=sys.stderr.isatty(), help="default: on a terminal"
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stderr.isatty(),
+        help="Show the progress. By default it is shown on a terminal.",
     )
 
 

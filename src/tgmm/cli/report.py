@@ -9,9 +9,11 @@ from typing import Any
 
 from tgmm.cli.labels import Labels
 from tgmm.covariance import LowRank
+from tgmm.estimators.base import solution_of
+from tgmm.estimators.explaining import ending, notes_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.profiles import Profiles
-from tgmm.mixture.summary import FEATURES, summarised
+from tgmm.mixture.summary import FEATURES, noted, summarised, terms
 from tgmm.selection import Selection
 
 
@@ -78,11 +80,7 @@ def _plain(value: Any) -> Any:
 
 def info_text(model: GaussianMixture) -> str:
     """Return a model as text."""
-    facts = (
-        {"EM iterations": f"{model.n_iter_}, {'' if model.converged_ else 'not '}converged"} if model.n_iter_ else {}
-    )
-    if model.n_iter_:
-        facts["Average log-likelihood"] = f"{model.lower_bound_:.6f}"
+    facts = {"Average log-likelihood": f"{model.lower_bound_:.6f}"} if model.n_iter_ else {}
     return _text(model, facts, Profiles.of(model.mixture_))
 
 
@@ -95,8 +93,9 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
         "BIC": f"{cell.bic:.4f}",
         "AIC": f"{cell.aic:.4f}",
         "ICL": f"{cell.icl:.4f}",
-        "EM iterations": f"{cell.n_iter}, {cell.status}",
     }
+    if cell.status == "degenerate":
+        facts["Status"] = cell.status
     if labels is not None:
         facts["Labelled rows"] = int((labels.components >= 0).sum())
         facts |= {f"Component {number}": name for name, number in labels.numbers.items()}
@@ -106,11 +105,14 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
 
 def _text(model: GaussianMixture, facts: dict[str, Any], profiles: Profiles) -> str:
     """Return the summary of a model with what else is known of it."""
-    mixture = model.mixture_
+    mixture, solution = model.mixture_, solution_of(model)
+    if solution.history:
+        facts["Converged"] = ending(solution)
     if model.noise:
         facts["Noise volume"] = f"{model.noise_volume_:.6g}"
-    found = summarised(mixture, facts, replace(profiles, names=names_of(model)))
-    parts = [table.text() for table in found.tables]
+    profiles = replace(profiles, names=names_of(model))
+    notes = [*terms(facts, profiles), *notes_of(model)]
     if mixture.n_features > FEATURES:
-        parts.append(f"{FEATURES} of {mixture.n_features} features are shown; --json has all of them.")
-    return "\n\n".join(parts)
+        notes.append(f"{FEATURES} of {mixture.n_features} features are shown; --json has all of them.")
+    tables = summarised(mixture, facts, profiles).tables
+    return "\n\n".join([*(table.text() for table in tables), noted(notes)]).rstrip()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tgmm.cli.writing import STANDARD
+from tgmm.cli.messages import STANDARD
 from tgmm.data import ArraySource, ArrowSource, Source, TextSource
 from tgmm.data.arrow import open_dataset
 from tgmm.data.lenient import Lenient
@@ -133,6 +133,14 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
         raise ValueError(f"columns {missing} are not in {str(path)!r}, which has {n_columns} of them, from 0.")
     chosen = [names.index(name) for name in columns]
     return Mapped(source, lambda rows: rows[:, chosen], None)
+
+
+def width(source: Source) -> int:
+    """Return how many columns a source has."""
+    text = source.text if isinstance(source, Lenient) else source
+    if isinstance(text, TextSource | ArrowSource):
+        return len(text.columns)
+    return next(arrays(source)).shape[1]
 
 
 def names_of(path: Path) -> list[str] | None:

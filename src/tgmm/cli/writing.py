@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tgmm.cli import report
+from tgmm.cli.messages import STANDARD, say_written
 from tgmm.runtime.atomic import replacing
 from tgmm.runtime.paths import check_apart, check_place
 
-STANDARD = Path("-")
 STANDARD_INPUT = Path("/dev/stdin")  # which the file that a shell reads it from is the same as
 PART = {"probabilities": "probability_{}"}  # the name of one column of several
 
@@ -112,6 +112,7 @@ def written(path: Path | None, read: list[Path], *, json: bool) -> Iterator[Writ
     check_output(path, *read)
     with replacing(path) as file, kind(file) as write:
         yield write
+    say_written("the rows", path)
 
 
 def check_output(path: Path, *read: Path) -> None:

@@ -97,15 +97,33 @@ class Columns:
             seat.n_features_in_ = self.n_features
             if self.names is not None:
                 seat.feature_names_in_ = self.public_names
-        array = validate_data(seat, X, reset=is_new, **settings)
+        try:
+            array = validate_data(seat, X, reset=is_new, **settings)
+        except ValueError as error:
+            remedy = self._remedy(X)
+            if remedy is None:
+                raise
+            raise ValueError(f"{str(error).rstrip()}\n{remedy}") from None
         return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
+
+    def _remedy(self, X: Any) -> str | None:
+        """Return what to do where X names its columns otherwise than the fit did; None where it does not, or has none.
+
+        What differs, scikit-learn's message has said.
+        """
+        names = list(getattr(X, "columns", ()))
+        if self.names is None or not all(isinstance(name, str) for name in names) or names in ([], list(self.names)):
+            return None
+        if set(self.names) <= set(names):
+            choose = "Choose the columns of the fit, in its order: X[model.feature_names_in_]."
+        else:
+            choose = "Rename the columns, or pass an array with the features of the fit in its order."
+        return f"X has the columns {listed(names)}, and the fit had {listed(self.names)}. {choose}"
 
     def said(self, indices: Sequence[int]) -> str:
         """Return how a message calls some features: by name where they have one, else by number."""
         called = [index if self.names is None else str(self.names[index]) for index in indices]
-        if len(called) <= MOST_SAID:
-            return f"feature(s) {called}"
-        return f"feature(s) {str(called[:MOST_SAID])[:-1]}, ...] ({len(called)} in all)"
+        return f"feature(s) {listed(called)}"
 
     def where_named(self, X: Any) -> Columns:
         """Return the columns as X, which was made for some of them, can have them: without names where it has none."""
@@ -114,17 +132,22 @@ class Columns:
     def require(self, n_features: int) -> None:
         """Raise a ValueError where rows have another number of features."""
         if self.n_features is not None and n_features != self.n_features:
-            raise ValueError(
-                f"X has {n_features} features, but {self.owner} is expecting {self.n_features} features as input."
-            )
+            message = f"X has {n_features} features, but {self.owner} is expecting {self.n_features} features as input."
+            raise ValueError(message if self.names is None else f"{message} The fit had {listed(self.names)}.")
 
     def require_names(self, names: Sequence[str] | None) -> None:
         """Raise a ValueError where a source names its columns otherwise, or in another order, than the fit did."""
         if names is not None and self.names is not None and list(names) != list(self.names):
             raise ValueError(
-                f"The columns of X are {list(names)}, but the fit had {list(self.names)}: name the same columns in the "
-                "same order."
+                f"The columns of X are {listed(names)}, but the fit had {listed(self.names)}: name the same columns in "
+                "the same order, with columns=[...] of the source."
             )
+
+
+def listed(names: Sequence[Any]) -> str:
+    """Return how a message lists names or numbers: the first of them where there are many."""
+    known = list(names)
+    return str(known) if len(known) <= MOST_SAID else f"{str(known[:MOST_SAID])[:-1]}, ...] ({len(known)} in all)"
 
 
 def arrays_of(values: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from torch import Tensor
 
@@ -20,6 +21,9 @@ from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
 NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
+COMPLEX = (
+    "Complex data not supported: X has {}. Pass real features, such as the real and the imaginary parts side by side."
+)
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
 HINT = ", or fit with missing='em'"
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
@@ -38,10 +42,11 @@ class Rows:
         return self.convert(result.to(self.tensor.device))
 
 
-def check_rows(X: Any, columns: Columns, *, may_lack: bool = False) -> tuple[Rows, Columns]:
+def check_rows(X: Any, columns: Columns, *, may_lack: bool = False, hint: str | None = None) -> tuple[Rows, Columns]:
     """Return X as rows, and their columns, or raise an error that says what is wrong with it and where.
 
-    Where ``columns`` knows the features of a fit, the rows must have them. Values that rows may lack are NaN.
+    Where ``columns`` knows the features of a fit, the rows must have them. Values that rows may lack are NaN; where
+    they may lack none, the hint says what can be done about it.
     """
     if may_lack:
         X = with_nan(X)
@@ -54,7 +59,9 @@ def check_rows(X: Any, columns: Columns, *, may_lack: bool = False) -> tuple[Row
     else:
         tensor, found = _check_array(X, columns)
         rows = Rows(tensor, False, Tensor.numpy)
-    check_finite(rows.tensor, found.names, may_lack=may_lack, hint="" if columns.may_lack else HINT)
+    if hint is None:
+        hint = "" if columns.may_lack else HINT
+    check_finite(rows.tensor, found.names, may_lack=may_lack, hint=hint)
     return rows, found
 
 
@@ -70,6 +77,7 @@ def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     if _is_plain(X, columns):
         return as_tensor(X), columns
     X = as_numeric(X)
+    _check_dimensions(X, "array")
     array, found = columns.checked_array(X, dtype=float_types(X), ensure_all_finite=False)
     return as_tensor(_native(array)), found
 
@@ -112,6 +120,11 @@ def as_numeric(X: Any) -> Any:
         row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
     names = _type_names(X)
+    if issparse(X):
+        kind, shape = type(X).__name__, getattr(X, "shape", ())
+        raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")
+    if complex_names := sorted(name for name in names if name.startswith("complex")):
+        raise ValueError(COMPLEX.format(f"values of type {', '.join(complex_names)}"))
     if names and all(NUMERIC.match(name) for name in names):
         return X
     times = sorted(name for name in names if TIMES.match(name))
@@ -124,6 +137,23 @@ def as_numeric(X: Any) -> Any:
     if values.dtype == object:
         require_numbers(values, "X")
     return X
+
+
+def _check_dimensions(X: Any, kind: str) -> None:
+    """Raise a ValueError where X has a shape that is not that of a table."""
+    shape = tuple(getattr(X, "shape", (0, 0)))
+    if len(shape) == 2:
+        return
+    if len(shape) < 2:
+        remedy = "X.reshape(-1, 1) if it holds one feature, X.reshape(1, -1) if it holds one sample"
+        if hasattr(X, "to_frame"):
+            remedy = "X.to_frame() if it holds one feature, X.to_frame().T if it holds one sample"
+    else:
+        remedy = "X.reshape(len(X), -1) if its first axis counts the samples"
+    raise ValueError(
+        f"Expected 2D array of shape (n_samples, n_features) for X, got a {len(shape)}D {kind} of shape {shape} "
+        f"instead. Reshape your data: {remedy}."
+    )
 
 
 def with_nan(X: Any) -> Any:
@@ -182,12 +212,8 @@ def _check_tensor(X: Tensor, columns: Columns, arrays: str) -> tuple[Tensor, Col
     if X.layout != torch.strided:
         raise TypeError(f"X is a sparse tensor ({X.layout}), but dense rows are required: use X.to_dense().")
     if X.is_complex():
-        raise ValueError("Complex data not supported: X is a complex tensor; pass its real and imaginary parts.")
-    if X.ndim != 2:
-        raise ValueError(
-            f"Expected 2D array of shape (n_samples, n_features), got {X.ndim}D tensor of shape {tuple(X.shape)} "
-            "instead. Reshape your data: X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one sample."
-        )
+        raise ValueError(COMPLEX.format(f"values of type {X.dtype}"))
+    _check_dimensions(X, "tensor")
     for size, unit, axis in ((X.shape[0], "sample", 0), (X.shape[1], "feature", 1)):
         if size == 0:
             raise ValueError(f"Found array with 0 {unit}(s) (shape={tuple(X.shape)}): X has nothing along axis {axis}.")

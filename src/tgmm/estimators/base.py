@@ -12,12 +12,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import explaining, hints, reordering, saving
+from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
@@ -71,7 +72,7 @@ def warn_of(solution: Solution, max_iter: int = 0) -> None:
         warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=3)
 
 
-class MixtureEstimator(DensityMixin, BaseEstimator):
+class MixtureEstimator(DensityMixin, ExplainedEstimator):
     """An estimator that holds the mixture it has fitted, and answers for it.
 
     Subclasses fit, and hand what came out to `_adopt`. All that a fit leaves behind is that one object.
@@ -104,7 +105,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     log_prob = delegated(Mixture.log_prob)
     summary = explaining.summary
     reorder = reordering.reorder
-    __str__ = explaining.text
+    _essentials = explaining.essentials
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file: parameters, settings, priors and fit results.
@@ -285,16 +286,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             self._solution = saving.on_device(self._solution, place, device)
         self.device = device
         return self
-
-    def _repr_html_inner(self) -> str:
-        """Return scikit-learn's diagram, and after a fit the summary below it, for notebooks."""
-        diagram = super()._repr_html_inner()
-        return diagram + self.summary()._repr_html_() if self.__sklearn_is_fitted__() else diagram
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """Return what notebooks show."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/html": self._repr_html_inner()} if "text/html" in bundle else bundle
 
     def set_params(self: E, **params: Any) -> E:
         """Set parameters of the constructor by name, and return the estimator."""

@@ -333,7 +333,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         std_range: Sequence[float] | None = None,
         posterior: bool = False,
         random_state: RandomState = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Any, Any]:
         """Draw rows from the mixture with the expected parameters, or from the posterior predictive law.
 
         Parameters
@@ -345,8 +345,8 @@ class BayesianGaussianMixture(MixtureEstimator):
 
         Returns
         -------
-        X : Tensor of shape (n_samples, d)
-        components : Tensor of shape (n_samples,)
+        X : array or Tensor of shape (n_samples, d)
+        components : array or Tensor of shape (n_samples,)
             Among all K, as `predict` has them.
         """
         random_state = self.random_state if random_state is None else random_state

@@ -18,13 +18,17 @@ from torch import Tensor
 from tgmm.data.opening import as_source
 from tgmm.data.source import require_order
 from tgmm.data.validation import check_weights
+from tgmm.estimators import explaining
+from tgmm.estimators.base import solution_of
 from tgmm.estimators.common_noise import check_common_noise, with_common_noise
 from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
+from tgmm.estimators.explaining_composites import explained_classes
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
 from tgmm.files.store import own
 from tgmm.mixture.discriminant import Discriminant
+from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.dlpack import imported, is_foreign
 
@@ -58,7 +62,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     class_prior_ : ndarray of shape (C,)
         Prior probabilities of the classes.
     estimators_ : list of GaussianMixture
-        The fitted mixture of each class. ``estimators_[0].summary()`` explains the first one.
+        The fitted mixture of each class. ``estimators_[0].summary()`` explains the components of the first.
     n_features_in_ : int
         Number of features of the training data.
     feature_names_in_ : ndarray of str
@@ -166,6 +170,44 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows, by weight, whose class is predicted."""
         return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+
+    def summary(
+        self, X: Any = None, y: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES
+    ) -> Summary:
+        """Explain the fitted classifier: the mixture of each class, and what sets the classes apart.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Rows to describe the classifier on. Give their classes, too. With them, the summary also has the accuracy.
+        y : array-like of shape (n,), optional
+            Classes of these rows.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+        max_features : int, default=6
+            How many features to show at most, those in which the classes differ most. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+        """
+        check_is_fitted(self, "estimators_")
+        if (X is None) != (y is None):
+            raise ValueError("summary describes the model on rows with their classes: give X and y, or neither.")
+        facts: dict[str, Any] = {"Classes": len(self.classes_), "Features": self.n_features_in_}
+        if X is not None:
+            facts |= {"Rows": len(as_array(y)), "Accuracy": f"{self.score(X, y, sample_weight):.4f}"}
+        classes, mixtures = self.classes_.tolist(), [(model.mixture_, solution_of(model)) for model in self.estimators_]
+        return explained_classes(classes, self.class_prior_, mixtures, facts, max_features)
+
+    def _essentials(self) -> str:
+        """Return the classes, with the number of components and the prior probability of each."""
+        sizes = [f"{model.n_components} component{'s' * (model.n_components > 1)}" for model in self.estimators_]
+        each = zip(self.classes_.tolist(), self.class_prior_, sizes, strict=True)
+        listed = [f"{name!r} (prior {prior:.3f}, {size})" for name, prior, size in each]
+        more = ", ..." * (len(listed) > explaining.LISTED)
+        return f"Fitted: {len(listed)} classes, {', '.join(listed[: explaining.LISTED])}{more}."
 
     def __sklearn_tags__(self) -> Any:
         """Say that rows may lack values where those of some class may."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tgmm.em.solution import Solution
@@ -11,8 +12,14 @@ from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.profiles import Profiles, counted
 from tgmm.mixture.summary import FEATURES, Summary, summarised, worth
 from tgmm.mixture.tables import shown
+from tgmm.start import AUTO
+from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS
 
 LISTED = 10  # weights of a line
+TRIED = PARTITIONS.keys() | RANDOM_PARTITIONS.keys()  # starts of trials
+AFTER_TRIALS = (
+    "The trials that found the start have run EM already; the iterations are those that were still needed on all rows."
+)
 
 
 class Holder(Protocol):
@@ -24,7 +31,6 @@ class Holder(Protocol):
         ...
 
     def _fitted(self) -> Solution: ...
-    def __sklearn_is_fitted__(self) -> bool: ...
 
 
 def summary(model: Holder, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
@@ -71,35 +77,30 @@ def summary(model: Holder, X: Any = None, *, sample_weight: Any = None, max_feat
     0  feature 0 -37.8
     1  feature 0 +37.8
     <BLANKLINE>
+    What sets a component apart is its mean minus the mean of all other components together, divided by
+    the pooled standard deviation of both.
     For BIC, AIC and ICL, lower is better.
-    certainty: mean probability of the component among the rows that are assigned to it.
+    The certainty of a component is how probable it is, on average, for the rows that are assigned to it.
+    The trials that found the start have run EM already; the iterations are those that were still needed
+    on all rows.
     """
-    mixture, fixed = model.mixture_, getattr(model, "fixed", None)
-    return explained(model._fitted(), mixture, fixed, X, sample_weight, max_features)
-
-
-def text(model: Holder) -> str:
-    """Return the settings, and after a fit what it came to."""
-    if not model.__sklearn_is_fitted__():
-        return repr(model)
-    return f"{model!r}\n{essentials(model._fitted(), model.mixture_)}"
+    return explained(model, X, sample_weight, max_features)
 
 
 def explained(
-    solution: Solution, mixture: Mixture, fixed: Any, X: Any, sample_weight: Any, max_features: int | None
+    model: Holder, X: Any, sample_weight: Any, max_features: int | None, names: list[str] | None = None
 ) -> Summary:
-    """Return the summary of a solution on rows, or where None on those of the fit as far as they are known.
+    """Return the summary of a model on rows, or where None on those of the fit as far as they are known.
 
     Parameters
     ----------
-    solution : Solution
-    mixture : Mixture
-        Its mixture, with the settings of today.
-    fixed : str, collection of str, mapping or None
-        What was not estimated.
+    model : Holder
     X, sample_weight, max_features
-        As for `Mixture.summary`.
+        As for `summary`.
+    names : list of str, optional
+        What to call the features, where the mixture does not know.
     """
+    mixture, solution, fixed = model.mixture_, model._fitted(), getattr(model, "fixed", None)
     found, profiles = (
         (criteria_of(solution, mixture), Profiles.of(mixture)) if X is None else counted(mixture, X, sample_weight)
     )
@@ -108,7 +109,15 @@ def explained(
         facts["Converged"] = ending(solution)
     if fixed is not None:
         facts["Fixed"] = fixed if isinstance(fixed, str) else ", ".join(sorted(fixed))
-    return summarised(mixture, facts, profiles, max_features)
+    profiles = profiles if names is None else replace(profiles, names=names)
+    return summarised(mixture, facts, profiles, max_features, notes_of(model))
+
+
+def notes_of(model: Holder) -> list[str]:
+    """Return what the reader should know of how a fit ended."""
+    start = getattr(model, "init_means", None)
+    runs = model._fitted().runs if isinstance(start, str) and start == AUTO else ()
+    return [AFTER_TRIALS] if runs and runs[0].start in TRIED else []
 
 
 def criteria_of(solution: Solution, mixture: Mixture) -> Criteria | None:
@@ -127,8 +136,9 @@ def ending(solution: Solution) -> str:
     return f"{'yes' if solution.converged else 'no'}, {solution.n_iter} iteration{'s' * (solution.n_iter != 1)}"
 
 
-def essentials(solution: Solution, mixture: Mixture) -> str:
+def essentials(model: Holder) -> str:
     """Return in two lines what a fit came to, and the mixture that it found."""
+    mixture, solution = model.mixture_, model._fitted()
     found = criteria_of(solution, mixture)
     size = f"{mixture.n_components} component{'s' * (mixture.n_components > 1)}"
     facts: Mapping[str, Any] = {} if found is None else worth(found)

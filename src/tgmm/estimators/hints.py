@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -21,6 +22,22 @@ PARAMETERS = {
     "convergence": "tol is an absolute change of the average objective, in nats.",
     "batch_size": "chunks are chosen by themselves; partial_fit learns from batches.",
     "step_size": "it is an argument of partial_fit here: partial_fit(X, step=...).",
+}
+
+# Parameters of `GaussianMixture` that another estimator lacks.
+LACKING = {
+    "BayesianGaussianMixture": {
+        "reg_covar": "its covariance_prior keeps variances above zero.",
+        "cem": "its assignments are soft; GaussianMixture has cem.",
+        "missing": "rows must be complete; GaussianMixture(missing='em') fits rows with missing values.",
+        "noise": "every row belongs to a component; GaussianMixture(noise=True) has a component for noise.",
+        "noise_volume": "every row belongs to a component; GaussianMixture(noise=True) has a component for noise.",
+        "noise_init": "every row belongs to a component; GaussianMixture(noise=True) has a component for noise.",
+        "fixed": "it estimates all parameters; GaussianMixture can keep some of them fixed.",
+        "init_weights": "give init_means, or fit(X, init_responsibilities=...).",
+        "init_covariances": "give init_means, or fit(X, init_responsibilities=...).",
+        "n_factors": "covariance_type='low_rank' and 'factor' are of GaussianMixture.",
+    }
 }
 
 # Attributes and methods of fitted models.
@@ -56,20 +73,25 @@ def missing(owner: str, name: str) -> str | None:
 
 
 def check_parameter_names(names: Iterable[str], owner: str, error: type[Exception] = TypeError) -> None:
-    """Raise an error that says what to write instead where a parameter has a name of another library or version."""
+    """Raise an error that says what to write instead of a parameter of another library, version or estimator."""
+    hints = PARAMETERS | LACKING.get(owner, {})
     for name in names:
-        if name in PARAMETERS:
-            raise error(f"{owner} has no parameter {name!r}: {PARAMETERS[name]}")
+        if name in hints:
+            raise error(f"{owner} has no parameter {name!r}: {hints[name]}")
 
 
 def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
     """Return a constructor that says what to write instead of other libraries' parameters, and of too many by place."""
-    kinds = [parameter.kind for parameter in inspect.signature(init).parameters.values()]
+    parameters = inspect.signature(init).parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
     n_places = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) - 1  # without self
 
     @wraps(init)
     def checked(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
         check_parameter_names(kwargs, type(self).__name__)
+        for name in sorted(kwargs.keys() - parameters.keys()):
+            if close := get_close_matches(name, parameters, 1):
+                raise TypeError(f"{type(self).__name__} has no parameter {name!r}. Did you mean {close[0]!r}?")
         if len(args) > n_places:
             raise TypeError(
                 f"{type(self).__name__} takes {n_places} arguments by their place, but {len(args)} were given: give "

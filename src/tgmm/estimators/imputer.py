@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from tgmm.estimators import explaining
 from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.settings import EM
 from tgmm.files.plain import State
+from tgmm.mixture.summary import FEATURES, Summary, retitled
 
 
 class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator):
@@ -96,6 +98,32 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         """Return X with its missing values replaced by their expected values, (n, d), in the type of X."""
         check_is_fitted(self)
         return self.estimator_.impute(X)
+
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the fitted imputer: the mixture that missing values are predicted by.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Data to describe the mixture on; it may have missing values.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+        max_features : int, default=6
+            How many features to show at most, those in which the components differ most. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+        """
+        check_is_fitted(self)
+        found = self.estimator_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        note = "A missing value is replaced by its expected value, given the other values of its row."
+        return retitled(found, "Imputation by a Gaussian mixture", {}, [note])
+
+    def _essentials(self) -> str:
+        """Return what the fit of the mixture came to."""
+        return explaining.essentials(self.estimator_)
 
     @property
     def n_features_in_(self) -> int:

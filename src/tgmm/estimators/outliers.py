@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tgmm.estimators import explaining
+from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.estimators.saved import SavedEstimator
+from tgmm.files.plain import State
 from tgmm.mixture.evaluation import weighted_log_density
+from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import check_flag, check_number
 
 
-class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
+class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     """Detect outliers as the rows with the lowest density under a Gaussian mixture.
 
     Use it if normal rows form one or several clusters, and outliers are the rows that no cluster explains.
@@ -30,7 +36,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     Attributes
     ----------
     mixture_ : GaussianMixture
-        The mixture, fitted to all rows including the outliers. ``mixture_.summary()`` explains it.
+        The mixture, fitted to all rows including the outliers.
     offset_ : float
         Log-density in nats below which a row is an outlier.
     n_iter_ : int
@@ -58,6 +64,9 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
+    _entries: ClassVar = {"contamination": float, "offset_": float}
+    mixture_: GaussianMixture
+    offset_: float
     warm_start: bool
     distributed: bool
 
@@ -87,9 +96,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If data or settings cannot be used.
         """
-        contamination = check_number(self.contamination, "contamination")
-        if not 0 < contamination <= 0.5:
-            raise ValueError(f"contamination must be a share in (0, 0.5]; got {self.contamination!r}.")
+        contamination = _check_contamination(self.contamination)
         if check_flag(self.distributed, "distributed"):
             raise ValueError(
                 "distributed=True: offset_ would be that of one rank's rows. Fit a GaussianMixture with it, and take a "
@@ -97,7 +104,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
             )
         continued = self.warm_start and hasattr(self, "mixture_")
         mixture = self.mixture_ if continued else GaussianMixture()
-        mixture.set_params(**{name: getattr(self, name) for name in mixture.get_params(deep=False)})
+        mixture.set_params(**self._settings())
         self.mixture_ = mixture.fit(X, sample_weight=sample_weight)
         scores, weights = weighted_log_density(mixture.mixture_, X, sample_weight)
         self.offset_ = _quantile(scores, weights, contamination)
@@ -115,6 +122,57 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Return 1 for normal rows and -1 for outliers, (n,)."""
         return 2 * (self.decision_function(X) >= 0) - 1
+
+    def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
+        """Explain the fitted detector: its threshold, and the mixture that describes the rows.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d), optional
+            Data to describe the detector on. With it, the summary also has the number of outliers.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+        max_features : int, default=6
+            How many features to show at most, those in which the components differ most. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+        """
+        found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        facts: dict[str, Any] = {"Contamination": self.contamination, "Threshold": self.offset_}
+        if X is not None:
+            scores, weights = weighted_log_density(self.mixture_.mixture_, X, sample_weight)
+            facts["Outliers"] = float(weights[scores < self.offset_].sum())
+        note = "Rows with a log-density below the threshold are outliers."
+        return retitled(found, "Outlier detection by a Gaussian mixture", facts, [note])
+
+    def _essentials(self) -> str:
+        """Return the threshold, and what the fit of the mixture came to."""
+        return f"{explaining.essentials(self.mixture_)}\nOutliers: rows with a log-density below {self.offset_:.6g}."
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings of the mixture."""
+        return {name: value for name, value in self.get_params(deep=False).items() if name != "contamination"}
+
+    def _content(self) -> tuple[State, list[str]]:
+        """Return settings, threshold and the fitted mixture."""
+        template, left_out = template_state(GaussianMixture(**self._settings()))
+        own = {"contamination": _check_contamination(self.contamination), "offset_": float(self.offset_)}
+        state = {**template, **own, **prefixed(fitted_state(self.mixture_), "mixture_")}
+        return state, [name.removeprefix("estimator__") for name in left_out]
+
+    def _become(self, state: State, device: Any) -> None:
+        """Become the detector of a state dict."""
+        model = fitted_model(part_of(state, "mixture_"), device, type(self).__name__)
+        template, offset = template_of(state, (), device), state["offset_"]
+        if not isinstance(template, GaussianMixture):
+            raise ValueError("estimator must be the settings of one mixture.")
+        if offset != offset:
+            raise ValueError("offset_ must be a number; it is NaN.")
+        self.set_params(contamination=_check_contamination(state["contamination"]), **template.get_params(deep=False))
+        self.mixture_, self.offset_ = model, offset
 
     @property
     def n_iter_(self) -> int:
@@ -142,6 +200,14 @@ MixtureOutlierDetector.__init__.__signature__ = inspect.Signature(
         ),
     ]
 )
+
+
+def _check_contamination(given: Any) -> float:
+    """Return the share of outliers, or raise a ValueError."""
+    contamination = check_number(given, "contamination")
+    if not 0 < contamination <= 0.5:
+        raise ValueError(f"contamination must be a share in (0, 0.5]; got {given!r}.")
+    return contamination
 
 
 def _quantile(scores: Tensor, weights: Tensor, share: float) -> float:

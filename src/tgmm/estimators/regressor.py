@@ -16,10 +16,13 @@ from torch import Tensor
 from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import Rows, check_rows
+from tgmm.estimators import explaining
 from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
+from tgmm.estimators.explaining_composites import LINEAR, linear_functions
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
+from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import working_type
 from tgmm.runtime.dlpack import imported
@@ -110,25 +113,27 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         ValueError
             If data or settings cannot be used.
         """
-        owner = type(self).__name__
-        if not isinstance(X, np.ndarray) and as_source(X) is not None:
-            raise ValueError(
-                "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
-                "targets among its columns, and predict by regress."
-            )
         if getattr(self._template, "noise", False):
             raise ValueError(f"estimator has noise=True: {NO_NOISE}")
-        lacks = may_lack(self._template)
-        rows, columns = check_rows(X, Columns(None, None, owner), may_lack=lacks)
-        targets = _check_targets(y, owner, may_lack=lacks)
-        check_consistent_length(rows.tensor, targets)
-        joint = rows.give_back(_joined(rows, targets))
+        joint, columns, targets = self._joint(X, y, Columns(None, None, type(self).__name__), may_lack(self._template))
         model = fitted_mixture(self._template, joint, sample_weight)
         if model.mixture_.noise is not None:
             raise ValueError(f"estimator gave a mixture with noise: {NO_NOISE}")
         self.estimator_ = model
         self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
         return self
+
+    def _joint(self, X: Any, y: Any, columns: Columns, lacks: bool) -> tuple[Any, Columns, Tensor]:
+        """Return features and targets side by side, the columns of the features, and the targets."""
+        if not isinstance(X, np.ndarray) and as_source(X) is not None:
+            raise ValueError(
+                "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
+                "targets among its columns, and predict by regress."
+            )
+        rows, found = check_rows(X, columns, may_lack=lacks)
+        targets = _check_targets(y, type(self).__name__, may_lack=lacks)
+        check_consistent_length(rows.tensor, targets)
+        return rows.give_back(_joined(rows, targets)), found, targets
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the mean of the targets given each row, and with `return_std` their standard deviation.
@@ -148,9 +153,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
             Standard deviation of the targets given the row. Only with `return_std`.
         """
         check_is_fitted(self)
-        n_features, names = self.n_features_in_, getattr(self, "feature_names_in_", None)
-        columns = Columns.of(n_features, names, type(self).__name__)
-        rows, _ = check_rows(X, columns, may_lack=may_lack(self.estimator_))
+        n_features = self.n_features_in_
+        rows, _ = check_rows(X, self._columns, may_lack=may_lack(self.estimator_))
         if torch.isnan(rows.tensor).any():
             if return_std:
                 raise ValueError("return_std=True needs rows that lack no value: impute X first, or leave it out.")
@@ -163,6 +167,58 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R^2 of the predictions, the mean over targets."""
         return r2_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+
+    def summary(
+        self, X: Any = None, y: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES
+    ) -> Summary:
+        """Explain the fitted regressor: the linear function of each component, and the mixture that weights these.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d), optional
+            Features of data to describe the model on. Give the targets, too. With them, the summary also has the R^2 of
+            the predictions, the ICL and the number of rows of each component.
+        y : array-like or Tensor of shape (n,) or (n, t), optional
+            Targets of these rows.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+        max_features : int, default=6
+            How many features to show at most, those in which the components differ most. None shows all of them.
+
+        Returns
+        -------
+        Summary
+            ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+        """
+        check_is_fitted(self)
+        if (X is None) != (y is None):
+            raise ValueError("summary describes the model on features and targets together: give X and y, or neither.")
+        model, names, n_targets = self.estimator_, self._names(), self.estimator_.n_features_in_ - self.n_features_in_
+        facts: dict[str, Any] = {"Features": self.n_features_in_, "Targets": n_targets}
+        joint = None
+        if X is not None:
+            joint, *_ = self._joint(X, y, self._columns, may_lack(model))
+            facts["R^2"] = self.score(X, y, sample_weight)
+        found = explaining.explained(model, joint, sample_weight, max_features, names)
+        tables = linear_functions(model.mixture_, names, n_targets, max_features)
+        return retitled(found, "Regression by a Gaussian mixture", facts, [LINEAR], tables)
+
+    def _essentials(self) -> str:
+        """Return what the fit of the mixture came to."""
+        return explaining.essentials(self.estimator_)
+
+    def _names(self) -> list[str]:
+        """Return what to call the features and targets."""
+        n_features = self.n_features_in_
+        n_targets = self.estimator_.n_features_in_ - n_features
+        features = getattr(self, "feature_names_in_", [f"feature {j}" for j in range(n_features)])
+        targets = ["target"] if n_targets == 1 else [f"target {j}" for j in range(n_targets)]
+        return [*map(str, features), *targets]
+
+    @property
+    def _columns(self) -> Columns:
+        """The columns of the features."""
+        return Columns.of(self.n_features_in_, getattr(self, "feature_names_in_", None), type(self).__name__)
 
     def _set_columns(self, n_features: int, names: Any, *, targets_are_columns: bool) -> None:
         """Remember what the training data looked like."""

@@ -73,7 +73,9 @@ def content_of(
     saving.check_entries(state, saving.KINDS | (RECORD if is_record else {}), OPTIONAL)
     for name in state:
         if name not in saving.KINDS | RECORD | OPTIONAL and name not in names:
-            raise ValueError(f"it has the unknown entry {name!r}.")
+            raise ValueError(
+                f"it has the unknown entry {name!r}: another estimator than {owner}, or a newer tgmm, saved it."
+            )
     mixture = saving.mixture_of(Mixture, state, owner)
     if not is_record:
         own_settings = {"n_components": mixture.n_components, "covariance_type": mixture.covariance_type}

@@ -18,6 +18,7 @@ from tgmm.files.plain import State
 
 # All that the pickle of a dict of float64 tensors and plain values calls by name.
 TORCH_NAMES = {"torch._utils _rebuild_tensor_v2", "torch DoubleStorage", "collections OrderedDict"}
+AGAIN = "Save the model again, and see that the whole file is copied."
 NAMING = {"GLOBAL", "INST", "STACK_GLOBAL"}  # the operations of a pickle that name what to call
 
 
@@ -62,7 +63,13 @@ class SafetensorsFormat(Format):
 
     def decode(self, data: bytes) -> State:
         """Return tensors, whose extents the library checks against the data, and plain values."""
-        tensors = _safetensors().load(data)
+        safetensors = _safetensors()
+        try:
+            tensors = safetensors.load(data)
+        except Exception as error:  # the library's own, which derives from Exception alone
+            raise ValueError(
+                f"its {len(data)} bytes are damaged, or no file that safetensors writes ({error}). {AGAIN}"
+            ) from error
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         return {name: json.loads(value) for name, value in metadata.items()} | tensors
@@ -87,8 +94,12 @@ def _check_archive(data: bytes) -> None:
     they are told to.
     """
     if not data.startswith(b"PK\x03\x04"):
-        raise ValueError("it is not a file that torch.save writes.")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        raise ValueError(f"its {len(data)} bytes are not a file that torch.save writes, so it is no model of tgmm.")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"it is damaged: it ends after {len(data)} bytes. {AGAIN}") from error
+    with archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("its entries are compressed, which those of torch.save are not.")

@@ -25,6 +25,7 @@ from tgmm.runtime.devices import standalone, widen
 TIE = 1e-12
 # Rows are far where the rounding of their joint log-densities exceeds this.
 FAR = 1e-3
+WHOLE = ", for example with impute(X), because a distance needs every value of a row"
 FAR_NUMBERS = 1 << 22  # entries of the (K, m, d) deviations of far rows held at a time
 
 
@@ -264,7 +265,7 @@ def mahalanobis(mixture: BaseMixture, X: Any) -> Any:
     >>> mixture.mahalanobis([[3.0]])
     array([[3., 3.]])
     """
-    rows, _ = check_rows(X, mixture.columns)
+    rows, _ = check_rows(X, mixture.columns, hint=WHOLE)
     means, factor = mixture.parameters.means, mixture.parameters.covariances.factor
     parts = []
     for part in rows.tensor.split(rows_per_chunk(3 * means.numel(), 8, means.device)):

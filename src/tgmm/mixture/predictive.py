@@ -15,7 +15,7 @@ from scipy.special import gammaincinv
 from torch import Tensor
 
 from tgmm.kernels.chunking import rows_per_chunk
-from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.base import BaseMixture, own_array
 from tgmm.mixture.evaluation import Evaluation, WeightedSums, evaluated
 from tgmm.mixture.sampling import check_component, draw_components
 from tgmm.model.parameters import Parameters
@@ -131,7 +131,7 @@ def mean_log_predictive(mixture: BaseMixture, X: Any, sample_weight: Any = None)
 @standalone()
 def sample_predictive(
     mixture: BaseMixture, n_samples: int, component: int | None, random_state: RandomState
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Any, Any]:
     """Return rows (n, d), each with parameters of its own that the posterior was asked for, and their components."""
     n_rows, law = check_integer(n_samples, "n_samples", 1), predictive_of(mixture)
     generator = as_generator(random_state)
@@ -140,4 +140,4 @@ def sample_predictive(
     else:
         components = torch.full((n_rows,), check_component(component, mixture.n_components))
     components = components.to(law.means.device)
-    return law.draw(components, generator).to(mixture.dtype), components
+    return own_array(mixture, law.draw(components, generator)), mixture.columns.own_array(components)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +36,10 @@ class Profiles:
     sizes, certainty : ndarray of shape (K,) or (K + 1,), or None
         Of the rows that are assigned to each component, and to noise where there is some, the weight and the mean
         probability of that component.
+    kind : str
+        What one of them is called, where it is not a component but a class, a mixture of its own.
+    groups : sequence of str, optional
+        What each of them is called; their numbers where None.
     """
 
     names: list[str]
@@ -45,6 +50,13 @@ class Profiles:
     noise_weight: float | None = None
     sizes: np.ndarray | None = None
     certainty: np.ndarray | None = None
+    kind: str = "component"
+    groups: Sequence[str] | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """What the components are called."""
+        return [str(k) for k in range(len(self.weights))] if self.groups is None else list(self.groups)
 
     @classmethod
     def of(cls, mixture: BaseMixture) -> Profiles:
@@ -82,7 +94,8 @@ class Profiles:
             columns |= {("size", ""): self.sizes[:n_components], ("certainty", ""): self.certainty[:n_components]}
         for block, values in blocks.items():
             columns |= {(block, name): values[:, j] for j, name in enumerate(self.names)}
-        return pd.DataFrame(columns, index=pd.RangeIndex(len(self.weights), name="component"))
+        index = pd.RangeIndex(len(self.weights)) if self.groups is None else pd.Index(self.groups)
+        return pd.DataFrame(columns, index=index.rename(self.kind))
 
 
 def differences(weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.base import BaseMixture, own_array
 from tgmm.mixture.chi import chi_quantile, truncated_chi_quantiles
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
@@ -30,7 +30,7 @@ def sample(
     confidence: float | None = None,
     std_range: Sequence[float] | None = None,
     random_state: RandomState = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Any, Any]:
     """Draw rows from the mixture, and the components they come from.
 
     Rows are independent draws. You can restrict them to a component, or to a region around the mean of each component,
@@ -53,9 +53,10 @@ def sample(
 
     Returns
     -------
-    X : Tensor of shape (n, d)
-        The rows, on the device and in the float type of the mixture.
-    components : Tensor of shape (n,)
+    X : array or Tensor of shape (n, d)
+        The rows, in the float type of the mixture. They are a NumPy array if the mixture was fitted to arrays or data
+        frames, and a tensor on the mixture's device if it was fitted to tensors.
+    components : array or Tensor of shape (n,)
         The component of each row, -1 for noise. Noise is drawn from the box around the data along the axes.
 
     Raises
@@ -73,8 +74,8 @@ def sample(
     >>> from tgmm import Mixture
     >>> mixture = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
     >>> X, components = mixture.sample(100, component=1, std_range=(2, float("inf")), random_state=0)
-    >>> X.shape, bool(((X - 4).abs() >= 2).all()), components.unique().tolist()
-    (torch.Size([100, 1]), True, [1])
+    >>> X.shape, bool((abs(X - 4) >= 2).all()), set(components.tolist())
+    ((100, 1), True, {1})
     """
     n_rows = check_integer(n_samples, "n_samples", 1)
     parameters = mixture.parameters
@@ -95,7 +96,7 @@ def sample(
         is_noise = components == n_components
         rows = torch.where(is_noise[:, None], _draw_noise(mixture.noise, n_rows, generator), rows)
         components = torch.where(is_noise, -1, components)
-    return rows.to(mixture.dtype), components
+    return own_array(mixture, rows), mixture.columns.own_array(components)
 
 
 def _draw_noise(noise: Noise, n_rows: int, generator: torch.Generator) -> Tensor:

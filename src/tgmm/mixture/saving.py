@@ -161,6 +161,8 @@ def state_of(mixture: BaseMixture) -> State:
 def check_entries(state: Any, kinds: dict[str, type], optional: dict[str, type]) -> None:
     """Raise where a state is no flat dict, of another version, or lacks an entry, has a wrong one, or was changed."""
     check_version(state, "format_version", FORMAT_VERSION)
+    if type(kind := state.get("kind")) is str:  # of an estimator that is composed of mixtures
+        raise ValueError(f"it holds a {kind}, which {kind}.load reads.")
     if missing := sorted(kinds.keys() - state.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}.")
     check_kinds(state, kinds | optional)

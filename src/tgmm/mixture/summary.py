@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any
 
@@ -43,7 +43,7 @@ class Summary:
     def __repr__(self) -> str:
         """Return the summary as text."""
         parts = [f"{self.title}\n{'=' * len(self.title)}", *(table.text() for table in self.tables)]
-        return "\n\n".join([*parts, "\n".join(fill(note, LINE) for note in self.notes)])
+        return "\n\n".join([*parts, noted(self.notes)])
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML, for notebooks."""
@@ -116,7 +116,9 @@ def summary(
     0  feature 0 -4.0
     1  feature 0 +4.0
     <BLANKLINE>
-    For the log-likelihood, BIC, AIC, ICL and the sizes of the clusters, pass the data: summary(X).
+    What sets a component apart is its mean minus the mean of all other components together, divided by
+    the pooled standard deviation of both.
+    For the log-likelihood, BIC, AIC, ICL and the sizes of the clusters, pass the data to summary.
     """
     if X is None:
         return summarised(mixture, {}, Profiles.of(mixture), max_features)
@@ -132,9 +134,13 @@ def worth(found: Criteria) -> dict[str, Any]:
 
 
 def summarised(
-    mixture: BaseMixture, facts: Mapping[str, Any], profiles: Profiles, max_features: int | None = FEATURES
+    mixture: BaseMixture,
+    facts: Mapping[str, Any],
+    profiles: Profiles,
+    max_features: int | None = FEATURES,
+    notes: Sequence[str] = (),
 ) -> Summary:
-    """Return the summary of a mixture with what else is known, and with the profiles of its components."""
+    """Return the summary of a mixture with what else is known, with the profiles of its components, and more notes."""
     known = {
         "Components": mixture.n_components,
         "Features": mixture.n_features,
@@ -142,16 +148,48 @@ def summarised(
         "Free parameters": mixture.n_parameters,
         **facts,
     }
-    n_shown = mixture.n_features if max_features is None else check_integer(max_features, "max_features", 1)
-    chosen = profiles.distinct(n_shown)
-    tables = [in_pairs(known), _means(profiles, chosen), *_apart(profiles)]
-    return Summary("Gaussian mixture", known, tuple(tables), tuple(_notes(profiles, known, len(chosen))), profiles)
+    tables, hidden = profile_tables(profiles, max_features)
+    notes = (*hidden, *terms(known, profiles), *_lacking(profiles, known), *notes)
+    return Summary("Gaussian mixture", known, (in_pairs(known), *tables), notes, profiles)
+
+
+def noted(notes: Sequence[str]) -> str:
+    """Return notes as text, each from a line of its own on."""
+    return "\n".join(fill(note, LINE) for note in notes)
+
+
+def retitled(
+    found: Summary, title: str, facts: Mapping[str, Any], notes: Sequence[str] = (), tables: Sequence[Table] = ()
+) -> Summary:
+    """Return the summary of what a mixture is a part of: another title, more facts first, and notes last.
+
+    Tables come below the facts.
+    """
+    known = {**facts, **found.facts, **facts}
+    tables, notes = (in_pairs(known), *tables, *found.tables[1:]), (*found.notes, *notes)
+    return replace(found, title=title, facts=known, tables=tables, notes=notes)
+
+
+def profile_tables(profiles: Profiles, max_features: int | None) -> tuple[list[Table], list[str]]:
+    """Return what the components look like in some features, and a note where there are more."""
+    n_features = len(profiles.names)
+    chosen = profiles.distinct(n_features if max_features is None else check_integer(max_features, "max_features", 1))
+    notes = [
+        f"{len(chosen)} of {n_features} features are shown, those in which the {plural(profiles.kind)} differ most; "
+        "summary(max_features=None) and to_frame() have all of them."
+    ]
+    return [_means(profiles, chosen), *_apart(profiles)], notes * (len(chosen) < n_features)
+
+
+def plural(kind: str) -> str:
+    """Return how several components, or classes, are called."""
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 def _means(profiles: Profiles, chosen: np.ndarray) -> Table:
     """Return the table of weights, sizes, means and standard deviations."""
-    names, numbers = [str(k) for k in range(len(profiles.weights))], [f"{weight:.4f}" for weight in profiles.weights]
-    columns = [["component", *names], ["weight", *numbers]]
+    numbers = [f"{weight:.4f}" for weight in profiles.weights]
+    columns = [[profiles.kind, *profiles.labels], ["weight", *numbers]]
     if profiles.noise_weight is not None:
         columns[0].append(NOISE)
         columns[1].append(f"{profiles.noise_weight:.4f}")
@@ -170,27 +208,34 @@ def _means(profiles: Profiles, chosen: np.ndarray) -> Table:
 def _apart(profiles: Profiles) -> list[Table]:
     """Return the table of what sets components apart; none where there is one component."""
     rows = []
-    for k, found in enumerate(profiles.differences):
+    for label, found in zip(profiles.labels, profiles.differences, strict=True):
         order = [j for j in np.argsort(-np.abs(found), kind="stable")[:APART] if abs(found[j]) >= NOTABLE]
         said = ", ".join(f"{profiles.names[j]} {found[j]:+.1f}" for j in order)
-        rows.append((str(k), said or f"no mean differs by {NOTABLE} or more"))
-    title = "What sets components apart from the rest, in standard deviations"
+        rows.append((label, said or f"no mean differs by {NOTABLE} or more"))
+    title = f"What sets {plural(profiles.kind)} apart from the rest, in standard deviations"
     return [Table(title, (), rows, align="l")] if len(rows) > 1 else []
 
 
-def _notes(profiles: Profiles, facts: Mapping[str, Any], n_shown: int) -> list[str]:
-    """Return what the reader should know of the tables."""
-    notes, n_features = [], len(profiles.names)
-    if n_shown < n_features:
+def terms(facts: Mapping[str, Any], profiles: Profiles) -> list[str]:
+    """Return what the words of a summary mean, a sentence each."""
+    notes, kind = [], profiles.kind
+    if len(profiles.weights) > 1:
         notes.append(
-            f"{n_shown} of {n_features} features are shown, those in which the components differ most; "
-            "summary(max_features=None) and to_frame() have all of them."
+            f"What sets a {kind} apart is its mean minus the mean of all other {plural(kind)} together, divided by the "
+            "pooled standard deviation of both."
         )
     if "BIC" in facts:
         notes.append(f"For {'BIC, AIC and ICL' if 'ICL' in facts else 'BIC and AIC'}, lower is better.")
     if profiles.sizes is not None:
-        notes.append("certainty: mean probability of the component among the rows that are assigned to it.")
-    else:
-        missing = "ICL and the" if "BIC" in facts else "the log-likelihood, BIC, AIC, ICL and the"
-        notes.append(f"For {missing} sizes of the clusters, pass the data: summary(X).")
+        notes.append(
+            f"The certainty of a {kind} is how probable it is, on average, for the rows that are assigned to it."
+        )
     return notes
+
+
+def _lacking(profiles: Profiles, facts: Mapping[str, Any]) -> list[str]:
+    """Return how to have what is not known without the data."""
+    if profiles.sizes is not None:
+        return []
+    missing = "ICL and the" if "BIC" in facts else "the log-likelihood, BIC, AIC, ICL and the"
+    return [f"For {missing} sizes of the clusters, pass the data to summary."]

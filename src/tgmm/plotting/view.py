@@ -139,7 +139,7 @@ class Regions:
 
     def __init__(self, mixture: Model) -> None:
         self.mixture = mixture
-        draws = mixture.sample(20_000, random_state=0)[0].numpy()
+        draws = np.asarray(mixture.sample(20_000, random_state=0)[0])
         densities = mixture.score_samples(draws)
         order = np.argsort(densities)
         self.draws, self.densities = draws[order], densities[order]  # the densest last

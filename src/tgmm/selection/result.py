@@ -12,6 +12,10 @@ from tgmm.mixture.tables import Table, shown
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}
+FOOTNOTES = {
+    "degenerate": "? degenerate: reg_covar, not the data, keeps a variance above zero; it wins only if all cells are.",
+    "failed": "failed: it could not be fitted; table() has the reason.",
+}
 NAN = float("nan")
 LISTED = 5  # cells of a summary
 
@@ -143,12 +147,13 @@ class Selection:
         grid = {(cell.n_components, cell.structure): cell for cell in self.cells}
         width = max(14, *(len(name) + 2 for name in types))
         lines = [
-            f"Selection by {self.criterion} ({better} is better; * best, ? degenerate)",
+            f"Selection by {self.criterion} ({better} is better; * best)",
             " " * 4 + "".join(name.rjust(width) for name in types),
         ]
         for count in dict.fromkeys(cell.n_components for cell in self.cells):
             row = (self._entry(grid[count, name]).rjust(width) for name in types)
             lines.append(f"{count:>4}" + "".join(row))
+        lines += [note for status, note in FOOTNOTES.items() if any(cell.status == status for cell in self.cells)]
         lines.append("Best:")
         for cell in ranked(self.cells, self.criterion)[:3]:
             name = f"{cell.structure}, {cell.n_components}"

@@ -108,6 +108,10 @@ def select(
     and the likelihood can be made as large as one likes. Such a cell is called degenerate. It wins only if all cells
     are degenerate.
 
+    All cells share what the starts learn about the rows: a sample of them and its clusters, which are as many as the
+    largest number of components needs. The same cell can therefore reach a slightly different optimum in a search with
+    another range. The one with the higher likelihood is the better fit; if it matters, raise `n_init`.
+
     Features that are constant, or linear functions of other features, would decide the comparison by what `reg_covar`
     adds. Cells are compared without them, with a warning, and the winner is fitted to all features.
 
