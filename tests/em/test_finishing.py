@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from tgmm import GaussianMixture
+from tgmm.em import problem
 from tgmm.kernels.products import Products
 
 
 @pytest.fixture
 def passes(monkeypatch):
-    """The float type of every pass over the data."""
+    """The float type of every pass over the data, which are not too few for float32."""
+    monkeypatch.setattr(problem, "FEW_NUMBERS", 0)
     found, gather = [], Products.gather
 
     def counting(self, *args, **kwargs):
@@ -41,3 +43,12 @@ def test_it_stops_where_float64_does(passes, separation, tol, wide):
     assert (np.diff(narrow.objective_history_) >= 0).all()
     # Where the stop is clear, one pass says where it is; else the last steps are taken again.
     assert found.count(torch.float64) == wide if wide else found.count(torch.float64) > 1
+
+
+def test_few_rows_are_fitted_in_float64_from_the_beginning(passes, monkeypatch):
+    monkeypatch.undo()
+    X = np.random.default_rng(0).standard_normal((200, 4)).astype(np.float32)
+    labels = np.arange(200) % 4
+    narrow, exact = fit(X, labels, 1e-5), fit(X.astype(float), labels, 1e-5)
+    assert narrow.n_iter_ == exact.n_iter_
+    assert narrow.lower_bound_ == pytest.approx(exact.lower_bound_, rel=1e-12)

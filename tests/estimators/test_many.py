@@ -290,7 +290,7 @@ REFUSED = {
     "one weight": (([ROWS, ROWS],), {"sample_weight": 1.0}, "each of the 2 problems; it has none"),
     "weights of too few rows": ((ROWS, [0] * 6), {"sample_weight": np.ones(5)}, "each of the 6 rows; it has 5"),
     "too few starts": (([ROWS, ROWS],), {"init_means": np.zeros((3, 1, 2))}, "init_means must have .* 2 problems"),
-    "distributed": (([ROWS],), {"distributed": True}, "leave it out"),
+    "distributed": (([ROWS],), {"distributed": True}, "needs a process group"),
     "checkpoint": (([ROWS],), {"checkpoint": "a.pth"}, "leave it out"),
     "a setting's value": (([ROWS],), {"n_components": 0}, "n_components"),
     "random_state": (([ROWS],), {"random_state": "seed"}, "random_state"),

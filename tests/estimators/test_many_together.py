@@ -264,16 +264,23 @@ def test_tables_may_be_of_any_kind(nobody_alone, kind):
     assert_same_fit(mixtures[0], GaussianMixture(**settings).fit(tables[0]))
 
 
-def test_float32_and_several_runs_are_fits_alone():
+@pytest.mark.parametrize("start", ["kpp", "kmeans"])
+def test_float32_is_fitted_together_in_float64(nobody_alone, start):
     tables = [rows.astype(np.float32) for rows in ragged()]
-    assert_each_is_alone(tables, {"n_components": 2, "init_means": "kpp", "random_state": 0})
+    mixtures = fit_many(tables, n_components=2, init_means=start, random_state=0)
+    assert mixtures.means_.dtype == np.float32
+    for mixture, rows in zip(mixtures, tables, strict=True):
+        assert_same_fit(mixture, GaussianMixture(2, init_means=start, random_state=0).fit(rows))
+
+
+def test_several_runs_are_fits_alone():
     assert_each_is_alone(ragged(), {"n_components": 2, "init_means": "kpp", "n_init": 2, "random_state": 0})
     assert_each_is_alone(ragged(), {"n_components": 2, "init_means": lambda X, K, generator: X[:K], "random_state": 0})
 
 
 def test_results_can_be_pickled():
     settings = {"n_components": K, "init_means": "kpp", "random_state": 0}
-    tables = [*ragged(), ragged()[0].astype(np.float32)]
+    tables = [*ragged(), ragged()[0].astype(np.float16)]
     mixtures = fit_many(tables, **settings)
     again = pickle.loads(pickle.dumps(mixtures))
     for found, values in zip(stacked(again), stacked(mixtures), strict=True):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tgmm.kernels.assignment import hard, most_probable, soft
+from tgmm.kernels.assignment import hard, most_probable, soft, winners
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -18,5 +18,8 @@ def test_the_first_of_the_most_probable_components_gets_the_row(dtype):
     assigned = joint.clone()
     found, objective = hard(assigned, 0)
     assert torch.equal(assigned, torch.nn.functional.one_hot(torch.tensor(labels), 5).T.to(dtype))
+    alone = joint.clone()
+    assert not any(part.any() for part in winners(alone))  # no likelihood
+    assert torch.equal(alone, assigned)
     assert torch.equal(found, log_likelihood)
     assert torch.equal(objective, joint.amax(0) * math.log(2))

@@ -38,7 +38,8 @@ def assert_same(statistics, expected, index):
 def test_statistics_are_those_of_each_problem_alone(name, weighted, assignment):
     rows, weights = problems(weighted)
     structure, (_, parameters) = STRUCTURES[name], members(name, len(SIZES), K, D)
-    kernel = OwnRows.of(rows, weights, structure.moment)
+    features = OwnRows.begun(rows, structure.moment, rows.device)
+    kernel = OwnRows.of(features, weights, D, structure.moment)
     found = kernel.statistics(parameters, assignment)
     for b, size in enumerate(SIZES):
         alone = Batched(rows[b, :size], weights[b, :size], structure.moment)

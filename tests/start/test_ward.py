@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy.cluster.hierarchy import cut_tree
 from scipy.spatial.distance import cdist
 
 from tgmm import GaussianMixture
-from tgmm.start.ward import _clusters_for, hierarchy, ward_seeds
+from tgmm.start.ward import ward_seeds
 
 
 def clusters(counts, n_features, separation, seed=0):
@@ -50,20 +49,6 @@ def test_rows_far_from_all_others_get_no_seed():
     directions = np.random.default_rng(1).standard_normal((10, 3))
     X = np.concatenate([X, 40 * directions / np.linalg.norm(directions, axis=1, keepdims=True)])
     assert all(finds(as_seeds(X, 3, seed), centres) for seed in range(10))
-
-
-@pytest.mark.parametrize("least", [1, 2, 3, 7.5])
-@pytest.mark.parametrize("n_components", [1, 2, 5, 12])
-def test_the_tree_is_cut_where_enough_clusters_are_large_enough(least, n_components):
-    X = np.random.default_rng(3).standard_t(2, size=(60, 2))
-    tree = hierarchy(torch.as_tensor(X))
-    expected = None
-    for n_clusters in range(1, 61):
-        counts = np.bincount(cut_tree(tree, n_clusters)[:, 0])
-        if (counts >= least).sum() >= n_components:
-            expected = n_clusters
-            break
-    assert _clusters_for(tree, n_components, least) == expected
 
 
 def test_rows_are_drawn_by_weight():

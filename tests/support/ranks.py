@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, fit_many
 from tgmm.data import ParquetSource, Source
 from tgmm.em.step import EM
 
@@ -101,6 +101,17 @@ def fit(rank, settings, shards, weights=None, keywords=None):
     gmm = GaussianMixture(distributed=True, **settings)
     own = {name: values[rank] for name, values in (keywords or {}).items()}
     return fitted(gmm.fit(shards[rank], sample_weight=None if weights is None else weights[rank], **own))
+
+
+def fit_problems(rank, settings, problems):
+    """Fit this rank's share of many problems; return how many that was, and what all came to."""
+    from tgmm.estimators import many
+
+    solved, shares = many._solved, []
+    many._solved = lambda given, own: (shares.append(len(own)), solved(given, own))[1]
+    mixtures = fit_many(problems[rank % len(problems)], distributed=True, **settings)
+    found = {name: getattr(mixtures, name) for name in ("weights_", "means_", "covariances_", "converged_", "n_iter_")}
+    return shares, found, mixtures.failures_, mixtures[1].predict(problems[0][1])
 
 
 def fit_files(rank, settings, shards):

@@ -30,7 +30,7 @@ from tgmm.em.problems import Problems
 from tgmm.em.reseeding import lost_components
 from tgmm.em.run import REMEMBERED
 from tgmm.em.state import LONGEST, SETTLED
-from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.assignment import hard, soft, winners
 from tgmm.kernels.base import TOLERANCE, Assignment
 from tgmm.kernels.choose import are_precise
 from tgmm.kernels.own_rows import OwnRows
@@ -38,6 +38,8 @@ from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
+from tgmm.runtime.devices import moved
+from tgmm.runtime.parts import parts
 from tgmm.start.together import StartTogether
 
 CROWDED = 0.75  # of the runs that are moved on have not ended, at least: taking their rows out costs about a step
@@ -68,13 +70,19 @@ class Origins:
             covariances=None if covariances is None else covariances.of_some(index),
         )
 
+    def to(self, device: torch.device) -> Origins:
+        """Return them on a device."""
+        return self if device.type == "cpu" else moved(self, device)
+
     def centres(self, problems: Problems) -> Tensor:
         """Return the centres to begin with, in the frames, (P, K, d); NaN where there are none."""
         if self.means is not None:
             return problems.frame.rows_in(self.means)
         if self.start is None or problems.n_components == 1:  # one component has all rows, wherever it is
             return problems.rows.new_zeros(len(problems), problems.n_components, problems.rows.shape[2])
-        return self.start(*problems.start_rows, problems.n_components, self.seed)
+        (rows, weights), n_components = problems.start_rows, problems.n_components
+        some = parts(len(problems), rows.shape[1] * (rows.shape[2] + 2 * n_components), rows.device)
+        return torch.cat([self.start(rows[part], weights[part], n_components, self.seed) for part in some])
 
     def put_in(self, problems: Problems, parameters: Parameters) -> Parameters:
         """Return parameters in the frames with those that were given in their places."""
@@ -169,8 +177,8 @@ class Climbers:
         parameters, bad = _updated(self.update, statistics, self.runs.parameters)
         if (refused := bad & jumping).any():  # an EM step instead
             jumping = jumping & ~refused
-            update, runs, order = self.update.of_some(refused), self.runs.of_some(refused), torch.arange(len(self.runs))
-            order[refused] = torch.arange(len(self.runs), len(self.runs) + len(runs))
+            update, runs, order = self.update.of_some(refused), self.runs.of_some(refused), _numbered(refused)
+            order[refused] = len(self.runs) + _numbered(runs.start)
             plain, bad[refused] = _updated(update, runs.statistics, runs.parameters)
             parameters = parameters_joined([parameters, plain]).of_some(order)
         reached = self._at(parameters, assignment)
@@ -293,7 +301,7 @@ def fitted(problems: Problems, origins: Origins, policy: Policy) -> Ends | None:
 
 def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climbers | None:
     """Return the runs of problems at their first parameters, without those that need more; None where that is all."""
-    kernel, places = problems.kernel, torch.arange(len(problems))
+    kernel, places = problems.kernel, _numbered(problems.unit)
     if origins.means is not None and origins.weights is not None and origins.covariances is not None:
         given = Parameters(origins.weights, origins.means, origins.covariances)
         parameters = problems.frame.parameters_in(given)
@@ -317,7 +325,7 @@ def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climb
 
 def are_usable(parameters: Parameters) -> Tensor:
     """Return which mixtures of a batch have covariances that do not collapse, and sums that are precise, (P,)."""
-    places = torch.arange(parameters.means.shape[0])
+    places = _numbered(parameters.means)
     usable = torch.zeros_like(places, dtype=torch.bool)
     while (bad := collapsed(parameters)) is not None:
         if bad.all():
@@ -336,14 +344,13 @@ def stranded(statistics: Statistics, priors: Priors) -> Tensor:
 
 def _assigned(problems: Problems, kernel: OwnRows, origins: Origins) -> tuple[Statistics, Tensor]:
     """Return the statistics of the rows as they begin, and where each component has some, (P,)."""
-    is_plain = torch.ones(len(problems), dtype=torch.bool)
-    shares = problems.known
-    if shares is None:
+    if problems.known is None:
         assigning = nearest(origins.centres(problems))
         is_plain = are_precise(assigning)  # not where there are no centres
-        shares = kernel.joint(assigning)
-        hard(shares)
-    statistics = kernel.of_shares(shares)
+        statistics = kernel.statistics(assigning, winners)
+    else:
+        is_plain = torch.ones_like(problems.unit, dtype=torch.bool)
+        statistics = kernel.of_shares(problems.known)
     return statistics, is_plain & ~stranded(statistics, problems.update.priors)
 
 
@@ -398,11 +405,16 @@ def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statisti
     return replace(statistics_where(mask, one, other), **totals)
 
 
+def _numbered(values: Tensor) -> Tensor:
+    """Return 0, 1, ... for the first dimension of values, on their device."""
+    return torch.arange(values.shape[0], device=values.device)
+
+
 def _ends(ended: list[Ended], objectives: list[tuple[Tensor, Tensor]], count: int) -> Ends:
     """Return the ends in the order of the problems, of which there are so many."""
     runs = joined([each.runs for each in ended])
     order = runs.start.argsort()
-    history = torch.full((len(objectives), count), torch.nan, dtype=torch.float64)
+    history = runs.objective.new_full((len(objectives), count), torch.nan)
     for row, (places, values) in zip(history, objectives, strict=True):
         row[places] = values
     amount, n_iter, converged = (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, Structure, separate
+from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Chunk
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
@@ -32,6 +33,7 @@ from tgmm.start.sample import are_far, projection, start_rows
 ROUNDING = 1e-6  # relative, of sums in another order: far more than it does
 # Least reg_covar where every covariance matrix is singular: what less leaves of a variance is mostly rounding.
 ALL_SINGULAR = 1e-8
+FEW_NUMBERS = 1 << 18  # that an iteration computes, which stay in a core's own cache
 LARGEST_WEIGHT = torch.finfo(torch.float64).max ** 0.5  # the sum of all
 
 
@@ -136,8 +138,11 @@ class Problem:
         # Beside noise, sums over components depend on what they have of each row.
         structure = self.structure
         moment = separate(structure).moment if self.noise is not None and structure.shared else structure.moment
-        gaps = self.summary.n_gaps > 0
-        return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
+        gaps, dtype = self.summary.n_gaps > 0, self.dtype
+        numbers = self.data.n_rows * numbers_of_row(self.data.n_features, self.n_components, moment)
+        if self.device.type == "cpu" and numbers <= FEW_NUMBERS:  # float32 is no quicker there, and is not as precise
+            dtype = torch.float64
+        return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, dtype, self.device, gaps=gaps)))
 
     def seeing(self, other: Problem) -> Problem:
         """Return the problem with what starts see taken from another with the same data and frame: found once."""
@@ -296,6 +301,11 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
     if not same:
         raise ValueError("The checkpoint's summary of the data is not that of X: it was changed. Fit without resume.")
     return known
+
+
+def numbers_of_row(n_features: int, n_components: int, moment: Moment) -> int:
+    """Return how many numbers an iteration computes of each row."""
+    return 1 + n_features + moment.size(n_features) + 2 * n_components
 
 
 def _check_weight(weight: float) -> None:

@@ -20,6 +20,7 @@ from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun, Point, RunState
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.devices import moved
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Solutions:
     n_volumes : Tensor of shape (P,)
         How often the log-volume of the frame is part of an objective.
     structure : Structure
+    dtype : torch.dtype
+        Of the rows.
+    device : torch.device
+        Of the fits; what is kept of them is on the CPU.
     start : str
         The start that all runs began from.
     seed : int
@@ -49,14 +54,16 @@ class Solutions:
     unit: Tensor
     n_volumes: Tensor
     structure: Structure
+    dtype: torch.dtype
+    device: torch.device
     start: str
     seed: int
     notes: Sequence[list[str]]
 
     @cached_property
     def parameters(self) -> Parameters:
-        """The parameters of all, in the user's units."""
-        return self.frame.parameters_out(self.ends.runs.parameters)
+        """The parameters of all, in the user's units, on the device."""
+        return self.frame.parameters_out(self.ends.runs.parameters).to(self.device)
 
     @cached_property
     def log_likelihood(self) -> Tensor:
@@ -83,7 +90,7 @@ class Solutions:
         """Return one of the solutions; each problem has its columns."""
         frame, run = Frame(self.frame.shift[place, 0], self.frame.scale[place, 0]), self.run(place)
         unit, n_volumes = float(self.unit[place]), float(self.n_volumes[place])
-        units = Units(frame, unit, n_volumes, torch.float64, torch.device("cpu"))
+        units = Units(frame, unit, n_volumes, self.dtype, self.device)
         runs = [FollowedRun(run.objective, run.start, run.seed)]
         return Solution.of_run(run, units, self.structure, columns[place], self.notes[place], runs)
 
@@ -95,25 +102,28 @@ def solutions(
 
     None where all are. Each problem has its columns.
     """
-    ends = fitted(problems, origins, policy)
+    ends, host = fitted(problems, origins, policy), torch.device("cpu")
     if ends is None:
         return None
+    ends, frame = moved(ends, host), moved(problems.frame, host)
     places = ends.runs.start
-    problems = problems.of_some(places)
-    variances = problems.frame.parameters_out(ends.runs.parameters).covariances.variances
+    variances = frame.of_some(places).parameters_out(ends.runs.parameters).covariances.variances
     usable = (torch.isfinite(variances) & (variances > 0)).flatten(1).all(1)
     if not usable.all():
-        places, problems, ends = places[usable], problems.of_some(usable), ends.of_some(usable)
+        places, ends = places[usable], ends.of_some(usable)
+    if len(places) < len(problems):
+        problems, frame = problems.of_some(places), frame.of_some(places)
     n_volumes = 1 + problems.update.priors.n_volumes(problems.n_components) / ends.runs.statistics.weight
     silent: list[list[str]] = [[] for _ in range(len(problems))]
     seed = origins.seed if origins.start is not None else 0
-    found = Solutions(ends, problems.frame, problems.unit, n_volumes, problems.structure, origins.name, seed, silent)
+    kind = (problems.structure, problems.dtype, problems.unit.device)
+    found = Solutions(ends, frame, problems.unit.cpu(), n_volumes, *kind, origins.name, seed, silent)
     return replace(found, notes=_notes(found, problems, [columns[place] for place in places.tolist()])), places
 
 
 def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> list[list[str]]:
     """Return what the user should know of solutions of problems."""
-    ends, counts, statistics = found.ends, problems.n_distinct, found.ends.runs.statistics
+    ends, counts, statistics = found.ends, problems.n_distinct.cpu(), found.ends.runs.statistics
     n_rows = statistics.mass * (counts / statistics.weight)[:, None]
     amount = ends.regularisation.reshape(len(problems), 1, -1)
     sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
@@ -126,6 +136,6 @@ def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> 
 def _guard(problems: Problems, place: int) -> Guard:
     """Return what tells degenerate solutions of one of the problems."""
     seen = slice(int(problems.n_distinct[place]))
-    rows, weights = (part[place, seen] for part in problems.start_rows)
-    priors, own = problems.update.priors.of_some(place), own_share(problems.reg_covar)
+    rows, weights = (part[place, seen].cpu() for part in problems.start_rows)
+    priors, own = moved(problems.update.priors.of_some(place), rows.device), own_share(problems.reg_covar)
     return Guard(lambda: (rows, weights), problems.structure, priors, 1 / float(weights.sum()), own)

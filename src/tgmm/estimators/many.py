@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,11 +20,15 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.together import Given, Part, solved_together
+from tgmm.runtime.checks import check_flag
 from tgmm.runtime.generators import as_generator
+from tgmm.runtime.processes import ALONE, Group, Processes
 from tgmm.runtime.progress import progress_bar
 
-OF_ONE_FIT = ("distributed", "checkpoint", "warm_start")  # settings that have no meaning for many
+OF_ONE_FIT = ("checkpoint", "warm_start")  # settings that have no meaning for many
 NAMED = 3  # problems that a warning names, at most
+
+Found = tuple[list[Part], dict[int, str]]  # solutions, and of other problems why there is none, by their places
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,7 +248,8 @@ def fit_many(
         Parameters of `GaussianMixture`, the same for all problems, such as ``n_components=3``. `init_means`,
         `init_weights` and `init_covariances` may have a leading axis of length B, with a start for each problem. If
         `random_state` is not an integer, one integer is drawn from it and used for every fit. With `verbose`, one
-        progress bar covers all problems.
+        progress bar covers all problems. With `distributed`, every rank of the `torch.distributed` process group calls
+        `fit_many` with all problems and the same settings; each rank fits some of them, and all get the whole result.
 
     Returns
     -------
@@ -261,15 +267,15 @@ def fit_many(
     Raises
     ------
     ValueError
-        If settings or shapes fit no problem, or if every problem fails.
+        If settings or shapes fit no problem, if ranks were given different problems, or if every problem fails.
 
     Notes
     -----
     Problems with similar numbers of rows are fitted together in one pass. Each still has its own start and its own end,
     and a problem with a difficulty, such as a component that loses all its rows, is fitted alone. Problems are fitted
-    together if their rows are float64 on the CPU and they start from given parameters, from responsibilities, or with
-    ``n_init=1`` from a named start other than "auto". Other problems, and those with labels, are fitted one after
-    another. Apart from the data and the results, memory does not grow with the number of problems.
+    together if their rows are float64, or few in float32 on the CPU, and they start from given parameters, from
+    responsibilities, or with ``n_init=1`` from a named start other than "auto". Other problems, and those with labels,
+    are fitted one after another. Apart from the data and the results, memory does not grow with the number of problems.
 
     Examples
     --------
@@ -286,11 +292,14 @@ def fit_many(
     given = GaussianMixture(**settings).get_params(deep=False)
     for name in OF_ONE_FIT:
         if given[name]:
-            raise ValueError(f"fit_many makes many fits in one process; got {name}={given[name]!r}: leave it out.")
-    given["random_state"] = _integer(given["random_state"])
+            raise ValueError(f"fit_many makes many fits at once; got {name}={given[name]!r}: leave it out.")
+    processes = Group() if check_flag(given["distributed"], "distributed") else ALONE
+    given["distributed"] = False  # each fit is made by one process
+    given["random_state"] = processes.first(_integer(given["random_state"]))
     checked = Settings.of(given)
-    rows, problems = divided(X, groups)
+    rows, problems = processes.guard(lambda: divided(X, groups))
     keys = problems.keys
+    _check_same(processes, keys)
     own = list(_starts_of_each(given, checked.structure, len(keys)))
     data = zip(
         problems.parts(rows, "X"),
@@ -300,7 +309,9 @@ def fit_many(
         own,
         strict=True,
     )
-    parts, reasons = _solved(checked, [Given(*each) for each in data])
+    mine = {place: Given(*each) for place, each in enumerate(data) if place % processes.size == processes.rank}
+    quiet = replace(checked, verbose=checked.verbose and processes.rank == 0)
+    parts, reasons = _shared(processes, lambda: _solved(quiet, mine))
     if not parts:
         raise ValueError(f"No problem could be fitted. That of {keys[0]!r}: {reasons[0]}")
     failures = {keys[place]: reason for place, reason in sorted(reasons.items())}
@@ -311,7 +322,30 @@ def fit_many(
     return mixtures
 
 
-def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict[int, str]]:
+def _check_same(processes: Processes, keys: list[Any]) -> None:
+    """Raise a ValueError unless all processes have problems of the same names."""
+    if processes.size == 1:
+        return
+    stamps = processes.exchange((len(keys), crc32(repr(keys).encode())))
+    if len(set(stamps)) > 1:
+        counts = ", ".join(str(count) for count, _ in stamps)
+        raise ValueError(
+            f"With distributed=True every rank is to give the same problems; the ranks have {counts} of them, or other "
+            "groups: give all of them on every rank."
+        )
+
+
+def _shared(processes: Processes, work: Callable[[], Found]) -> Found:
+    """Return what all processes found, each of some of the problems."""
+    parts: list[Part] = []
+    reasons: dict[int, str] = {}
+    for others, failed in processes.exchange(processes.guard(work)):
+        parts += others
+        reasons |= failed
+    return sorted(parts, key=lambda part: part.places[0]), reasons
+
+
+def _solved(settings: Settings, problems: Mapping[int, Given]) -> Found:
     """Return the solutions of problems, and of those that failed why, by their places."""
     parts: list[Part] = []
     reasons: dict[int, str] = {}
@@ -320,13 +354,15 @@ def _solved(settings: Settings, problems: list[Given]) -> tuple[list[Part], dict
             parts.append(part)
             bar.update(len(part.places))
         done = {place for part in parts for place in part.places}
-        for place in (place for place in range(len(problems)) if place not in done):
+        for place, problem in problems.items():
+            if place in done:
+                continue
             try:
-                parts.append(_alone(settings, place, problems[place]))
+                parts.append(_alone(settings, place, problem))
             except Exception as error:
                 reasons[place] = f"{type(error).__name__}: {error}"
             bar.update()
-    return sorted(parts, key=lambda part: part.places[0]), reasons
+    return parts, reasons
 
 
 def _alone(settings: Settings, place: int, problem: Given) -> Part:

@@ -17,6 +17,7 @@ from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import as_tensor, check_responsibilities, check_rows, check_weights
 from tgmm.em.many import Origins
+from tgmm.em.problem import FEW_NUMBERS, numbers_of_row
 from tgmm.em.problems import Problems, Table
 from tgmm.em.solution import Solution
 from tgmm.em.solutions import Solutions, solutions
@@ -24,13 +25,15 @@ from tgmm.estimators.settings import Settings, check_init_means
 from tgmm.kernels.choose import moments_outweigh
 from tgmm.mixture.base import check_covariances, check_mixing_weights
 from tgmm.model.parameters import Parameters
-from tgmm.runtime.devices import check_device, standalone
+from tgmm.runtime.devices import check_device, float64_device, standalone
 from tgmm.runtime.generators import drawn_seed
 from tgmm.start import AUTO, UNTRIED
 from tgmm.start.sample import sample_size
 from tgmm.start.together import TOGETHER
 
 NUMBERS = 1 << 23  # that problems fitted together have at most in all, with their responsibilities
+PLAIN = (np.float64, np.float32)  # types of arrays that need no check but for what is not finite
+PLAIN_TENSORS = (torch.float64, torch.float32)
 UNEVEN = 1.25  # times as many rows as the smallest of them the largest has, at most
 
 
@@ -59,6 +62,7 @@ class Entry(NamedTuple):
     table: Table
     columns: Columns
     start: Start
+    device: torch.device  # of the fit
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Part:
             columns=columns,
             notes=["; ".join(notes) for notes in found.notes],
             parameters=found.parameters,
-            dtype=torch.float64,
+            dtype=found.dtype,
             log_likelihood=found.log_likelihood,
             converged=found.ends.converged,
             n_iter=found.ends.n_iter,
@@ -124,12 +128,12 @@ class Part:
         )
 
 
-def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -> Iterator[Part]:
+def solved_together(settings: Settings, problems: Mapping[int, Given], owner: str) -> Iterator[Part]:
     """Yield the solutions of all problems that can be fitted together; others are to be fitted alone.
 
-    Alone are fitted: all of them, where starts are made one by one, where each has several runs, on a device other
-    than the CPU, or where rows are special; those with rows that are not in float64 or not in memory, or that are many;
-    and those that anything befalls, since the fit alone knows what to do then, or what is wrong.
+    Alone are fitted: all of them, where starts are made one by one, where each has several runs, or where rows are
+    special; those with rows that are not in memory, that are many, or that are not in float64 and would not be computed
+    in it alone; and those that anything befalls, since the fit alone knows what to do then, or what is wrong.
     """
     for batch in _batches(settings, _entries(settings, problems, owner)):
         part = _solved(settings, batch)
@@ -138,23 +142,22 @@ def solved_together(settings: Settings, problems: Sequence[Given], owner: str) -
 
 
 @standalone()
-def _entries(settings: Settings, problems: Sequence[Given], owner: str) -> list[Entry]:
+def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> list[Entry]:
     """Return the problems that can be fitted together."""
-    if check_device(settings.given["device"]).type != "cpu" or settings.is_special:
+    if settings.is_special:
         return []
     common = lru_cache(partial(_start, settings, settings.given))  # by the number of features
-    most = lru_cache(partial(_most_rows, settings))
+    most = lru_cache(partial(_most_rows, settings))  # by the number of features, the type and the device
     entries = []
-    for place, given in enumerate(problems):
+    for place, given in problems.items():
         if given.labels is not None or not _starts_together(settings, given):
             continue
         try:
             entry = _entry(settings, place, given, owner, common)
         except (TypeError, ValueError):
             continue
-        rows = entry.table.rows
-        is_float64 = rows.dtype == torch.float64 and rows.device.type == "cpu"
-        if is_float64 and max(settings.n_components, rows.shape[1]) < rows.shape[0] <= most(rows.shape[1]):
+        n_rows, n_features = entry.table.rows.shape
+        if max(settings.n_components, n_features) < n_rows <= most(n_features, entry.table.rows.dtype, entry.device):
             entries.append(entry)
     return entries
 
@@ -167,22 +170,19 @@ def _starts_together(settings: Settings, given: Given) -> bool:
     return settings.n_components == 1 or (start in TOGETHER and settings.policy.n_init == 1)
 
 
-def _most_rows(settings: Settings, n_features: int) -> int:
-    """Return how many rows a problem has, at most, that is worth fitting with others."""
-    n_components = settings.n_components
-    if moments_outweigh(settings.structure.moment, n_features, n_components):
+def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Return how many rows a problem has, at most, that is worth fitting with others, as it is alone in float64."""
+    n_components, moment = settings.n_components, settings.structure.moment
+    is_narrow = dtype != torch.float64 or float64_device(device) != device
+    if moments_outweigh(moment, n_features, n_components) or (is_narrow and device.type != "cpu"):
         return 0
-    return min(sample_size(n_components, n_features), NUMBERS // _numbers(settings, n_features))
-
-
-def _numbers(settings: Settings, n_features: int) -> int:
-    """Return how many numbers an iteration needs of each row."""
-    return 1 + n_features + settings.structure.moment.size(n_features) + 2 * settings.n_components
+    numbers = NUMBERS if dtype == torch.float64 else FEW_NUMBERS
+    return min(sample_size(n_components, n_features), numbers // numbers_of_row(n_features, n_components, moment))
 
 
 def _entry(settings: Settings, place: int, given: Given, owner: str, common: Callable[[int], Start]) -> Entry:
     """Return a problem, checked, or raise what the fit alone will raise; the start of many is common to them."""
-    rows, columns = _rows(given.rows, owner)
+    rows, columns, device = _rows(given.rows, owner, settings.given["device"])
     n_features = rows.shape[1]
     settings.check_features(n_features)
     start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common(n_features)
@@ -193,23 +193,25 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
     if weights is not None and not (weights > 0).all():
         kept = weights > 0
         rows, weights, known = rows[kept], weights[kept], None if known is None else known[kept]
-    return Entry(place, Table(rows, weights, known), columns, start)
+    return Entry(place, Table(rows, weights, known), columns, start, device)
 
 
-def _rows(X: Any, owner: str) -> tuple[Tensor, Columns]:
-    """Return rows in memory as a tensor, and their columns; whether they are finite is seen later."""
-    if type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2 and X.flags.c_contiguous and X.size:
-        return as_tensor(X), _columns(X.shape[1], owner)
+def _rows(X: Any, owner: str, device: Any) -> tuple[Tensor, Columns, torch.device]:
+    """Return rows in memory as a tensor, their columns, and the device of the fit; if all are finite is seen later."""
+    if type(X) is np.ndarray and X.dtype in PLAIN and X.ndim == 2 and X.flags.c_contiguous and X.size:
+        return as_tensor(X), _columns(X.shape[1], owner, "numpy"), check_device(device)
+    if type(X) is Tensor and X.dtype in PLAIN_TENSORS and X.ndim == 2 and X.layout == torch.strided and X.numel():
+        return X.detach(), _columns(X.shape[1], owner, "torch"), check_device(device, X)
     if as_source(X) is not None:
         raise ValueError("The rows are not in memory.")
     rows, columns = check_rows(X, Columns(None, None, owner))
-    return rows.tensor, columns
+    return rows.tensor, columns, check_device(device, rows.tensor if rows.from_tensor else None)
 
 
 @lru_cache(maxsize=16)
-def _columns(n_features: int, owner: str) -> Columns:
-    """Return the columns of an array."""
-    return Columns.of(n_features, None, owner)
+def _columns(n_features: int, owner: str, arrays: str) -> Columns:
+    """Return the columns of an array or a tensor."""
+    return Columns.of(n_features, None, owner, arrays)
 
 
 def _start(settings: Settings, given: Mapping[str, Any], n_features: int) -> Start:
@@ -241,9 +243,10 @@ def _batches(settings: Settings, entries: list[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         (rows, sample_weight, known), (means, weights, covariances) = entry.table, entry.start
         given = (sample_weight is None, known is None, means is None, weights is None, covariances is None)
-        kinds.setdefault((rows.shape[1], given), []).append(entry)
-    for (n_features, _), alike in kinds.items():
-        most = NUMBERS // _numbers(settings, n_features)  # rows of all, with those that only fill up
+        kinds.setdefault((rows.shape[1], rows.dtype, rows.device, entry.device, given), []).append(entry)
+    for (n_features, *_), alike in kinds.items():
+        # Rows of all, with those that only fill up.
+        most = NUMBERS // numbers_of_row(n_features, settings.n_components, settings.structure.moment)
         batch: list[Entry] = []
         least = 0
         for n_rows, entry in sorted(((entry.table.rows.shape[0], entry) for entry in alike), key=itemgetter(0)):
@@ -262,13 +265,15 @@ def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
     structure, n_components = settings.structure, settings.n_components
     try:
         priors = settings.priors(tables[0].rows.shape[1])
-        problems, places = Problems.of(tables, structure, n_components, priors, settings.reg_covar)
+        how = (structure, n_components, priors, settings.reg_covar, batch[0].device)
+        problems, places = Problems.of(tables, *how)
     except ValueError:
         return None
     if not len(problems):
         return None
     columns = [batch[place].columns for place in places.tolist()]
-    solved = solutions(problems, _origins(settings, batch).of_some(places), settings.policy, columns)
+    origins = _origins(settings, batch).of_some(places.cpu()).to(batch[0].device)
+    solved = solutions(problems, origins, settings.policy, columns)
     if solved is None:
         return None
     found, among = solved

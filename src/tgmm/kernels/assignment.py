@@ -63,6 +63,15 @@ def hard(joint: Tensor, known: Tensor | None = None, background: Background = No
     return log_likelihood, largest * math.log(2)
 
 
+def winners(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
+    """Overwrite joint (..., K, c) by 1 for the most probable component, as `hard` does: no likelihood."""
+    torch.eq(joint, joint.amax(-2, keepdim=True), out=joint)
+    nothing = joint.new_zeros(()).expand_as(joint[..., 0, :])
+    if joint.sum() > nothing.numel():  # some are equally probable
+        joint.mul_(joint.cumsum(-2) == 1)
+    return nothing, nothing
+
+
 def most_probable(joint: Tensor) -> Tensor:
     """Return the first of the most probable components of each column of joint (K, c), (c,) int64."""
     return joint.max(0).indices  # several times as fast as argmax, along the first dimension

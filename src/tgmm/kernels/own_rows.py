@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,10 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import BITS, Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.parts import parts
 
 
+@dataclass(frozen=True)
 class OwnRows:
     """Statistics of the rows that each of a batch of mixtures has, in float64.
 
@@ -19,79 +23,94 @@ class OwnRows:
 
     Parameters
     ----------
-    features : Tensor of shape (1 + d [+ q], P, n)
+    features : Tensor of shape (P, 1 + d [+ q], n)
         Of the rows, each in the frame of its problem.
     weights : Tensor of shape (P, n)
-    second : Tensor of shape (P, q)
+    weight : Tensor of shape (P,)
+        Their sums.
+    weigh_the_same : bool
+        Whether each is 1.
+    second : Tensor of shape (P, q), optional
         The sums of the moments of all rows, where these are shared.
     n_features : int
         d.
-    moment : Moment
-        Which sums the statistics hold.
     """
 
-    def __init__(
-        self, features: Tensor, weights: Tensor, second: Tensor | None, n_features: int, moment: Moment
-    ) -> None:
-        self.features, self.weights, self.second = features, weights, second
-        self.n_features, self.moment = n_features, moment
-        self.weight = weights.sum(1)  # (P,)
-        self._weigh_the_same = bool((weights == 1).all())
+    features: Tensor
+    weights: Tensor
+    weight: Tensor
+    weigh_the_same: bool
+    second: Tensor | None
+    n_features: int
 
     @classmethod
-    def of(cls, rows: Tensor, weights: Tensor, moment: Moment) -> OwnRows:
-        """Return the kernel of rows (P, n, d) and their weights (P, n)."""
+    def of(cls, features: Tensor, weights: Tensor, n_features: int, moment: Moment) -> OwnRows:
+        """Return the kernel of features from `begun`, whose rows have come into the frames, and weights (P, n)."""
+        z, second = features[:, 1 : 1 + n_features], None
+        if moment.shared:
+            second = (weights[:, None] @ moment.of(z.mT))[:, 0]
+        else:
+            moment.fill(z.transpose(0, 1), features[:, 1 + n_features :].transpose(0, 1))
+        return cls(features, weights, weights.sum(1), bool((weights == 1).all()), second, n_features)
+
+    @staticmethod
+    def begun(rows: Tensor, moment: Moment, device: torch.device) -> Tensor:
+        """Return features (P, 1 + d [+ q], n) of rows (P, n, d) on a device, without moments yet.
+
+        Along each feature the rows are side by side in memory: where features are few, that is several times as fast.
+        """
         n_problems, n_rows, n_features = rows.shape
         n_columns = 1 + n_features + (0 if moment.shared else moment.size(n_features))
-        features = rows.new_empty(n_columns, n_problems * n_rows)
-        features[0] = 1
-        z = features[1 : 1 + n_features]
-        z.copy_(rows.flatten(0, 1).T)
-        second = None
-        if moment.shared:
-            second = (weights[:, None] @ moment.of(rows))[:, 0]
-        else:
-            moment.fill(z, features[1 + n_features :])
-        return cls(features.view(n_columns, n_problems, n_rows), weights, second, n_features, moment)
+        features = torch.empty(n_problems, n_columns, n_rows, dtype=torch.float64, device=device)
+        features[:, 0] = 1
+        features[:, 1 : 1 + n_features] = rows.mT
+        return features
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows, (P, n, d); along each feature they are side by side in memory."""
+        return self.features[:, 1 : 1 + self.n_features].mT
 
     def of_some(self, index: Tensor) -> OwnRows:
-        """Return the kernel of those of the mixtures that are marked, (P,)."""
-        if index.all():
+        """Return the kernel of some of the mixtures."""
+        if index.dtype == torch.bool and index.all():
             return self
-        second = None if self.second is None else self.second[index]
-        return OwnRows(self.features[:, index], self.weights[index], second, self.n_features, self.moment)
-
-    def joint(self, parameters: Parameters) -> Tensor:
-        """Return the joint log-densities of each mixture's components, in bits, (P, K, n).
-
-        Where components share their covariance the quadratic part is left out.
-        """
-        eta = parameters.natural * BITS  # (P, K, 1 + d [+ q])
-        return eta @ self.features[: eta.shape[-1]].transpose(0, 1)
+        return replace(
+            self,
+            features=self.features[index],
+            weights=self.weights[index],
+            weight=self.weight[index],
+            second=None if self.second is None else self.second[index],
+        )
 
     def of_shares(self, shares: Tensor) -> Statistics:
         """Return the statistics of responsibilities that are known, (P, K, n); there is no likelihood."""
         nothing = torch.zeros_like(self.weight)
-        return self._statistics(shares * self.weights[:, None], nothing, nothing)
+        return self._statistics((shares * self.weights[:, None]) @ self.features.mT, nothing, nothing)
 
     def statistics(self, parameters: Parameters, assignment: Assignment = soft) -> Statistics:
         """Return the statistics, each of its rows under its mixture."""
-        joint = self.joint(parameters)
-        likelihood, objective = assignment(joint, None)  # (P, n)
-        total = self._total(likelihood, parameters)
-        climbed = total if objective is likelihood else self._total(objective, parameters)
-        return self._statistics(joint if self._weigh_the_same else joint.mul_(self.weights[:, None]), total, climbed)
+        eta = parameters.natural * BITS  # (P, K, 1 + d [+ q]), without the quadratic part where it is shared
+        sums = eta.new_empty(*eta.shape[:2], self.features.shape[1])
+        totals = eta.new_empty(2, eta.shape[0])  # log-likelihood, objective
+        n_problems, n_columns, n_rows = self.features.shape
+        for part in parts(n_problems, n_rows * (n_columns + 2 * eta.shape[1]), self.features.device):
+            features, weights = self.features[part], self.weights[part]
+            joint = eta[part] @ features[:, : eta.shape[-1]]
+            likelihood, objective = assignment(joint, None)  # (p, n)
+            totals[0, part] = self._total(likelihood, weights)
+            totals[1, part] = totals[0, part] if objective is likelihood else self._total(objective, weights)
+            torch.bmm(joint if self.weigh_the_same else joint.mul_(weights[:, None]), features.mT, out=sums[part])
+        if self.second is not None:  # which the densities lack
+            totals += (parameters.quadratic[:, 0] * self.second).sum(1)
+        return self._statistics(sums, *totals)
 
-    def _total(self, densities: Tensor, parameters: Parameters) -> Tensor:
-        """Return the sums of log-densities (P, n) that may lack the quadratic part, (P,)."""
-        total = (densities * self.weights).sum(1)
-        if self.second is None:
-            return total
-        return total + (parameters.quadratic[:, 0] * self.second).sum(1)
+    def _total(self, densities: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sums of log-densities (p, n), (p,)."""
+        return densities.sum(1) if self.weigh_the_same else (densities * weights).sum(1)
 
-    def _statistics(self, masses: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
-        """Return the statistics of weighted responsibilities (P, K, n)."""
-        sums = masses @ self.features.permute(1, 2, 0)  # (P, K, 1 + d [+ q])
+    def _statistics(self, sums: Tensor, log_likelihood: Tensor, objective: Tensor) -> Statistics:
+        """Return the statistics of sums of features (P, K, 1 + d [+ q])."""
         return Statistics(
             mass=sums[..., 0],
             first=sums[..., 1 : 1 + self.n_features],

@@ -47,6 +47,10 @@ class Frame:
         variance = weights @ ((means - mean).square() + parameters.covariances.variances)
         return cls.of(means[weights.argmax()], variance, dtype, one_scale=one_scale)
 
+    def of_some(self, index: Tensor) -> Frame:
+        """Return the frames of some of many problems."""
+        return Frame(self.shift[index], self.scale[index])
+
     @cached_property
     def log_volume(self) -> float:
         """The log-volume of the frame's unit cube, in the user's units."""

@@ -37,9 +37,12 @@ class Processes(ABC):
     ----------
     rank : int
         Which of the processes this is, from 0.
+    size : int
+        How many there are.
     """
 
     rank: int
+    size: int
 
     @abstractmethod
     def guard(self, work: Callable[[], T]) -> T:
@@ -73,7 +76,7 @@ class Processes(ABC):
 class Alone(Processes):
     """One process: nothing is communicated."""
 
-    rank = 0
+    rank, size = 0, 1
 
     def guard(self, work: Callable[[], T]) -> T:
         """Return the result of the work."""

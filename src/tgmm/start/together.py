@@ -11,18 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.start.cuts import large_clusters
 from tgmm.start.kmeans import MAX_ITER, TOLERANCE
-from tgmm.start.ward import ward_seeds
+from tgmm.start.ward import hierarchy, number_drawn, ward_seeds
 
 StartTogether = Callable[[Tensor, Tensor, int, int], Tensor]
 
 
 def random_rows(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return different rows at random, with probability in proportion to their weights."""
-    keys = -_uniform(rows.shape[1], _generator(seed)).log() / weights  # infinite for rows that fill up
+    keys = -_uniform(rows.shape[1], _generator(seed), rows.device).log() / weights  # infinite for rows that fill up
     return _taken(rows, keys.topk(n_components, largest=False).indices)
 
 
@@ -30,10 +32,10 @@ def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int)
     """Return the seeds of greedy k-means++."""
     generator, n_trials = _generator(seed), 2 + int(math.log(n_components))
     last = _last(weights)
-    chosen = [_drawn(weights, last, _uniform(1, generator))[:, 0]]  # (P,) each
+    chosen = [_drawn(weights, last, _uniform(1, generator, rows.device))[:, 0]]  # (P,) each
     nearest = _squared_distances(rows, _taken(rows, chosen[0][:, None]))[..., 0]  # (P, m)
     while len(chosen) < n_components:
-        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator))  # (P, trials)
+        candidates = _drawn(nearest * weights, last, _uniform(n_trials, generator, rows.device))  # (P, trials)
         distances = torch.minimum(nearest[..., None], _squared_distances(rows, _taken(rows, candidates)))
         best = (weights[:, None] @ distances)[:, 0].argmin(1, keepdim=True)  # (P, 1)
         chosen.append(candidates.gather(1, best)[:, 0])
@@ -43,7 +45,7 @@ def kmeans_plusplus(rows: Tensor, weights: Tensor, n_components: int, seed: int)
 
 def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
     """Return a random row and then, each time, the row farthest from those chosen."""
-    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed)))[:, 0]]
+    chosen = [_drawn(weights, _last(weights), _uniform(1, _generator(seed), rows.device))[:, 0]]
     nearest = torch.where(weights > 0, torch.inf, -torch.inf)
     while len(chosen) < n_components:
         last = _taken(rows, chosen[-1][:, None])
@@ -53,9 +55,20 @@ def farthest_first(rows: Tensor, weights: Tensor, n_components: int, seed: int) 
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tensor:
-    """Return the centres of k-means from the means of Ward's clusters, which are made of one problem after another."""
-    seeds = rows.new_full((rows.shape[0], n_components, rows.shape[2]), torch.nan)
-    for place, count in enumerate((weights > 0).sum(1).tolist()):
+    """Return the centres of k-means from the means of Ward's clusters of some rows.
+
+    Trees are made of one problem after another, and cut together.
+    """
+    seeds, counts = rows.new_full((rows.shape[0], n_components, rows.shape[2]), torch.nan), (weights > 0).sum(1)
+    for count in counts.unique().tolist():
+        if n_drawn := number_drawn(count, n_components):
+            alike = counts == count
+            own, own_weights = rows[alike, :count], weights[alike, :count]
+            keys = -_uniform(count, _generator(seed), rows.device).log() / own_weights
+            drawn = _taken(own, keys.topk(n_drawn, largest=False).indices)
+            seeds[alike] = _means_of_large_clusters(drawn, n_components)
+    for place in torch.isnan(seeds).any(2).any(1).nonzero().flatten().tolist():  # clusters are small, or tied
+        count = int(counts[place])
         found = ward_seeds(rows[place, :count], weights[place, :count], n_components, _generator(seed))
         if found is not None:
             seeds[place] = found
@@ -64,25 +77,29 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tenso
 
 def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
     """Return the centres after Lloyd's iterations, NaN where one loses its rows; they end as scikit-learn's do."""
-    found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0])
-    tolerance = _tolerances(rows, weights)
-    labels = torch.full_like(weights, -1, dtype=torch.int64)
+    found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0], device=rows.device)
+    tolerance, weigh_the_same = _tolerances(rows, weights), bool((weights == 1).all())
     for _ in range(MAX_ITER):
-        before, labels = labels, (centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True)).argmax(1)  # (P, m)
-        masses = rows.new_zeros(*centres.shape[:2], rows.shape[1]).scatter_(1, labels[:, None], 1)
-        masses = masses * weights[:, None]  # (P, K, m)
+        masses = _nearest(centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True))  # (P, K, m)
+        if not weigh_the_same:
+            masses.mul_(weights[:, None])
         moved = masses @ rows / masses.sum(2, keepdim=True)  # NaN where a centre has no rows
-        shift = (moved - centres).square().sum((1, 2))
-        same = ((labels == before) | (weights == 0)).all(1)
-        centres, ended = moved, same | ~(shift > tolerance)
-        found[places[ended]] = centres[ended]
-        going = ~ended
-        rows, weights, centres, labels = rows[going], weights[going], centres[going], labels[going]
-        places, tolerance = places[going], tolerance[going]
-        if not len(places):
-            break
+        going = (moved - centres).square().sum((1, 2)) > tolerance  # not where rows stay with their centres
+        centres = moved
+        if not going.all():
+            found[places[~going]] = centres[~going]
+            rows, weights, centres = rows[going], weights[going], centres[going]
+            places, tolerance = places[going], tolerance[going]
+            if not len(places):
+                break
     found[places] = centres
     return found
+
+
+def _nearest(scores: Tensor) -> Tensor:
+    """Return 1 for the first of the largest of scores (P, K, m) of each row, else 0."""
+    members = (scores == scores.amax(1, keepdim=True)).to(scores.dtype)
+    return members if members.sum() == members[:, 0].numel() else members * (members.cumsum(1) == 1)
 
 
 TOGETHER: dict[str, StartTogether] = {
@@ -95,6 +112,15 @@ TOGETHER: dict[str, StartTogether] = {
 }
 
 
+def _means_of_large_clusters(drawn: Tensor, n_components: int) -> Tensor:
+    """Return the means (P, K, d) of the K largest of Ward's clusters of rows (P, m, d), NaN where there are fewer."""
+    device, drawn = drawn.device, drawn.cpu()
+    labels, found = large_clusters(np.stack([hierarchy(each) for each in drawn]), n_components)
+    members = torch.from_numpy(labels[:, None] == np.arange(n_components)[:, None]).double()  # (P, K, m)
+    means = members @ drawn / members.sum(2, keepdim=True)
+    return torch.where(torch.from_numpy(found)[:, None, None], means, torch.nan).to(device)
+
+
 def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
     """Return the summed squared shift of the centres at which k-means ends, (P,), by the variance of different rows."""
     real = (weights > 0).to(rows.dtype)
@@ -104,12 +130,12 @@ def _tolerances(rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)
 
 
-def _uniform(count: int, generator: torch.Generator) -> Tensor:
-    """Return uniform numbers; the first of them are what fewer would be."""
-    return torch.rand(count, generator=generator, dtype=torch.float64)
+def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Return uniform numbers on a device, the same on all; the first of them are what fewer would be."""
+    return torch.rand(count, generator=generator, dtype=torch.float64, device="cpu").to(device)
 
 
 def _drawn(potential: Tensor, last: Tensor, uniform: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 from torch import Tensor
 
+from tgmm.start import cuts
 from tgmm.start.seeding import draw
 
 # How many rows are clustered as seeds of k-means; memory and time grow with their square.
@@ -37,14 +38,21 @@ def ward_seeds(rows: Tensor, weights: Tensor, n_components: int, generator: torc
     Clusters that are apart are found far more often than by seeding row by row. The rows are drawn with probability
     in proportion to their weights, and are at most half of all, so that starts differ from each other.
     """
-    n_drawn = max(ROWS_LEAST, min(ROWS_PER_COMPONENT * n_components, ROWS), ROWS_PER_COMPONENT_LEAST * n_components)
-    if n_drawn > ROWS_MOST:
+    n_drawn = number_drawn(rows.shape[0], n_components)
+    if not n_drawn:
         return None
-    n_drawn = min(n_drawn, max(rows.shape[0] // 2, min(rows.shape[0], HALVED * n_components)))
     drawn = rows[draw(weights, n_drawn, generator, replacement=False)]
     tree = hierarchy(drawn)
     labels = large_clusters(tree, n_components)
     return cluster_means(drawn, tree, n_components) if labels is None else means_of(drawn, labels)
+
+
+def number_drawn(n_rows: int, n_components: int) -> int:
+    """Return how many of so many rows are clustered as seeds of k-means, 0 where K is too large."""
+    n_drawn = max(ROWS_LEAST, min(ROWS_PER_COMPONENT * n_components, ROWS), ROWS_PER_COMPONENT_LEAST * n_components)
+    if n_drawn > ROWS_MOST:
+        return 0
+    return min(n_drawn, max(n_rows // 2, min(n_rows, HALVED * n_components)))
 
 
 def partition(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | None:
@@ -62,36 +70,15 @@ def partition(rows: Tensor, tree: np.ndarray, n_components: int) -> Tensor | Non
 def large_clusters(tree: np.ndarray, n_components: int) -> Tensor | None:
     """Return which of the K largest clusters each row is in, (m,), -1 for none; None where there are not so many.
 
-    The tree is cut where it has K clusters of some size: rows far from all others are clusters of their own high up in
-    the tree, and would else cost components that merge what is apart.
+    See `tgmm.start.cuts.large_clusters`.
     """
-    average = (tree.shape[0] + 1) / n_components
-    least = max(average / 20, min(3.0, average / 8))  # rows of a cluster; 3 are no outliers, unless all are small
-    n_clusters = _clusters_for(tree, n_components, least)
-    if n_clusters is None:
-        return None
-    labels = _cut(tree, n_clusters)
-    counts = torch.bincount(labels)
-    if int((counts >= least).sum()) < n_components:
-        return None
-    places = torch.full_like(counts, -1)
-    places[counts.topk(n_components).indices] = torch.arange(n_components)
-    return places[labels]
-
-
-def _clusters_for(tree: np.ndarray, n_components: int, least: float) -> int | None:
-    """Return the smallest number of clusters of which K have at least so many rows, or None."""
-    n_rows = tree.shape[0] + 1
-    large = np.concatenate([np.ones(n_rows), tree[:, 3]]) >= least  # nodes: rows, then merges
-    parts = large[tree[:, :2].astype(np.int64)].sum(1) - large[n_rows:]  # large clusters that undoing a merge adds
-    n_large = 1 + np.concatenate([[0], parts[::-1].cumsum()])  # of 1, 2, ... clusters
-    found = np.flatnonzero(n_large >= n_components)
-    return int(found[0]) + 1 if found.size else None
+    labels, found = cuts.large_clusters(tree[None], n_components)
+    return torch.from_numpy(labels[0]) if found[0] else None
 
 
 def _cut(tree: np.ndarray, n_clusters: int) -> Tensor:
     """Return which of at most so many clusters of the tree each row is in, (m,)."""
-    return torch.from_numpy(fcluster(tree, n_clusters, "maxclust").astype(np.int64) - 1)
+    return torch.from_numpy(cuts.cut(tree[None], np.array([n_clusters]))[0])
 
 
 def means_of(rows: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,35 @@
+"""Many fits shared by processes: each makes some of them, and all have the same bits of all."""
+
+import numpy as np
+import pytest
+import ranks
+
+from tgmm import fit_many
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore")]
+SETTINGS = {"n_components": 2, "init_means": "kmeans", "random_state": 0}
+
+
+def tables():
+    """Return five problems, of which the fourth lacks a value."""
+    rng = np.random.default_rng(0)
+    found = [rng.normal(size=(60, 2)) + 6 * rng.integers(2, size=(60, 1)) for _ in range(5)]
+    found[3][0, 0] = np.nan
+    return found
+
+
+def test_each_rank_fits_some_problems_and_all_have_all_results():
+    alone = fit_many(tables(), **SETTINGS)
+    outcomes = ranks.results(ranks.fit_problems, 3, SETTINGS, [tables()])
+    assert [shares for shares, *_ in outcomes] == [[2], [2], [1]]
+    for _, found, failures, labels in outcomes:
+        assert failures == alone.failures_ and list(failures) == [3]
+        for name, value in found.items():
+            np.testing.assert_array_equal(value, outcomes[0][1][name])
+            np.testing.assert_allclose(value, getattr(alone, name), rtol=1e-10, atol=1e-10)
+        np.testing.assert_array_equal(labels, alone[1].predict(tables()[1]))
+
+
+def test_ranks_with_other_problems_are_told_so():
+    outcomes = ranks.run(ranks.fit_problems, 2, SETTINGS, [tables(), tables()[:3]])
+    assert all(isinstance(each, ValueError) and "have 5, 3 of them" in str(each) for each in outcomes)
