@@ -74,8 +74,7 @@ class BayesianGaussianMixture(MixtureEstimator):
     init_means : str, array-like of shape (K, d) or callable, default="kmeans"
         Where runs start, as for `GaussianMixture` but without "auto".
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, default="dirichlet_process"
-        Prior of the weights. "dirichlet_process" is a stick-breaking prior, which prefers few large components;
-        "dirichlet_distribution" treats all components alike.
+        Prior of the weights. "dirichlet_process" (stick-breaking) prefers few large components.
     weight_concentration_prior : float or array-like of shape (K,), optional
         Concentration of this prior, 1 / K by default. Lower it to have fewer components.
     mean_precision_prior : float or array-like of shape (K,), optional
@@ -132,8 +131,8 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     Notes
     -----
-    `predict` and `predict_proba` use the variational responsibilities. `score_samples` and `score` use the posterior
-    predictive density, a mixture of Student-t distributions. All others use `mixture_`. Predictions have X's type.
+    `predict` and `predict_proba` use the variational responsibilities, `score_samples` and `score` the posterior
+    predictive density, a mixture of Student-t distributions, and all others `mixture_`. Predictions have X's type.
 
     Sources: Attias 2000 (NIPS 12); Bishop 2006 (PRML, 10.2); Blei & Jordan 2006 (Bayesian Analysis 1); Kurihara,
     Welling & Teh 2007 (IJCAI).
