@@ -396,7 +396,7 @@ def test_without_a_command_the_help_is_shown(capsys):
     with pytest.raises(SystemExit) as stopped:
         main([])
     assert stopped.value.code == 2
-    assert "fit a mixture, or choose one, and report it" in capsys.readouterr().err
+    assert "Fit a mixture, or choose among several, and report it." in capsys.readouterr().err
 
 
 def test_the_package_has_its_parts_without_an_import_of_each():

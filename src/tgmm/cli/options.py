@@ -36,6 +36,25 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         help="What to do with rows that lack a value: stop with an error, or fit to the values that are there (em). "
         "The default is error.",
     )
+    _add_special(command)
+    _add_estimation(command)
+    _add_priors(command)
+    command.add_argument(
+        "--out",
+        type=expanded,
+        metavar="MODEL",
+        help="Save the model to this file, which ends in .pth or .safetensors.",
+    )
+    command.add_argument(
+        "--plot",
+        type=expanded,
+        metavar="PICTURE",
+        help="Draw the fit to this file, which ends in .png, .svg or .pdf.",
+    )
+    _add_common(command)
+
+
+def _add_special(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--noise",
         action="store_true",
@@ -55,21 +74,6 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
         "only to "
         "the spherical types, which become diagonal.",
     )
-    _add_estimation(command)
-    _add_priors(command)
-    command.add_argument(
-        "--out",
-        type=expanded,
-        metavar="MODEL",
-        help="Save the model to this file, which ends in .pth or .safetensors.",
-    )
-    command.add_argument(
-        "--plot",
-        type=expanded,
-        metavar="PICTURE",
-        help="Draw the fit to this file, which ends in .png, .svg or .pdf.",
-    )
-    _add_common(command)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -81,12 +81,12 @@ class ParquetSource(ArrowSource):
     path : path-like, or list of path-like
         A file, a folder of files, or several files.
     columns : sequence of str, optional
-        The features, in this order; where None all columns but the weights, and but those that pandas has written its
-        index to.
+        Columns to use as features, in this order. By default all columns are used except the weights and the index
+        of a pandas data frame.
     weight_column : str, optional
-        The column of the sample weights.
+        The column that holds the sample weights.
     format : str, default="parquet"
-        What `pyarrow.dataset` calls the format: "arrow" and "feather" are Arrow's own files.
+        The format of the file, as `pyarrow.dataset` calls it: "parquet", or "arrow" or "feather" for Arrow's own files.
 
     Raises
     ------

@@ -15,16 +15,16 @@ CHOOSE = "choose numeric columns: columns=[...] of the source, or --columns of t
 
 
 class FrameSource(Source):
-    """Columns of a data frame, turned into numbers a part at a time.
+    """Columns of a data frame, converted to numbers one part at a time.
 
     Parameters
     ----------
     frame : pandas.DataFrame, polars.DataFrame or polars.LazyFrame
-        A lazy frame is run anew for every pass over the rows.
+        The frame. A lazy frame is evaluated again for every pass over the rows.
     columns : sequence of str, optional
-        The features, in this order; all columns but the weights where None.
+        Columns to use as features, in this order. By default all columns are used except the weights.
     weight_column : str, optional
-        The column of the sample weights.
+        The column that holds the sample weights.
 
     Raises
     ------

@@ -26,22 +26,22 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 
 class TextSource(Source):
-    r"""Columns of a delimited text file, with or without a line of names, in float64.
+    r"""Columns of a delimited text file such as CSV, with or without a header, in float64.
 
-    What separates fields (commas, semicolons, tabs, bars or blanks) and whether decimals have commas is found out from
-    the first lines. Columns of a file without names are called "0", "1", ... Row names, as R and pandas write them, are
-    no feature: a first column without a name of its own. What could be read in two ways is said in a warning.
+    The first lines determine the delimiter (commas, semicolons, tabs, bars or blanks) and whether decimals have commas.
+    Columns of a file without a header are called "0", "1" and so on. A first column without a name holds row names, as
+    R and pandas write them, and is not used as a feature. A warning says if the file can be read in two ways.
 
     Parameters
     ----------
     path : path-like
-        Compressed by gzip where it ends in .gz.
+        The file. It is decompressed by gzip if its name ends in .gz.
     columns : sequence of str, optional
-        The features, in this order; all columns where None.
+        Columns to use as features, in this order. By default all columns are used.
     header : bool, optional
-        Whether the first line names the columns. Where None, it does if a word is in it. It does too, with a warning,
-        if it looks like numbers of columns, 0, 1, 2 as pandas writes them, or like years or other whole numbers apart
-        from those below.
+        Whether the first line names the columns. By default it does if it contains a word. It also does, with a
+        warning, if it looks like numbers of columns (0, 1, 2 as pandas writes them), like years, or like other whole
+        numbers that differ from those below.
 
     Raises
     ------

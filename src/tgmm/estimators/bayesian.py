@@ -50,93 +50,89 @@ UNSET: dict[str, Any] = {
 
 
 class BayesianGaussianMixture(MixtureEstimator):
-    """Mixture of Gaussians whose parameters have distributions, fitted by variational Bayes.
+    """Bayesian Gaussian mixture, fitted by variational Bayes.
 
-    The posterior of weights, means and covariances is approximated by the best of those in which they are independent
-    of the rows' components: the evidence lower bound is climbed by exact conjugate steps. Components that the data does
-    not ask for fade, so that `n_components` is an upper limit. Fits do not depend on the offset or the units of the
-    data.
+    Weights, means and covariances have a posterior distribution instead of a single value. Components that the data
+    does not need lose their weight, so `n_components` is only an upper limit. Use it to find the number of components
+    in one fit, or for densities that account for uncertain parameters. Offset and units of the data do not matter.
 
     Parameters
     ----------
     n_components : int, default=1
-        K: the most components that there may be.
+        Maximum number of components. Choose it larger than the number that you expect.
     n_features : int, optional
-        d; taken from the data where None, checked against the data otherwise.
+        Number of features. If given, the data is checked against it.
     covariance_type : str, default="full"
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag" or "tied_spherical".
     max_iter : int, default=200
-        Most iterations of one run; 0 returns the start.
+        Maximum number of iterations of one run. 0 returns the start.
     tol : float, default=1e-4
-        A run has converged when its last step changed the average bound by less, and what it would still gain, foreseen
-        from two steps, is less too, in nats per unit of sample weight. It is what a move must gain as well.
+        A run has converged when its last step changed the average bound by less than this, and its expected further
+        gain is less than this, too, in nats per unit of sample weight. A move must gain at least as much.
     n_init : int, default=1
-        Runs from different starts; the best bound wins.
+        Number of runs from different starts. The one with the best bound is kept.
     init_means : str, array-like of shape (K, d) or callable, default="kmeans"
-        As for `GaussianMixture`, without "auto".
+        Where runs start, as for `GaussianMixture` but without "auto".
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, default="dirichlet_process"
-        The prior of the weights: sticks that are broken forever, of which these are the first K, or K weights that are
-        all alike.
+        Prior of the weights. "dirichlet_process" (stick-breaking) prefers few large components.
     weight_concentration_prior : float or array-like of shape (K,), optional
-        The concentration: the lower, the fewer components. 1 / K where None.
+        Concentration of this prior, 1 / K by default. Lower it to have fewer components.
     mean_precision_prior : float or array-like of shape (K,), optional
-        kappa: how many rows the prior of a mean weighs; 1 where None.
+        Number of rows that the prior of each mean is worth (kappa), 1 by default.
     mean_prior : array-like of shape (d,) or (K, d), optional
-        m; the mean of the data where None.
+        Prior mean of the means, by default the mean of the data.
     degrees_of_freedom_prior : float or array-like of shape (K,), optional
-        nu of the inverse-Wishart prior; d where None.
+        Degrees of freedom of the inverse-Wishart prior of the covariances (nu), d by default.
     covariance_prior : array-like in the type's shape, optional
-        Psi of that; the covariance of the data in the type's form where None. Where that is singular, 1e-6 of the
-        variances is added to it; a feature that is constant has the variance 1e-6 in it.
+        Scale matrix of this prior (Psi), by default the covariance of the data in the form of `covariance_type`, with
+        1e-6 of the variances added where it is singular, or 1e-6 for a constant feature.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        The global generators are never touched.
+        Seed or generator. Give an integer for results that you can repeat.
     warm_start : bool, default=False
-        Start from the last solution.
+        If True, `fit` starts from the last solution.
     accelerate : {"squarem", None}, default="squarem"
-        Extrapolate between steps (Varadhan & Roland 2008); None is scikit-learn's iteration.
+        Acceleration of the iteration (Varadhan & Roland 2008). None gives scikit-learn's iteration.
     moves : bool, default=True
-        Merge or delete components, or put them in order, once a run has converged, where the bound is higher after it
-        (Hughes & Sudderth 2013).
+        If True, a converged run also tries to merge, delete or reorder components (Hughes & Sudderth 2013).
     verbose, verbose_interval : bool, default=False; int, default=10
-        Progress every that many iterations.
+        If True, report the progress every that many iterations.
     device : str or torch.device, optional
-        None: the tensor's own, else CUDA where there is one, else the CPU.
+        Where to compute, as for `GaussianMixture`.
     distributed : bool, default=False
-        Whether every rank of the `torch.distributed` process group calls `fit`, each with its own rows.
+        If True, every rank of the `torch.distributed` process group calls `fit` with its own rows.
     checkpoint : path, optional
-        A ``.pth`` or ``.safetensors`` file that `fit` keeps up to date, from which ``fit(..., resume=True)`` goes on.
+        A ``.pth`` or ``.safetensors`` file that `fit` keeps up to date. ``fit(..., resume=True)`` continues from it.
 
     Attributes
     ----------
     mixture_ : Mixture
-        The mixture of the components in use, with the expected parameters.
+        The components in use, with their expected parameters.
     n_components_ : int
-        How many components are in use: those with more than one row's mass.
+        Number of components in use, those with the mass of more than one row.
     weights_, means_, covariances_ : array or Tensor
-        Of all K components: expected weights (of the first K sticks, as shares of their sum) and means, and Psi / nu,
-        the inverse of the expected precision.
+        Expected weights and means of all K components, and Psi / nu, the inverse of the expected precision. Under a
+        Dirichlet process, the weights are those of the first K sticks, divided by their sum.
     weight_concentration_ : array or Tensor, or a pair of them
-        Of the Dirichlet posterior, (K,), or both parameters of each stick's beta posterior, (K,) each.
+        Parameters of the Dirichlet posterior, (K,), or both parameters of the beta posterior of each stick, (K,) each.
     mean_precision_, degrees_of_freedom_ : array or Tensor
-        kappa, (K,), and nu, (K,), or (1,) where components share their covariance.
+        Posterior kappa, (K,), and nu, (K,) or (1,) if components share their covariance.
     weight_concentration_prior_, mean_prior_, mean_precision_prior_, degrees_of_freedom_prior_, covariance_prior_
-        The priors as they were resolved.
+        The priors that were used, with defaults filled in.
     converged_ : bool
+        Whether the best run converged.
     n_iter_ : int
-        Steps of the best run, moves among them.
+        Number of iterations of the best run, including moves.
     lower_bound_ : float
-        The evidence lower bound per unit of sample weight, all constants included, in nats. With K = 1 it is the log
-        evidence.
+        Evidence lower bound per unit of sample weight, in nats and with all constants; the log evidence if K = 1.
     objective_history_ : list of float
-        The same from the start to the end; it never falls.
+        The bound after each iteration, from the start to the end. It never falls.
     runs_ : list of FollowedRun
         Bound, start and seed of each run, best first.
 
     Notes
     -----
-    `predict` and `predict_proba` use the responsibilities of the variational posterior, `score_samples` and `score` the
-    posterior predictive density, a mixture of Student-t laws; the other verbs ask `mixture_`. Predictions are of the
-    kind of X, see `GaussianMixture`.
+    `predict` and `predict_proba` use the variational responsibilities, `score_samples` and `score` the posterior
+    predictive density, a mixture of Student-t distributions, and all others `mixture_`. Predictions have X's type.
 
     Sources: Attias 2000 (NIPS 12); Bishop 2006 (PRML, 10.2); Blei & Jordan 2006 (Bayesian Analysis 1); Kurihara,
     Welling & Teh 2007 (IJCAI).
