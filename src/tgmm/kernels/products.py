@@ -73,11 +73,11 @@ class Products(Kernel):
 
     def features_of(self, chunk: Chunk) -> Tensor:
         """Return the features of a chunk's rows; where all passes give these rows, they are made once."""
-        if not chunk.stays:
-            return self.features(chunk.rows, self._own_buffer)
-        if self._kept is None or self._kept[0] is not chunk.rows:
-            self._kept = chunk.rows, self.features(chunk.rows, self._own_buffer)
-        return self._kept[1]
+        if self._kept is not None and self._kept[0] is chunk.rows:
+            return self._kept[1]
+        phi = self.features(chunk.rows, self._own_buffer)
+        self._kept = (chunk.rows, phi) if chunk.stays else None  # what the buffer held is given up
+        return phi
 
     def features(self, rows: Tensor, buffer: Buffer) -> Tensor:
         """Return the features of rows, (1 + d [+ q], c), without moments where all components share them."""
