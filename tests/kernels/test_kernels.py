@@ -228,6 +228,17 @@ def test_chunks_of_any_size_and_passes_over_parts_add_up(make, name):
 
 
 @every_structure
+@pytest.mark.parametrize("kind", [kind for kind in KERNELS if "products" in kind])  # others keep nothing of rows
+def test_rows_that_stay_from_pass_to_pass_are_told_from_others(kind, name):
+    case, other = problem(name), problem(name, seed=1)
+    kernel, stay = case.kernel(KERNELS[kind]), case.chunk._replace(stays=True)
+    for chunk, seen in [(stay, case), (stay, case), (other.chunk, None), (stay, case)]:
+        found = gathered(kernel, case, "soft", [chunk])
+        if seen is not None:
+            assert_statistics(kernel, found, seen, "soft")
+
+
+@every_structure
 @every_kernel
 def test_another_centre_gives_the_same_statistics(make, name):
     case = problem(name, sample_weight=np.random.default_rng(5).uniform(0, 2, N))

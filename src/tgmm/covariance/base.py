@@ -291,7 +291,7 @@ class Covariances(ABC):
     def _require_positive(self, variances: Tensor) -> None:
         """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
         least, largest = variances.aminmax()  # NaN where any is
-        if not (least > 0 and largest < torch.inf):
+        if not (float(least) > 0 and float(largest) < torch.inf):
             self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
 
 

@@ -61,8 +61,8 @@ class FullFactor(MatrixFactor):
         return torch.linalg.solve_triangular(self.inverse_root.mT, white, upper=True, left=False)
 
     def times(self, vectors: Tensor) -> Tensor:
-        """Return W' W times each vector."""
-        return (self.inverse_root.mT @ (self.inverse_root @ vectors[..., None]))[..., 0]
+        """Return the precision times each vector."""
+        return (self.precision @ vectors[..., None])[..., 0]
 
     @cached_property
     def precision(self) -> Tensor:
@@ -190,8 +190,8 @@ class Full(Covariances):
         correlation = self.values * inverse_sd[..., :, None] * inverse_sd[..., None, :]
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
-        if info.any() or not pivots.square().amin() > self._rounding:
+        if info.any() or not float(pivots.amin()) > self._rounding**0.5:
             self._collapse((info != 0) | ~(pivots.square() > self._rounding).all(-1))
-        identity = torch.eye(self.n_features, dtype=root.dtype, device=root.device).expand_as(root)
-        inverse_root = torch.linalg.solve_triangular(root, identity, upper=False) * inverse_sd[..., None, :]
-        return FullFactor(2 * pivots.log().sum(-1) + variances.log().sum(-1), inverse_root)
+        inverse_root = torch.linalg.solve_triangular(root, torch.diag_embed(inverse_sd), upper=False)
+        log_det = -2 * inverse_root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return FullFactor(log_det, inverse_root)

@@ -20,6 +20,7 @@ class Chunk(NamedTuple):
     weights: Tensor | None  # (c,)
     first: int  # the index of the first row
     known: Tensor | None = None  # (c,) or (c, K), what was said of each row's component
+    stays: bool = False  # whether each pass over the data gives these very rows, and nothing else
 
     def own_weights(self) -> Tensor:
         """Return the weights, 1 where none were given, (c,)."""

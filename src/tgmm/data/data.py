@@ -203,7 +203,7 @@ class TensorData(Data):
 
     @property
     def _whole(self) -> Chunk:
-        return Chunk(self.rows, self.weights, 0, self.known)
+        return Chunk(self.rows, self.weights, 0, self.known, stays=True)
 
     def take(self, indices: Tensor) -> Chunk:
         """Return the rows with these indices."""

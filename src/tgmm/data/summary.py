@@ -12,6 +12,7 @@ from tgmm.runtime.devices import moved, widen
 
 SUMMARY_ROWS = 8192
 HALF = 1e-9  # what rounding can do to a sum of weights that is half of all
+TENTH, ENOUGH_BEYOND = 0.1, 0.25  # of a standard deviation, and of the rows
 BULK, WIDEST = 0.9, 30.0  # share of the rows that the bulk is, and how many times its width the unit of a frame can be
 
 
@@ -103,16 +104,19 @@ class SummaryOf(Accumulator[Summary]):
     n_rows = SUMMARY_ROWS
 
     def __init__(self, origin: Tensor) -> None:
-        self.origin, self.total = origin, Summary.empty(origin)
+        self.origin = origin
+        self.total: Summary | None = None  # of the rows so far
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk's summary."""
         rows = widen(chunk.rows).to(self.origin.device)
-        self.total = self.total + Summary.of(rows, chunk.own_weights().to(rows.device), self.origin)
+        found = Summary.of(rows, chunk.own_weights().to(rows.device), self.origin)
+        self.total = found if self.total is None else self.total + found
 
     def result(self) -> Summary:
         """Return the summary, on the CPU."""
-        return moved(self.total, torch.device("cpu"))
+        total = Summary.empty(self.origin) if self.total is None else self.total
+        return moved(total, torch.device("cpu"))
 
 
 def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
@@ -136,11 +140,22 @@ def frame_variance(summary: Summary, sample: Chunk, dtype: torch.dtype) -> Tenso
     A few rows can be so far away that the others have next to no variance in units of that of all, which starts would
     then see nothing of. The unit is at most 30 times the width of the bulk, by the rows of a sample.
     """
-    origin = summary.origin
-    gaps = widen(sample.rows).to(origin.device) - origin
-    usual = bulk_variance(gaps, sample.own_weights().to(origin.device))
+    origin, variance = summary.origin, summary.variance
+    gaps, weights = widen(sample.rows).to(origin.device) - origin, sample.own_weights().to(origin.device)
+    if (_share_beyond(gaps, variance, weights) >= ENOUGH_BEYOND).all():
+        return variance
+    usual = bulk_variance(gaps, weights)
     farthest = torch.maximum(summary.maximum - origin, origin - summary.minimum)
-    return limited(summary.variance, usual, farthest, dtype)
+    return limited(variance, usual, farthest, dtype)
+
+
+def _share_beyond(gaps: Tensor, variance: Tensor, weights: Tensor) -> Tensor:
+    """Return the share of rows, by weight, that are farther than a tenth of a standard deviation, (d,).
+
+    Where it is a quarter, most of these are in the bulk: at least 0.15 of 0.9 of the rows, so that 30 squared times
+    the mean square there is more than the variance.
+    """
+    return weights @ (gaps.square() > TENTH**2 * variance).to(weights) / weights.sum()
 
 
 def limited(variance: Tensor, usual: Tensor, farthest: Tensor, dtype: torch.dtype) -> Tensor:

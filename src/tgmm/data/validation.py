@@ -75,7 +75,7 @@ def as_batch_of_one(row: Any) -> Any:
 def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if _is_plain(X, columns):
-        return as_tensor(X), columns
+        return as_tensor(X), columns if columns.n_features is not None else columns.found(X.shape[1], None)
     X = as_numeric(X)
     _check_dimensions(X, "array")
     array, found = columns.checked_array(X, dtype=float_types(X), ensure_all_finite=False)
@@ -100,7 +100,8 @@ def _is_plain(X: Any, columns: Columns) -> bool:
         and X.dtype.isnative
         and X.ndim == 2
         and X.shape[0] > 0
-        and X.shape[1] == columns.n_features
+        and X.shape[1] > 0
+        and columns.n_features in (None, X.shape[1])
         and columns.names is None
         and (X.flags.c_contiguous or X.flags.f_contiguous)
     )

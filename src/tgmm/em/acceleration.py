@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse
 from tgmm.em.state import LONGEST, Path, Point, RunState
 from tgmm.em.step import EM, Step
 from tgmm.model.parameters import Parameters
-from tgmm.model.statistics import Statistics
+from tgmm.model.statistics import Statistics, together
 
 SHORTEST = 3.0  # the least step length of a jump: EM's steps shrink by a third or less, and are not soon at the end
 
@@ -53,12 +52,13 @@ class Squarem:
     def _jump(self, state: RunState, path: Path) -> RunState | None:
         """Return the state at extrapolated statistics, or where it was if that is no higher, or None without any."""
         third, moment = path.points[-1], self.em.update.structure.moment
-        mean = third.statistics.mean[None]  # of all rows: about it, lengths do not depend on the frame's origin
-        length = min(_length(*(point.statistics.about(mean, moment) for point in path.points)), path.longest)
-        a, b, c = (point.statistics.about(third.statistics.centre, moment) for point in path.points)
+        centre, mean = third.statistics.centre, third.statistics.mean[None]
+        steps = together([point.statistics.about(centre, moment) for point in path.points])
+        # About the mean of all rows, lengths do not depend on the frame's origin.
+        length = min(_length(steps.about(mean, moment)), path.longest)
         if length < SHORTEST:
             return None
-        candidate = self._candidate(_extrapolated(a, b, c, length), third, state)
+        candidate = self._candidate(_extrapolated(steps, length), third, state)
         if candidate is None:
             return None
         point, rung = self.em.evaluate(candidate, state.rung)
@@ -85,19 +85,14 @@ class Squarem:
         return parameters if precise else None
 
 
-def _length(first: Statistics, second: Statistics, third: Statistics) -> float:
-    """Return the step length |r| / |v| of the first and second differences; 1 is two plain EM steps."""
-    a, b, c = (_vector(statistics) for statistics in (first, second, third))
-    step, curvature = torch.linalg.vector_norm(b - a), torch.linalg.vector_norm(c - 2 * b + a)
-    return float(step / curvature) if curvature > 0 else 1.0
+def _length(steps: Statistics) -> float:
+    """Return the step length |r| / |v| of the first and second differences of three; 1 is two plain EM steps."""
+    a, b, c = torch.cat([part.flatten(1) for part in (steps.mass, steps.first, steps.second)], 1)
+    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, c - 2 * b + a))
+    return step / curvature if curvature > 0 else 1.0
 
 
-def _extrapolated(first: Statistics, second: Statistics, third: Statistics, length: float) -> Statistics:
-    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s."""
-    return first.scale((1 - length) ** 2) + second.scale(2 * length * (1 - length)) + third.scale(length**2)
-
-
-def _vector(statistics: Statistics) -> Tensor:
-    """Return what the parameters depend on per unit of weight, as one vector."""
-    parts = (statistics.mass, statistics.first, statistics.second)
-    return torch.cat([part.flatten() for part in parts]) / statistics.weight
+def _extrapolated(steps: Statistics, length: float) -> Statistics:
+    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s, of three."""
+    factors = ((1 - length) ** 2, 2 * length * (1 - length), length**2)
+    return steps.combined(steps.mass.new_tensor(factors))

@@ -17,7 +17,7 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched, stacked
 from tgmm.model.parameters import Parameters
-from tgmm.model.statistics import Statistics
+from tgmm.model.statistics import SUMS, Statistics
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import moved
 
@@ -52,9 +52,16 @@ class Runs:
 
     def with_others(self, others: Runs, index: Tensor) -> Runs:
         """Return the runs with others in the place of those with these indices."""
-        order = torch.arange(len(self))
-        order[index] = torch.arange(len(self), len(self) + len(others))
-        return joined([self, others]).of_some(order)
+
+        def put(own: Any, other: Any, *names: str) -> dict[str, Tensor]:
+            """Return fields of one's own, with the others' in their places."""
+            return {name: getattr(own, name).index_copy(0, index, getattr(other, name)) for name in names}
+
+        ours, theirs = self.parameters, others.parameters
+        covariances = replace(ours.covariances, **put(ours.covariances, theirs.covariances, "values"))
+        parameters = replace(ours, covariances=covariances, **put(ours, theirs, "weights", "means"))
+        sums = put(self.statistics, others.statistics, *(name for name in SUMS if name != "weight"))
+        return Runs(parameters, replace(self.statistics, **sums), **put(self, others, "objective", "start"))
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,8 @@ class Batch:
 
     def _jumped(self, start: Runs, first: Runs, second: Runs, longest: Tensor) -> tuple[Runs, Tensor]:
         """Return the runs after jumps from the second of two steps, and the lengths (R,) that they may have next."""
-        a, b, c = (vectors(runs.statistics) for runs in (start, first, second))
+        path = torch.stack([vectors(runs.statistics) for runs in (start, first, second)])  # (3, R, p)
+        a, b, c = path
         step, curvature = b - a, c - 2 * b + a
         length = step.norm(dim=1) / curvature.norm(dim=1).clamp(min=torch.finfo(a.dtype).tiny)
         length = torch.minimum(length, longest)
@@ -159,10 +167,10 @@ class Batch:
             return second, longest
         origin, length = second.of_some(index), length[index]
         factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, r)
-        mixed = torch.stack([a[index], b[index], c[index]])  # (3, r, p)
-        statistics = of_vectors((factors[..., None] * mixed).sum(0), origin.statistics)
+        statistics = of_vectors((factors[..., None] * path[:, index]).sum(0), origin.statistics)
         possible = (statistics.mass > 0).all(-1)
-        statistics = statistics_where(possible, statistics, origin.statistics)
+        if not possible.all():
+            statistics = statistics_where(possible, statistics, origin.statistics)
         reached = self.at(self._next(statistics, origin.parameters), origin.start)
         better = reached.objective >= origin.objective
         longest = longest.clone()

@@ -86,14 +86,19 @@ class Guard:
         return cls(look, problem.structure, problem.update.priors, rows_per_row, own, fixed)
 
     @cached_property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The different rows and their weights."""
+        return self.look()
+
+    @cached_property
     def whole(self) -> Covariances:
         """The covariance of all rows, in the form of the components', as that of one."""
-        return whole_of(*self.look(), self.structure)
+        return whole_of(*self.seen, self.structure)
 
     @cached_property
     def rows_per_weight(self) -> float:
         """How many different rows a unit of weight is."""
-        return self.look()[0].shape[0] * self.rows_per_row
+        return self.seen[0].shape[0] * self.rows_per_row
 
     def degenerate(self, runs: Runs, amount: Tensor | None = None) -> Tensor:
         """Return which of the runs are at such a solution, (R,); amount is what regularises them, that of trials."""
@@ -110,12 +115,21 @@ class Guard:
             n_rows = runs.statistics.mass * self.rows_per_weight  # (R, K)
             few = n_rows < FEW * least
             bad = bad | (n_rows < least)
-            if few.any() and (dims := self.varying(amount)).numel():
+            if (few & self._may_be_thin(covariances)).any() and (dims := self.varying(amount)).numel():
                 thin = covariances.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (R, B)
                 bad = bad | (few & thin)
         if self.fixed is not None:
             bad = bad & ~self.fixed
         return bad & (weights > 0)  # a prior can leave a component without any
+
+    def _may_be_thin(self, covariances: Covariances) -> Tensor:
+        """Return which covariances are not by far too large for thin ones, whatever their features, (R, B).
+
+        With D the variances of all rows, whose covariance is at most d D, and P a precision, the smallest variance in
+        any direction, relative to that of all rows, is at least 1 / (d |D^1/2 P D^1/2|).
+        """
+        whole = self.whole.variances
+        return whole.shape[-1] * THIN * covariances.factor.amplification(whole) >= 1
 
     def heights(self, runs: Runs) -> Tensor:
         """Return the objectives by which runs are compared, (R,): those of degenerate ones are below all others."""
@@ -165,7 +179,7 @@ class Guard:
 
     def _dependent(self, amount: Tensor) -> list[int]:
         """Return the features that vary, but not besides others; none where rows are too few to tell."""
-        if self.look()[0].shape[0] <= self.whole.n_features:
+        if self.seen[0].shape[0] <= self.whole.n_features:
             return []
         least, dims = self.own * _floors(self.whole, amount)[0], set(self.varying(amount).tolist())
         return [j for j in (self.whole.variances[0] > least).nonzero().flatten().tolist() if j not in dims]
@@ -265,7 +279,10 @@ def _floors(covariances: Covariances, amount: Tensor | None) -> Tensor:
 
 def _rest(covariances: Covariances, floor: Tensor, most: float) -> Tensor:
     """Return which covariances are at most so many times a floor (..., B, d) in some direction, (..., B)."""
+    none = torch.zeros_like(floor[..., 0], dtype=torch.bool)
     if not (floor > 0).all():  # nothing regularises
-        return torch.zeros_like(floor[..., 0], dtype=torch.bool)
+        return none
+    if (most * covariances.factor.amplification(floor) < 1).all():  # which bounds what the smallest variance is part of
+        return none
     nothing = covariances.over(torch.full_like(floor[..., 0], torch.inf))
     return covariances.thinness(nothing.plus(floor[..., 0] if covariances.one_scale else floor)) <= most

@@ -34,6 +34,7 @@ class Maximised:
     statistics: Statistics  # that they were made from
     rung: int
     fresh: tuple[int, ...]  # components that were re-seeded
+    is_whole: bool  # whether all components have some weight
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -83,7 +84,8 @@ class Maximisation:
                 raise collapse
             precise = proposal.is_resolved and collapse is None
             if recentred or (precise and ladder.is_precise(candidate, statistics.centre, rung)):
-                return Maximised(candidate, statistics, rung, () if fresh is None else _indices(fresh))
+                indices = () if fresh is None else _indices(fresh)
+                return Maximised(candidate, statistics, rung, indices, gone is None)
             recentred = not ladder.goes_on(rung)
             statistics, rung = self.expectation.refined(previous, rung, proposal.means)
 

@@ -219,7 +219,9 @@ class Problem:
         """Whether any covariance matrix is singular, since there are no more different rows than features."""
         if not self.structure.form.spans:
             return False
-        return projection(widen(self.whole_sample.rows)).unique().numel() <= self.data.n_features
+        n_features, rows = self.data.n_features, self.whole_sample.rows
+        parts = (rows[: 4 * n_features + 64], rows)  # of which the first is mostly enough
+        return all(projection(widen(part)).unique().numel() <= n_features for part in parts)
 
     def expectation(self, rule: Rule) -> Expectation:
         """Return an E-step."""
@@ -253,7 +255,8 @@ class Problem:
 
     def _has_fewer_distinct_rows(self, count: int) -> bool:
         """Whether the data has fewer than count different rows; reads it only where the sample does not tell."""
-        if count == 1 or self.sample.rows[: 4 * count + 64].unique(dim=0).shape[0] >= count:
+        first = self.sample.rows[: 4 * count + 64]
+        if count == 1 or first[:, 0].unique().numel() >= count or first.unique(dim=0).shape[0] >= count:
             return False
         if self.sample.rows.shape[0] == self.data.n_rows:
             return self.sample.rows.unique(dim=0).shape[0] < count

@@ -26,6 +26,8 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     if priors.proper:
         return None
     negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight[..., None]
+    if bool((statistics.mass > negligible).all()):
+        return None
     lost = statistics.mass <= negligible
     if priors.concentration is not None:
         lost = lost & (priors.weight_mass(statistics.mass) > 0)

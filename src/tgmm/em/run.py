@@ -64,9 +64,9 @@ class Runner:
             rates = state.rates if is_em or state.n_em < 2 else (*state.rates, state.rate)[-REMEMBERED:]
             history = (*history, following.point.objective)
             state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0, rates=rates)
-            state = replace(state, converged=is_em and stopping.converged(state))
-            if state.converged and state.n_iter < stopping.max_iter:
-                state = self._escaped(state)
+            if is_em and stopping.converged(state):
+                state = replace(state, converged=True)
+                state = self._escaped(state) if state.n_iter < stopping.max_iter else state
             yield state
 
     def finished(self, state: RunState, stopping: Stopping) -> RunState:

@@ -72,8 +72,9 @@ class EM:
         propose = regularised(self.update, state.regularisation)
         maximisation = Maximisation(self.expectation, self.update, propose)
         found = maximisation(state.point.statistics, state.parameters, state.rung, state.reseeded)
-        alive, before = found.parameters.weights > 0, state.parameters.weights > 0
-        changed = bool(found.fresh) or bool((alive != before).any())
+        changed = bool(found.fresh)
+        if not (changed or found.is_whole):  # weights that are 0 stay so
+            changed = bool(((found.parameters.weights > 0) != (state.parameters.weights > 0)).any())
         point, rung = self.evaluate(found.parameters, found.rung)
         lowest = state.point.objective - self.expectation.ladder.noise(rung)
         if may_hold and not changed and point.objective < lowest:

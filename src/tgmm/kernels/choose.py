@@ -121,7 +121,7 @@ def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, wi
 def are_precise(parameters: Parameters) -> Tensor:
     """Return of which mixtures of a batch float64 sums about the origin give the variances precisely, (P,)."""
     limits = torch.finfo(torch.float64)
-    about_origin = parameters.amplification(torch.zeros_like(parameters.means[:1, :1])).amax(-1)
+    about_origin = parameters.amplification().amax(-1)
     precise = limits.eps / TOLERANCE[torch.float64] * about_origin <= 1
     if not precise.all():
         precise = precise | (about_origin <= NEARLY_CENTRED * parameters.amplification(parameters.means).amax(-1))

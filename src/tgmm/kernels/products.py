@@ -43,12 +43,14 @@ class Products(Kernel):
         self.by_rows = self.device.type == "cpu" and elementwise and self.n_features >= BY_ROWS
         self.pooled_second: Tensor | None = None  # (1, q) float64
         self._own_buffer = self.buffer()
+        self._kept: tuple[Tensor, Tensor] | None = None  # rows that stay, and their features
+        self._origin = torch.zeros(1, self.n_features, dtype=torch.float64, device=self.frame.shift.device)
 
     def gather(
         self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
     ) -> Accumulator[Statistics]:
         """Return what gathers the statistics about the frame's origin; centre is not used."""
-        return ProductSums(self, parameters, assignment, self._own_buffer)
+        return ProductSums(self, parameters, assignment)
 
     def operands(self, parameters: Parameters) -> Operands:
         """Return natural parameters, and the factor of a quadratic part that they leave out."""
@@ -68,6 +70,14 @@ class Products(Kernel):
     def bits(self, coefficients: Tensor) -> Tensor:
         """Return natural parameters in bits, in the kernel's float type."""
         return (coefficients * BITS).to(self.dtype).to(self.device)
+
+    def features_of(self, chunk: Chunk) -> Tensor:
+        """Return the features of a chunk's rows; where all passes give these rows, they are made once."""
+        if self._kept is not None and self._kept[0] is chunk.rows:
+            return self._kept[1]
+        phi = self.features(chunk.rows, self._own_buffer)
+        self._kept = (chunk.rows, phi) if chunk.stays else None  # what the buffer held is given up
+        return phi
 
     def features(self, rows: Tensor, buffer: Buffer) -> Tensor:
         """Return the features of rows, (1 + d [+ q], c), without moments where all components share them."""
@@ -98,15 +108,15 @@ class Products(Kernel):
             log_likelihood=log_likelihood,
             objective=objective,
             weight=weight,
-            centre=torch.zeros_like(first[:1]),
+            centre=self._origin,
         )
 
 
 class ProductSums(Accumulator[Statistics]):
     """Gathers statistics by products."""
 
-    def __init__(self, kernel: Products, parameters: Parameters, assignment: Assignment, buffer: Buffer) -> None:
-        self.kernel, self.parameters, self.assignment, self.buffer = kernel, parameters, assignment, buffer
+    def __init__(self, kernel: Products, parameters: Parameters, assignment: Assignment) -> None:
+        self.kernel, self.parameters, self.assignment = kernel, parameters, assignment
         self.n_rows = kernel.n_rows
         self.eta = kernel.bits(parameters.natural)  # (K, 1 + d [+ q])
         where = float64_device(kernel.device)
@@ -117,8 +127,8 @@ class ProductSums(Accumulator[Statistics]):
 
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
-        kernel, weights, totals = self.kernel, chunk.weights, self.totals
-        phi = kernel.features(chunk.rows, self.buffer)
+        kernel, weights = self.kernel, chunk.weights
+        phi = kernel.features_of(chunk)
         joint = multiply(self.eta, phi[: self.eta.shape[1]])
         likelihood, objective = self.assignment(joint, chunk.known)
         if weights is not None:
@@ -129,9 +139,9 @@ class ProductSums(Accumulator[Statistics]):
             row_weights = phi[0] if weights is None else weights
             self.second += kernel.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))
         total = weighted_total(likelihood, weights)
-        totals[0] += total
-        totals[1] += total if objective is likelihood else weighted_total(objective, weights)
-        totals[2] += phi.shape[1] if weights is None else widen(weights).sum()
+        climbed = total if objective is likelihood else weighted_total(objective, weights)
+        weight = torch.full_like(total, phi.shape[1]) if weights is None else widen(weights).sum()
+        self.totals += torch.stack([total, climbed, weight])
 
     def result(self) -> Statistics:
         """Return the statistics."""

@@ -87,7 +87,7 @@ class Parameters:
         (Bishop, PRML, 2.4 and exercise 2.57).
         """
         linear = self.covariances.factor.times(self.means)  # (..., K, d)
-        constant = self.log_constants - 0.5 * (self.means * linear).sum(-1)  # (..., K)
+        constant = self.log_constants - 0.5 * torch.linalg.vecdot(self.means, linear)  # (..., K)
         if self.covariances.shared:
             return torch.cat([constant[..., None], linear], -1)
         return torch.cat([constant[..., None], linear, self.quadratic], -1)
@@ -109,7 +109,7 @@ class Parameters:
     @cached_property
     def amplification_about_origin(self) -> float:
         """The largest amplification over the components in sums about the origin."""
-        return float(self.amplification(torch.zeros_like(self.means[:1])).amax())
+        return float(self.amplification().amax())
 
     def expected(self, statistics: Statistics, moment: Moment) -> Tensor:
         """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""
@@ -124,13 +124,14 @@ class Parameters:
         posterior = None if self.posterior is None else self.posterior.without(component)
         return replace(self, weights=weights, posterior=posterior)
 
-    def amplification(self, centre: Tensor) -> Tensor:
-        """Return by how much rounding in sums about centre (K or 1, d) is amplified in the variances, (K,).
+    def amplification(self, centre: Tensor | None = None) -> Tensor:
+        """Return by how much rounding in sums about centre (K or 1, d), or 0, is amplified in the variances, (K,).
 
         Components of weight 0 take no part in any sum.
         """
-        second = (self.means - centre).square() + self.covariances.variances  # (K, d)
-        return torch.where(self.weights > 0, self.covariances.factor.amplification(second), 0.0)
+        offset = self.means if centre is None else self.means - centre
+        second = offset.square() + self.covariances.variances  # (K, d)
+        return self.covariances.factor.amplification(second).masked_fill(self.weights <= 0, 0.0)
 
 
 def nearest(centres: Tensor) -> Parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance.moments import Moment
+
+NO_MASS = torch.finfo(torch.float64).tiny  # in place of a mass of 0, so that nothing over nothing is 0
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,18 @@ class Statistics:
     def about(self, centre: Tensor, moment: Moment) -> Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         shift = self.centre - centre
-        if not shift.any():
+        if self.centre is centre or not shift.any():
             return self
         mass = self.mass[..., None]
-        mean = self.first / torch.where(mass > 0, mass, 1.0)  # (..., K, d) about the old centre
+        mean = self.first / mass.clamp(min=NO_MASS)  # (..., K, d) about the old centre
         second = moment.moved(self.second, self.mass, mean, shift)
         return replace(self, first=mass * (mean + shift), second=second, centre=centre)
+
+    def combined(self, factors: Tensor) -> Statistics:
+        """Return the sums of those of a batch (B, ...) times factors (B,)."""
+        sums = {name: getattr(self, name) for name in SUMS}
+        combined = {name: (factors @ each.reshape(len(each), -1)).view(each.shape[1:]) for name, each in sums.items()}
+        return replace(self, **combined)
 
     def packed(self) -> Tensor:
         """Return all sums as one vector."""
@@ -70,6 +79,11 @@ class Statistics:
         parts = sums.split([getattr(self, name).numel() for name in SUMS])
         shaped = {name: part.reshape(getattr(self, name).shape) for name, part in zip(SUMS, parts, strict=True)}
         return replace(self, **shaped)
+
+
+def together(parts: Sequence[Statistics]) -> Statistics:
+    """Return statistics about one centre as a batch of them."""
+    return replace(parts[0], **{name: torch.stack([getattr(part, name) for part in parts]) for name in SUMS})
 
 
 SUMS = tuple(field.name for field in fields(Statistics) if field.name != "centre")

@@ -15,7 +15,7 @@ from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import floors
-from tgmm.model.statistics import Statistics
+from tgmm.model.statistics import NO_MASS, Statistics
 
 
 class Maximiser(Protocol):
@@ -173,7 +173,7 @@ class Update:
         if self.held is not None and bool(self.held.weights.any()):
             return self.held.weights_among(mass, rest)
         total = mass.sum(-1, keepdim=True) + rest
-        if not (total > 0).all():
+        if self.priors.concentration is not None and not (total > 0).all():
             raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
         return mass / total
 
@@ -225,7 +225,7 @@ def means_and_scatter(
     Of the scatter, the distance from the prior is part; see `Update`.
     """
     mass = statistics.mass
-    step = statistics.first / torch.where(mass > 0, mass, 1.0)[..., None]  # (..., K, d)
+    step = statistics.first / mass.clamp(min=NO_MASS)[..., None]  # (..., K, d)
     means = statistics.centre + step
     scatter = moment.about_means(statistics.second, mass, step)  # (..., B, q)
     if prior is not None and mean_precision is not None:

@@ -49,6 +49,8 @@ def float64_device(device: torch.device) -> torch.device:
 
 def widen(tensor: Tensor) -> Tensor:
     """Return the tensor in float64, on the CPU where its device has none."""
+    if tensor.dtype == torch.float64:
+        return tensor
     return tensor.to(float64_device(tensor.device)).double()
 
 

@@ -11,6 +11,7 @@ from tgmm.start.ward import ward_seeds
 
 MAX_ITER = 100
 TOLERANCE = 1e-4  # of the summed squared shift of the centres, in units of the frame
+FEW = 1 << 15  # distances at most that take less time than all that surrounds scikit-learn's iterations
 
 
 def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Generator) -> Tensor:
@@ -25,8 +26,8 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Ge
 
 
 def kmeans_from(rows: Tensor, weights: Tensor, seeds: Tensor) -> Tensor:
-    """Return the centres of k-means from seeds (K, d), (K, d): scikit-learn's on the CPU."""
-    if rows.device.type != "cpu":
+    """Return the centres of k-means from seeds (K, d), (K, d): scikit-learn's on the CPU, where rows are many."""
+    if rows.device.type != "cpu" or rows.shape[0] * seeds.shape[0] <= FEW:
         return lloyd(rows, weights, seeds)
     from sklearn.cluster import KMeans  # a good part of scikit-learn, which nothing else needs
 
@@ -43,11 +44,12 @@ def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
 
     Source: Lloyd 1982, IEEE Transactions on Information Theory 28. A centre that loses its rows stays.
     """
+    columns, places = rows.T.contiguous(), torch.arange(centres.shape[0], device=rows.device)[:, None]
     for _ in range(MAX_ITER):
-        labels = (rows @ centres.T - 0.5 * centres.square().sum(1)).argmax(1)  # (m,)
-        mass = torch.zeros_like(centres[:, 0]).index_add_(0, labels, weights)  # (K,)
-        sums = torch.zeros_like(centres).index_add_(0, labels, weights[:, None] * rows)  # (K, d)
-        moved = torch.where(mass[:, None] > 0, sums / mass.clamp(min=1e-300)[:, None], centres)
+        nearness = torch.addmm(-0.5 * centres.square().sum(1, keepdim=True), centres, columns)  # (K, m)
+        shares = (nearness.max(0).indices == places) * weights
+        mass = shares.sum(1, keepdim=True)  # (K, 1)
+        moved = torch.where(mass > 0, shares @ rows / mass, centres)
         shift = float((moved - centres).square().sum())
         centres = moved
         if shift <= TOLERANCE:
