@@ -52,10 +52,10 @@ class Squarem:
 
     def _jump(self, state: RunState, path: Path) -> RunState | None:
         """Return the state at extrapolated statistics, or where it was if that is no higher, or None without any."""
-        third, moment = path.points[-1], self.em.update.structure.moment
+        third, sums = path.points[-1], self.em.update.structure.sums
         mean = third.statistics.mean[None]  # of all rows: about it, lengths do not depend on the frame's origin
-        length = min(_length(*(point.statistics.about(mean, moment) for point in path.points)), path.longest)
-        a, b, c = (point.statistics.about(third.statistics.centre, moment) for point in path.points)
+        length = min(_length(*(point.statistics.about(mean, sums) for point in path.points)), path.longest)
+        a, b, c = (point.statistics.about(third.statistics.centre, sums) for point in path.points)
         if length < SHORTEST:
             return None
         candidate = self._candidate(_extrapolated(a, b, c, length), third, state)

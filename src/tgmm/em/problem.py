@@ -96,7 +96,7 @@ class Problem:
         if not survey.summary.n_gaps:
             update = update.streamed(data.n_features)
         structure = update.structure
-        place = home(n_components * structure.moment.size(data.n_features), training.device)
+        place = home(n_components * structure.sums.size(data.n_features), training.device)
         summary = moved(survey.summary, place)
         if known is not None:
             summary = _recognised(moved(known, place), summary)
@@ -135,9 +135,9 @@ class Problem:
         """The kernels of this data, which they keep something of."""
         # Beside noise, sums over components depend on what they have of each row.
         structure = self.structure
-        moment = separate(structure).moment if self.noise is not None and structure.shared else structure.moment
+        sums = separate(structure).moment if self.noise is not None and structure.shared else structure.sums
         gaps = self.summary.n_gaps > 0
-        return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
+        return Ladder(tuple(kernels_for(sums, self.frame, self.n_components, self.dtype, self.device, gaps=gaps)))
 
     def seeing(self, other: Problem) -> Problem:
         """Return the problem with what starts see taken from another with the same data and frame: found once."""

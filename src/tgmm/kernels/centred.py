@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Factor
+from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
@@ -36,6 +37,8 @@ class Operands(NamedTuple):
 
 class Centred(Kernel):
     """Joint log-densities from Mahalanobis distances, statistics about a centre per component."""
+
+    moment: Moment
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
