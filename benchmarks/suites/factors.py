@@ -2,16 +2,17 @@
 
     python benchmarks/run.py factors
 
-An iteration is what a fit of more of them takes longer, from the same responsibilities; structures take turns, and the
-median counts. Each is measured in a process of its own, so that its peak of memory is its own: what is reported is that
-beyond the rows and the library. Held-out likelihoods are of half of the rows, in nats a row; of digits with uniform
-noise, because whole numbers have no density.
+An iteration is what a fit of more of them takes longer, from components of rows at random, which overlap. The first
+iterations are all in float32; the last ones before a fit converges are in float64. Each structure is measured in a
+process of its own, so that its peak of memory is its own: what is reported is that beyond the rows and the library.
+Matrices without restriction take part where components have more rows than features.
+Held-out likelihoods are of half of the rows, in nats a row; of digits with uniform noise, because whole numbers have no
+density.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import statistics
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -34,8 +35,7 @@ from harness.tables import by_problem, table
 SHAPES = ("50000x384x16", "10000x1536x8")
 FACTORS = {384: 16, 1536: 32}
 KINDS = ("diag", "factor", "low_rank")
-SHORT, LONG = 1, 5  # iterations
-ROUNDS = 2
+SHORT, LONG = 1, {"diag": 33, "factor": 5, "low_rank": 5, "full": 3}  # iterations: more, the shorter they are
 
 
 class Problem(NamedTuple):
@@ -44,8 +44,14 @@ class Problem(NamedTuple):
     shape: Shape
     n_factors: int
 
-    def rows(self, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
-        """Return rows (n, d) and the components that they are of (n,)."""
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The structures that are measured."""
+        has_matrices = self.shape.n_rows > self.shape.n_components * self.shape.n_features
+        return (*KINDS, "full") if has_matrices else KINDS
+
+    def rows(self, dtype: str = "float32") -> np.ndarray:
+        """Return rows (n, d)."""
         rng = np.random.default_rng(0)
         n, d, n_components = self.shape.n_rows, self.shape.n_features, self.shape.n_components
         labels = rng.integers(n_components, size=n)
@@ -57,7 +63,7 @@ class Problem(NamedTuple):
             own = labels == k
             X[own] = means[k] + rng.normal(size=(own.sum(), self.n_factors)) @ loadings[k]
             X[own] += noise[k] * rng.normal(size=(own.sum(), d))
-        return X, labels
+        return X
 
 
 def settings_of(kind: str, n_factors: int) -> dict[str, Any]:
@@ -68,14 +74,13 @@ def settings_of(kind: str, n_factors: int) -> dict[str, Any]:
 def measure(problem: Problem, kind: str, threads: int) -> dict[str, Any]:
     """Return the seconds of an iteration, and by how many MB the peak of memory grew."""
     torch.set_num_threads(threads)
-    X, labels = problem.rows()
+    X = problem.rows()
+    labels = np.random.default_rng(1).integers(problem.shape.n_components, size=len(X))
     tgmm.GaussianMixture(1, covariance_type="diag", device="cpu").fit(X[:100, :2])  # loads what is loaded late
-    before, seconds = getrusage(RUSAGE_SELF).ru_maxrss, []
-    for _ in range(ROUNDS):
-        passed = [_seconds(problem, kind, X, labels, count) for count in (SHORT, LONG)]
-        seconds.append((passed[1] - passed[0]) / (LONG - SHORT))
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    short, long = (_seconds(problem, kind, X, labels, count) for count in (SHORT, LONG[kind]))
     grown = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"library": kind, "seconds": statistics.median(seconds), "megabytes": grown}
+    return {"library": kind, "seconds": (long - short) / (LONG[kind] - SHORT), "megabytes": grown}
 
 
 def _seconds(problem: Problem, kind: str, X: np.ndarray, labels: np.ndarray, count: int) -> float:
@@ -91,6 +96,7 @@ def _seconds(problem: Problem, kind: str, X: np.ndarray, labels: np.ndarray, cou
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged
         model.fit(X, init_responsibilities=labels)
+    assert model.n_iter_ == count, "it converged too soon to be timed"
     return start.passed().processor
 
 
@@ -100,7 +106,7 @@ def measure_all(shapes: Sequence[Shape], threads: int) -> Iterator[list[dict[str
     for shape in shapes:
         problem = Problem(shape, FACTORS.get(shape.n_features, 16))
         found = []
-        for kind in KINDS:
+        for kind in problem.kinds:
             report(f"factors: {shape}, {kind}")
             with context.Pool(1) as pool:
                 found.append({"problem": str(shape), **pool.apply(measure, (problem, kind, threads))})
@@ -111,7 +117,7 @@ def held_out() -> Iterator[dict[str, Any]]:
     """Yield the held-out log-likelihoods of structures on digits and on draws of few factors."""
     digits = sklearn.datasets.load_digits().data
     digits = digits + np.random.default_rng(0).random(digits.shape)  # whole numbers have no density
-    draws = Problem(Shape(2000, 100, 4), 4).rows("float64")[0]
+    draws = Problem(Shape(2000, 100, 4), 4).rows("float64")
     for name, X, n_components, q in (("digits", digits, 10, 8), ("draws", draws, 4, 4)):
         for kind in ("full", *KINDS):
             model = tgmm.GaussianMixture(
@@ -127,12 +133,15 @@ def show(results: dict[str, Any]) -> str:
     """Return tables of iterations and of held-out likelihoods."""
     rows = []
     for (problem,), found in by_problem(results["factors"], ("problem",)):
-        cells = [f"{found[kind]['seconds']:.3g} s, {found[kind]['megabytes']:.0f} MB" for kind in KINDS]
+        cells = (
+            f"{found[kind]['seconds']:.3g} s, {found[kind]['megabytes']:.0f} MB" if kind in found else "-"
+            for kind in (*KINDS, "full")
+        )
         rows.append([problem, *cells])
     scores = []
     for (problem,), found in by_problem(results["held_out"], ("problem",)):
         scores.append([problem, *[f"{found[kind]['score']:.2f}" for kind in ("full", *KINDS)]])
-    return table(["rows", *KINDS], rows) + "\n\n" + table(["held out", "full", *KINDS], scores)
+    return table(["rows", *KINDS, "full"], rows) + "\n\n" + table(["held out", "full", *KINDS], scores)
 
 
 def add_options(options: ArgumentParser) -> None:

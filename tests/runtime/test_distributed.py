@@ -40,6 +40,20 @@ def test_the_single_process_fit_on_every_rank(covariance_type, split):
     assert_close(outcomes[0], GaussianMixture(**settings).fit(X))
 
 
+def test_sums_over_factors_are_those_of_one_process_and_of_a_stream():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    X = rng.normal(size=(2, 2, 130))[labels] * rng.normal(size=(400, 2, 1))
+    X = X.sum(1) + labels[:, None] + rng.normal(size=(400, 130))
+    settings = {"n_components": 2, "covariance_type": "factor", "n_factors": 2, "max_iter": 5, "tol": 0.0}
+    settings |= {"random_state": 0, "init_means": "kmeans"}
+    outcomes = ranks.results(ranks.fit, 3, settings, np.split(X, [1, 250]))
+    assert_same_bits(outcomes)
+    alone = GaussianMixture(**settings).fit(X)
+    assert_close(outcomes[0], alone, 1e-9)
+    assert_close(ranks.fitted(GaussianMixture(**settings).fit(np.array_split(X, 3))), alone, 1e-9)
+
+
 SETTINGS = {
     "several starts": {"n_init": 4, "random_state": 5, "init_means": "random"},
     "hard assignments": {"cem": True},

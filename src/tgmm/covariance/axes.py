@@ -1,36 +1,36 @@
-"""The axes that the covariances of several components have in common, by rotations of pairs of them.
+"""The axes that the covariances of several components have in common: Newton's method, and rotations of pairs of them.
 
 Sources: Flury & Gautschi 1986 (SIAM Journal on Scientific and Statistical Computing 7) for rotations of pairs; Browne &
 McNicholas 2014 (Statistics and Computing 24) for the structures EVE and VVE. Given the variances along the axes, the
 best angle of a pair has a closed form, so that the likelihood rises with every rotation; and pairs that have no axis in
 common do not concern each other, so that d / 2 of them are turned at once (Golub & Van Loan, Matrix Computations, 8.5).
+But variances and angles follow each other slowly where components have different axes, by thousands of rotations, where
+Newton's method takes a few steps. Rotations serve where there are too many pairs of features for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-# Derivatives in an angle, per row, at which rotations have ended: what is left to gain is their square. The next
+from tgmm.covariance.orientation import Orientation, not_flat, weights_of
+
+# Derivatives in an angle, per row, at which the axes are found: what is left to gain is their square. The next
 # iteration goes on from previous axes, so that less will do for these.
 LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
-ROUNDING = 1e-15  # of an angle
-SWEEPS = 1000
-THINNEST = 1e-15  # variance along an axis, relative to the largest, below which there is nothing but rounding
-
-Rule = Callable[
-    [Tensor, Tensor], Tensor
-]  # from variances (..., K, d) and counts (..., K) to the likeliest ones allowed
+STEPS = 1000
+NEWTON = 32  # features up to which Newton's method is used, whose steps take some d^6 operations
+NUMBERS = 1 << 20  # of second derivatives that are worked on at a time, but for small factors
+SHORTER, SHORTENED = 0.25, 12  # by which a step that does not lower the value is shortened, and how often
 
 
-def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | None = None) -> Tensor:
+def common_axes(matrices: Tensor, counts: Tensor, near: Tensor | None = None, *, equal_volumes: bool) -> Tensor:
     """Return axes, the columns of orthogonal matrices (..., d, d), that maximise the likelihood, at least locally.
 
     They minimise the sum over k and j of n_k (log s_kj + v_kj / s_kj), with v_k the diagonal of D' S_k D and s the
-    variances that the rule makes of these.
+    most likely variances that the structure allows.
 
     Parameters
     ----------
@@ -38,20 +38,17 @@ def common_axes(matrices: Tensor, counts: Tensor, rule: Rule, near: Tensor | Non
         S, mean squares of each component.
     counts : Tensor of shape (..., K)
         n, the numbers of rows.
-    rule : callable
-        From variances (..., K, d) along axes, and counts, to the most likely ones of the structure.
     near : Tensor of shape (..., K, d, d), optional
-        Covariances with axes in common, where the rotations start; else they start from several axes, and the best
-        count.
+        Covariances with axes in common, where the search starts; else it starts from several axes, and the best count.
+    equal_volumes : bool
+        Whether the variances of each component have the same product.
     """
+    shares = counts / counts.sum(-1, keepdim=True)
     if near is not None:
-        return _rotated(_axes_of(near), matrices, counts, rule, LEVEL_OF_PREVIOUS)
-    apart = matrices[..., None, :, :, :]  # for each of the first axes, (..., 1, K, d, d)
-    axes = _rotated(_first_axes(matrices, counts), apart, counts[..., None, :], rule, LEVEL)
-    variances = variances_along(axes, apart)  # (..., K + 1, K, d)
-    estimates = _not_flat(rule(variances, counts[..., None, :]))
-    costs = (counts[..., None, :] * (estimates.log() + variances / estimates).sum(-1)).sum(-1)  # (..., K + 1)
-    best = costs.argmin(-1)[..., None, None, None].expand(*costs.shape[:-1], 1, *axes.shape[-2:])
+        return _found(_axes_of(near), matrices, shares, equal_volumes, LEVEL_OF_PREVIOUS)[0]
+    first = _first_axes(matrices, counts)  # (..., K + 1, d, d)
+    axes, values = _found(first, matrices[..., None, :, :, :], shares[..., None, :], equal_volumes, LEVEL)
+    best = values.argmin(-1)[..., None, None, None].expand(*values.shape[:-1], 1, *axes.shape[-2:])
     return axes.gather(-3, best)[..., 0, :, :]
 
 
@@ -77,42 +74,80 @@ def _axes_of(covariances: Tensor) -> Tensor:
     return torch.linalg.eigh((factors[:, None, None] * covariances).sum(-3)).eigenvectors
 
 
-def _rotated(axes: Tensor, matrices: Tensor, counts: Tensor, rule: Rule, level: float) -> Tensor:
-    """Return the axes to which rotations of pairs of axes (..., d, d) lead, until nothing is steeper than the level."""
-    half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
-    turned = axes.mT[..., None, :, :] @ matrices @ axes[..., None, :, :]
-    for _ in range(SWEEPS):
-        steepest = torch.zeros_like(counts[..., 0])
-        for _ in range(n_rounds):
-            cosine, sine, steepness = _best_turn(turned, counts, rule, half)
-            axes = _turned(axes, cosine[..., None, :], sine[..., None, :]).index_select(-1, order)
-            cosine, sine = cosine[..., None, None, :], sine[..., None, None, :]
-            turned = _turned(turned, cosine, sine).index_select(-1, order)
-            turned = _turned(turned.mT, cosine, sine).index_select(-1, order)
-            steepest = torch.maximum(steepest, steepness)
-        if not (steepest > level).any():
+def _found(axes: Tensor, matrices: Tensor, shares: Tensor, equal_volumes: bool, level: float) -> tuple[Tensor, Tensor]:
+    """Return the axes (..., d, d) to which searches from such axes lead, and their values (...)."""
+    batch, (n_components, d) = axes.shape[:-2], matrices.shape[-3:-1]
+    matrices, shares = matrices.expand(*batch, n_components, d, d), shares.expand(*batch, n_components)
+    flat = axes.reshape(-1, d, d), matrices.reshape(-1, n_components, d, d), shares.reshape(-1, n_components)
+    start = Orientation(*flat, equal_volumes)
+    parts = torch.arange(len(start.axes), device=axes.device).split(max(1, NUMBERS // d**4))
+    found = [_descended(start.of_some(part), level) for part in parts]
+    axes, values = torch.cat([each.axes for each in found]), torch.cat([each.value for each in found])
+    return axes.reshape(*batch, d, d), values.reshape(batch)
+
+
+def _descended(place: Orientation, level: float) -> Orientation:
+    """Return the minima to which steps lead that all lower the value, until nothing is steeper than the level."""
+    n_features = place.axes.shape[-1]
+    if n_features == 1:
+        return place
+    step = _stepped if n_features <= NEWTON else _swept
+    axes, going = place.axes.clone(), (place.steepness > level).nonzero().flatten()
+    here = place.of_some(going)
+    for _ in range(STEPS):
+        if not len(going):
             break
-    return axes
+        found = step(here)
+        better = found.improves(here).nonzero().flatten()
+        going, here = going[better], found.of_some(better)
+        axes[going] = here.axes
+        steep = (here.steepness > level).nonzero().flatten()
+        going, here = going[steep], here.of_some(steep)
+    return place.at(axes)
 
 
-def _best_turn(turned: Tensor, counts: Tensor, rule: Rule, half: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cosines and sines (..., h) of the best angles of pairs of axes, and how steep the objective is, (...).
+def _stepped(place: Orientation) -> Orientation:
+    """Return the place after a step downhill, shortened until it lowers the value."""
+    angles = place.downhill
+    found = place.turned_by(angles)
+    for _ in range(SHORTENED):
+        fails = ~found.improves(place)
+        if not fails.any():
+            break
+        angles = torch.where(fails[..., None], SHORTER * angles, angles)
+        found = place.turned_by(angles)
+    return found
+
+
+def _swept(place: Orientation) -> Orientation:
+    """Return the place after a round of all pairs of axes, each turned by its best angle."""
+    axes, turned = place.axes, place.turned
+    half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
+    for _ in range(n_rounds):
+        cosine, sine = _best_turn(turned, place, half)
+        axes = _turned(axes, cosine[..., None, :], sine[..., None, :]).index_select(-1, order)
+        cosine, sine = cosine[..., None, None, :], sine[..., None, None, :]
+        turned = _turned(turned, cosine, sine).index_select(-1, order)
+        turned = _turned(turned.mT, cosine, sine).index_select(-1, order)
+    return place.at(axes)
+
+
+def _best_turn(turned: Tensor, place: Orientation, half: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines (..., h) of the best angles of pairs of axes.
 
     The pairs are 0 and h, 1 and h + 1 and so on. As a function of an angle t, with p_k the precisions along the two
     axes and S_k in their coordinates, the objective is a cos(2 t) + b sin(2 t), a = sum_k (p_k1 - p_k2) (S_k11 -
-    S_k22) / 2 and b = sum_k (p_k1 - p_k2) S_k12. Where its curvature is large, so is the rounding in b, and smaller
-    angles matter; not those that are rounding themselves.
+    S_k22) / 2 and b = sum_k (p_k1 - p_k2) S_k12.
     """
     variances = turned.diagonal(dim1=-2, dim2=-1)  # (..., K, d)
-    shares = counts / counts.sum(-1, keepdim=True)
-    precisions = shares[..., None] / _not_flat(rule(variances, counts))
+    positive = not_flat(variances)
+    precisions = weights_of(positive, place.shares, equal_volumes=place.equal_volumes)[..., None] / positive
     gap = precisions[..., :half] - precisions[..., half : 2 * half]  # (..., K, h)
     products = turned[..., :half, half : 2 * half].diagonal(dim1=-2, dim2=-1)
     even = (gap * (variances[..., :half] - variances[..., half : 2 * half])).sum(-2) / 2
     odd = (gap * products).sum(-2)
     angle = torch.atan2(-odd, -even) / 2
-    steepness = torch.where(angle.abs() > ROUNDING, odd.abs() / even.abs().clamp(min=1).sqrt(), 0.0)
-    return angle.cos(), angle.sin(), steepness.amax(-1)
+    return angle.cos(), angle.sin()
 
 
 def _turned(matrices: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -120,11 +155,6 @@ def _turned(matrices: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     half = cosine.shape[-1]
     first, second, rest = matrices.split([half, half, matrices.shape[-1] - 2 * half], -1)
     return torch.cat([cosine * first + sine * second, cosine * second - sine * first, rest], -1)
-
-
-def _not_flat(variances: Tensor) -> Tensor:
-    """Return variances (..., K, d) of which none is 0."""
-    return torch.maximum(variances, THINNEST * variances.amax((-2, -1), keepdim=True))
 
 
 @lru_cache(maxsize=16)

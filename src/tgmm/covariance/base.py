@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Moment, Sums
 from tgmm.runtime.devices import fields_of
 
 
@@ -215,7 +215,7 @@ class Covariances(ABC):
         return self.moment(shared=self.shared)
 
     @property
-    def evaluating_moment(self) -> Moment:
+    def evaluating_moment(self) -> Sums:
         """The moments by which rows are evaluated fastest."""
         return self.own_moment
 

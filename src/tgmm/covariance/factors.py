@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from tgmm.covariance.base import Covariances
 from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
 from tgmm.covariance.low_rank import LowRank, scatter_of, signed
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 from tgmm.covariance.structures import NO_ROWS, Structure
 from tgmm.covariance.uniqueness import LEAST, noise_of
 
@@ -66,10 +65,10 @@ class Factors(Structure):
         """False: each component has factors and noise of its own."""
         return False
 
-    @cached_property
-    def moment(self) -> Moment:
-        """The sums over rows and factors, or the products of all pairs of features."""
-        return Full.moment(shared=False) if self.latent is None else self.latent
+    @property
+    def sums(self) -> Sums:
+        """Those over rows and factors, or over products of all pairs of features."""
+        return self.moment if self.latent is None else self.latent
 
     def size(self, n_features: int) -> int:
         """Return q for so many features, or raise a ValueError that names the parameter."""

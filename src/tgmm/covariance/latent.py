@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 
 
 @dataclass(frozen=True)
-class Latent(Moment):
+class Latent(Sums):
     """Sums over rows x and the factors z behind them: x z', x^2, z z' and z, of which an M-step is a function.
 
     They are expectations of the complete data of Ghahramani & Hinton 1996 (CRG-TR-96-1), so that they can be added,
@@ -25,7 +25,6 @@ class Latent(Moment):
     """
 
     n_factors: int = 0
-    of_rows = False
 
     def size(self, n_features: int) -> int:
         """Return (d + q) (q + 1)."""
@@ -58,23 +57,3 @@ class Latent(Moment):
         cross, squares, products, scores = self.parts(second)
         gain = mass[..., None] * ((mean + shift).square() - mean.square())
         return self.joined(cross + shift[..., :, None] * scores[..., None, :], squares + gain, products, scores)
-
-    def pairs(self, n_features: int) -> None:
-        """Return None: factors are not observed."""
-        return None
-
-    def of(self, rows: Tensor) -> Tensor:
-        """Raise: rows do not tell their factors."""
-        raise NotImplementedError
-
-    def of_products(self, products: Tensor) -> Tensor:
-        """Raise: rows do not tell their factors."""
-        raise NotImplementedError
-
-    def weighted_sum(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Raise: rows do not tell their factors."""
-        raise NotImplementedError
-
-    def fill(self, z: Tensor, out: Tensor) -> None:
-        """Raise: rows do not tell their factors."""
-        raise NotImplementedError

@@ -16,7 +16,7 @@ from torch import Tensor
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.full import Full, MatrixFactor
 from tgmm.covariance.latent import Latent
-from tgmm.covariance.moments import Moment, Outer
+from tgmm.covariance.moments import Outer, Sums
 
 BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
@@ -144,7 +144,7 @@ class LowRank(Covariances):
         return self.values
 
     @property
-    def evaluating_moment(self) -> Moment:
+    def evaluating_moment(self) -> Sums:
         """The moments of whichever form takes fewer products a row: of factors, or of pairs of features."""
         few = 4 * (self.n_factors + 1) < self.n_features
         return Latent(n_factors=self.n_factors) if few else self.own_moment

@@ -53,8 +53,8 @@ def doubled(n_features: int, dtype: torch.dtype, device: torch.device) -> Tensor
 
 
 @dataclass(frozen=True)
-class Moment(ABC):
-    """A quadratic feature map from rows (..., d) to (..., q).
+class Sums(ABC):
+    """What is summed of rows besides the rows themselves, q numbers a component, of which an M-step is a function.
 
     Parameters
     ----------
@@ -65,13 +65,16 @@ class Moment(ABC):
     """
 
     shared: bool = False
-    mixes = False  # whether products of different features are among the moments
-    of_rows = True  # whether rows alone tell them, whatever the parameters
 
     def pooled(self, moments: Tensor) -> Tensor:
         """Return what is needed of components' moments (..., K, q): (..., 1, q) where they are shared."""
         return moments.sum(-2, keepdim=True) if self.shared else moments
 
+    @abstractmethod
+    def size(self, n_features: int) -> int:
+        """Return q."""
+
+    @abstractmethod
     def about_means(self, second: Tensor, mass: Tensor, step: Tensor) -> Tensor:
         """Return sums about the means of components (..., B, q) from those about a centre.
 
@@ -83,19 +86,26 @@ class Moment(ABC):
         step : Tensor of shape (..., K, d)
             The means minus the centre.
         """
+
+    @abstractmethod
+    def moved(self, second: Tensor, mass: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
+        """Return the sums of rows that are greater by shift than those of these sums, and of mass and mean, are."""
+
+
+@dataclass(frozen=True)
+class Moment(Sums):
+    """A quadratic feature map from rows (..., d) to (..., q), which is summed."""
+
+    mixes = False  # whether products of different features are among the moments
+
+    def about_means(self, second: Tensor, mass: Tensor, step: Tensor) -> Tensor:
+        """Return what is left without the moments of the means."""
         return self.pooled(second) - self.pooled(mass[..., None] * self.of(step))
 
     def moved(self, second: Tensor, mass: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
-        """Return the sums of rows that are greater by shift than those of these sums, and of mass and mean, are.
-
-        A moment about another centre changes by what it changes for the mean (the parallel axis theorem).
-        """
+        """Return the sums with what they change by for the mean (the parallel axis theorem)."""
         gain = mass[..., None] * (self.of(mean + shift) - self.of(mean))  # (..., K, q)
         return second + (gain.sum(-2, keepdim=True) if second.shape[-2] == 1 else gain)
-
-    @abstractmethod
-    def size(self, n_features: int) -> int:
-        """Return q, the number of features."""
 
     @abstractmethod
     def pairs(self, n_features: int) -> Tensor | None:

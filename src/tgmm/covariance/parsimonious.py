@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tgmm.covariance.axes import Rule, common_axes, variances_along
+from tgmm.covariance.axes import common_axes, variances_along
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
@@ -23,6 +23,7 @@ SETTLED = 1e-13  # relative change of the volumes at which their iteration has e
 SWEEPS = 1000
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
+Rule = Callable[[Tensor, Tensor], Tensor]  # from variances (..., K, d) and counts (..., K) to the likeliest allowed
 PriorRows = Callable[[Tensor, int], Tensor]  # from nu (K,), one more beside a prior of means, and d to rows (K,)
 
 
@@ -130,15 +131,15 @@ class AlongCommonAxes(Parsimonious):
     one_scale = True
     marginal_name = "full"
 
-    def __init__(self, name: str, restriction: str, rule: Rule) -> None:
+    def __init__(self, name: str, restriction: str, *, equal_volumes: bool) -> None:
         super().__init__(name, restriction)
-        self.rule = rule
+        self.equal_volumes = equal_volumes
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
         near = None if previous is None else previous.dense
-        axes = common_axes(squares.dense, counts, self.rule, near)  # (..., d, d)
-        variances = self.rule(variances_along(axes, squares.dense), counts)
-        return _along(axes[..., None, :, :], variances)
+        axes = common_axes(squares.dense, counts, near, equal_volumes=self.equal_volumes)  # (..., d, d)
+        variances = variances_along(axes, squares.dense)
+        return _along(axes[..., None, :, :], equal_volumes(variances, counts) if self.equal_volumes else variances)
 
 
 class EVV(Parsimonious):
@@ -191,11 +192,6 @@ def equal_shapes(variances: Tensor, counts: Tensor) -> Tensor:
     """Return variances that are multiples of one another."""
     volumes, shape = volumes_and_shape(variances, counts)
     return volumes[..., None] * shape[..., None, :]
-
-
-def any_variances(variances: Tensor, counts: Tensor) -> Tensor:
-    """Return the variances."""
-    return variances
 
 
 def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,8 +268,8 @@ PARSIMONIOUS: list[Structure] = [
     AlongFeatures("VEI", "the variances of every component are a multiple of the same", _vei_rows, equal_shapes, "VEI"),
     AlongFeatures("EVI", "the variances of every component have the same product", _evi_rows, equal_volumes, "diag"),
     VEE("VEE", "the matrices are multiples of one another"),
-    AlongCommonAxes("EVE", "all have the same eigenvectors and the same determinant", equal_volumes),
-    AlongCommonAxes("VVE", "all have the same eigenvectors", any_variances),
+    AlongCommonAxes("EVE", "all have the same eigenvectors and the same determinant", equal_volumes=True),
+    AlongCommonAxes("VVE", "all have the same eigenvectors", equal_volumes=False),
     AlongOwnAxes("EEV", "all have the same eigenvalues", _eev_rows, equal_variances),
     AlongOwnAxes("VEV", "the eigenvalues of every component are a multiple of the same", _vev_rows, equal_shapes),
     EVV("EVV", "all have the same determinant"),

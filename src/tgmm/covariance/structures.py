@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Moment, Sums
 
 NO_ROWS = 1e-300  # in place of a count of 0, so that nothing over nothing is 0
 
@@ -56,8 +56,13 @@ class Structure(ABC):
 
     @cached_property
     def moment(self) -> Moment:
-        """The moments whose sums the estimate is made from."""
+        """The moments of rows that the covariances are functions of."""
         return self.form.moment(shared=self.shared)
+
+    @property
+    def sums(self) -> Sums:
+        """The sums that the estimate is made from: of these moments."""
+        return self.moment
 
     @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:

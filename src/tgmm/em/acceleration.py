@@ -51,11 +51,11 @@ class Squarem:
 
     def _jump(self, state: RunState, path: Path) -> RunState | None:
         """Return the state at extrapolated statistics, or where it was if that is no higher, or None without any."""
-        third, moment = path.points[-1], self.em.update.structure.moment
+        third, sums = path.points[-1], self.em.update.structure.sums
         centre, mean = third.statistics.centre, third.statistics.mean[None]
-        steps = together([point.statistics.about(centre, moment) for point in path.points])
+        steps = together([point.statistics.about(centre, sums) for point in path.points])
         # About the mean of all rows, lengths do not depend on the frame's origin.
-        length = min(_length(steps.about(mean, moment)), path.longest)
+        length = min(_length(steps.about(mean, sums)), path.longest)
         if length < SHORTEST:
             return None
         candidate = self._candidate(_extrapolated(steps, length), third, state)

@@ -237,10 +237,10 @@ class Climbers:
 
     def _lengths(self) -> Tensor:
         """Return the step lengths of the paths, about the means of all rows, (P,)."""
-        statistics, moment = self.runs.statistics, self.update.structure.moment
+        statistics, sums = self.runs.statistics, self.update.structure.sums
         mean = statistics.mean[:, None]  # (P, 1, d)
         points = torch.cat([self.path, vectors(statistics)[:, None]], 1)  # (P, 3, p)
-        points = of_vectors(points.flatten(0, 1), statistics).about(mean.repeat_interleave(3, 0), moment)
+        points = of_vectors(points.flatten(0, 1), statistics).about(mean.repeat_interleave(3, 0), sums)
         a, b, c = vectors(points).view(len(mean), 3, -1).unbind(1)
         curvature = (c - 2 * b + a).norm(dim=1)
         return torch.where(curvature > 0, (b - a).norm(dim=1) / curvature, 1.0)

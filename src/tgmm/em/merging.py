@@ -73,7 +73,7 @@ class Escape:
     def _proposals(self, state: RunState, least: float) -> Iterator[Parameters]:
         """Yield what parameters moves lead to: components in order, then merged, then deleted."""
         update, about = self.em.update, torch.zeros_like(state.parameters.means[:1])
-        statistics = state.point.statistics.about(about, update.structure.moment)
+        statistics = state.point.statistics.about(about, update.structure.sums)
         ordered = _taken(statistics, statistics.mass.argsort(descending=True, stable=True))
         if self._promise(state, ordered) > least:
             yield update(ordered)
@@ -94,8 +94,8 @@ class Escape:
         is taken to be what it was, falls.
         """
         before, parameters = state.point, self.em.update(statistics)
-        moment = self.em.update.structure.moment
-        change = parameters.expected(statistics, moment) - before.parameters.expected(before.statistics, moment)
+        sums = self.em.update.structure.sums
+        change = parameters.expected(statistics, sums) - before.parameters.expected(before.statistics, sums)
         log_prior = self.em.update.log_prior(parameters) - self.em.update.log_prior(before.parameters)
         return state.objective + float((change + log_prior) / before.statistics.weight)
 

@@ -53,8 +53,7 @@ class Learner:
         The update is in the user's units.
         """
         mixture = solution.mixture
-        moment = mixture.structure.moment
-        place = home(mixture.n_components * moment.size(mixture.n_features), training.device)
+        place = home(mixture.n_components * mixture.structure.sums.size(mixture.n_features), training.device)
         continuation = solution.continuation or _from_parameters(mixture, reg_covar, training.data.weight)
         continuation = continuation.to(place)
         frame = continuation.frame
@@ -93,10 +92,10 @@ def learnt(
     update, frame, data = learner.update, learner.frame, training.data
     dtype, structure = working_type(data.dtype), learner.update.structure
     gaps, n_components = training.survey.summary.n_gaps > 0, learner.parameters.n_components
-    kernels = kernels_for(structure.moment, frame, n_components, dtype, training.device, gaps=gaps)
+    kernels = kernels_for(structure.sums, frame, n_components, dtype, training.device, gaps=gaps)
     assignment = hard if classification else soft
     ladder = Ladder(tuple(kernels))
-    expectation = Blended(data, ladder, assignment, learner.memory, structure.moment, step)
+    expectation = Blended(data, ladder, assignment, learner.memory, structure.sums, step)
     point, rung = EM(expectation, update).evaluate(learner.parameters, 0)
     if not torch.isfinite(point.statistics.second).all():
         raise ValueError("X has values so far from the rows before it that their squares leave the float type.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, Structure, separate
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 from tgmm.data.chunk import Chunk
 from tgmm.data.columns import Columns
 from tgmm.data.data import Data, TensorData
@@ -98,7 +98,7 @@ class Problem:
         if not survey.summary.n_gaps:
             update = update.streamed(data.n_features)
         structure = update.structure
-        place = home(n_components * structure.moment.size(data.n_features), training.device)
+        place = home(n_components * structure.sums.size(data.n_features), training.device)
         summary = moved(survey.summary, place)
         if known is not None:
             summary = _recognised(moved(known, place), summary)
@@ -137,12 +137,12 @@ class Problem:
         """The kernels of this data, which they keep something of."""
         # Beside noise, sums over components depend on what they have of each row.
         structure = self.structure
-        moment = separate(structure).moment if self.noise is not None and structure.shared else structure.moment
+        sums = separate(structure).moment if self.noise is not None and structure.shared else structure.sums
         gaps, dtype = self.summary.n_gaps > 0, self.dtype
-        numbers = self.data.n_rows * numbers_of_row(self.data.n_features, self.n_components, moment)
+        numbers = self.data.n_rows * numbers_of_row(self.data.n_features, self.n_components, sums)
         if self.device.type == "cpu" and numbers <= FEW_NUMBERS:  # float32 is no quicker there, and is not as precise
             dtype = torch.float64
-        return Ladder(tuple(kernels_for(moment, self.frame, self.n_components, dtype, self.device, gaps=gaps)))
+        return Ladder(tuple(kernels_for(sums, self.frame, self.n_components, dtype, self.device, gaps=gaps)))
 
     def seeing(self, other: Problem) -> Problem:
         """Return the problem with what starts see taken from another with the same data and frame: found once."""
@@ -306,9 +306,9 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
     return known
 
 
-def numbers_of_row(n_features: int, n_components: int, moment: Moment) -> int:
+def numbers_of_row(n_features: int, n_components: int, sums: Sums) -> int:
     """Return how many numbers an iteration computes of each row."""
-    return 1 + n_features + moment.size(n_features) + 2 * n_components
+    return 1 + n_features + sums.size(n_features) + 2 * n_components
 
 
 def _check_weight(weight: float) -> None:

@@ -218,7 +218,7 @@ class Record:
         n_second, n_centre = (min(tensor.shape[:1] or (0,)) for tensor in (found.second, found.centre))
         _require({n_second, n_centre} <= {1, n_components}, f"{name}: its statistics are those of no mixture")
         kinds = (self.structure, self.structure.streamed(n_features))
-        n_moments = [kind.moment.size(n_features) for kind in kinds]
+        n_moments = [kind.sums.size(n_features) for kind in kinds]
         is_streamed = found.second.shape[-1:] == (n_moments[1],)
         shapes = {
             "mass": (n_components,),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from tgmm.covariance import CovarianceCollapse
+from tgmm.covariance.moments import Moment
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
@@ -116,7 +117,7 @@ def _is_all(problem: Problem) -> bool:
 
 def _are_worthwhile(problem: Problem) -> bool:
     """Whether there is something to find, in rows enough, at a cost in proportion to that of an iteration over all."""
-    if not (1 < problem.n_components <= MOST_COMPONENTS and problem.structure.moment.of_rows):
+    if not (1 < problem.n_components <= MOST_COMPONENTS and isinstance(problem.structure.sums, Moment)):
         return False
     n_seen, wanted = problem.sample.rows.shape[0], trial_rows(problem, problem.n_components)
     if wanted > n_seen >= sample_size(problem.n_components, problem.data.n_features):

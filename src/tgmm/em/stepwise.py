@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 from tgmm.em.expectation import Expectation
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
@@ -52,13 +52,13 @@ class Memory:
         """Return the same memory of other batches: their weight that is remembered, all their weight, their number."""
         return Memory(self.statistics.scale(weight / float(self.statistics.weight)), seen, n_batches)
 
-    def and_batch(self, batch: Memory, moment: Moment, step: float | None) -> Memory:
+    def and_batch(self, batch: Memory, sums: Sums, step: float | None) -> Memory:
         """Return the memory after one more batch, about the centre of its statistics."""
         seen, n_batches = self.seen + batch.seen, self.n_batches + 1
         share = step_size(self.n_batches, batch.seen * n_batches / seen, step)
         before = float(self.statistics.weight)
         weight = batch.seen + before * (1 if step is None else 1 - share)
-        past = self.statistics.about(batch.statistics.centre, moment).scale((1 - share) * weight / before)
+        past = self.statistics.about(batch.statistics.centre, sums).scale((1 - share) * weight / before)
         return Memory(past + batch.statistics.scale(share * weight / batch.seen), seen, n_batches)
 
 
@@ -80,12 +80,12 @@ class Blended(Expectation):
     ----------
     memory : Memory or None
         None before the first batch.
-    moment : Moment
+    sums : Sums
     step_size : float or None
     """
 
     memory: Memory | None
-    moment: Moment
+    sums: Sums
     step_size: float | None
 
     def __call__(self, parameters: Parameters, rung: int, centre: Tensor | None = None) -> tuple[Statistics, int]:
@@ -95,7 +95,7 @@ class Blended(Expectation):
 
     def after(self, batch: Memory) -> Memory:
         """Return what is remembered after a batch."""
-        return batch if self.memory is None else self.memory.and_batch(batch, self.moment, self.step_size)
+        return batch if self.memory is None else self.memory.and_batch(batch, self.sums, self.step_size)
 
     def remembered(self, statistics: Statistics, weight: float) -> Memory:
         """Return the memory that blended statistics are of, after a batch of this weight."""

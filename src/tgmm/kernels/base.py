@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 from tgmm.data.chunk import Accumulator
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
@@ -45,7 +45,7 @@ class Kernel(ABC):
 
     Parameters
     ----------
-    moment : Moment
+    moment : Sums
         Which sums the statistics hold; the parameters of a pass may have covariances of another form.
     frame : Frame
     n_components : int
@@ -61,9 +61,7 @@ class Kernel(ABC):
 
     n_rows: int
 
-    def __init__(
-        self, moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, moment: Sums, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device) -> None:
         self.moment, self.frame, self.n_components = moment, frame, n_components
         self.dtype, self.device = dtype, device
         self.n_features = frame.shift.shape[0]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Factor
+from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
@@ -21,6 +22,9 @@ from tgmm.runtime.devices import float32_products, float64_device, transferred, 
 
 NUMBERS = 1 << 15  # deviations of rows from means that are worked on at a time, or those of one component
 MOST = 0.75  # of the rows of a chunk: where a component has a part of no more, the others are left out of its sums
+# The power of the rounding error, relative to a component's part of a chunk, up to which a share counts as 0: even of a
+# million rows at a million standard deviations, such shares add less than sums in that float type resolve.
+NEGLIGIBLE = 4
 
 
 class Operands(NamedTuple):
@@ -33,6 +37,8 @@ class Operands(NamedTuple):
 
 class Centred(Kernel):
     """Joint log-densities from Mahalanobis distances, statistics about a centre per component."""
+
+    moment: Moment
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -137,5 +143,5 @@ def kept_of(shares: Tensor) -> Tensor | None:
     """Return the rows of which a component has shares (c,), as indices, or None where that is next to all."""
     if shares.device.type != "cpu":
         return None
-    (kept,) = shares.nonzero(as_tuple=True)
+    (kept,) = (shares > shares.sum() * torch.finfo(shares.dtype).eps ** NEGLIGIBLE).nonzero(as_tuple=True)
     return kept if kept.shape[0] <= MOST * shares.shape[0] else None

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Latent
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Moment, Sums
 from tgmm.kernels.base import TOLERANCE, Kernel
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.factors import Deviating, Scored
@@ -28,7 +27,7 @@ NEARLY_CENTRED = 4.0
 
 
 def kernels_for(
-    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device, *, gaps: bool = False
+    moment: Sums, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device, *, gaps: bool = False
 ) -> list[Kernel]:
     """Return kernels in the order of falling speed and rising precision, for rows that may lack values or do not.
 
@@ -38,7 +37,7 @@ def kernels_for(
     again than so few components save.
     """
     widest = torch.float32 if device.type == "mps" else torch.float64
-    if isinstance(moment, Latent):
+    if not isinstance(moment, Moment):
         scored = [Scored(moment, frame, n_components, each, device) for each in dict.fromkeys((dtype, widest))]
         return [*scored, Deviating(moment, frame, n_components, widest, device)]
     outweigh = device.type == "cpu" and moments_outweigh(moment, frame.shift.shape[0], n_components)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Full, FullFactor
-from tgmm.covariance.moments import upper_triangle
+from tgmm.covariance.moments import Moment, upper_triangle
 from tgmm.data.chunk import Accumulator, Chunk, joined
 from tgmm.kernels.assignment import Noisy
 from tgmm.kernels.base import BITS, TOLERANCE, Assignment, Buffer, Kernel
@@ -42,6 +42,8 @@ class Gaps(Kernel):
     complete : Kernel
         That of the rows that lack none.
     """
+
+    moment: Moment
 
     def __init__(self, complete: Kernel) -> None:
         super().__init__(complete.moment, complete.frame, complete.n_components, complete.dtype, complete.device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Factor
+from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
@@ -34,6 +35,8 @@ class Products(Kernel):
     (tied structures) it is left out of both products: it cancels in the responsibilities, and its sum over
     rows is a constant of the data, found in the first pass. A kernel that makes passes therefore serves one data.
     """
+
+    moment: Moment
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

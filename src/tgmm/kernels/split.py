@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking, split_device
 from tgmm.kernels.assignment import soft
@@ -47,6 +48,8 @@ class Split(Kernel):
     They do not for other assignments, for covariances of another form than the one whose moments are wanted (starts),
     and for the first pass where moments are shared, in which they are summed.
     """
+
+    moment: Moment
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Spherical
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 from tgmm.model.posterior import Posterior
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
@@ -111,9 +111,9 @@ class Parameters:
         """The largest amplification over the components in sums about the origin."""
         return float(self.amplification().amax())
 
-    def expected(self, statistics: Statistics, moment: Moment) -> Tensor:
+    def expected(self, statistics: Statistics, sums: Sums) -> Tensor:
         """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""
-        second = statistics.about(self.means, moment).second
+        second = statistics.about(self.means, sums).second
         distances = (self.covariances.factor.coefficients() * second).sum((-2, -1))
         return (statistics.mass * self.log_constants).sum(-1) - 0.5 * distances
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
+from tgmm.covariance.moments import Sums
 
 NO_MASS = torch.finfo(torch.float64).tiny  # in place of a mass of 0, so that nothing over nothing is 0
 
@@ -54,14 +54,14 @@ class Statistics:
         centre = self.centre if len(self.centre) == 1 else self.centre[order]
         return replace(self, mass=self.mass[order], first=self.first[order], second=second, centre=centre)
 
-    def about(self, centre: Tensor, moment: Moment) -> Statistics:
+    def about(self, centre: Tensor, sums: Sums) -> Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         shift = self.centre - centre
         if self.centre is centre or not shift.any():
             return self
         mass = self.mass[..., None]
         mean = self.first / mass.clamp(min=NO_MASS)  # (..., K, d) about the old centre
-        second = moment.moved(self.second, self.mass, mean, shift)
+        second = sums.moved(self.second, self.mass, mean, shift)
         return replace(self, first=mass * (mean + shift), second=second, centre=centre)
 
     def combined(self, factors: Tensor) -> Statistics:

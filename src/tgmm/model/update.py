@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances, Structure
-from tgmm.covariance.moments import Moment
 from tgmm.model.frame import Frame
 from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
@@ -155,11 +154,11 @@ class Update:
         ValueError
             If the Dirichlet prior sets every weight to 0.
         """
-        mass, moment = statistics.mass, self.structure.moment  # (..., K)
+        mass = statistics.mass  # (..., K)
         weights = self._weights(statistics)
-        means, scatter = means_and_scatter(statistics, moment, self.priors.mean, self.priors.mean_precision)
+        means, scatter = means_and_scatter(statistics, self.structure, self.priors.mean, self.priors.mean_precision)
         if self.held is not None:
-            scatter = scatter + moment.pooled(self._more_scatter(mass, means))
+            scatter = scatter + self.structure.moment.pooled(self._more_scatter(mass, means))
             means = self.held.means_among(means)
         covariances = self._covariances(scatter, self._counts(mass), means.shape[-1], previous)
         if self.held is not None:
@@ -218,7 +217,7 @@ class Update:
 
 
 def means_and_scatter(
-    statistics: Statistics, moment: Moment, prior: Tensor | None, mean_precision: Tensor | None
+    statistics: Statistics, structure: Structure, prior: Tensor | None, mean_precision: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return means (..., K, d), shrunk towards a prior's where there is one, and the scatter about these (..., B, q).
 
@@ -227,9 +226,9 @@ def means_and_scatter(
     mass = statistics.mass
     step = statistics.first / mass.clamp(min=NO_MASS)[..., None]  # (..., K, d)
     means = statistics.centre + step
-    scatter = moment.about_means(statistics.second, mass, step)  # (..., B, q)
+    scatter = structure.sums.about_means(statistics.second, mass, step)  # (..., B, q)
     if prior is not None and mean_precision is not None:
-        gap = means - prior  # (..., K, d)
+        gap, moment = means - prior, structure.moment  # (..., K, d)
         shrinkage = mean_precision / (mass + mean_precision)  # (..., K)
         means = means - shrinkage[..., None] * gap
         scatter = scatter + moment.pooled((mass * shrinkage)[..., None] * moment.of(gap))

@@ -87,7 +87,7 @@ class Variational:
     def __call__(self, statistics: Statistics, previous: Covariances | None = None) -> Parameters:
         """Return the posterior, and what it expects."""
         mass, form = statistics.mass, self.structure.form
-        means, scatter = means_and_scatter(statistics, self.structure.moment, self.mean, self.mean_precision)
+        means, scatter = means_and_scatter(statistics, self.structure, self.mean, self.mean_precision)
         counts = mass.sum(-1, keepdim=True) if self.structure.shared else mass  # (..., B)
         posterior = Posterior(
             sticks=self.sticks + torch.stack([mass, _after(mass)], -2),
