@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from structures import SPECS
 
 from tgmm import GaussianMixture, select
+from tgmm.em import starts
 
 COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
 TRIED = {"ward", "merged cells", "merged cells, sphered", "least kurtosis"}
@@ -37,6 +38,17 @@ def test_many_rows_of_overlapping_round_clusters_end_no_lower_than_from_kmeans()
     X = means[rng.integers(10, size=17_000)] + rng.standard_normal((17_000, 10))
     default, plain = (fit(X, 10, init_means=start) for start in ("auto", "kmeans"))
     assert default.lower_bound_ >= plain.lower_bound_ - 1e-3
+
+
+def test_of_runs_that_end_at_one_solution_of_a_small_sample_one_sees_all_rows(monkeypatch):
+    rng = np.random.default_rng(3)
+    means = rng.normal(0, 2.5, (5, 3))
+    X = means[rng.integers(5, size=35_000)] + rng.standard_normal((35_000, 3))
+    before = fit(X, 5)
+    monkeypatch.setattr(starts, "SMALL", 2)
+    after = fit(X, 5)
+    assert (len(before.runs_), len(after.runs_)) == (2, 1)
+    assert after.lower_bound_ >= before.lower_bound_
 
 
 @pytest.mark.parametrize("seed", range(3))

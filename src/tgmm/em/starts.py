@@ -39,6 +39,8 @@ ROWS_PER_PARAMETER = 8  # from which on their likelihood tells solutions apart
 STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves and without
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
 PLAIN = "k-means"  # the start that no trials are made of
+SMALL = 32  # times as many rows as a sample has are so many that runs on the sample cost little
+CLOSER = 3e-5  # nats a row: up to which solutions on such a sample are found, to tell those apart that differ
 CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
 MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
 FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
@@ -257,8 +259,10 @@ def _refined(
             continue
     if problem.summary.n_gaps:
         return _survivors(runner, begun, Guard.of(problem))
-    reached = _ended(runner, begun, Stopping(_near(problem, n_rows), LAST))
-    return _rivals(reached, n_rows)
+    if _tell(problem, n_rows) and n_rows * SMALL <= problem.data.n_rows:
+        # To end near where others do costs little here, and shows which need no run over all rows.
+        return _different(_rivals(_ended(runner, begun, Stopping(CLOSER, LAST)), n_rows))
+    return _rivals(_ended(runner, begun, Stopping(_near(problem, n_rows), LAST)), n_rows)
 
 
 def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
