@@ -1,6 +1,7 @@
 """Choosing a model: the winner that mclust has, criteria by their definitions, and cells that fail alone."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def test_a_cell_that_fails_does_not_stop_the_search(far_blobs):
     assert [cell.n_components for cell in failed] == [7, 7]
     assert all("n_components=7" in cell.reason and np.isnan(cell.bic) for cell in failed)
     assert selection.best_.n_components in (1, 2)
-    assert repr(selection).count("failed") == 2
+    assert re.search(r"7 +failed +failed", repr(selection))
 
 
 def test_a_collapse_is_the_cells_own_failure():
