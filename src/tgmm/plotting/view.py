@@ -96,7 +96,7 @@ def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
     """Return what discriminant directions (d, 2) are called: the unit, and the features that they mostly are."""
     weights, _, covariances = dense_parameters(model)
     deviations = np.sqrt(np.einsum("k,kii->i", weights, covariances))  # (d,), within components
-    names = style.feature_names(model)
+    names = [name.replace(" ", "\N{NO-BREAK SPACE}") for name in style.feature_names(model)]  # a line ends between them
     most = np.abs(directions * deviations[:, None]).argsort(0)[:-3:-1]  # (2, 2), the greatest first
     unit = "(in standard deviations within components)"
     return tuple(
