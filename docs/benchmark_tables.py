@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from harness.environments import PEERS
 from harness.measuring import IN_PROJECT
 from harness.records import RESULTS
-from suites import convergence, fits, imputation, iteration, memory
+from suites import convergence, factors, fits, imputation, iteration, memory
 
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
@@ -25,6 +25,8 @@ def write(folder: Path) -> None:
         "memory": memory.show(results["memory"], LIBRARIES),
         "imputation": imputation.show(json.loads((RESULTS / "imputation-1-thread.json").read_text())["imputation"]),
     }
+    few_factors = json.loads((RESULTS / "factors-1-thread.json").read_text())
+    tables["factors"] = factors.show_iterations(few_factors["factors"])
     whole_fits = json.loads((RESULTS / "fits-1-thread.json").read_text())
     machine = whole_fits["machine"]
     tables["fits"] = (

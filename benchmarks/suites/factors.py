@@ -129,19 +129,26 @@ def held_out() -> Iterator[dict[str, Any]]:
             yield {"problem": name, "library": kind, "score": score}
 
 
-def show(results: dict[str, Any]) -> str:
-    """Return tables of iterations and of held-out likelihoods."""
+def show_iterations(records: Sequence[dict[str, Any]]) -> str:
+    """Return a table of seconds an iteration and of memory."""
     rows = []
-    for (problem,), found in by_problem(results["factors"], ("problem",)):
+    for (problem,), found in by_problem(records, ("problem",)):
         cells = (
             f"{found[kind]['seconds']:.3g} s, {found[kind]['megabytes']:.0f} MB" if kind in found else "-"
             for kind in (*KINDS, "full")
         )
         rows.append([problem, *cells])
-    scores = []
-    for (problem,), found in by_problem(results["held_out"], ("problem",)):
-        scores.append([problem, *[f"{found[kind]['score']:.2f}" for kind in ("full", *KINDS)]])
-    return table(["rows", *KINDS, "full"], rows) + "\n\n" + table(["held out", "full", *KINDS], scores)
+    return table(["rows", *KINDS, "full"], rows)
+
+
+def show_held_out(records: Sequence[dict[str, Any]]) -> str:
+    """Return a table of held-out log-likelihoods."""
+    kinds = ("full", *KINDS)
+    rows = [
+        [problem, *[f"{found[kind]['score']:.2f}" for kind in kinds]]
+        for (problem,), found in by_problem(records, ("problem",))
+    ]
+    return table(["held out", *kinds], rows)
 
 
 def add_options(options: ArgumentParser) -> None:
@@ -156,4 +163,4 @@ def main(chosen: Namespace) -> None:
         results["factors"] += found
         save(results, chosen.output)
     print(f"seconds of the processor an iteration, and memory beyond the rows, {chosen.threads} thread(s)\n")
-    print(show(results))
+    print(show_iterations(results["factors"]), show_held_out(results["held_out"]), sep="\n\n")
