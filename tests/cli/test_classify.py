@@ -50,6 +50,25 @@ def test_classes_and_probabilities_are_the_library_s(run, wrote, files, expected
     np.testing.assert_allclose(found[names], expected[1], rtol=1e-6, atol=1e-12)
 
 
+def test_rows_that_lack_values_go_to_a_classifier_that_takes_them(run, iris, files, tmp_path):
+    frame, y = iris
+    classifier = MixtureClassifier(GaussianMixture(1, missing="em")).fit(frame.to_numpy(), y)
+    classifier.save(tmp_path / "model.safetensors")
+    rows = frame[:3].copy()
+    rows.iloc[0, 1] = np.nan
+    rows.to_csv(tmp_path / "gappy.csv", index=False)
+    code, text, _ = run("classify", tmp_path / "model.safetensors", tmp_path / "gappy.csv")
+    assert code == 0 and [line.split(",")[0] for line in text.splitlines()[1:]] == list(
+        classifier.predict(rows.to_numpy())
+    )
+
+
+def test_a_table_without_rows_is_an_error(run, files, tmp_path):
+    (tmp_path / "none.csv").write_text("a,b,c,d\n")
+    code, _, errors = run("classify", files[0], tmp_path / "none.csv", "--class", "species")
+    assert code == 1 and "has no rows below its names" in errors
+
+
 def test_a_saved_classifier_classifies_the_same(run, wrote, files, tmp_path):
     model = tmp_path / "model.safetensors"
     _, first, errors = run("classify", *files, "--class", "species", "--id", "row", "--save", model)

@@ -87,6 +87,11 @@ def test_what_the_bayesian_mixture_lacks_is_said_with_what_has_it():
             BayesianGaussianMixture(**{name: None})
 
 
+def test_select_names_the_parameter_for_structures():
+    with pytest.raises(TypeError, match="select has no parameter 'covariance_type'.*covariance_types"):
+        select(X, 2, covariance_type="diag")
+
+
 def test_arguments_by_place():
     with pytest.raises(TypeError, match=r"3 arguments.*4 were given.*from 100 on by name"):
         GaussianMixture(2, None, "full", 100)

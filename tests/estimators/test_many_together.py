@@ -84,6 +84,15 @@ def test_each_is_the_fit_alone_from_every_start(name, start):
     assert_each_is_alone(ragged(), {"n_components": K, "covariance_type": name, "init_means": start, "random_state": 1})
 
 
+def test_rows_half_way_between_centres_go_where_they_go_alone():
+    tables = [np.round(2 * np.random.default_rng(seed).normal(size=(40, 1))).astype(np.float32) for seed in (44, 59, 90)]
+    settings = {"n_components": 2, "init_means": "kmeans", "random_state": 0}
+    for mixture, rows in zip(fit_many(tables, **settings), tables, strict=True):
+        alone = GaussianMixture(**settings).fit(rows)
+        np.testing.assert_allclose(mixture.lower_bound_, alone.lower_bound_, atol=1e-8)
+        np.testing.assert_allclose(mixture.means_, alone.means_, atol=1e-6)
+
+
 @every_structure
 @pytest.mark.parametrize("weighted", [False, True])
 def test_each_is_the_fit_alone_with_priors_and_weights(name, weighted):

@@ -14,6 +14,7 @@ from tgmm.cli.features import open_features
 from tgmm.cli.messages import say_written
 from tgmm.cli.writing import Columns
 from tgmm.estimators.classifier import MixtureClassifier
+from tgmm.estimators.settings import EM
 from tgmm.files.formats import FORMATS, format_of
 from tgmm.selection import select
 
@@ -25,7 +26,8 @@ def classify(options: Namespace) -> None:
     else:
         classifier, names = _trained(options)
     with tables.at_hand(options.data) as data:
-        source = open_features(data, names, classifier.n_features_in_, options, lenient=options.drop_missing)
+        lenient = options.drop_missing or all(mixture.missing == EM for mixture in classifier.estimators_)
+        source = open_features(data, names, classifier.n_features_in_, options, lenient=lenient)
         write_of_rows(options, source, data, options.training, partial(_predictions, classifier))
 
 

@@ -264,6 +264,8 @@ def write_of_rows(
                 write(_identified(predictions(rows[kept]), options.id, own))
             n_rows, n_kept = n_rows + len(rows), n_kept + int(kept.sum())
             bar.update(len(rows))
+        if not n_rows:
+            raise ValueError(f"{str(options.data)!r} has no rows below its names: there is nothing to predict.")
     if options.drop_missing:
         warn_of_left_out(n_rows - n_kept, n_kept)
 

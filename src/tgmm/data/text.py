@@ -21,7 +21,7 @@ from tgmm.data.fields import THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
-LACKING = "Drop such rows, pass missing='em' (--missing em) to fit what they have"
+LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 

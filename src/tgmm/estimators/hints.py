@@ -24,7 +24,7 @@ PARAMETERS = {
     "step_size": "it is an argument of partial_fit here: partial_fit(X, step=...).",
 }
 
-# Parameters of `GaussianMixture` that another estimator lacks.
+# Parameters of `GaussianMixture` that another estimator, or function, lacks.
 LACKING = {
     "BayesianGaussianMixture": {
         "reg_covar": "its covariance_prior keeps variances above zero.",
@@ -37,7 +37,8 @@ LACKING = {
         "init_weights": "give init_means, or fit(X, init_responsibilities=...).",
         "init_covariances": "give init_means, or fit(X, init_responsibilities=...).",
         "n_factors": "covariance_type='low_rank' and 'factor' are of GaussianMixture.",
-    }
+    },
+    "select": {"covariance_type": "it compares several: name them in covariance_types."},
 }
 
 # Attributes and methods of fitted models.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -71,16 +72,21 @@ class Mixtures:
 
     def __iter__(self) -> Iterator[GaussianMixture]:
         """Iterate over the mixtures, in the order of the problems."""
-        return (self._model(place) for place in range(len(self)))
+        return (copy(self._model(place)) for place in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list."""
+        """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list.
+
+        It is a copy, so that its components can be put in another order.
+        """
         if self.groups_ is None:
             places = range(len(self))[key]
-            return [self._model(place) for place in places] if isinstance(key, slice) else self._model(places)
+            return (
+                [copy(self._model(place)) for place in places] if isinstance(key, slice) else copy(self._model(places))
+            )
         if key not in self._places:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
-        return self._model(self._places[key])
+        return copy(self._model(self._places[key]))
 
     def __repr__(self) -> str:
         """Return how many there are of what."""

@@ -19,6 +19,9 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, generator: torch.Ge
 
     Where components are too many for that, or rows too much alike, it starts from greedy k-means++ seeding.
     """
+    if rows.device.type == "cpu" and rows.shape[0] * n_components <= FEW and rows.dtype != torch.float64:
+        # Rows half way between centres then go where they go in problems that are fitted together.
+        return kmeans(rows.double(), weights.double(), n_components, generator).to(rows.dtype)
     seeds = ward_seeds(rows, weights, n_components, generator)
     if seeds is None:
         seeds = kmeans_plusplus(rows, weights, n_components, generator)
