@@ -85,7 +85,8 @@ def test_each_is_the_fit_alone_from_every_start(name, start):
 
 
 def test_rows_half_way_between_centres_go_where_they_go_alone():
-    tables = [np.round(2 * np.random.default_rng(seed).normal(size=(40, 1))).astype(np.float32) for seed in (44, 59, 90)]
+    drawn = (np.random.default_rng(seed).normal(size=(40, 1)) for seed in (44, 59, 90))
+    tables = [np.round(2 * rows).astype(np.float32) for rows in drawn]
     settings = {"n_components": 2, "init_means": "kmeans", "random_state": 0}
     for mixture, rows in zip(fit_many(tables, **settings), tables, strict=True):
         alone = GaussianMixture(**settings).fit(rows)
