@@ -75,8 +75,12 @@ def test_any_other_name_is_as_ever():
 
 
 def test_a_slip_of_the_pen_is_recognised():
-    with pytest.raises(TypeError, match="no parameter 'n_component'. Did you mean 'n_components'?"):
+    with pytest.raises(TypeError, match="GaussianMixture has no parameter 'n_component'. Did you mean 'n_components'?"):
         GaussianMixture(n_component=2)
+    with pytest.raises(TypeError, match="MixtureOutlierDetector .* 'contaminaton'. Did you mean 'contamination'?"):
+        MixtureOutlierDetector(contaminaton=0.1)
+    with pytest.raises(TypeError, match="select has no parameter 'criterium'. Did you mean 'criterion'?"):
+        select(X, 2, criterium="aic")
 
 
 def test_what_the_bayesian_mixture_lacks_is_said_with_what_has_it():

@@ -110,7 +110,7 @@ def test_tensors_and_noise(blobs):
 
 
 @pytest.mark.parametrize(
-    "by", ["size", [0, 1], [0, 1, 1], [1, 2, 3], [0.0, 1.0, 2.0], [[0, 1, 2]], [True, False, True]]
+    "by", ["size", None, [0, 1], [0, 1, 1], [1, 2, 3], [0.0, 1.0, 2.0], [[0, 1, 2]], [True, False, True]]
 )
 def test_what_is_no_order_is_refused(blobs, by):
     gmm = fitted(blobs, max_iter=0)

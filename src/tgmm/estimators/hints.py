@@ -81,6 +81,14 @@ def check_parameter_names(names: Iterable[str], owner: str, error: type[Exceptio
             raise error(f"{owner} has no parameter {name!r}: {hints[name]}")
 
 
+def check_no_slip(names: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raise a TypeError where a name is not known, but nearly one that is."""
+    known = list(known)
+    for name in sorted(set(names).difference(known)):
+        if close := get_close_matches(name, known, 1):
+            raise TypeError(f"{owner} has no parameter {name!r}. Did you mean {close[0]!r}?")
+
+
 def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
     """Return a constructor that says what to write instead of other libraries' parameters, and of too many by place."""
     parameters = inspect.signature(init).parameters
@@ -90,9 +98,7 @@ def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[A
     @wraps(init)
     def checked(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
         check_parameter_names(kwargs, type(self).__name__)
-        for name in sorted(kwargs.keys() - parameters.keys()):
-            if close := get_close_matches(name, parameters, 1):
-                raise TypeError(f"{type(self).__name__} has no parameter {name!r}. Did you mean {close[0]!r}?")
+        check_no_slip(kwargs, parameters, type(self).__name__)
         if len(args) > n_places:
             raise TypeError(
                 f"{type(self).__name__} takes {n_places} arguments by their place, but {len(args)} were given: give "

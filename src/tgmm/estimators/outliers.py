@@ -13,6 +13,7 @@ from torch import Tensor
 from tgmm.estimators import explaining
 from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.hints import check_no_slip, check_parameter_names
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
@@ -54,6 +55,10 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     -----
     Normal rows lie in a level set of the density (Hartigan 1987, JASA 82).
 
+    Outliers that are far away, or close together, can attract a component, and are then not found. Fit with
+    ``noise=True`` where that is possible. The density of a row that lacks values (``missing="em"``) is that of the
+    values it has. It is not comparable with that of a complete row, so judge rows with many gaps apart.
+
     Examples
     --------
     >>> import numpy as np
@@ -72,6 +77,8 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
 
     def __init__(self, contamination: float = 0.05, **parameters: Any) -> None:
         self.contamination = contamination
+        check_parameter_names(parameters, type(self).__name__)
+        check_no_slip(parameters, ("contamination", *GaussianMixture().get_params()), type(self).__name__)
         for name, value in GaussianMixture(**parameters).get_params(deep=False).items():
             setattr(self, name, value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,8 +56,9 @@ def order_of(mixture: BaseMixture, by: Any) -> Tensor:
         if by == "mean":
             return torch.from_numpy(np.lexsort(means.cpu().numpy().T[::-1])).to(means.device)
         raise ValueError(f"by must be 'weight', 'mean' or a sequence of component numbers; got {by!r}.")
-    numbers = np.asarray(by.tolist() if hasattr(by, "tolist") else list(by))
-    if numbers.dtype.kind not in "iu" or sorted(numbers.tolist()) != list(range(mixture.n_components)):
+    numbers = np.asarray(by.tolist() if hasattr(by, "tolist") else list(by) if isinstance(by, Iterable) else by)
+    is_of_integers = numbers.ndim == 1 and numbers.dtype.kind in "iu"
+    if not is_of_integers or sorted(numbers.tolist()) != list(range(mixture.n_components)):
         raise ValueError(
             f"by must contain each of the component numbers 0 to {mixture.n_components - 1} exactly once; got "
             f"{numbers.tolist()}."
