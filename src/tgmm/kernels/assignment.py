@@ -16,6 +16,7 @@ from torch import Tensor
 from tgmm.model.frame import Frame
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.largest import mark_largest
 
 Background = Tensor | None
 
@@ -65,10 +66,8 @@ def hard(joint: Tensor, known: Tensor | None = None, background: Background = No
 
 def winners(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
     """Overwrite joint (..., K, c) by 1 for the most probable component, as `hard` does: no likelihood."""
-    torch.eq(joint, joint.amax(-2, keepdim=True), out=joint)
+    mark_largest(joint)
     nothing = joint.new_zeros(()).expand_as(joint[..., 0, :])
-    if joint.sum() > nothing.numel():  # some are equally probable
-        joint.mul_(joint.cumsum(-2) == 1)
     return nothing, nothing
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.runtime.largest import mark_largest
 from tgmm.start.cuts import large_clusters
 from tgmm.start.kmeans import MAX_ITER, TOLERANCE
 from tgmm.start.ward import hierarchy, number_drawn, ward_seeds
@@ -63,9 +64,7 @@ def kmeans(rows: Tensor, weights: Tensor, n_components: int, seed: int) -> Tenso
     for count in counts.unique().tolist():
         if n_drawn := number_drawn(count, n_components):
             alike = counts == count
-            own, own_weights = rows[alike, :count], weights[alike, :count]
-            keys = -_uniform(count, _generator(seed), rows.device).log() / own_weights
-            drawn = _taken(own, keys.topk(n_drawn, largest=False).indices)
+            drawn = random_rows(rows[alike, :count], weights[alike, :count], n_drawn, seed)
             seeds[alike] = _means_of_large_clusters(drawn, n_components)
     for place in torch.isnan(seeds).any(2).any(1).nonzero().flatten().tolist():  # clusters are small, or tied
         count = int(counts[place])
@@ -80,7 +79,8 @@ def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
     found, places = torch.full_like(centres, torch.nan), torch.arange(rows.shape[0], device=rows.device)
     tolerance, weigh_the_same = _tolerances(rows, weights), bool((weights == 1).all())
     for _ in range(MAX_ITER):
-        masses = _nearest(centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True))  # (P, K, m)
+        masses = centres @ rows.mT - 0.5 * centres.square().sum(2, keepdim=True)  # (P, K, m), largest where nearest
+        mark_largest(masses)
         if not weigh_the_same:
             masses.mul_(weights[:, None])
         moved = masses @ rows / masses.sum(2, keepdim=True)  # NaN where a centre has no rows
@@ -94,12 +94,6 @@ def lloyd(rows: Tensor, weights: Tensor, centres: Tensor) -> Tensor:
                 break
     found[places] = centres
     return found
-
-
-def _nearest(scores: Tensor) -> Tensor:
-    """Return 1 for the first of the largest of scores (P, K, m) of each row, else 0."""
-    members = (scores == scores.amax(1, keepdim=True)).to(scores.dtype)
-    return members if members.sum() == members[:, 0].numel() else members * (members.cumsum(1) == 1)
 
 
 TOGETHER: dict[str, StartTogether] = {
