@@ -71,8 +71,7 @@ def _add_special(command: argparse.ArgumentParser) -> None:
         "--scale",
         action="store_true",
         help="Standardise the features before the fit. The saved model is in the units of the data. This matters "
-        "only to "
-        "the spherical types, which become diagonal.",
+        "only to the spherical types, which become diagonal.",
     )
 
 
@@ -84,8 +83,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         default=[1],
         metavar="K",
         help="The number of components: a number, a range such as 1:9, or a list such as 2,4. Of several numbers, "
-        "the one "
-        "with the best criterion is chosen. The default is 1.",
+        "the one with the best criterion is chosen. The default is 1.",
     )
     command.add_argument(
         "--covariance",
@@ -118,8 +116,7 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
         default=AUTO,
         metavar="START",
         help=f"How to find the starting point: {', '.join((AUTO, *STARTS))}. The default is {AUTO}, which tries "
-        "several "
-        "starts on a sample of the rows.",
+        "several starts on a sample of the rows.",
     )
     group.add_argument(
         "--n-init",
@@ -174,8 +171,7 @@ def _add_priors(command: argparse.ArgumentParser) -> None:
         type=float,
         metavar="NU",
         help="The degrees of freedom of an inverse-Wishart prior on the covariances, whose scale is cov(data) / "
-        "K^(2/d) as "
-        "in mclust. mclust uses d + 2. It needs one number of components and one covariance type.",
+        "K^(2/d) as in mclust. mclust uses d + 2. It needs one number of components and one covariance type.",
     )
 
 
@@ -185,8 +181,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
         "data",
         type=expanded,
         help="The file of rows, or - for the standard input. If the file names its columns, the features of the "
-        "model are "
-        "read by name, and other columns are ignored.",
+        "model are read by name, and other columns are ignored.",
     )
     _add_columns(command)
     _add_missing(command)
@@ -233,8 +228,7 @@ def _add_impute(command: argparse.ArgumentParser) -> None:
         "data",
         type=expanded,
         help="The file of rows, or - for the standard input. If the file names its columns, the features of the "
-        "model are "
-        "read by name, and other columns are ignored.",
+        "model are read by name, and other columns are ignored.",
     )
     command.add_argument(
         "--model",
@@ -297,8 +291,7 @@ def _add_out(command: argparse.ArgumentParser, metavar: str) -> None:
         type=expanded,
         metavar=metavar,
         help=f"Write the result to this file, which ends in one of {', '.join(FORMATS)}. By default it is written as "
-        "CSV to "
-        "the standard output.",
+        "CSV to the standard output.",
     )
 
 

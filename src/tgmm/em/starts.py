@@ -259,10 +259,11 @@ def _refined(
             continue
     if problem.summary.n_gaps:
         return _survivors(runner, begun, Guard.of(problem))
-    if _tell(problem, n_rows) and n_rows * SMALL <= problem.data.n_rows:
-        # To end near where others do costs little here, and shows which need no run over all rows.
-        return _different(_rivals(_ended(runner, begun, Stopping(CLOSER, LAST)), n_rows))
-    return _rivals(_ended(runner, begun, Stopping(_near(problem, n_rows), LAST)), n_rows)
+    # In a small sample it costs little to end near where others do, and shows which need no run over all rows.
+    is_small = _tell(problem, n_rows) and n_rows * SMALL <= problem.data.n_rows
+    reached = _ended(runner, begun, Stopping(CLOSER if is_small else _near(problem, n_rows), LAST))
+    rivals = _rivals(reached, n_rows)
+    return _different(rivals) if is_small else rivals
 
 
 def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec
 
 P = ParamSpec("P")
@@ -73,32 +73,35 @@ def missing(owner: str, name: str) -> str | None:
     return f"{owner!r} has no {name}: {ATTRIBUTES[name]}" if name in ATTRIBUTES else None
 
 
-def check_parameter_names(names: Iterable[str], owner: str, error: type[Exception] = TypeError) -> None:
-    """Raise an error that says what to write instead of a parameter of another library, version or estimator."""
+def check_parameter_names(
+    names: Iterable[str], owner: str, error: type[Exception] = TypeError, known: Collection[str] = ()
+) -> None:
+    """Raise an error that says what to write instead of a parameter of another library, version or estimator.
+
+    It also names the parameter that was meant, where a name is nearly one of those that are known.
+    """
     hints = PARAMETERS | LACKING.get(owner, {})
     for name in names:
         if name in hints:
             raise error(f"{owner} has no parameter {name!r}: {hints[name]}")
-
-
-def check_no_slip(names: Iterable[str], known: Iterable[str], owner: str) -> None:
-    """Raise a TypeError where a name is not known, but nearly one that is."""
-    known = list(known)
     for name in sorted(set(names).difference(known)):
         if close := get_close_matches(name, known, 1):
-            raise TypeError(f"{owner} has no parameter {name!r}. Did you mean {close[0]!r}?")
+            raise error(f"{owner} has no parameter {name!r}. Did you mean {close[0]!r}?")
 
 
 def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
     """Return a constructor that says what to write instead of other libraries' parameters, and of too many by place."""
-    parameters = inspect.signature(init).parameters
-    kinds = [parameter.kind for parameter in parameters.values()]
+    kinds = [parameter.kind for parameter in inspect.signature(init).parameters.values()]
     n_places = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) - 1  # without self
+
+    @cache
+    def known() -> tuple[str, ...]:
+        """Return the names of the parameters, as the class has them in the end."""
+        return tuple(inspect.signature(checked).parameters)
 
     @wraps(init)
     def checked(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
-        check_parameter_names(kwargs, type(self).__name__)
-        check_no_slip(kwargs, parameters, type(self).__name__)
+        check_parameter_names(kwargs, type(self).__name__, known=known())
         if len(args) > n_places:
             raise TypeError(
                 f"{type(self).__name__} takes {n_places} arguments by their place, but {len(args)} were given: give "

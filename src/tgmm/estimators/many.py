@@ -72,7 +72,7 @@ class Mixtures:
 
     def __iter__(self) -> Iterator[GaussianMixture]:
         """Iterate over the mixtures, in the order of the problems."""
-        return (copy(self._model(place)) for place in range(len(self)))
+        return (self._copied(place) for place in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
         """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list.
@@ -81,12 +81,10 @@ class Mixtures:
         """
         if self.groups_ is None:
             places = range(len(self))[key]
-            return (
-                [copy(self._model(place)) for place in places] if isinstance(key, slice) else copy(self._model(places))
-            )
+            return [self._copied(place) for place in places] if isinstance(key, slice) else self._copied(places)
         if key not in self._places:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
-        return copy(self._model(self._places[key]))
+        return self._copied(self._places[key])
 
     def __repr__(self) -> str:
         """Return how many there are of what."""
@@ -202,6 +200,10 @@ class Mixtures:
             made = GaussianMixture(**given) if part is None else fitted_as(part.solution(index), given)
             self._models[place] = made
         return self._models[place]
+
+    def _copied(self, place: int) -> GaussianMixture:
+        """Return a copy of the model of a problem, which whoever has it may change."""
+        return copy(self._model(place))
 
     def _stacked(self, of: Callable[[Part], Tensor]) -> Any:
         """Return parameters of all mixtures as one array, NaN where a problem failed."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from tgmm.estimators import explaining
 from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.estimators.hints import check_no_slip, check_parameter_names
+from tgmm.estimators.hints import hinting
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
@@ -75,10 +75,9 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     warm_start: bool
     distributed: bool
 
+    @hinting
     def __init__(self, contamination: float = 0.05, **parameters: Any) -> None:
         self.contamination = contamination
-        check_parameter_names(parameters, type(self).__name__)
-        check_no_slip(parameters, ("contamination", *GaussianMixture().get_params()), type(self).__name__)
         for name, value in GaussianMixture(**parameters).get_params(deep=False).items():
             setattr(self, name, value)
 

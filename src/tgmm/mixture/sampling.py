@@ -93,11 +93,12 @@ def sample(
     radii = None if interval is None else draw_radii(n_rows, n_features, interval, generator)
     if mixture.noise is None:
         rows = draw_rows(parameters, components, generator, radii)
-        return own_array(mixture, rows), mixture.columns.own_array(components)
-    is_noise = components == n_components
-    rows = draw_rows(parameters, components.clamp(max=n_components - 1), generator, radii)
-    rows = torch.where(is_noise[:, None], _draw_noise(mixture.noise, n_rows, generator), rows)
-    return own_array(mixture, rows), mixture.columns.own_array(torch.where(is_noise, -1, components))
+    else:
+        is_noise = components == n_components
+        rows = draw_rows(parameters, components.clamp(max=n_components - 1), generator, radii)
+        rows = torch.where(is_noise[:, None], _draw_noise(mixture.noise, n_rows, generator), rows)
+        components = torch.where(is_noise, -1, components)
+    return own_array(mixture, rows), mixture.columns.own_array(components)
 
 
 def _draw_noise(noise: Noise, n_rows: int, generator: torch.Generator) -> Tensor:

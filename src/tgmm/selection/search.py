@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tgmm.covariance import COMMON, MCLUST, Factors, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.estimators.hints import check_no_slip, check_parameter_names
+from tgmm.estimators.hints import check_parameter_names
 from tgmm.mixture.evaluation import Criteria, criteria_on
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.devices import standalone
@@ -138,8 +138,8 @@ def select(
         raise ValueError(f"criterion={criterion!r} does not go together with labels: choose by 'bic' or 'aic'.")
     n_init = check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
-    check_parameter_names(settings, "select")
-    check_no_slip(settings, {**inspect.signature(select).parameters, **GaussianMixture().get_params()}, "select")
+    known = {**inspect.signature(select).parameters, **GaussianMixture().get_params()}
+    check_parameter_names(settings, "select", known=known)
     GaussianMixture(**settings)  # an unknown setting is the caller's error, not a cell's
     for name in ("distributed", "checkpoint"):
         if settings.get(name):

@@ -56,9 +56,8 @@ def clusters_for(trees: np.ndarray, n_components: int, least: float) -> np.ndarr
     large = np.concatenate([np.ones((len(trees), n_rows)), trees[..., 3]], 1) >= least  # nodes: rows, then merges
     children = trees[..., :2].astype(np.int64).reshape(len(trees), -1)
     parts = np.take_along_axis(large, children, 1).reshape(len(trees), -1, 2).sum(2) - large[:, n_rows:]
-    added = np.concatenate(
-        [np.ones((len(trees), 1), int), parts[:, ::-1]], 1
-    )  # large clusters that undoing a merge adds
+    # Large clusters that undoing one merge after another adds to the one that there is.
+    added = np.concatenate([np.ones((len(trees), 1), int), parts[:, ::-1]], 1)
     enough = added.cumsum(1) >= n_components  # of 1, 2, ... clusters
     return np.where(enough.any(1), enough.argmax(1) + 1, 0)
 
