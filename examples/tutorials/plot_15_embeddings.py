@@ -78,5 +78,5 @@ for k, topic in enumerate(order):
 
 # %%
 # Here each topic varies along directions of its own, which is what factors are for. Where a few directions serve for
-# all rows, a principal component analysis before the mixture is simpler: :doc:`plot_23_named_clusters` does that, and
+# all rows, a principal component analysis before the mixture is simpler: :doc:`case_studies/plot_23_named_clusters` does that, and
 # :doc:`/guide/high_dimension` helps to choose.

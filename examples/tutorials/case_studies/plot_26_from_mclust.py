@@ -1,6 +1,6 @@
 """
-Case study: replacing mclust's EEE in an omics workflow
-=======================================================
+Replacing mclust's EEE in an omics workflow
+===========================================
 
 Many Python workflows for single cells and spatial transcriptomics end in R: an embedding of the cells is handed to
 mclust through rpy2, with the model fixed to ``EEE`` and the number of clusters given. That step needs an installation
@@ -46,7 +46,7 @@ def mclust_labels(embedding, n_clusters, random_state=0):
 # and five laboratory values of 215 patients, among them hormones of the thyroid. First we start from mclust's own
 # classification, so that both programs climb the same hill. The log-likelihoods then have to agree.
 
-folder = Path("../../tests/oracles/data")
+folder = Path("../../../tests/oracles/data")
 stored = json.loads((folder / "mclust_structures.json").read_text())
 data = {name: pd.read_csv(folder / f"{name}.csv").select_dtypes("number") for name in ("iris", "thyroid")}
 exact = {"covariance_type": "tied_full", "tol": 1e-10, "max_iter": 10_000}
@@ -126,6 +126,6 @@ for ax, model in zip(axes, (three, selection.best_), strict=True):
 # More cells than memory or patience
 # ----------------------------------
 #
-# The cells need not be in memory: `fit` takes the path of a file (:doc:`plot_6_larger_than_memory`), a tensor on a GPU
-# (:doc:`plot_8_gpu`) or rows on many processes (:doc:`plot_7_distributed`). :doc:`/coming_from/mclust` has the names of
+# The cells need not be in memory: `fit` takes the path of a file (:doc:`/tutorials/plot_6_larger_than_memory`), a tensor on a GPU
+# (:doc:`/tutorials/plot_8_gpu`) or rows on many processes (:doc:`/tutorials/plot_7_distributed`). :doc:`/coming_from/mclust` has the names of
 # mclust's other models and functions.

@@ -1,6 +1,6 @@
 """
-Case study: from images to named clusters
-=========================================
+From images to named clusters
+=============================
 
 A collection of images has no labels yet, and somebody has to give them. Clusters make that ten names instead of
 thousands: project the images to a few dimensions, cluster them, look at one image of each cluster, and find those that
@@ -76,7 +76,7 @@ pd.crosstab(truth, labels, rownames=["digit"], colnames=["component"])
 
 def pixels(points):
     """Return the images of points of the principal components."""
-    return (np.asarray(points) @ pca.components_[:10] + pca.mean_).reshape(-1, 8, 8)
+    return (points @ pca.components_[:10] + pca.mean_).reshape(-1, 8, 8)
 
 
 figure, axes = plt.subplots(4, gmm.n_components, figsize=(0.85 * gmm.n_components, 3.8), layout="constrained")
@@ -114,5 +114,5 @@ print(f"names: {names.tolist()}")
 print(f"{gmm.n_components} labels, {np.mean(names[labels] == truth):.1%} of all images right")
 
 # %%
-# :doc:`plot_11_a_few_labels` goes further with a few labels. :doc:`plot_15_embeddings` clusters hundreds of dimensions
+# :doc:`/tutorials/plot_11_a_few_labels` goes further with a few labels. :doc:`/tutorials/plot_15_embeddings` clusters hundreds of dimensions
 # without a projection, and :doc:`/guide/high_dimension` says when to do which.
