@@ -114,5 +114,5 @@ print(f"names: {names.tolist()}")
 print(f"{gmm.n_components} labels, {np.mean(names[labels] == truth):.1%} of all images right")
 
 # %%
-# :doc:`/tutorials/plot_11_a_few_labels` goes further with a few labels. :doc:`/tutorials/plot_15_embeddings` clusters hundreds of dimensions
-# without a projection, and :doc:`/guide/high_dimension` says when to do which.
+# :doc:`/tutorials/plot_11_a_few_labels` goes further with a few labels. :doc:`/tutorials/plot_15_embeddings` clusters
+# hundreds of dimensions without a projection, and :doc:`/guide/high_dimension` says when to do which.

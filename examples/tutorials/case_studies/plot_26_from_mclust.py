@@ -126,6 +126,6 @@ for ax, model in zip(axes, (three, selection.best_), strict=True):
 # More cells than memory or patience
 # ----------------------------------
 #
-# The cells need not be in memory: `fit` takes the path of a file (:doc:`/tutorials/plot_6_larger_than_memory`), a tensor on a GPU
-# (:doc:`/tutorials/plot_8_gpu`) or rows on many processes (:doc:`/tutorials/plot_7_distributed`). :doc:`/coming_from/mclust` has the names of
-# mclust's other models and functions.
+# The cells need not be in memory: `fit` takes the path of a file (:doc:`/tutorials/plot_6_larger_than_memory`), a
+# tensor on a GPU (:doc:`/tutorials/plot_8_gpu`) or rows on many processes (:doc:`/tutorials/plot_7_distributed`).
+# :doc:`/coming_from/mclust` has the names of mclust's other models and functions.
