@@ -30,8 +30,8 @@ X = (X + noise[topics] * rng.normal(size=X.shape)).astype(np.float32)
 train, held_out = X[:1200], X[1200:]
 
 # %%
-# We fit three structures to half of the rows, and evaluate them on the other half. Each component has about 300 rows for
-# its 384 features.
+# We fit three structures to half of the rows, and evaluate them on the other half. Each component has about 300 rows
+# for its 384 features.
 
 fits = {}
 for name, settings in [
@@ -78,6 +78,6 @@ for k, topic in enumerate(order):
     )
 
 # %%
-# Factors are useful here because each topic varies along directions of its own. If the same few directions serve for all
-# rows, a principal component analysis before the mixture is simpler:
-# :doc:`case_studies/plot_23_named_clusters` shows this, and :doc:`/guide/high_dimension` helps to choose.
+# Factors are useful here because each topic varies along directions of its own. If the same few directions serve for
+# all rows, a principal component analysis before the mixture is simpler. :doc:`case_studies/plot_23_named_clusters`
+# shows this, and :doc:`/guide/high_dimension` helps to choose.

@@ -2,7 +2,7 @@
 Larger than memory
 ==================
 
-EM needs only sums over the rows. A fit can therefore read the rows from disk in batches, once an iteration, and hold a
+EM needs only sums over the rows. A fit can therefore read the rows from disk in batches, once per iteration, and hold a
 few batches at a time. The result equals that of a fit in memory.
 """
 
