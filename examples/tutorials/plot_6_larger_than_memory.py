@@ -7,6 +7,7 @@ few batches at a time. The result equals that of a fit in memory.
 """
 
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ print(GaussianMixture(3, random_state=0).fit(loader).weights_)
 try:
     GaussianMixture(3).fit(batch for batch in loader)
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error), 100))
 
 # %%
 # Your own source
