@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -97,14 +98,20 @@ class Columns:
             seat.n_features_in_ = self.n_features
             if self.names is not None:
                 seat.feature_names_in_ = self.public_names
-        try:
+        with self.explaining(X):
             array = validate_data(seat, X, reset=is_new, **settings)
+        return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
+
+    @contextmanager
+    def explaining(self, X: Any) -> Iterator[None]:
+        """Add to a ValueError what to do where X has other columns than the fit."""
+        try:
+            yield
         except ValueError as error:
             remedy = self._remedy(X)
             if remedy is None:
                 raise
             raise ValueError(f"{str(error).rstrip()}\n{remedy}") from None
-        return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
 
     def _remedy(self, X: Any) -> str | None:
         """Return what to do where X names its columns otherwise than the fit did; None where it does not, or has none.
@@ -140,7 +147,7 @@ class Columns:
         if names is not None and self.names is not None and list(names) != list(self.names):
             raise ValueError(
                 f"The columns of X are {listed(names)}, but the fit had {listed(self.names)}: name the same columns in "
-                "the same order, with columns=[...] of the source."
+                "the same order, with columns=[...] of the sources in tgmm.data."
             )
 
 

@@ -93,9 +93,9 @@ class Stream:
                 yield Chunk(rows, weights, first, known)
             first += n_rows
         if self.weights is not None and first != self.weights.shape[0]:
-            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has {first} rows.")
+            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but X has {first} rows.")
         if first == 0 and not self.may_be_empty:
-            raise ValueError("Found array with 0 sample(s): the source has no rows.")
+            raise ValueError("Found array with 0 sample(s): X has no rows.")
 
     def _weights(self, own: Tensor | None, first: int, n_rows: int) -> Tensor | None:
         """Return the weights of a batch: the source's own, or its part of all."""
@@ -104,9 +104,9 @@ class Stream:
                 check_weight_values(own, first)
             return own
         if own is not None:
-            raise ValueError("sample_weight was given, but the source has weights of its own: give one of both.")
+            raise ValueError("sample_weight was given, but X has weights of its own: give one of the two.")
         if first + n_rows > self.weights.shape[0]:
-            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has more rows.")
+            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but X has more rows.")
         return self.weights[first : first + n_rows]
 
 

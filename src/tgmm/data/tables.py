@@ -11,7 +11,7 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.validation import check_batch
 
-CHOOSE = "choose numeric columns: columns=[...] of the source, or --columns of the command line"
+CHOOSE = "choose numeric columns: columns=[...] of the sources in tgmm.data, or --columns of the command line"
 
 
 class FrameSource(Source):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 from torch import Tensor
 
-from tgmm.data.columns import Columns, arrays_of
-from tgmm.runtime.checks import KINDS, as_float64, require_numbers
+from tgmm.data.columns import Columns, arrays_of, listed
+from tgmm.runtime.checks import ENCODE, KINDS, as_float64, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
@@ -76,7 +76,8 @@ def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
     """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
     if _is_plain(X, columns):
         return as_tensor(X), columns if columns.n_features is not None else columns.found(X.shape[1], None)
-    X = as_numeric(X)
+    with columns.explaining(X):
+        X = as_numeric(X)
     _check_dimensions(X, "array")
     array, found = columns.checked_array(X, dtype=float_types(X), ensure_all_finite=False)
     return as_tensor(_native(array)), found
@@ -120,7 +121,7 @@ def as_numeric(X: Any) -> Any:
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
-    names = _type_names(X)
+    names, columns = _type_names(X), list(X.columns) if hasattr(X, "columns") else None
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
         raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")
@@ -130,13 +131,14 @@ def as_numeric(X: Any) -> Any:
         return X
     times = sorted(name for name in names if TIMES.match(name))
     if times:
-        raise ValueError(f"X must hold numbers; got columns or values of type {', '.join(times)}.")
+        found = "columns or values" if columns is None else f"the column(s) {listed(_of_types(X, times))}"
+        raise ValueError(f"X must hold numbers; got {found} of type {', '.join(times)}." + f" {ENCODE}" * bool(columns))
     values = np.asarray(X)
     refuse_fields(values.dtype)
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object:
-        require_numbers(values, "X")
+        require_numbers(values, "X", columns)
     return X
 
 
@@ -192,6 +194,11 @@ def _type_names(X: Any) -> set[str]:
     is_frame = hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
     dtypes = X.dtypes if is_frame else [X.dtype] if hasattr(X, "dtype") else ()
     return {str(dtype).lower() for dtype in dtypes}
+
+
+def _of_types(X: Any, types: Collection[str]) -> list[Any]:
+    """Return the names of the columns of a data frame that are of these types."""
+    return [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if str(dtype).lower() in types]
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -262,8 +269,8 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool
         name = "" if names is None else f" ({names[column]!r})"
         remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
         raise ValueError(
-            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
-            f"not accept {'infinite' if may_lack else 'missing or infinite'} values: {remedy}."
+            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. "
+            f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}."
         )
 
 

@@ -21,7 +21,7 @@ from tgmm.data.validation import check_weights
 from tgmm.estimators import explaining
 from tgmm.estimators.base import solution_of
 from tgmm.estimators.common_noise import check_common_noise, with_common_noise
-from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
+from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fitted_mixture, may_lack
 from tgmm.estimators.explaining_composites import explained_classes
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
@@ -89,6 +89,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     class_prior_: np.ndarray
     estimators_: list[GaussianMixture]
 
+    @checking
     def __init__(self, estimator: Any = None, priors: Any = None) -> None:
         self.estimator = estimator
         self.priors = priors
