@@ -32,7 +32,8 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     contamination : float, default=0.05
         Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect.
     **parameters
-        Parameters of `GaussianMixture`, by name, such as ``n_components=3``.
+        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers do not
+        distort the clusters.
 
     Attributes
     ----------
