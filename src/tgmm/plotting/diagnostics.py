@@ -66,6 +66,8 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
     base = 0.0 if CRITERIA[criterion] else top
     for i, structure in enumerate(dict.fromkeys(cell.structure for cell in selection.cells)):
         _draw_curve(ax, [c for c in selection.cells if c.structure == structure], criterion, base, i)
+    if any(cell.status == "degenerate" for cell in order):
+        ax.scatter([], [], facecolors="white", edgecolors=style.GREY, s=26, label="hollow: degenerate")
     ring = {"facecolors": "none", "edgecolors": "black", "s": 150, "linewidths": 1.5, "zorder": 3, "clip_on": False}
     ax.scatter(best.n_components, top - base, label=f"best: {best.structure}, {best.n_components}", **ring)
     ax.set_xlabel("number of components")
