@@ -1,4 +1,4 @@
-"""Pictures of how a model came about: selections, the course of a fit, the probabilities of a row."""
+"""Diagnostic pictures: a selection, the progress of a fit, the probabilities of a row."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
 
 
 def _draw_curve(ax: Axes, cells: list[Cell], criterion: str, base: float, i: int) -> None:
-    """Draw the cells of one structure, the i-th, relative to base."""
+    """Draw the cells of the i-th structure, relative to `base`."""
     cells = sorted(cells, key=lambda cell: cell.n_components)
     counts, values = [c.n_components for c in cells], [getattr(c, criterion) - base for c in cells]
     faces = ["white" if c.status == "degenerate" else style.colour(i) for c in cells]

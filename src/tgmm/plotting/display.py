@@ -1,4 +1,4 @@
-"""The pictures of a mixture as a display object, as scikit-learn has them."""
+"""A display object for the pictures of a mixture, as in scikit-learn."""
 
 from __future__ import annotations
 

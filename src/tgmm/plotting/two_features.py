@@ -1,4 +1,4 @@
-"""Mixtures in the plane: points, ellipses and density."""
+"""Pictures of two features: points, ellipses and density."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses hold
-REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours hold
+LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses contain
+REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours contain
 GRID = 200
 AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
-SMALLEST, LARGEST = 6.0, 150.0  # areas of points of no and of the greatest uncertainty
+SMALLEST, LARGEST = 6.0, 150.0  # areas of points with no and with the greatest uncertainty
 
 
 def plot_components(
@@ -191,7 +191,7 @@ def draw_components(
     from matplotlib.patches import Ellipse
     from matplotlib.patheffects import withStroke
 
-    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # seen on points of the same colour, too
+    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # visible on points of the same colour, too
     for k in range(view.weights.shape[0]):
         if rows is not None and labels is not None:
             points = {"color": style.colour(k), "marker": style.marker(k), **style.point_style(len(rows))}
@@ -234,7 +234,7 @@ def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
 
 
 def _noise_handles(ax: Axes) -> list[Any]:
-    """Return what stands for noise in a legend, where there is some."""
+    """Return the legend entry of noise, if there is some."""
     return [points for points in ax.collections if str(points.get_label()).startswith("noise")]
 
 
@@ -268,7 +268,7 @@ def _label(ax: Axes, view: View) -> None:
 
 
 def _line_styles(levels: Sequence[float]) -> list[Any]:
-    """Return a style of line for each level: solid, dashed, dotted, and so on."""
+    """Return a line style for each level: solid, dashed, dotted, and so on."""
     return [("-", "--", ":", "-.")[i % 4] for i in range(len(levels))]
 
 
