@@ -21,6 +21,7 @@ class ArrowSource(Source):
     Parameters
     ----------
     data : pyarrow.Table, pyarrow.RecordBatch or pyarrow.dataset.Dataset
+        The table. A dataset is read again for every pass over the rows.
     columns : sequence of str, optional
         Columns to use as features, in this order. By default, all columns but the weights and the index of a pandas
         data frame.

@@ -161,15 +161,51 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         return self.classes_[codes.cpu().numpy() if isinstance(codes, Tensor) else codes]
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the posterior probabilities of the classes for each row, (n, C), in the order of `classes_`."""
+        """Return the posterior probabilities of the classes for each row.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+
+        Returns
+        -------
+        array or Tensor of shape (n, C)
+            In the order of `classes_`. Each row sums to 1.
+        """
         return self._discriminant.probabilities(X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithms of the posterior probabilities, (n, C), accurate where these underflow."""
+        """Return the logarithms of the posterior probabilities, which are accurate where the probabilities underflow.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+
+        Returns
+        -------
+        array or Tensor of shape (n, C)
+            In the order of `classes_`.
+        """
         return self._discriminant.log_probabilities(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of rows, by weight, whose class is predicted."""
+        """Return the accuracy: the share of rows, by weight, whose class is predicted correctly.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+        y : array-like of shape (n,)
+            Their classes.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
         return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
 
     def summary(

@@ -96,7 +96,18 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return X with its missing values replaced by their expected values, (n, d), in the type of X."""
+        """Return X with its missing values replaced by their expected values.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+            Rows with NaN for missing values.
+
+        Returns
+        -------
+        array or Tensor of shape (n, d)
+            In the type of X. Observed values are unchanged.
+        """
         check_is_fitted(self)
         return self.estimator_.impute(X)
 

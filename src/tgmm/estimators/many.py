@@ -136,8 +136,10 @@ class Mixtures:
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            The rows.
         groups : array-like of shape (n,) or str
-            As for `fit_many`; without groups there, the numbers of the problems from 0.
+            Group of each row, or the name of the column of X that holds it, as for `fit_many`. If that had no groups,
+            the number of a problem, from 0, for each row.
 
         Returns
         -------

@@ -124,19 +124,49 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         return self
 
     def score_samples(self, X: Any) -> Any:
-        """Return the log-density of each row, (n,), in nats. Higher is more normal.
+        """Return the log-density of each row. Higher is more normal.
 
-        A row that lacks values has the log-density of complete rows that are as far from the components as it is.
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            In nats. A row that lacks values has the log-density of complete rows that are as far from the components.
         """
         check_is_fitted(self)
         return evaluated(self.mixture_.mixture_, X, comparable_log_density)
 
     def decision_function(self, X: Any) -> Any:
-        """Return the log-density of each row minus `offset_`, (n,). Outliers are below 0."""
+        """Return the log-density of each row minus `offset_`.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            Below 0 for outliers. The lower, the less normal.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Any:
-        """Return 1 for normal rows and -1 for outliers, (n,)."""
+        """Return which rows are outliers.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            1 for normal rows and -1 for outliers.
+        """
         return 2 * (self.decision_function(X) >= 0) - 1
 
     def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:

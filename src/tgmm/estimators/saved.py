@@ -91,6 +91,7 @@ class SavedEstimator(BaseEstimator, ABC):
         Parameters
         ----------
         path : str or path
+            The file.
         device : str or torch.device, optional
             Where to compute, as for `GaussianMixture`. It does not matter which device the mixtures were saved from.
 

@@ -65,10 +65,13 @@ class MixtureDisplay:
         Parameters
         ----------
         estimator : GaussianMixture or Mixture
+            A fitted model.
         X : array-like or Tensor of shape (n, d), optional
+            Rows to draw.
         kind : str, optional
             Kind of picture. By default "histogram" for one feature, otherwise "components".
         ax : matplotlib Axes, optional
+            Axes to draw on. By default a new figure is made.
         **settings
             Other arguments of the function that draws, such as `features` or `levels`.
 

@@ -81,8 +81,8 @@ def discriminants(model: Model) -> np.ndarray:
     """Return the two directions (d, 2) that separate the components best.
 
     They have the largest ratios of the variance between the means of the components to the pooled variance within,
-    which is scaled to
-    1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is positive.
+    which is scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is
+    positive.
     """
     weights, means, covariances = dense_parameters(model)
     centred = means - weights @ means

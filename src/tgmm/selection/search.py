@@ -90,7 +90,8 @@ def select(
     device : str or torch.device, optional
         Where to compute, as for `GaussianMixture`.
     verbose : bool, default=False
-        If True, show a progress bar over the cells if tqdm is installed.
+        If True, show a progress bar over the cells if tqdm is installed. Use it for long searches, such as those with
+        missing values, or over the fourteen structures of mclust.
     **settings
         Other parameters of `GaussianMixture`, such as priors or `reg_covar`, for all cells.
 
