@@ -320,6 +320,15 @@ def test_unknown_settings_are_refused():
         fit_many([ROWS], init_params="kmeans")
 
 
+def test_it_is_gone_through_as_a_dict_by_group():
+    X, labels = mixed()
+    mixtures = fit_many(X, groups=labels)
+    assert mixtures.keys() == [3, 5, 7]
+    assert [key for key, _ in mixtures.items()] == list(dict(mixtures)) == mixtures.keys()
+    assert all((gmm.means_ == mixtures[key].means_).all() for key, gmm in mixtures.items())
+    assert fit_many(tables()).keys() == [0, 1, 2]
+
+
 def test_unknown_groups_are_refused():
     mixtures = fit_many(ROWS, [0, 0, 0, 4, 4, 4])
     with pytest.raises(KeyError, match="no group 1"):

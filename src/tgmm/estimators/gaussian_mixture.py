@@ -48,7 +48,8 @@ class GaussianMixture(MixtureEstimator):
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
         the guide on covariances.
     n_factors : int, optional
-        q, of "low_rank" and "factor" alone. None: the integer part of the square root of d, or as many as there can be.
+        Number of factors q of "low_rank" and "factor". By default the integer part of the square root of d, or the
+        largest possible number if that is smaller. Choose it with `select`.
     max_iter : int, default=200
         Maximum number of EM iterations of one run. Raise it if a `ConvergenceWarning` says that the fit has not
         converged. With 0, the result is the start.

@@ -37,8 +37,8 @@ class Mixtures:
     """Fitted mixtures, one for each problem: the result of `fit_many`.
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
-    :class:`GaussianMixture`. Iteration follows the order of the problems. A problem that failed has a model that is not
-    fitted.
+    :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
+    numbers, and `items` gives both, as those of a dict do. A problem that failed has a model that is not fitted.
 
     Attributes
     ----------
@@ -86,6 +86,14 @@ class Mixtures:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
         return self._copied(self._places[key])
 
+    def keys(self) -> list[Any]:
+        """Return the groups, or without groups the numbers of the problems from 0, in the order of the arrays."""
+        return list(self._places)
+
+    def items(self) -> Iterator[tuple[Any, GaussianMixture]]:
+        """Iterate over pairs of a group, or number, and its model."""
+        return zip(self.keys(), self, strict=True)
+
     def __repr__(self) -> str:
         """Return how many there are of what."""
         n_components, n_features = self.means_.shape[1:]
@@ -128,8 +136,10 @@ class Mixtures:
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            The rows.
         groups : array-like of shape (n,) or str
-            As for `fit_many`; without groups there, the numbers of the problems from 0.
+            Group of each row, or the name of the column of X that holds it, as for `fit_many`. If that had no groups,
+            the number of a problem, from 0, for each row.
 
         Returns
         -------
