@@ -16,7 +16,7 @@ from tgmm.covariance import CovarianceCollapse
 from tgmm.em.state import LONGEST, Path, Point, RunState
 from tgmm.em.step import EM, Step
 from tgmm.model.parameters import Parameters
-from tgmm.model.statistics import Statistics, together
+from tgmm.model.statistics import ESTIMATED, Statistics, together
 
 SHORTEST = 3.0  # the least step length of a jump: EM's steps shrink by a third or less, and are not soon at the end
 
@@ -87,8 +87,8 @@ class Squarem:
 
 def _length(steps: Statistics) -> float:
     """Return the step length |r| / |v| of the first and second differences of three; 1 is two plain EM steps."""
-    a, b, c = torch.cat([part.flatten(1) for part in (steps.mass, steps.first, steps.second)], 1)
-    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, c - 2 * b + a))
+    a, b, c = torch.cat([getattr(steps, name).flatten(1) for name in ESTIMATED], 1)
+    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, torch.sub(c, b, alpha=2) + a))
     return step / curvature if curvature > 0 else 1.0
 
 
