@@ -39,15 +39,15 @@ class Squarem:
         """Return the next state: by a jump after two EM steps, else by an EM step."""
         path = state.path
         if not path.points or path.points[-1] is not state.point:
-            path = replace(path, points=(state.point,))
+            path = Path((state.point,), path.longest)
         if len(path.points) == 3:
             jumped = self._jump(state, path)
-            path = replace(path, points=(state.point,))
+            path = Path((state.point,), path.longest)
             if jumped is not None:
                 return Step(jumped, is_em=False)
         following, is_em = self.em.step(state, may_hold=may_hold)
         points = (*path.points, following.point) if is_em else ()
-        return Step(replace(following, path=replace(path, points=points)), is_em)
+        return Step(replace(following, path=Path(points, path.longest)), is_em)
 
     def _jump(self, state: RunState, path: Path) -> RunState | None:
         """Return the state at extrapolated statistics, or where it was if that is no higher, or None without any."""
