@@ -142,7 +142,9 @@ class ProductSums(Accumulator[Statistics]):
         if self.is_pooling:
             row_weights = phi[0] if weights is None else weights
             found.append(kernel.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))[None])
-        self.found = [before.add_(more) for before, more in zip(self.found, found, strict=True)] if self.found else found
+        self.found = (
+            [before.add_(more) for before, more in zip(self.found, found, strict=True)] if self.found else found
+        )
 
     def result(self) -> Statistics:
         """Return the statistics."""
