@@ -67,7 +67,7 @@ class FullFactor(MatrixFactor):
 
     def times(self, vectors: Tensor) -> Tensor:
         """Return the precision times each vector."""
-        return (self.precision @ vectors[..., None])[..., 0]
+        return (self.precision @ vectors.unsqueeze(-1)).squeeze(-1)
 
     @cached_property
     def precision(self) -> Tensor:
@@ -191,7 +191,7 @@ class Full(Covariances):
         """
         self._require_positive()
         inverse_sd = self.variances.rsqrt()  # (..., B, d)
-        correlation = self.values * inverse_sd[..., :, None] * inverse_sd[..., None, :]
+        correlation = self.values * inverse_sd.unsqueeze(-1) * inverse_sd.unsqueeze(-2)
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
         if info.any() or not float(pivots.amin()) > self._rounding**0.5:

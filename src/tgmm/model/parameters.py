@@ -115,7 +115,7 @@ class Parameters:
     @cached_property
     def amplified_at_most(self) -> float:
         """What the amplification about the origin does not exceed in any component, where that is less work."""
-        second = self.means.square() + self.covariances.variances  # (K, d)
+        second = torch.addcmul(self.covariances.variances, self.means, self.means)  # (K, d)
         return float(self.covariances.factor.amplified_at_most(second).amax())
 
     def expected(self, statistics: Statistics, sums: Sums) -> Tensor:
