@@ -21,6 +21,7 @@ from tgmm.em.batch import (
     of_vectors,
     parameters_joined,
     parameters_where,
+    runs_where,
     statistics_where,
     vectors,
 )
@@ -189,7 +190,7 @@ class Climbers:
         longest = torch.where(higher, longest, (self.longest / LONGEST).clamp(min=LONGEST))
         moved = replace(
             self._following(jumping),
-            runs=_runs_where(jumping & ~higher, self.runs, reached),
+            runs=runs_where(jumping & ~higher, self.runs, reached),
             longest=torch.where(jumping, longest, self.longest),
         )
         last = torch.cat([self.last[:, 1:], moved.runs.objective[:, None]], 1)
@@ -383,26 +384,6 @@ def _evaluated(kernel: OwnRows, update: Update, parameters: Parameters, assignme
     statistics = kernel.statistics(parameters, assignment)
     objective = (statistics.objective + update.log_prior(parameters)) / statistics.weight
     return Runs(parameters, statistics, objective, start)
-
-
-def _runs_where(mask: Tensor, one: Runs, other: Runs) -> Runs:
-    """Return one's runs where mask (P,) is set, and the other's elsewhere."""
-    if not mask.any():
-        return other
-    return Runs(
-        parameters_where(mask, one.parameters, other.parameters),
-        _results_where(mask, one.statistics, other.statistics),
-        torch.where(mask, one.objective, other.objective),
-        other.start,
-    )
-
-
-def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
-    """Return one's statistics, likelihood included, where mask (P,) is set, and the other's elsewhere."""
-    totals = {
-        name: torch.where(mask, getattr(one, name), getattr(other, name)) for name in ("log_likelihood", "objective")
-    }
-    return replace(statistics_where(mask, one, other), **totals)
 
 
 def _numbered(values: Tensor) -> Tensor:

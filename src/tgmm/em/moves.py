@@ -139,7 +139,7 @@ class Moves:
             start = run.start.expand(triples.mass.shape[0])
             runs = self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
             if len(runs):
-                runs = highest(distinct(runs, self.guard), FOLLOWED, self.guard)
+                runs = distinct(runs, self.guard).of_some(slice(FOLLOWED))
                 yield highest(self.batch.climbed(runs, NEAR, LONG, floor + GAIN), 1, self.guard)
 
     def _hopeful(self, runs: Runs, floor: float) -> Runs:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tgmm.covariance import separate
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import RIDGE, Guard
-from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct, highest
+from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
@@ -196,7 +196,7 @@ class Trials:
         return -math.inf if bool(self.guard.degenerate(first)) else float(first.objective)
 
     def _best(self, runs: Runs, count: int) -> Runs:
-        return highest(distinct(runs, self.guard), count, self.guard)
+        return distinct(runs, self.guard).of_some(slice(count))
 
 
 def _apart(runs: Runs, heats: list[Runs]) -> list[Runs]:
