@@ -11,6 +11,7 @@ import torch
 
 from tgmm.covariance import CovarianceCollapse
 from tgmm.covariance.moments import Moment
+from tgmm.em.abreast import Search, alone
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
@@ -19,7 +20,7 @@ from tgmm.em.moves import NEAR, SAME
 from tgmm.em.problem import Problem
 from tgmm.em.restarts import SHORT_RUN
 from tgmm.em.run import Runner, Stopping
-from tgmm.em.start import Origin, Started, beside_noise, started, started_from
+from tgmm.em.start import Origin, Started, Trial, beside_noise, started, started_from
 from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.step import EM
 from tgmm.em.trials import FOLLOWED, LAST, NEAREST, Trials
@@ -48,14 +49,6 @@ LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
-class Trial(NamedTuple):
-    """A solution of trials."""
-
-    parameters: Parameters  # in the frame, on the CPU
-    objective: float  # of the rows that it was tried on
-    name: str  # of the start that it came from
-
-
 class Starts(NamedTuple):
     """Where the runs of a fit start."""
 
@@ -76,6 +69,19 @@ def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classifi
     generator = torch.Generator().manual_seed(seed)
     seeds = torch.randint(2**62, (n_runs,), generator=generator).tolist()
     return Starts([partial(started, problem, origin, each, seen) for each in seeds for seen in problem.without_noise])
+
+
+def search(
+    problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False
+) -> Search[list[Trial]] | None:
+    """Return the search of the trials on an origin's views, None where there are to be none.
+
+    What it finds can be handed to `starts` with the origin, so that those of several fits are made side by side.
+    """
+    if origin.views is None or not (origin.has_trials and problem.noise is None and _are_worthwhile(problem)):
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    return _tried(problem, origin.views, n_init, generator, hard if classification else soft)
 
 
 def _followed(
@@ -159,13 +165,12 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     """Return the solutions of trials that are worth following on all rows, best first; none where rows are too few."""
     generator = torch.Generator().manual_seed(seed)
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
-    if views.rows.shape[0] <= problem.n_components:
-        return []
-    found, n_rows = _tried(problem, views, n_heats, generator, assignment), views.rows.shape[0]
+    tried, n_rows = partial(_tried, problem, views, generator=generator, assignment=assignment), views.rows.shape[0]
+    found = alone(tried(n_heats)) if origin.tried is None else list(origin.tried)
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
         reached = _refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
-            found = _tried(problem, views, n_heats + MORE_HEATS, generator, assignment)
+            found = alone(tried(n_heats + MORE_HEATS))
             reached = _refined(problem, found, assignment)
         return reached
     if views.is_all:
@@ -177,8 +182,10 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
 
 def _tried(
     problem: Problem, views: Views, n_heats: int, generator: torch.Generator, assignment: Assignment
-) -> list[Trial]:
-    """Return the solutions of trials on views, best first; none where all collapse."""
+) -> Search[list[Trial]]:
+    """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few."""
+    if views.rows.shape[0] <= problem.n_components:
+        return []
     near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
     n_rows = views.rows.shape[0]
     trials = Trials(
@@ -193,7 +200,7 @@ def _tried(
         tells=views.is_all or _tell(problem, n_rows),
     )
     try:
-        runs = trials.solutions(n_heats, generator)
+        runs = yield from trials.solutions(n_heats, generator)
     except CovarianceCollapse:
         return []
     found = [
