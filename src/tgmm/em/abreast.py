@@ -95,18 +95,23 @@ def alone(search: Search[T]) -> T:
 def abreast(searches: Sequence[Search[T]]) -> list[T]:
     """Return what each of the searches comes to, up to rounding whatever the others are."""
     found: dict[int, T] = {}
+    asked: dict[int, Request] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(searches)))
     while answers:
-        asked: dict[int, Request] = {}
         for number, answer in answers.items():
             try:
                 asked[number] = searches[number].send(answer)
             except StopIteration as end:
                 found[number] = end.value
         answers = {}
-        for numbers in _alike(asked):
-            answers |= zip(numbers, _done([asked[number] for number in numbers]), strict=True)
+        for numbers in _alike(_next(asked)):
+            answers |= zip(numbers, _done([asked.pop(number) for number in numbers]), strict=True)
     return [found[number] for number in range(len(searches))]
+
+
+def _next(asked: dict[int, Request]) -> dict[int, Request]:
+    """Return the requests that are next: climbs, which take longest, wait until there are as many as can be."""
+    return {number: request for number, request in asked.items() if isinstance(request, Steps)} or asked
 
 
 def _alike(asked: dict[int, Request]) -> list[list[int]]:
@@ -114,7 +119,7 @@ def _alike(asked: dict[int, Request]) -> list[list[int]]:
 
     They are about the same rows; or about as many components, each about rows of its own.
     """
-    by_rows: dict[Hashable, list[int]] = {}
+    by_rows: dict[tuple[Hashable, int], list[int]] = {}
     for number, request in asked.items():
         by_rows.setdefault((_common(request), id(request.batch.kernel.rows)), []).append(number)
     groups: dict[Hashable, list[int]] = {}
@@ -192,7 +197,7 @@ class Together:
 def _side_by_side(kernels: Sequence[Batched]) -> OwnRows:
     """Return the rows of each of several kernels, filled up with rows of weight 0."""
     first, n_rows = kernels[0], max(each.rows.shape[0] for each in kernels)
-    features = torch.stack([pad(each.features, (0, n_rows - each.rows.shape[0])) for each in kernels])
+    features = [pad(each.features, (0, n_rows - each.rows.shape[0])) for each in kernels if each.features is not None]
     weights = torch.stack([pad(each.weights, (0, n_rows - each.rows.shape[0])) for each in kernels])
     weigh_the_same = bool((weights == 1).all())
     second = torch.stack([each.total_second for each in kernels]) if first.moment.shared else None
@@ -221,7 +226,7 @@ def _cut(runs: Runs, n_components: int, kernel: Batched) -> Runs:
     parameters, statistics = runs.parameters, runs.statistics
     covariances = parameters.covariances
     if not covariances.shared:
-        covariances = replace(covariances, values=covariances.values[:, :n_components])
+        covariances = covariances.of_some((slice(None), slice(n_components)))
         statistics = replace(statistics, second=statistics.second[:, :n_components])
     weights, means = parameters.weights[:, :n_components], parameters.means[:, :n_components]
     mass, first = statistics.mass[:, :n_components], statistics.first[:, :n_components]

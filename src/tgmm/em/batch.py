@@ -209,6 +209,8 @@ def collapsed(parameters: Parameters) -> Tensor | None:
 
 def joined(runs: Sequence[Runs]) -> Runs:
     """Return the runs of several batches as one."""
+    if len(runs) == 1:
+        return runs[0]
     parameters = [each.parameters for each in runs]
     return Runs(
         parameters_joined(parameters),
@@ -220,11 +222,10 @@ def joined(runs: Sequence[Runs]) -> Runs:
 
 def parameters_joined(parameters: Sequence[Parameters]) -> Parameters:
     """Return the parameters of several batches as those of one."""
-    covariances = [each.covariances for each in parameters]
     return Parameters(
         torch.cat([each.weights for each in parameters]),
         torch.cat([each.means for each in parameters]),
-        replace(covariances[0], values=torch.cat([each.values for each in covariances])),
+        Covariances.joined([each.covariances for each in parameters]),
     )
 
 

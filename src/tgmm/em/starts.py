@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from tgmm.covariance import CovarianceCollapse
+from tgmm.covariance import FREE, CovarianceCollapse, Free, Structure
 from tgmm.covariance.moments import Moment
 from tgmm.em.abreast import Search, alone
 from tgmm.em.acceleration import Squarem
@@ -28,7 +28,8 @@ from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.parameters import Parameters
-from tgmm.model.update import Maximiser
+from tgmm.model.priors import Priors
+from tgmm.model.update import Maximiser, Update
 from tgmm.runtime.devices import widen
 from tgmm.start.sample import drawn_in, projection, sample_size
 from tgmm.start.views import Views
@@ -166,11 +167,12 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     generator = torch.Generator().manual_seed(seed)
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
     tried, n_rows = partial(_tried, problem, views, generator=generator, assignment=assignment), views.rows.shape[0]
-    found = alone(tried(n_heats)) if origin.tried is None else list(origin.tried)
+    found = alone(tried(n_heats)) if origin.tried is None else origin.tried
+    found = [_of_structure(problem.structure, trial) for trial in found]
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
         reached = _refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
-            found = alone(tried(n_heats + MORE_HEATS))
+            found = [_of_structure(problem.structure, trial) for trial in alone(tried(n_heats + MORE_HEATS))]
             reached = _refined(problem, found, assignment)
         return reached
     if views.is_all:
@@ -191,7 +193,7 @@ def _tried(
     trials = Trials(
         views,
         float(problem.summary.weight),
-        problem.update,
+        tried_update(problem),
         problem.n_components,
         assignment,
         near,
@@ -214,6 +216,26 @@ def _tried(
     if problem.has_far_rows:
         found = [trial._replace(parameters=_of_rows_as_they_are(problem, trial.parameters)) for trial in found]
     return found
+
+
+def tried_update(problem: Problem) -> Maximiser:
+    """Return the update of trials: of one feature, the first of the structures that are the same mixture."""
+    update = problem.update
+    if problem.data.n_features > 1 or not isinstance(update, Update) or not isinstance(update.structure, Free):
+        return update
+    if update.priors != Priors() or update.held is not None:
+        return update
+    return replace(update, structure=next(each for each in FREE if each.shared == update.structure.shared))
+
+
+def _of_structure(structure: Structure, trial: Trial) -> Trial:
+    """Return a solution with its covariances in the form of a structure that is the same, see `tried_update`."""
+    parameters = trial.parameters
+    packed, n_features = parameters.covariances.packed, parameters.n_features
+    if structure.keeps(parameters.covariances):
+        return trial
+    covariances = structure.form.from_packed(packed, n_features, shared=structure.shared)
+    return trial._replace(parameters=replace(parameters, covariances=covariances))
 
 
 def _different(found: list[Trial]) -> list[Trial]:

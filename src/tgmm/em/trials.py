@@ -14,7 +14,7 @@ from tgmm.covariance import separate
 from tgmm.em.abreast import Climb, Search, Steps
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import RIDGE, Guard
-from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct
+from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct, highest
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
@@ -162,7 +162,7 @@ class Trials:
         if not heats:
             return []
         advanced = yield Steps(self.batch, joined(heats), SHORT)
-        best = [self._best(heat, 1) for heat in _apart(advanced, heats)]
+        best = [highest(heat, 1, self.guard) for heat in _apart(advanced, heats)]
         climbed = yield Climb(self.batch, joined(best), NEAR, LONG, floor)
         return _apart(climbed, best)
 
@@ -204,6 +204,8 @@ class Trials:
         return -math.inf if bool(self.guard.degenerate(first)) else float(first.objective)
 
     def _best(self, runs: Runs, count: int) -> Runs:
+        if count == 1:
+            return highest(runs, 1, self.guard)
         return distinct(runs, self.guard).of_some(slice(count))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +14,13 @@ from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
 from tgmm.data.source import Source, require_order
 from tgmm.data.training import Training
-from tgmm.em.abreast import abreast
+from tgmm.em.abreast import Search, abreast
 from tgmm.em.degeneracy import dependent_features
 from tgmm.em.fit import Fit, NoJournal
 from tgmm.em.problem import Problem
 from tgmm.em.solution import Solution
 from tgmm.em.start import Trial
-from tgmm.em.starts import MOST_COMPONENTS, search, views_of
+from tgmm.em.starts import MOST_COMPONENTS, search, tried_update, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
@@ -134,19 +134,24 @@ class Fitter:
     def prepare(self, cells: Iterable[CellKey]) -> None:
         """Make the trials of cells that are to be fitted, side by side: each as if it were alone, up to rounding.
 
-        What goes wrong with a cell is seen when it is fitted.
+        Cells that are the same mixture, as those of one feature are, share them. What goes wrong with a cell is seen
+        when it is fitted.
         """
-        searches = {}
+        searches: dict[Hashable, Search[list[Trial]]] = {}
+        wanted: dict[CellKey, Hashable] = {}  # which search each cell is to have
         for cell in cells:
             try:
                 fit = self._posed(cell)[0]
             except Exception:
                 continue
-            classification = fit.policy.classification
-            found = search(fit.problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
+            problem, classification = fit.problem, fit.policy.classification
+            found = search(problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
             if found is not None:
-                searches[cell] = found
-        self._tried |= zip(searches, abreast(list(searches.values())), strict=True)
+                units = (*problem.frame.shift.tolist(), *problem.frame.scale.tolist())
+                wanted[cell] = (problem.n_components, tried_update(problem).structure, units)
+                searches.setdefault(wanted[cell], found)
+        reached = dict(zip(searches, abreast(list(searches.values())), strict=True))
+        self._tried |= {cell: reached[key] for cell, key in wanted.items()}
 
     def fit(self, n_components: int, covariance_type: str, n_factors: int | None = None) -> Fitted:
         """Return the fit of a cell."""
