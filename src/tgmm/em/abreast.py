@@ -197,7 +197,8 @@ class Together:
 def _side_by_side(kernels: Sequence[Batched]) -> OwnRows:
     """Return the rows of each of several kernels, filled up with rows of weight 0."""
     first, n_rows = kernels[0], max(each.rows.shape[0] for each in kernels)
-    features = [pad(each.features, (0, n_rows - each.rows.shape[0])) for each in kernels if each.features is not None]
+    known = [each.features for each in kernels if each.features is not None]
+    features = torch.stack([pad(each, (0, n_rows - each.shape[1])) for each in known])
     weights = torch.stack([pad(each.weights, (0, n_rows - each.rows.shape[0])) for each in kernels])
     weigh_the_same = bool((weights == 1).all())
     second = torch.stack([each.total_second for each in kernels]) if first.moment.shared else None

@@ -148,7 +148,11 @@ class Fitter:
             found = search(problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
             if found is not None:
                 units = (*problem.frame.shift.tolist(), *problem.frame.scale.tolist())
-                wanted[cell] = (problem.n_components, tried_update(problem).structure, units)
+                wanted[cell] = (
+                    problem.n_components,
+                    tried_update(problem.update, self.data.n_features).structure,
+                    units,
+                )
                 searches.setdefault(wanted[cell], found)
         reached = dict(zip(searches, abreast(list(searches.values())), strict=True))
         self._tried |= {cell: reached[key] for cell, key in wanted.items()}
