@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
@@ -75,6 +75,12 @@ class Factor(ABC):
     def take(self, index: Any) -> Factor:
         """Return the factor of some of the components, by an index of the first dimension."""
         return self._each(lambda tensor: tensor[index])
+
+    @staticmethod
+    def joined(parts: Sequence[Factor]) -> Factor:
+        """Return the factors of several batches of mixtures as those of one."""
+        tensors = [torch.cat([getattr(each, field.name) for each in parts]) for field in fields(parts[0])]
+        return type(parts[0])(*tensors)
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Factor:
         """Return the factor on a device, in another float type if one is given."""
@@ -261,6 +267,14 @@ class Covariances(ABC):
     def of_some(self: C, index: Any) -> C:
         """Return those of some mixtures of a batch, by an index of the first dimension, factored if these are."""
         return self._with_factor(self._of(self.values[index]), lambda factor: factor.take(index))
+
+    @staticmethod
+    def joined(parts: Sequence[C]) -> C:
+        """Return the covariances of several batches of mixtures as those of one, factored if all of these are."""
+        whole = parts[0]._of(torch.cat([each.values for each in parts]))
+        if all("factor" in vars(each) for each in parts):
+            vars(whole)["factor"] = Factor.joined([each.factor for each in parts])
+        return whole
 
     def replaced(self: C, which: Tensor, others: C) -> C:
         """Return covariances with those of other components, or of one, in the place of some, which (..., K)."""

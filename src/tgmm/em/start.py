@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,6 +24,14 @@ from tgmm.start.sample import repeated
 from tgmm.start.views import Views
 
 
+class Trial(NamedTuple):
+    """A solution of trials, see `tgmm.em.trials`."""
+
+    parameters: Parameters  # in the frame, on the CPU
+    objective: float  # of the rows that it was tried on
+    name: str  # of the start that it came from
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where runs start: responsibilities, or means, or a start that finds centres. All in the frame.
@@ -36,6 +44,9 @@ class Origin:
     start: Start | None = None
     has_trials: bool = False  # whether trials of many starts come first, where they are worth their time
     views: Views | None = None  # of the sample, where several fits share them
+    tried: Sequence[Trial] | None = (
+        None  # what trials on these have found, where those of several fits are made at once
+    )
     responsibilities: Tensor | None = None  # (n_given,) or (n_given, K), of this process's rows
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)

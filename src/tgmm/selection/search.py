@@ -209,6 +209,8 @@ def _search(
     """Fit all cells and keep the best model."""
     best: tuple[Fitted, Cell] | None = None
     cells: list[Cell] = []
+    for fitter in (whole, *(fold.fitter for fold in folds)):
+        fitter.prepare(grid)
     with progress_bar(enabled=verbose, desc="select", unit="model", total=len(grid)) as bar:
         for which in grid:
             cell, fitted = _evaluate(*which, whole, folds)
