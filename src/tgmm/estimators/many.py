@@ -199,15 +199,12 @@ class Mixtures:
         Parameters
         ----------
         path : str or path
-            The name ends in ``.pth``, for a file that ``torch.load(path, weights_only=True)`` reads, or in
-            ``.safetensors``, which needs ``pip install safetensors``.
+            The file, whose name ends in ``.pth`` or ``.safetensors``.
 
         Raises
         ------
         ValueError
-            If the name has another suffix, or groups are neither numbers nor text.
-        OSError
-            If the file cannot be written. An old file at that path stays as it was.
+            If groups are neither numbers nor text, or the name has another suffix.
         """
         format_of(path)
         solutions = {place: self._found[place][0].solution(self._found[place][1]) for place in sorted(self._found)}
@@ -223,17 +220,8 @@ class Mixtures:
 
         Parameters
         ----------
-        path : str or path
-            The file.
-        device : str or torch.device, optional
-            Where to compute, as for `GaussianMixture`. It does not matter which device the models were saved from.
-
-        Raises
-        ------
-        ModelFileError
-            If the file was not written by `save`, is damaged, or comes from a newer version. It is a `ValueError`.
-        FileNotFoundError
-            If there is no such file.
+        path, device
+            As for `GaussianMixture.load`, which names the errors, too.
         """
         encoding, data = format_to_load(path), read_file(path)
         check_device(device)
