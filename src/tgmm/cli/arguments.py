@@ -67,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
 
 def refuse(given: argparse.Namespace, unknown: list[str]) -> NoReturn:
     """Exit with the usage of the command, the arguments that it does not know, and what may have been meant."""
-    known = re.findall(r"--[a-z-]+", given.parser.format_help())
+    command: argparse.ArgumentParser = given.parser
+    known = re.findall(r"--[a-z-]+", command.format_help())
     close = {name: get_close_matches(name.partition("=")[0], known, 1, 0.7) for name in unknown if name[:2] == "--"}
     hints = [f"; did you mean {meant[0]} instead of {name}?" for name, meant in close.items() if meant]
-    given.parser.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints[:1])}")
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints[:1])}")

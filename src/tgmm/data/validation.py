@@ -121,7 +121,7 @@ def as_numeric(X: Any) -> Any:
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
-    names, columns = _type_names(X), list(X.columns) if hasattr(X, "columns") else None
+    names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
         raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")

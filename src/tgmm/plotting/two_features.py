@@ -224,7 +224,8 @@ def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
     if not len(noise) or not sum(map(len, inner)):
         return
     inside = Bbox.from_extents(*np.concatenate(inner).min(0), *np.concatenate(inner).max(0))
-    low, high = inside.min - AROUND * inside.size, inside.max + AROUND * inside.size
+    margin = AROUND * np.array(inside.size)
+    low, high = inside.min - margin, inside.max + margin
     outside = int(((noise < low) | (noise > high)).any(1).sum())
     if outside:
         ax.set_xlim(max(ax.get_xlim()[0], low[0]), min(ax.get_xlim()[1], high[0]))
