@@ -147,7 +147,7 @@ class Columns:
         if names is not None and self.names is not None and list(names) != list(self.names):
             raise ValueError(
                 f"The columns of X are {listed(names)}, but the fit had {listed(self.names)}: name the same columns in "
-                "the same order, with columns=[...] of the sources in tgmm.data."
+                "the same order, with tgmm.data.TextSource(path, columns=[...]) or another source of tgmm.data."
             )
 
 

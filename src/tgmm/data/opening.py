@@ -41,11 +41,10 @@ def as_source(X: Any, *, may_lack: bool = False) -> Source | None:
         return None
     _refuse_no_table(X)
     library = type(X).__module__.partition(".")[0]
-    if isinstance(X, Source):
-        return X
     if isinstance(X, str | PathLike):
-        source = open_path(expanded(X))
-        return Lenient(source) if may_lack and isinstance(source, TextSource) else source
+        X = open_path(expanded(X))
+    if isinstance(X, Source):
+        return Lenient(X) if may_lack and isinstance(X, TextSource) else X
     if isinstance(X, np.memmap) or library in ("zarr", "h5py"):
         return ArraySource(X)
     if isinstance(X, np.ndarray | Tensor):

@@ -11,7 +11,10 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.validation import check_batch
 
-CHOOSE = "choose numeric columns: columns=[...] of the sources in tgmm.data, or --columns of the command line"
+CHOOSE = (
+    "choose numeric columns, with tgmm.data.TextSource(path, columns=[...]) or another source of tgmm.data, or with "
+    "--columns of the command line"
+)
 
 
 class FrameSource(Source):
