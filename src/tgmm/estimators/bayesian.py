@@ -417,7 +417,7 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def weight_concentration_(self) -> Any:
-        """Concentration of the Dirichlet posterior, (K,), or both parameters of the sticks of the process, (K,) each."""
+        """Concentration of the Dirichlet posterior, (K,), or both parameters of the process's sticks, (K,) each."""
         first, second = (own_array(self._whole, each) for each in self._posterior.sticks)
         return (first, second) if self.weight_concentration_prior_type == PROCESS else first
 
