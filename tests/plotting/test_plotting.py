@@ -512,6 +512,19 @@ def test_other_models_are_drawn_by_what_they_hold(blobs):
         plot(MixtureOutlierDetector())
 
 
+def test_far_noise_does_not_squeeze_histograms_and_pairs(flat):
+    _, X = flat
+    far = np.array([[900.0, 3.0], [4.0, -1200.0], [3.0, 11.0]])
+    gmm = GaussianMixture(2, noise=True, noise_volume=1e6, random_state=0).fit(np.concatenate([X, far]))
+    ax = plot_histogram(gmm, np.concatenate([X, far]), feature=1)
+    assert f"data (1 of {len(X) + 3} outside)" in legend_texts(ax)
+    assert np.ptp(ax.get_xlim()) < 50
+    grid = plot_pairs(gmm, np.concatenate([X, far]))
+    assert f"data (2 of {len(X) + 3} outside)" in [text.get_text() for text in grid[0, 0].figure.legends[0].texts]
+    assert all(np.ptp(ax.get_xlim()) < 50 for ax in grid.flat)
+    assert "data" in legend_texts(plot_histogram(gmm, far, feature=1))  # nothing but noise is drawn as it is
+
+
 @pytest.mark.parametrize("draw", [plot_components, plot_uncertainty])
 def test_far_noise_does_not_squeeze_the_rest(flat, draw):
     _, X = flat

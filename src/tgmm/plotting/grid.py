@@ -28,7 +28,8 @@ def plot_pairs(
     model : GaussianMixture or Mixture
         A fitted model.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw in the colour of their most probable component.
+        Rows to draw in the colour of their most probable component. Noise that is so far away that it would squeeze
+        the rest is left out; the legend says how many rows that concerns.
     features : sequence of int or str, optional
         The features to draw, by number or name. By default all of them.
     ax : ndarray of matplotlib Axes of shape (m, m), optional
@@ -57,18 +58,22 @@ def plot_pairs(
     if not 1 <= size <= MOST_FEATURES:
         raise ValueError(f"plot_pairs draws 1 to {MOST_FEATURES} features; got {size}: choose some with features=.")
     grid = _grid(ax, size)
-    labels = None if X is None else style.labels_of(model, X)
+    rows, labels, name = None, None, ""
+    if X is not None:
+        rows, labels = style.rows_of(model, X), style.labels_of(model, X)
+        shown = style.near_rows(rows[:, chosen], labels)
+        rows, labels, name = rows[shown], labels[shown], style.data_name(shown)
     for (i, j), cell in np.ndenumerate(grid):
         view = View.of(model, [chosen[j]] if i == j else [chosen[j], chosen[i]])
-        rows = None if X is None else view.rows(model, X)
+        points = None if rows is None else rows @ view.directions
         cell.spines[["top", "right"]].set_visible(False)
         if i == j:
-            draw_histogram(cell, view, None if rows is None else rows[:, 0])
+            draw_histogram(cell, view, None if points is None else points[:, 0], name)
             cell.set_yticks([])
         elif i > j:
-            draw_components(cell, view, rows, labels, LEVELS)
+            draw_components(cell, view, points, labels, LEVELS)
         else:
-            draw_density(cell, view, rows, "shading")
+            draw_density(cell, view, points, "shading")
     _tidy(grid, [style.feature_names(model)[j] for j in chosen])
     handles, texts = grid[0, 0].get_legend_handles_labels()
     grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)

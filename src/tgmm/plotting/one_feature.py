@@ -25,7 +25,8 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     model : GaussianMixture or Mixture
         A fitted model.
     X : array-like or Tensor of shape (n, d), optional
-        Rows for the histogram, whose area is 1.
+        Rows for the histogram, whose area is 1. Noise that is so far away that it would squeeze the rest is left out;
+        the legend says how many rows that concerns.
     feature : int or str, default=0
         The feature to draw, by number or name. If there are several, its marginal distribution is drawn.
     ax : matplotlib Axes, optional
@@ -46,18 +47,23 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     """
     view = View.of(model, [feature])
     ax = style.axes_or_new(ax, n_entries=len(view.weights) + 2)
-    draw_histogram(ax, view, None if X is None else view.rows(model, X)[:, 0])
+    if X is None:
+        draw_histogram(ax, view)
+    else:
+        rows = view.rows(model, X)
+        shown = style.near_rows(rows, style.labels_of(model, X))
+        draw_histogram(ax, view, rows[shown, 0], style.data_name(shown))
     ax.set_xlabel(view.names[0])
     ax.set_ylabel("density")
     style.legend_outside(ax)
     return ax
 
 
-def draw_histogram(ax: Axes, view: View, values: np.ndarray | None) -> None:
-    """Draw values (n,) and the densities of a view of one dimension."""
+def draw_histogram(ax: Axes, view: View, values: np.ndarray | None = None, name: str = "data") -> None:
+    """Draw values (n,), under a name, and the densities of a view of one dimension."""
     if values is not None:
         values = values[~np.isnan(values)]
-        ax.hist(values, bins="auto", density=True, color="0.85", edgecolor="white", linewidth=0.5, label="data")
+        ax.hist(values, bins="auto", density=True, color="0.85", edgecolor="white", linewidth=0.5, label=name)
     means, deviations = view.means[:, 0], view.deviations()[:, 0]
     x = _abscissae(means, deviations, view.weights, values)
     densities = view.weights * norm.pdf(x[:, None], means, deviations)  # (points, K)

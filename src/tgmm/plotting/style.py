@@ -31,6 +31,7 @@ LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 GREY = "0.45"
 LETTERS, LEAST = 10.0, 4.0  # the usual and the smallest font size of a legend, in points
 ROW, COLUMN = 0.22, 1.75  # height and width of a legend entry in the usual font size, in inches
+AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
 SHARE = 0.6  # of the width of the axes, for the legend
 
 
@@ -102,6 +103,22 @@ def draw_noise(ax: Axes, rows: np.ndarray) -> None:
     """Draw rows (m, 2) that are noise."""
     if len(rows):
         ax.scatter(*rows.T, color=GREY, marker="x", s=14, linewidths=0.8, zorder=1, label="noise")
+
+
+def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return which rows (n, m) are not noise so far away that it would squeeze the others in a picture, (n,)."""
+    is_noise = labels == -1
+    if is_noise.all():
+        return is_noise
+    low, high = np.nanmin(rows[~is_noise], 0), np.nanmax(rows[~is_noise], 0)
+    margin = AROUND * (high - low)
+    return ~(is_noise & ((rows < low - margin) | (rows > high + margin)).any(1))
+
+
+def data_name(shown: np.ndarray) -> str:
+    """Return the legend's text for rows of which some (n,) are shown."""
+    outside = int((~shown).sum())
+    return f"data ({outside} of {len(shown)} outside)" if outside else "data"
 
 
 def component_name(weights: np.ndarray, k: int) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses contain
 REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours contain
 GRID = 200
-AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
 SMALLEST, LARGEST = 6.0, 150.0  # areas of points with no and with the greatest uncertainty
 
 
@@ -224,7 +223,7 @@ def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
     if not len(noise) or not sum(map(len, inner)):
         return
     inside = Bbox.from_extents(*np.concatenate(inner).min(0), *np.concatenate(inner).max(0))
-    margin = AROUND * np.array(inside.size)
+    margin = style.AROUND * np.array(inside.size)
     low, high = inside.min - margin, inside.max + margin
     outside = int(((noise < low) | (noise > high)).any(1).sum())
     if outside:
