@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from harness.environments import PEERS
 from harness.measuring import IN_PROJECT
 from harness.records import RESULTS
-from suites import convergence, factors, fits, imputation, iteration, memory
+from suites import convergence, factors, fits, imputation, iteration, memory, small
 
 LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
@@ -31,6 +31,11 @@ def write(folder: Path) -> None:
     machine = whole_fits["machine"]
     tables["fits"] = (
         f"{fits.show(whole_fits['fits'])}\n\nMeasured on one core of an {machine['processor']}, {machine['date'][:10]}."
+    )
+    few_rows = json.loads((RESULTS / "small-1-thread.json").read_text())
+    machine = few_rows["machine"]
+    tables["small"] = (
+        f"{small.show(few_rows['small'])}\n\nMeasured on one core of an {machine['processor']}, {machine['date'][:10]}."
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in tables.items():

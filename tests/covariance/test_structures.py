@@ -122,6 +122,7 @@ def test_a_factor_is_an_inverse_root(name):
     scaled = second.sqrt().numpy()
     bound = (scaled[:, :, None] * np.abs(inverse) * scaled[:, None, :]).sum(-1).max(-1)
     np.testing.assert_allclose(factor.amplification(second), bound, rtol=1e-9)
+    assert (bound <= factor.amplified_at_most(second).numpy() * (1 + 1e-9)).all()
     one = value.take(slice(1, 2))
     np.testing.assert_allclose(one.factor.distances(rows[1:2]), expected[1:2], rtol=1e-9)
     assert "factor" in vars(one)  # that of all, not made again

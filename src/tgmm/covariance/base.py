@@ -222,7 +222,7 @@ class Covariances(ABC):
     @cached_property
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest variance of any feature in any component; NaN where any is."""
-        least, largest = self.variances.aminmax()
+        least, largest = self.variances.detach().aminmax()
         return float(least), float(largest)
 
     @property

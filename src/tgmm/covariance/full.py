@@ -36,7 +36,7 @@ class MatrixFactor(Factor):
     def amplified_at_most(self, second: Tensor) -> Tensor:
         """Return d times the largest diagonal entry of D P D: it is positive definite, so that no entry is larger."""
         diagonal = self.precision.diagonal(dim1=-2, dim2=-1)
-        return (diagonal * second).amax(-1).mul_(second.shape[-1])
+        return (second.shape[-1] * diagonal * second).amax(-1)
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Full(Covariances):
         correlation = self.values * inverse_sd.unsqueeze(-1) * inverse_sd.unsqueeze(-2)
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
-        if info.any() or not float(pivots.amin()) > self._rounding**0.5:
+        if info.any() or not float(pivots.detach().amin()) > self._rounding**0.5:
             self._collapse((info != 0) | ~(pivots.square() > self._rounding).all(-1))
         inverse_root = torch.linalg.solve_triangular(root, torch.diag_embed(inverse_sd), upper=False)
         log_det = inverse_root.diagonal(dim1=-2, dim2=-1).log().sum(-1).mul_(-2)

@@ -319,14 +319,13 @@ def _check_weight(weight: float) -> None:
 
 def _check_range(summary: Summary, dtype: torch.dtype, columns: Columns) -> None:
     """Raise a ValueError where variances leave the float type."""
-    empty = (summary.present == 0).nonzero().flatten().tolist()
-    if empty:
+    if summary.n_gaps and (empty := (summary.present == 0).nonzero().flatten().tolist()):
         raise ValueError(f"X has no value in {columns.said(empty)}: leave such features out.")
     variance, limits = summary.variance, torch.finfo(dtype)
-    bad = ~(torch.isfinite(summary.mean) & torch.isfinite(variance) & (variance < limits.max))
-    bad |= ~summary.constant & (variance < limits.tiny)
-    if bad.any():
-        column = int(bad.nonzero()[0])
+    good = (summary.mean.abs() < torch.inf) & (variance < limits.max)  # NaN is neither
+    good &= (variance >= limits.tiny) | summary.constant
+    if not good.all():
+        column = int((~good).nonzero()[0])
         low, high = float(summary.minimum[column]), float(summary.maximum[column])
         raise ValueError(
             f"X has values from {low:g} to {high:g} in {columns.said([column])}: their variance leaves the range of "

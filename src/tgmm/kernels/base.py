@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -66,9 +67,17 @@ class Kernel(ABC):
         self.dtype, self.device = dtype, device
         self.n_features = frame.shift.shape[0]
         self.n_moments = moment.size(self.n_features)
-        self.shift = frame.shift.to(dtype).to(device)[:, None]  # (d, 1)
         self.n_standardised = max(64, BLOCK_BYTES // (self.n_features * dtype.itemsize))  # rows at a time
-        self.inverse_scale = (1 / frame.scale).to(dtype).to(device)[:, None]  # (d, 1)
+
+    @cached_property
+    def shift(self) -> Tensor:
+        """The frame's shift, (d, 1)."""
+        return self.frame.shift.to(self.dtype).to(self.device)[:, None]
+
+    @cached_property
+    def inverse_scale(self) -> Tensor:
+        """What rows are multiplied by, (d, 1)."""
+        return (1 / self.frame.scale).to(self.dtype).to(self.device)[:, None]
 
     @abstractmethod
     def gather(
