@@ -93,3 +93,21 @@ def test_what_asks_for_nothing_is_done_at_once():
 
     assert abreast([nothing(), nothing()]) == ["nothing", "nothing"]
     assert abreast([]) == []
+
+
+def test_a_search_that_fails_spoils_no_other_and_says_why_alone():
+    def fails():
+        raise ValueError("why")
+        yield
+
+    rows = standardised(rows_of(0))
+    batch = batch_of("full", rows)
+
+    def climbs():
+        return (yield Climb(batch, begun_at(batch, np.arange(len(rows)) % 2, 2), 1e-2, 9))
+
+    failed, found = abreast([fails(), climbs()])
+    assert failed is None
+    assert_same(found, alone(climbs()))
+    with pytest.raises(ValueError, match="why"):
+        alone(fails())

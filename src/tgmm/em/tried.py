@@ -41,7 +41,7 @@ def tried(
     There are none where more is to be done than to follow the best of them: such problems are to be fitted alone.
     """
     searches = (_search(problems, place, table, n_heats, seed, assignment) for place, table in enumerate(tables))
-    found: list[list[Trial]] = []
+    found: list[list[Trial] | None] = []
     for some in _in_parts(searches):
         found += abreast(some)
     return [each if each and is_highest(each) else [] for each in found]
