@@ -12,6 +12,7 @@ from sklearn.base import clone
 from special_rows import log_likelihood
 
 from tgmm import GaussianMixture, Mixture, MixtureOutlierDetector, ModelFileError, select
+from tgmm.data import TextSource
 
 K, D = 3, 3
 pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore:The fit has not converged")]
@@ -405,6 +406,19 @@ def test_files_may_lack_values(suffix, tmp_path):
     found = GaussianMixture(**settings).fit(path)
     assert_close(found, GaussianMixture(**settings).fit(X), 1e-6)
     np.testing.assert_array_equal(found.predict(path), found.predict(frame if suffix != "npy" else X))
+
+
+def test_text_sources_may_lack_values(tmp_path):
+    X, _ = rows(SETTINGS["missing"])
+    path, settings = tmp_path / "data.csv", {"n_components": K, "missing": "em", "random_state": 0}
+    fields = [",".join(["name", *("" if np.isnan(value) else repr(float(value)) for value in row)]) for row in X]
+    path.write_text("\n".join(["id,a,b,c", *fields]))
+    source = TextSource(path, columns=["a", "b", "c"])
+    found = GaussianMixture(**settings).fit(source)
+    assert_close(found, GaussianMixture(**settings).fit(X), 1e-6)
+    np.testing.assert_array_equal(found.predict(source), found.predict(X))
+    with pytest.raises(ValueError, match=r"column 'id': 'name' is not a number\. .*TextSource\(path, columns=\["):
+        GaussianMixture(**settings).fit(path)
 
 
 def test_partial_fit_takes_rows_that_lack_values():

@@ -64,6 +64,10 @@ class Factor(ABC):
         (Chan, Golub & LeVeque 1983, The American Statistician 37).
         """
 
+    def amplified_at_most(self, second: Tensor) -> Tensor:
+        """Return what the amplification does not exceed, where that is less work, (..., K)."""
+        return self.amplification(second)
+
     def distances(self, deviations: Tensor) -> Tensor:
         """Return the squared Mahalanobis distances (..., K, c) of deviations (..., B or K, c, d) from the means."""
         return self.whiten(deviations).square().sum(-1)
@@ -215,6 +219,12 @@ class Covariances(ABC):
     def factor(self) -> Factor:
         """The factored covariances; raises CovarianceCollapse where they are not positive definite."""
 
+    @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest variance of any feature in any component; NaN where any is."""
+        least, largest = self.variances.aminmax()
+        return float(least), float(largest)
+
     @property
     def own_moment(self) -> Moment:
         """The moments that these covariances are functions of."""
@@ -302,10 +312,11 @@ class Covariances(ABC):
         if bad.any():
             raise CovarianceCollapse(None if self.shared else int(bad.nonzero()[0, -1]), bad)
 
-    def _require_positive(self, variances: Tensor) -> None:
-        """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
-        least, largest = variances.aminmax()  # NaN where any is
-        if not (float(least) > 0 and float(largest) < torch.inf):
+    def _require_positive(self) -> None:
+        """Raise CovarianceCollapse where the variances are not all positive and finite."""
+        least, largest = self.extremes
+        if not (least > 0 and largest < torch.inf):
+            variances = self.variances
             self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tgmm.data.fields import MISSING
 from tgmm.data.source import Source
+from tgmm.data.tables import CHOOSE
 from tgmm.data.text import TextSource
 
 ROWS = 65536  # read at a time
@@ -39,5 +40,5 @@ class Lenient(Source):
             return math.nan if text.lower() in MISSING else float(text)
         except ValueError as error:
             raise ValueError(
-                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Name numeric columns only."
+                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Mend such rows, or {CHOOSE}."
             ) from error

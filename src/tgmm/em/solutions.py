@@ -133,7 +133,7 @@ def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> 
     ends, counts, statistics = found.ends, problems.n_distinct.cpu(), found.ends.runs.statistics
     n_rows = statistics.mass * (counts / statistics.weight)[:, None]
     amount = ends.regularisation.reshape(len(problems), 1, -1)
-    sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
+    sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, own_share(problems.reg_covar))
     notes: list[list[str]] = [[] for _ in range(len(problems))]
     for place in (~sound).nonzero().flatten().tolist():
         notes[place] = _guard(problems, place).notes(found.run(place), columns[place])

@@ -13,7 +13,7 @@ from tgmm.covariance import Covariances
 from tgmm.em.labels import labelled_centres
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
-from tgmm.kernels.assignment import given, hard
+from tgmm.kernels.assignment import given, winners
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
@@ -89,7 +89,7 @@ def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = 
         found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
         centres = _centres(problem, seen, origin, generator) if means is None else means
-        found = _from_assignment(seen, origin, nearest(centres), hard, means)
+        found = _from_assignment(seen, origin, nearest(centres), winners, means)
     if problem.noise is not None and not (origin.solution is not None and found.parameters.rest > 0):
         share = seen.special.noise_share
         found = found._replace(parameters=beside_noise(problem, found.parameters, share))

@@ -23,11 +23,12 @@ class FollowedRun(NamedTuple):
     Attributes
     ----------
     objective : float
-        What it climbed to: the average log-likelihood (with priors: plus log prior per unit of weight), in nats.
+        The value that the run reached, in nats: the average log-likelihood of a row, and with priors also the log
+        prior per unit of weight.
     start : str
-        The start that it began from.
+        The name of its start.
     seed : int
-        Of what the start drew at random; 0 where it drew nothing.
+        Seed of the start's random draws; 0 if the start makes none.
     """
 
     objective: float

@@ -221,7 +221,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         init_responsibilities : array-like of shape (n,) or (n, K), optional
             Labels or responsibilities to begin with, in place of `init_means`.
         resume : bool, default=False
-            Go on from `checkpoint`, to the same bits as a fit that was never interrupted.
+            Continue from `checkpoint`. The result is bit for bit that of an uninterrupted fit.
 
         Returns
         -------
@@ -306,8 +306,8 @@ class BayesianGaussianMixture(MixtureEstimator):
     def score_samples(self, X: Any, *, out: Any = None) -> Any:
         """Return the log of the posterior predictive density of each row, (n,), in nats.
 
-        It is a mixture of Student-t laws (Bishop, PRML, 10.81), or where each feature has a variance of its own, of
-        products of univariate ones.
+        It is the density of a mixture of Student-t distributions (Bishop, PRML, 10.81). For the diagonal types these
+        are products of univariate ones.
 
         Parameters
         ----------
@@ -330,20 +330,21 @@ class BayesianGaussianMixture(MixtureEstimator):
         posterior: bool = False,
         random_state: RandomState = None,
     ) -> tuple[Any, Any]:
-        """Draw rows from the mixture with the expected parameters, or from the posterior predictive law.
+        """Draw rows from the mixture with the expected parameters, or from the posterior predictive distribution.
 
         Parameters
         ----------
         n_samples, component, confidence, std_range, random_state
             As for `GaussianMixture.sample`.
         posterior : bool, default=False
-            Whether each row is drawn with parameters that are drawn from the posterior for it.
+            Whether to sample from the posterior predictive distribution: parameters are drawn from the posterior for
+            each row. By default all rows come from the mixture with the expected parameters.
 
         Returns
         -------
         X : array or Tensor of shape (n_samples, d)
         components : array or Tensor of shape (n_samples,)
-            Among all K, as `predict` has them.
+            The component of each row, numbered from 0 to K - 1 as by `predict`.
         """
         random_state = self.random_state if random_state is None else random_state
         if not check_flag(posterior, "posterior"):
@@ -396,7 +397,7 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def n_components_(self) -> int:
-        """How many components have more than one row's mass."""
+        """Number of components that hold more than one row; at least 1."""
         return int(self._used.sum())
 
     @property
@@ -416,43 +417,43 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def weight_concentration_(self) -> Any:
-        """Of the Dirichlet posterior, (K,), or both parameters of each stick, (K,) each."""
+        """Concentration of the Dirichlet posterior, (K,), or both parameters of the process's sticks, (K,) each."""
         first, second = (own_array(self._whole, each) for each in self._posterior.sticks)
         return (first, second) if self.weight_concentration_prior_type == PROCESS else first
 
     @property
     def mean_precision_(self) -> Any:
-        """Kappa, (K,)."""
+        """Precision of each posterior mean, kappa, in rows, (K,)."""
         return own_array(self._whole, self._posterior.mean_precision)
 
     @property
     def degrees_of_freedom_(self) -> Any:
-        """Nu, (K,), or (1,) where components share their covariance."""
+        """Degrees of freedom of each posterior covariance, nu: (K,), or (1,) for a shared covariance."""
         return own_array(self._whole, self._posterior.degrees_of_freedom)
 
     @property
     def weight_concentration_prior_(self) -> Any:
-        """The concentration as it was resolved, (K,)."""
+        """Concentration of the prior that the fit used, (K,)."""
         return self._resolved("weight_concentration_prior")
 
     @property
     def mean_prior_(self) -> Any:
-        """The prior's mean as it was resolved, (K, d)."""
+        """Mean of the prior that the fit used, (K, d), in the units of the data."""
         return self._resolved("mean_prior")
 
     @property
     def mean_precision_prior_(self) -> Any:
-        """The prior's kappa as it was resolved, (K,)."""
+        """Precision of the prior of the means that the fit used, kappa, in rows, (K,)."""
         return self._resolved("mean_precision_prior")
 
     @property
     def degrees_of_freedom_prior_(self) -> Any:
-        """The prior's nu as it was resolved, (K,), or (1,) where components share their covariance."""
+        """Degrees of freedom of the prior that the fit used, nu: (K,), or (1,) for a shared covariance."""
         return self._resolved("degrees_of_freedom_prior")
 
     @property
     def covariance_prior_(self) -> Any:
-        """The prior's Psi as it was resolved, in the type's shape."""
+        """Scale of the prior of the covariances that the fit used, Psi, in the shape of the covariance type."""
         return self._resolved("covariance_prior")
 
     @property

@@ -17,11 +17,12 @@ from tgmm.covariance import Latent, LowRank
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
-from tgmm.kernels.centred import kept_of
+from tgmm.kernels.centred import NEGLIGIBLE, kept_of
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import float32_products, float64_device, transferred, widen
 
+FEW = 1 / 8  # of the shares: where no more count, looking for each component's rows costs less than it saves
 SEED = 0  # of the directions whose projections stand for factors before there are some
 
 
@@ -37,7 +38,7 @@ class Operands(NamedTuple):
 
 
 class Scored(Kernel):
-    """Joint log-densities by products about the frame's origin, sums about a centre for each component.
+    """Joint log-densities by products about the frame's origin, and sums about it.
 
     The parameters of a pass that is to begin a run have no factors: projections of rows on directions drawn at random
     then stand for them, from which a first estimate follows (that of Nystrom: Halko, Martinsson & Tropp 2011, SIAM
@@ -49,14 +50,14 @@ class Scored(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.n_factors = self.moment.n_factors
-        n_columns = 2 * self.n_features + self.n_components * (self.n_factors + 2)
+        n_columns = 2 * self.n_features + self.n_components * (2 * self.n_factors + 3)
         self.n_rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
 
     def gather(
         self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
     ) -> Accumulator[Statistics]:
-        """Return what gathers the statistics about centre (K, d), or about the means."""
-        return ScoredSums(self, parameters, assignment, parameters.means if centre is None else centre)
+        """Return what gathers the statistics about the frame's origin; centre is not used."""
+        return ScoredSums(self, parameters, assignment)
 
     def operands(self, parameters: Parameters) -> Operands:
         """Return natural parameters of the noise, and scores."""
@@ -85,30 +86,44 @@ class Scored(Kernel):
         ratios = (gaps.square() + covariances.variances) / covariances.noise  # (K, d)
         return float(torch.where(parameters.weights > 0, ratios.amax(-1), 0.0).amax())
 
+    def amplified_at_most(self, parameters: Parameters) -> float:
+        """Return the amplification itself."""
+        return self.amplification(parameters, None)
+
     @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities; nothing is split off."""
-        return self.joint(self.standardised(rows), operands)[0], None
+        z = self.standardised(rows)
+        return self.joint(z, z.square(), operands)[0], None
 
     def standardised(self, rows: Tensor) -> Tensor:
         """Return rows in the frame, (c, d)."""
         z = torch.empty(rows.shape[0], self.n_features, dtype=self.dtype, device=self.device)
         return self.standardise(rows, z.T).T
 
-    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
+    def joint(self, z: Tensor, squares: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows and their squares in the frame (c, d), (K, c), and scores, (K, q, c)."""
         found = torch.addmm(operands.offsets, operands.linear, z.T)
         scores, joint = found.split([len(operands.scores), self.n_components])
         scores = scores.view(self.n_components, -1, z.shape[0])
-        joint.addmm_(operands.inverse, z.square().T, alpha=-0.5 * BITS)
-        return joint.add_(torch.linalg.vecdot(scores, scores, dim=1), alpha=0.5 * BITS), scores
+        joint.addmm_(operands.inverse, squares.T, alpha=-0.5 * BITS)
+        norms = torch.zeros_like(joint)
+        for factor in scores.unbind(1):
+            norms.addcmul_(factor, factor)
+        return joint.add_(norms, alpha=0.5 * BITS), scores
 
 
 class Deviating(Scored):
     """The same about the means, one component at a time: the precise form, in which nothing cancels."""
 
-    def joint(self, z: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and their scores, (K, q, c)."""
+    def gather(
+        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
+    ) -> Accumulator[Statistics]:
+        """Return what gathers the statistics about centre (K, d), or about the means."""
+        return ScoredSums(self, parameters, assignment, parameters.means if centre is None else centre)
+
+    def joint(self, z: Tensor, squares: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and scores, (K, q, c), without squares."""
         each = operands.scores.view(self.n_components, -1, self.n_features)
         joint, scores = z.new_empty(self.n_components, len(z)), z.new_empty(*each.shape[:2], len(z))
         for k in range(self.n_components):
@@ -120,19 +135,24 @@ class Deviating(Scored):
 
 
 class ScoredSums(Accumulator[Statistics]):
-    """Gathers statistics about centres (K, d)."""
+    """Gathers statistics about the frame's origin, or about centres (K, d).
 
-    def __init__(self, kernel: Scored, parameters: Parameters, assignment: Assignment, centre: Tensor) -> None:
+    Scores u are linear in rows, so that their own sums follow from those of u x'. Where few shares count, as in many
+    dimensions, each component's sums leave the rows of others out.
+    """
+
+    def __init__(
+        self, kernel: Scored, parameters: Parameters, assignment: Assignment, centres: Tensor | None = None
+    ) -> None:
         self.kernel, self.assignment, self.n_rows = kernel, assignment, kernel.n_rows
         self.parameters, self.operands = parameters, kernel.operands(parameters)
-        self.centres = centre.to(kernel.dtype).to(kernel.device)  # (K, d)
-        self.directions = None if isinstance(parameters.covariances, LowRank) else _directions(kernel)
+        self.centres = None if centres is None else centres.to(kernel.dtype).to(kernel.device)
+        self.directions = None if isinstance(parameters.covariances, LowRank) else _directions(kernel)  # (q, d)
         n_components, n_features, q = kernel.n_components, kernel.n_features, kernel.n_factors
         where = float64_device(kernel.device)
         self.mass = torch.zeros(n_components, dtype=torch.float64, device=where)
         self.rows = self.mass.new_zeros(n_components, q + 1, n_features)  # sums of u x', and of x
         self.squares = self.mass.new_zeros(n_components, n_features)
-        self.scores = self.mass.new_zeros(n_components, q + 1, q)  # sums of u u', and of u
         self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
 
     @float32_products()
@@ -140,39 +160,64 @@ class ScoredSums(Accumulator[Statistics]):
         """Add the sums of a chunk."""
         kernel = self.kernel
         z = kernel.standardised(chunk.rows)  # (c, d)
-        joint, scores = kernel.joint(z, self.operands)
+        squares = z.square()
+        joint, scores = kernel.joint(z, squares, self.operands)
         likelihood, objective = self.assignment(joint, chunk.known)
         weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
         joint.mul_(weights)
+        counting = joint > joint.sum(1, keepdim=True) * torch.finfo(joint.dtype).eps ** NEGLIGIBLE
+        joint.mul_(counting)  # products with denormal results cost many times as much
         self.mass += joint.sum(1)
-        for k in range(kernel.n_components):
-            self._add_own(k, z, joint[k], scores[k])
+        if self.directions is not None:
+            scores = self.directions @ z.T - (self.operands.means @ self.directions.T)[..., None]
+        shared = z.new_empty(kernel.n_components, kernel.n_factors + 1, len(z))
+        torch.mul(scores, joint[:, None], out=shared[:, :-1])
+        shared[:, -1] = joint
+        if self.centres is None and not are_few(counting):
+            self.rows += (shared.flatten(0, 1) @ z).view_as(self.rows)
+            self.squares += joint @ squares
+        else:
+            for k in range(kernel.n_components):
+                self._add_own(k, z, shared[k])
         self.totals[0] += widen(weights) @ widen(likelihood)
         self.totals[1] += widen(weights) @ widen(objective)
         self.totals[2] += widen(weights).sum()
 
-    def _add_own(self, k: int, z: Tensor, shares: Tensor, scores: Tensor) -> None:
-        """Add the sums of a component, of rows z (c, d) with shares (c,) and scores (q, c)."""
-        kept = kept_of(shares)
+    def _add_own(self, k: int, z: Tensor, shared: Tensor) -> None:
+        """Add the sums of a component, of those rows z (c, d) of which it has shares, the last of (q + 1, c)."""
+        kept = kept_of(shared[-1])
         if kept is not None:
-            z, shares, scores = z.index_select(0, kept), shares.index_select(0, kept), scores.index_select(1, kept)
-        deviations = z - self.centres[k]  # (m, d)
-        factors = scores if self.directions is None else self.directions @ deviations.T  # (q, m)
-        shared = torch.cat([factors, torch.ones_like(factors[:1])]).mul_(shares)  # (q + 1, m)
+            z, shared = z.index_select(0, kept), shared.index_select(1, kept)
+        deviations = z if self.centres is None else z - self.centres[k]  # (m, d)
         self.rows[k] += shared @ deviations
-        self.scores[k] += shared @ factors.T
-        self.squares[k] += shares @ deviations.square_()
+        self.squares[k] += shared[-1] @ deviations.square()
 
     def result(self) -> Statistics:
         """Return the statistics."""
-        sums = (self.mass, self.rows, self.squares, self.scores, self.totals, widen(self.centres))
-        mass, rows, squares, scores, totals, centres = transferred(self.kernel.frame.shift.device, *sums)
-        q = self.kernel.n_factors
-        cross, products, first = rows[..., :q, :].mT, scores[..., :q, :], scores[..., q, :]
-        if isinstance(self.parameters.covariances, LowRank):
-            cross, products, first = expected(self.parameters.covariances, mass, cross, products, first)
-        second = self.kernel.moment.joined(cross, squares, products, first)
-        return Statistics(mass, rows[..., q, :], second, totals[0], totals[1], totals[2], centres)
+        centre = self.rows.new_zeros(1, self.kernel.n_features) if self.centres is None else widen(self.centres)
+        sums = (self.mass, self.rows, self.squares, self.totals, centre)
+        mass, rows, squares, totals, centre = transferred(self.kernel.frame.shift.device, *sums)
+        covariances, gaps = self.parameters.covariances, self.parameters.means - centre  # (K, d)
+        cross, first = rows[..., :-1, :].mT, rows[..., -1, :]
+        if isinstance(covariances, LowRank):
+            products, scores = of_scores(covariances.factor.scores, mass, cross, first, gaps)
+            cross, products, scores = expected(covariances, mass, cross, products, scores)
+        else:
+            products, scores = of_scores(_directions(self.kernel).T.to(rows), mass, cross, first, gaps)
+        second = self.kernel.moment.joined(cross, squares, products, scores)
+        return Statistics(mass, first, second, totals[0], totals[1], totals[2], centre)
+
+
+def of_scores(slopes: Tensor, mass: Tensor, cross: Tensor, first: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums of u u' and u, u = A'(x - gap), from those of 1, x u' and x, with slopes A (d, q) or (K, d, q)."""
+    scores = ((first - mass[..., None] * gaps)[..., None, :] @ slopes)[..., 0, :]
+    products = slopes.mT @ (cross - gaps[..., None] * scores[..., None, :])
+    return (products + products.mT) / 2, scores
+
+
+def are_few(counting: Tensor) -> bool:
+    """Whether so few of the shares count (K, c) that each component's rows are best looked for."""
+    return counting.device.type == "cpu" and int(counting.sum()) <= FEW * counting.numel()
 
 
 def expected(

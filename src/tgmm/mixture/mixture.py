@@ -44,7 +44,7 @@ class Mixture(BaseMixture):
     covariance_type : str, default="full"
         The structure of the covariances; see `GaussianMixture`.
     n_factors : int, optional
-        Of "low_rank" and "factor" alone, as for `GaussianMixture`.
+        Number of factors of each component. Only "low_rank" and "factor" have factors; see `GaussianMixture`.
 
     Attributes
     ----------

@@ -16,13 +16,13 @@ class MixtureModule(nn.Module):
     """A Gaussian mixture as an `nn.Module` whose buffers are its parameters.
 
     Called with rows (n, d), it returns their log-densities (n,), in nats, and the posterior probabilities of the
-    components (n, K), in the float type of its buffers. It computes in float64 where the device has it, which neither
-    autocast nor short matrix products (TF32, bfloat16) can touch, backwards neither, and keeps n K d numbers at a time.
+    components (n, K), in the float type of its buffers. Where the device has float64, both passes compute in it, and
+    neither autocast nor reduced-precision matrix products (TF32, bfloat16) change that. A call holds n K d numbers.
 
     Parameters
     ----------
     parameters : Parameters
-        In the user's units.
+        Parameters of the mixture, in the units of the data.
     dtype : torch.dtype
         The float type of the buffers.
 
@@ -31,7 +31,8 @@ class MixtureModule(nn.Module):
     weights, means, covariances : Tensor
         (K,), (K, d), and in the shape of the covariance type.
     means_remainder : Tensor
-        What rounding took from the means, (K, d), so that data far from the origin are as safe as any.
+        The part of the means that rounding to ``dtype`` removes, (K, d). It keeps results exact for data far from the
+        origin.
     log_constants : Tensor
         Log weight plus the log-density at the mean, (K,).
     log_det, inverse_root, inverse_sd : Tensor

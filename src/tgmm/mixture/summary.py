@@ -26,12 +26,14 @@ class Summary:
     Attributes
     ----------
     title : str
+        The heading.
     facts : dict
-        What is said of the whole mixture: its size, its log-likelihood, BIC and so on, under the names that are shown.
+        Figures about the whole mixture, such as its number of components, log-likelihood and BIC, by the names under
+        which they are printed.
     tables : tuple of Table
-        What is shown, in order.
+        The tables, in the order in which they are printed.
     notes : tuple of str
-        What the reader should know.
+        Remarks below the tables: warnings of the fit, and how to read the figures.
     """
 
     title: str
@@ -51,7 +53,7 @@ class Summary:
         return f"<div><p><b>{self.title}</b></p>{''.join(table.html() for table in self.tables)}{notes}</div>"
 
     def to_frame(self) -> Any:
-        """Return the components as a data frame, one a row, with all features.
+        """Return a data frame with one row per component and all features.
 
         Returns
         -------

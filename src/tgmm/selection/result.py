@@ -90,7 +90,7 @@ class Selection:
     criterion: str
 
     def table(self) -> Any:
-        """Return all cells, one a row.
+        """Return a table with one row per cell.
 
         Returns
         -------
