@@ -88,12 +88,21 @@ Search = Generator[Request, Runs, T]
 @torch.inference_mode()
 def alone(search: Search[T]) -> T:
     """Return what a search comes to."""
-    return abreast([search])[0]
+    answer: Any = None
+    while True:
+        try:
+            request = search.send(answer)
+        except StopIteration as end:
+            return end.value
+        (answer,) = _done([request])
 
 
 @torch.inference_mode()
-def abreast(searches: Sequence[Search[T]]) -> list[T]:
-    """Return what each of the searches comes to, up to rounding whatever the others are."""
+def abreast(searches: Sequence[Search[T]]) -> list[T | None]:
+    """Return what each of the searches comes to, up to rounding whatever the others are; None where one fails.
+
+    Such a search fails alone too, and then says why.
+    """
     found: dict[int, T] = {}
     asked: dict[int, Request] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(searches)))
@@ -103,10 +112,12 @@ def abreast(searches: Sequence[Search[T]]) -> list[T]:
                 asked[number] = searches[number].send(answer)
             except StopIteration as end:
                 found[number] = end.value
+            except Exception:
+                continue
         answers = {}
         for numbers in _alike(_next(asked)):
             answers |= zip(numbers, _done([asked.pop(number) for number in numbers]), strict=True)
-    return [found[number] for number in range(len(searches))]
+    return [found.get(number) for number in range(len(searches))]
 
 
 def _next(asked: dict[int, Request]) -> dict[int, Request]:

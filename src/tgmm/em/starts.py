@@ -248,11 +248,10 @@ def tried_update(update: Maximiser, n_features: int) -> Maximiser:
 
 def of_structure(structure: Structure, trial: Trial) -> Trial:
     """Return a solution with its covariances in the form of a structure that is the same, see `tried_update`."""
-    parameters = trial.parameters
-    packed, n_features = parameters.covariances.packed, parameters.n_features
-    if structure.keeps(parameters.covariances):
+    parameters, covariances = trial.parameters, trial.parameters.covariances
+    if structure.keeps(covariances):
         return trial
-    covariances = structure.form.from_packed(packed, n_features, shared=structure.shared)
+    covariances = structure.form.from_packed(covariances.packed, parameters.n_features, shared=structure.shared)
     return trial._replace(parameters=replace(parameters, covariances=covariances))
 
 

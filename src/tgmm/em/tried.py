@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -30,7 +30,8 @@ from tgmm.model.update import Update
 from tgmm.start.sample import are_far
 from tgmm.start.views import Views
 
-ABREAST = 256  # problems whose searches are made side by side, at most: what each sees is kept meanwhile
+# Problems whose searches are made side by side, at most, and features of their rows, of which each run has a copy.
+ABREAST, NUMBERS = 256, 1 << 21
 
 
 def tried(
@@ -40,22 +41,14 @@ def tried(
 
     There are none where more is to be done than to follow the best of them: such problems are to be fitted alone.
     """
-    searches = (_search(problems, place, table, n_heats, seed, assignment) for place, table in enumerate(tables))
-    found: list[list[Trial]] = []
-    for some in _in_parts(searches):
-        found += abreast(some)
+    n_features = problems.rows.shape[2]
+    numbers = problems.rows.shape[1] * (1 + n_features + problems.structure.moment.size(n_features))
+    size = max(1, min(ABREAST, NUMBERS // numbers))
+    found: list[list[Trial] | None] = []
+    for first in range(0, len(problems), size):
+        some = range(first, min(first + size, len(problems)))
+        found += abreast([_search(problems, place, tables[place], n_heats, seed, assignment) for place in some])
     return [each if each and is_highest(each) else [] for each in found]
-
-
-def _in_parts(searches: Iterator[Search[list[Trial]]]) -> Iterator[list[Search[list[Trial]]]]:
-    """Yield searches, not too many at a time."""
-    some: list[Search[list[Trial]]] = []
-    for search in searches:
-        some.append(search)
-        if len(some) == ABREAST:
-            yield some
-            some = []
-    yield some
 
 
 def _search(

@@ -333,11 +333,12 @@ def fit_many(
 
     Notes
     -----
-    Problems with similar numbers of rows are fitted together in one pass. Each still has its own start and its own end,
-    and a problem with a difficulty, such as a component that loses all its rows, is fitted alone. Problems are fitted
-    together if their rows are float64, or few in float32 on the CPU, and they start from given parameters, from
-    responsibilities, or with ``n_init=1`` from a named start other than "auto". Other problems, and those with labels,
-    are fitted one after another. Apart from the data and the results, memory does not grow with the number of problems.
+    Problems with similar numbers of rows are fitted together in one pass. Each still has its own start and its own
+    end, and a problem with a difficulty, such as a component that loses all its rows, is fitted alone. Problems are
+    fitted together if their rows are float64, or few in float32 on the CPU, and they start from given parameters, from
+    responsibilities, from the default start, or with ``n_init=1`` from another named start. Other problems, such as
+    those with labels, are fitted one after another. Apart from the data and the results, memory does not grow with the
+    number of problems.
 
     Examples
     --------

@@ -133,9 +133,10 @@ class Part:
 def solved_together(settings: Settings, problems: Mapping[int, Given], owner: str) -> Iterator[Part]:
     """Yield the solutions of all problems that can be fitted together; others are to be fitted alone.
 
-    Alone are fitted: all of them, where starts are made one by one, where each has several runs, or where rows are
-    special; those with rows that are not in memory, that are many, or that are not in float64 and would not be computed
-    in it alone; and those that anything befalls, since the fit alone knows what to do then, or what is wrong.
+    Alone are fitted: all of them, where starts are made one by one, where each has several runs that all see all rows,
+    or where rows are special; those with rows that are not in memory, that are many, or that are not in float64 and
+    would not be computed in it alone; and those that anything befalls, since the fit alone knows what to do then, or
+    what is wrong.
     """
     for batch in _batches(settings, _entries(settings, problems, owner)):
         part = _solved(settings, batch)

@@ -84,7 +84,7 @@ class Fitter:
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
         self.labels = None if labels is None else self._checked(labels)
-        self._tried: dict[CellKey, list[Trial]] = {}  # what the trials of cells have found
+        self._tried: dict[CellKey, list[Trial] | None] = {}  # what the trials of cells have found
         self._views: dict[bool, Views] = {}
         self._problems: dict[bool, Problem] = {}  # the first of each unit of features, with what starts see
 
