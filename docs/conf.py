@@ -30,7 +30,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["tests", "tutorials/*.py", "tutorials/*.ipynb"]
+exclude_patterns = ["tests", "tutorials/**.py", "tutorials/**.ipynb"]
 default_role = "code"
 add_module_names = False
 toc_object_entries_show_parents = "hide"

@@ -43,7 +43,8 @@ def names():
     labels = (X[:, 0] > 3).astype(int)
     gmm = tgmm.GaussianMixture(2, noise=True, random_state=0).fit(X)
     selection = tgmm.select(X, [1, 2], "tied_full", random_state=0)
-    known = {name: getattr(place, name) for place in (selection, gmm) for name in dir(place) if name[0] != "_"}
+    places = ((place, name) for place in (selection, gmm) for name in dir(place) if name[0] != "_")
+    known = {name: getattr(place, name) for place, name in places if hasattr(place, name)}
     known |= {name: getattr(place, name) for place in (tgmm, tgmm.plotting) for name in place.__all__}
     known |= {"X": X, "y": labels, "labels": labels, "z": np.eye(2)[labels], "weights": np.ones(len(X))}
     return known | {"K": 2, "modelName": "EEE", "Vinv": 0.1, "partial": functools.partial, "select": few(tgmm.select)}

@@ -32,6 +32,7 @@ class Fit:
 
     seconds: float  # of the processor
     parameters: Parameters | None  # None where the library gave up
+    n_iter: int | None = None  # M-steps of the best run, where the library says so
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,7 @@ def ours(**settings: Any) -> Contender:
         model = tgmm.GaussianMixture(
             n_components, covariance_type=structure, random_state=seed, device="cpu", **settings
         )
-        return _timed(
-            lambda: model.fit(rows),
-            lambda: Parameters(model.weights_, model.means_, model.covariances_),
-        )
+        return _timed(model, rows)
 
     return Contender(fit, tgmm.__version__, STRUCTURES)
 
@@ -65,7 +63,7 @@ def scikit_learn(**settings: Any) -> Contender:
     def fit(rows: np.ndarray, structure: str, n_components: int, seed: int) -> Fit:
         name = structure.removesuffix("_full")
         model = mixture.GaussianMixture(n_components, covariance_type=name, random_state=seed, **settings)
-        return _timed(lambda: model.fit(rows), lambda: Parameters(model.weights_, model.means_, model.covariances_))
+        return _timed(model, rows)
 
     return Contender(fit, sklearn.__version__, STRUCTURES[:4])
 
@@ -136,16 +134,17 @@ class Mclust:
         return line.strip()
 
 
-def _timed(fit: Callable[[], object], parameters: Callable[[], Parameters]) -> Fit:
-    """Return what came of a fit in this process."""
+def _timed(model: Any, rows: np.ndarray) -> Fit:
+    """Return what came of a model's fit in this process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it did not converge
         start = Seconds.now()
         try:
-            fit()
+            model.fit(rows)
         except ValueError:  # covariances collapsed
             return Fit(start.passed().processor, None)
-        return Fit(start.passed().processor, parameters())
+        seconds = start.passed().processor
+        return Fit(seconds, Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_)
 
 
 def _narrowed(covariances: np.ndarray, structure: str) -> np.ndarray:

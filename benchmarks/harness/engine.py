@@ -20,6 +20,7 @@ from tgmm.covariance.moments import Moment
 from tgmm.data.columns import Columns
 from tgmm.data.data import TensorData
 from tgmm.data.validation import check_rows
+from tgmm.em.abreast import alone
 from tgmm.em.batch import Runs, joined
 from tgmm.em.expectation import Expectation
 from tgmm.em.fit import NoJournal
@@ -197,13 +198,13 @@ class Climbs:
     def moved(self, runs: Runs, count: int) -> Runs:
         """Return where splits and merges lead from the best of the runs."""
         best = distinct(runs, self.plain.guard).of_some(slice(count))
-        return self._to_the_end(joined([self.plain.moves.improved(best.of_some([i])) for i in range(len(best))]))
+        return self._to_the_end(joined([alone(self.plain.moves.improved(best.of_some([i]))) for i in range(len(best))]))
 
     @standalone()
     def tried(self, heats: int, seed: int) -> Runs:
         """Return the best solutions of the starts that a fit tries, with so many heats of random ones."""
         generator = torch.Generator().manual_seed(seed)
-        found = self._trials(generator).solutions(heats, generator)
+        found = alone(self._trials(generator).solutions(heats, generator))
         return self._to_the_end(found)
 
     @standalone()

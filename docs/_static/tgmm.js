@@ -1,6 +1,6 @@
 // Pictures of many panels keep a readable size on a phone, where they scroll. This many pixels show an inch of a picture.
 const READABLE = 68;
-const WIDE = 7.6; // inches
+const WIDE = 7; // inches
 function sizePictures() {
   for (const picture of document.querySelectorAll("img.plot-directive, img.sphx-glr-single-img")) {
     const inches = picture.naturalWidth / (picture.matches(".plot-directive") ? 144 : 100);

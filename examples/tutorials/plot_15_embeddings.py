@@ -2,9 +2,9 @@
 Embeddings: clusters in 384 dimensions
 ======================================
 
-Texts and images become vectors of hundreds of numbers, and one wants to know what kinds of them there are. Full
-covariances have 73,920 parameters a component there, and diagonal ones know nothing of how the numbers hang together.
-Mixtures of factor analysers (``covariance_type="factor"``) lie between.
+Neural networks turn texts and images into vectors of hundreds of numbers. Which groups do these vectors form? In 384
+dimensions, a full covariance has 73,920 parameters for each component, and a diagonal covariance ignores all
+correlations. A mixture of factor analysers (``covariance_type="factor"``) lies between the two.
 """
 
 import warnings
@@ -16,8 +16,9 @@ from sklearn.metrics import adjusted_rand_score
 from tgmm import GaussianMixture
 
 # %%
-# Rows like those of a language model: four topics, whose texts differ from each other along a few directions of their
-# own, far more than the topics differ in their means.
+# The simulated rows resemble the embeddings of a language model. There are four topics. Within each topic, the texts
+# vary along a few directions that belong to this topic. This variation is far larger than the differences between the
+# means of the topics.
 
 rng = np.random.default_rng(0)
 d, q, topics = 384, 5, rng.integers(4, size=2400)
@@ -29,7 +30,7 @@ X = (X + noise[topics] * rng.normal(size=X.shape)).astype(np.float32)
 train, held_out = X[:1200], X[1200:]
 
 # %%
-# What the structures make of half of the rows, and what that is worth for the other half. Each component has 300 rows
+# We fit three structures to half of the rows, and evaluate them on the other half. Each component has about 300 rows
 # for its 384 features.
 
 fits = {}
@@ -46,14 +47,14 @@ for name, settings in [
     print(f"{name:<7} held-out log-likelihood {gmm.score(held_out):8.1f}, agreement with the topics {agreement:.2f}")
 
 # %%
-# ``full`` learns the rows by heart: what it says of others is worth nothing. ``diag`` takes the directions along which
-# texts of one topic differ for topics. Factors are what there is.
+# ``full`` overfits: it says nothing about new rows. ``diag`` mistakes the variation within topics for topics.
+# ``factor`` finds the topics, because its form is that of the data.
 #
 # How many factors?
 # -----------------
 #
-# Too few leave structure in the noise, too many learn the rows by heart. Held-out rows decide; so would
-# ``select(X, 4, "factor", n_factors=[1, 2, 4, 8], criterion="held_out")``, by cross-validation.
+# With too few factors, correlations remain unexplained. With too many, the model overfits. Held-out rows show the best
+# number. ``select(X, 4, "factor", n_factors=[1, 2, 4, 8], criterion="held_out")`` finds it by cross-validation.
 
 numbers = [1, 2, 3, 4, 5, 6, 8, 12]
 scores = [
@@ -62,11 +63,11 @@ scores = [
 ]
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.plot(numbers, scores, marker="o")
-ax.set(xlabel="factors", ylabel="held-out log-likelihood a row")
+ax.set(xlabel="factors", ylabel="held-out log-likelihood per row")
 
 # %%
-# Loadings are directions in the space of embeddings, strongest first. The first one of each topic is the direction
-# along which the simulation has it vary most:
+# Each column of the loadings is a direction in the space of embeddings, and the strongest comes first. In the
+# simulation, each topic varies most along one direction. The first column of the loadings recovers it:
 
 gmm = fits["factor"]
 order = [np.bincount(topics[:1200][gmm.predict(train) == k], minlength=4).argmax() for k in range(4)]
@@ -77,6 +78,6 @@ for k, topic in enumerate(order):
     )
 
 # %%
-# Here each topic varies along directions of its own, which is what factors are for. Where a few directions serve for
-# all rows, a principal component analysis before the mixture is simpler: :doc:`plot_23_named_clusters` does that, and
-# :doc:`/guide/high_dimension` helps to choose.
+# Factors are useful here because each topic varies along directions of its own. If the same few directions serve for
+# all rows, a principal component analysis before the mixture is simpler. :doc:`case_studies/plot_23_named_clusters`
+# shows this, and :doc:`/guide/high_dimension` helps to choose.

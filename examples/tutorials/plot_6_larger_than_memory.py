@@ -2,11 +2,12 @@
 Larger than memory
 ==================
 
-EM needs only sums over the rows. A fit can therefore read the rows from disk in batches, once an iteration, and hold a
+EM needs only sums over the rows. A fit can therefore read the rows from disk in batches, once per iteration, and hold a
 few batches at a time. The result equals that of a fit in memory.
 """
 
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ print(GaussianMixture(3, random_state=0).fit(loader).weights_)
 try:
     GaussianMixture(3).fit(batch for batch in loader)
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error), 100))
 
 # %%
 # Your own source

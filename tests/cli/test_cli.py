@@ -12,10 +12,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from support import ORACLES
 
 import tgmm
-from tgmm import GaussianMixture, select
+from tgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    MixtureClassifier,
+    MixtureImputer,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+    select,
+)
 from tgmm.cli import choices, main, tables
 from tgmm.cli.writing import FORMATS
 from tgmm.covariance import ALIASES, COMMON, MCLUST, STRUCTURES
@@ -260,6 +269,32 @@ def test_sample(run, model_file, tmp_path):
     assert set(record) == {"eruptions", "waiting", "component"}
 
 
+@pytest.mark.parametrize(
+    ("model", "says", "has"),
+    [
+        (MixtureClassifier(), "The mixture of each class", ["classes", 0, "n_components"]),
+        (MixtureOutlierDetector(n_components=2), "Threshold", ["threshold"]),
+        (MixtureRegressor(GaussianMixture()), "the linear function of each component", ["n_features_in"]),
+        (MixtureImputer(), "A missing value is replaced", ["n_components"]),
+        (BayesianGaussianMixture(2), "Gaussian mixture", ["n_components"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_info_describes_every_kind_of_model(run, tmp_path, model, says, has):
+    model, path = clone(model), tmp_path / "model.pth"
+    rows = np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
+    model.fit(rows, rows[:, 0] > 3)
+    model.save(path)
+    code, out, _ = run("info", path)
+    assert code == 0 and says in out
+    found = json.loads(run("info", path, "--json")[1])
+    assert found["kind"] == type(model).__name__
+    for key in has:
+        found = found[key]
+    code, _, err = run("sample", path)
+    assert code == 1 and f"holds a {type(model).__name__}" in err
+
+
 def test_info(run, model_file):
     code, out, _ = run("info", model_file)
     assert code == 0
@@ -334,6 +369,14 @@ def test_bad_arguments_are_exit_code_2(arguments, capsys):
         main([str(argument) for argument in arguments])
     assert stopped.value.code == 2
     assert "usage: tgmm" in capsys.readouterr().err
+
+
+def test_an_unknown_argument_shows_the_command_and_what_was_meant(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", str(FAITHFUL), "--n-components", "3"])
+    err = capsys.readouterr().err
+    assert "usage: tgmm fit" in err
+    assert "did you mean --components instead of --n-components?" in err
 
 
 def test_warnings_are_one_line_each(run):

@@ -121,17 +121,17 @@ def model_file(gaps, tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
 def test_missing_values_are_filled_in(run, wrote, gaps, model_file, tmp_path, suffix):
     data, whole = written(gaps, tmp_path / f"gaps{suffix}"), tmp_path / "whole.parquet"
-    code, out, err = run("impute", data, "--model", model_file)
+    code, out, err = run("impute", model_file, data)
     assert code == 0 and err == ""
     expected = GaussianMixture.load(model_file).impute(torch.from_numpy(gaps))
     assert list(table(out)) == NAMES
     np.testing.assert_allclose(table(out), expected, rtol=1e-14)
-    assert run("impute", data, "--model", model_file, "--out", whole) == (0, "", wrote("the rows", whole))
+    assert run("impute", model_file, data, "--out", whole) == (0, "", wrote("the rows", whole))
     np.testing.assert_array_equal(pd.read_parquet(whole), expected)
 
 
 def test_draws_follow_the_seed(run, gaps, model_file, tmp_path):
-    arguments = ("impute", written(gaps, tmp_path / "gaps.csv"), "--model", model_file, "--draw")
+    arguments = ("impute", model_file, written(gaps, tmp_path / "gaps.csv"), "--draw")
     one, same, other = (run(*arguments, "--seed", seed)[1] for seed in (1, 1, 2))
     assert one == same != other
     np.testing.assert_allclose(
@@ -144,9 +144,9 @@ def test_draws_follow_the_seed(run, gaps, model_file, tmp_path):
 
 def test_rows_that_are_filled_in_keep_what_identifies_them(run, gaps, model_file, tmp_path):
     data = written(gaps, tmp_path / "gaps.csv", key=[f"row {i}" for i in range(len(gaps))])
-    found = table(run("impute", data, "--model", model_file, "--id", "key")[1])
+    found = table(run("impute", model_file, data, "--id", "key")[1])
     assert list(found) == ["key", *NAMES] and found["key"][7] == "row 7"
-    code, out, err = run("impute", data, "--model", model_file, "--id", "waiting")
+    code, out, err = run("impute", model_file, data, "--id", "waiting")
     assert code == 1 and out == "" and "is a feature" in err
 
 

@@ -15,7 +15,7 @@ from tgmm.covariance import STRUCTURES, CovarianceCollapse
 from tgmm.data.columns import Columns
 from tgmm.data.reservoir import Sampling
 from tgmm.data.training import Training
-from tgmm.em.batch import Batch, collapsed, joined
+from tgmm.em.batch import Batch, collapsed, joined, runs_where
 from tgmm.em.problem import Problem
 from tgmm.em.start import Started
 from tgmm.em.step import EM
@@ -302,7 +302,7 @@ def test_runs_are_taken_apart_and_joined(name):
     assert [len(part) for part in parts] == [1, 2, 1]
     assert_same_runs(joined(parts), runs)
     others = batch.at(members(name, 2, K, D, seed=1)[1], torch.tensor([8, 9]))
-    mixed = runs.with_others(others, torch.tensor([3, 1]))
-    assert mixed.start.tolist() == [4, 9, 6, 8]
-    assert_same_runs(mixed.of_some([3, 1]), others)
-    assert_same_runs(mixed.of_some([0, 2]), runs.of_some([0, 2]))
+    chosen = torch.tensor([False, True])
+    mixed = runs_where(chosen, others, runs.of_some([1, 2]))
+    assert_same_runs(mixed.of_some([1]), replace(others.of_some([1]), start=runs.start[[2]]))
+    assert_same_runs(mixed.of_some([0]), runs.of_some([1]))

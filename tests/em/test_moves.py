@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from structures import SPECS
 
 from tgmm.covariance import STRUCTURES
+from tgmm.em.abreast import alone
 from tgmm.em.batch import joined
 from tgmm.em.moves import GAIN, SAME, SAME_MASS, distinct, highest
 from tgmm.kernels.assignment import hard
@@ -55,7 +56,7 @@ def bad_and_best(name, d=2, **keywords):
 
 
 def assert_moved_to_the_best(batch, bad, best, labels):
-    found = moves_of(batch).improved(bad)
+    found = alone(moves_of(batch).improved(bad))
     assert len(found) == 1
     assert float(best.objective) - float(bad.objective) > 0.02  # it is another optimum
     assert float(found.objective) > float(best.objective) - 2e-4
@@ -90,7 +91,7 @@ def test_clusters_side_by_side_are_split_apart_along_an_axis_in_which_they_are_t
     X = rng.standard_normal((500, d)) * np.r_[1, np.full(d - 1, 20)]
     X[:, 0] += np.array([0, 5, 60])[labels]
     batch = batch_of("full", standardised(X))
-    found = moves_of(batch).improved(climbed(batch, wrong(X, labels)))
+    found = alone(moves_of(batch).improved(climbed(batch, wrong(X, labels))))
     assert float(found.objective) > float(climbed(batch, labels).objective) - 2e-4
 
 
@@ -110,7 +111,7 @@ def test_several_bad_places_are_left_one_after_another(name):
     batch = batch_of(name, standardised(X, one_scale=STRUCTURES[name].one_scale))
     bad, best = climbed(batch, start, 6), climbed(batch, labels, 6)
     assert float(best.objective) - float(bad.objective) > 0.1
-    found = moves_of(batch).improved(bad)
+    found = alone(moves_of(batch).improved(bad))
     assert float(found.objective) > float(best.objective) - 2e-4
     assert adjusted_rand_score(labels_of(batch, found), labels) > 0.98
 
@@ -141,13 +142,13 @@ def test_clusters_inside_others_are_split_off(gap):
     spread = np.array([6.0, 0.5, 2.0])[labels][:, None]
     X = np.array([[0.0, 0.0], gap, [50.0, 0.0]])[labels] + spread * rng.standard_normal((320, 2))
     batch = batch_of("full", standardised(X))
-    found = moves_of(batch).improved(climbed(batch, wrong(X, labels)))
+    found = alone(moves_of(batch).improved(climbed(batch, wrong(X, labels))))
     assert float(found.objective) > float(climbed(batch, labels).objective) - 2e-4
 
 
 def test_the_run_at_the_best_stays_there():
     batch, _, best, _ = bad_and_best("full")
-    assert moves_of(batch).improved(best) is best
+    assert alone(moves_of(batch).improved(best)) is best
 
 
 @pytest.mark.parametrize(("name", "seed"), [("full", 0), ("tied_diag", 1), ("VEV", 2)])
@@ -157,7 +158,7 @@ def test_no_run_falls(name, seed):
     X = 2 * rng.standard_normal((4, 2))[labels] + rng.standard_normal((200, 2))
     batch = batch_of(name, standardised(X))
     moves, run = moves_of(batch), begun_at(batch, rng.integers(0, 4, 200), 4)
-    found = moves.improved(run)
+    found = alone(moves.improved(run))
     before, after = moves.guard.heights(joined([run, found])).tolist()
     assert found is run or after > before + GAIN
     assert not moves.guard.degenerate(found).any()
@@ -171,7 +172,7 @@ def test_an_accident_of_few_rows_is_left():
     moves, best = moves_of(batch), climbed(batch, labels)
     assert moves.guard.degenerate(accident).all()
     assert accident.objective > best.objective
-    found = moves.improved(accident)
+    found = alone(moves.improved(accident))
     assert not moves.guard.degenerate(found).any()
     assert float(found.objective) > float(best.objective) - 2e-4
 
@@ -185,7 +186,7 @@ def test_a_weight_is_a_repetition():
     weighted = batch_of("tied_full", rows, tensor(counts))
     repeated = batch_of("tied_full", rows[every])
     found = [
-        moves_of(batch).improved(climbed(batch, labels))
+        alone(moves_of(batch).improved(climbed(batch, labels)))
         for batch, labels in ((weighted, starts), (repeated, starts[every]))
     ]
     torch.testing.assert_close(found[0].objective, found[1].objective, rtol=0, atol=1e-9)
@@ -198,14 +199,14 @@ def test_the_unit_of_weights_does_not_matter(unit):
     rows, found = standardised(X), []
     for weight in (1.0, unit):
         batch = batch_of("full", rows, tensor(np.full(len(X), weight)))
-        found.append(float(moves_of(batch).improved(climbed(batch, wrong(X, labels))).objective))
+        found.append(float(alone(moves_of(batch).improved(climbed(batch, wrong(X, labels)))).objective))
     assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_one_component_has_nowhere_to_move():
     batch = batch_of("full", standardised(balls()[0]))
     run = climbed(batch, np.zeros(180, int), 1)
-    assert moves_of(batch).improved(run) is run
+    assert alone(moves_of(batch).improved(run)) is run
 
 
 # --- which runs go on -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from structures import SPECS
 from tgmm.covariance import STRUCTURES
 from tgmm.data.chunk import Chunk
 from tgmm.em import trials as module
+from tgmm.em.abreast import alone
 from tgmm.em.batch import joined
 from tgmm.em.moves import Moves
 from tgmm.em.trials import FOLLOWED, Trials
@@ -39,7 +40,7 @@ def labels_of(frame, run, X):
 
 
 def score(trials, frame, X, labels, n_heats=1):
-    best = trials.solutions(n_heats, generator()).of_some(slice(1))
+    best = alone(trials.solutions(n_heats, generator())).of_some(slice(1))
     return adjusted_rand_score(labels_of(frame, best, X), labels)
 
 
@@ -91,7 +92,7 @@ def test_under_priors_too(name, far_blobs):
     X, labels, _ = far_blobs
     assert score(*trials_of(X, 4, name, priors=priors_of(name, "weights", 4, 2)), X, labels) == 1
     trials, _ = trials_of(X, 4, name, priors=priors_of(name, "all", 4, 2))
-    assert not trials.guard.degenerate(trials.solutions(1, generator())).any()
+    assert not trials.guard.degenerate(alone(trials.solutions(1, generator()))).any()
 
 
 def test_clusters_of_one_feature_and_of_many(far_blobs):
@@ -117,7 +118,7 @@ def test_the_best_solution_is_no_accident_of_rows_that_are_nearly_equal():
     X[1:30:3] = X[0:30:3] + 1e-9 * rng.standard_normal((10, 2))
     for n_heats in (1, 3):
         trials, frame = trials_of(X, 3)
-        best = trials.solutions(n_heats, generator()).of_some(slice(1))
+        best = alone(trials.solutions(n_heats, generator())).of_some(slice(1))
         assert not trials.guard.degenerate(best).any()
         assert adjusted_rand_score(labels_of(frame, best, X), labels) > 0.98
 
@@ -128,14 +129,14 @@ def test_the_best_solution_is_no_accident_of_rows_that_are_nearly_equal():
 def test_more_heats_never_end_lower():
     for seed in range(2):
         trials, _ = trials_of(overlapping(seed, 100), 3)
-        best = joined([trials.solutions(n, generator(seed)).of_some(slice(1)) for n in (1, 2, 5, 10)])
+        best = joined([alone(trials.solutions(n, generator(seed))).of_some(slice(1)) for n in (1, 2, 5, 10)])
         assert (trials.guard.heights(best).diff() >= -1e-9).all()
 
 
 def test_solutions_are_different_and_the_best_comes_first():
     for seed in range(2):
         trials, _ = trials_of(overlapping(seed, 100), 3)
-        found = trials.solutions(2, generator())
+        found = alone(trials.solutions(2, generator()))
         assert 1 <= len(found) <= FOLLOWED
         heights = trials.guard.heights(found)
         assert (heights.diff() <= 0).all()
@@ -146,14 +147,14 @@ def test_solutions_are_different_and_the_best_comes_first():
 
 def test_solutions_are_limits():
     trials, _ = trials_of(overlapping(0), 3)
-    found = trials.solutions(2, generator())
+    found = alone(trials.solutions(2, generator()))
     further = trials.batch.climbed(found, 1e-9, 600)
     assert (further.objective - found.objective < 2e-6).all()
 
 
 def test_every_solution_says_which_start_it_began_with():
     trials, _ = trials_of(overlapping(2), 3)
-    found = trials.solutions(3, generator())
+    found = alone(trials.solutions(3, generator()))
     assert trials.names == [*PARTITIONS, *RANDOM_PARTITIONS, *RANDOM_PARTITIONS]
     assert ((found.start >= 0) & (found.start < len(trials.names))).all()
     numbers = [trials._from(partitions(trials.views, 3)).start for _ in range(2)]
@@ -199,18 +200,18 @@ def test_heats_are_added_while_there_are_accidents_alone():
     rng = np.random.default_rng(0)
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 10, axis=0) + 1e-9 * rng.standard_normal((30, 2))
     trials, _ = trials_of(X, 3)
-    found = trials.solutions(1, generator())
+    found = alone(trials.solutions(1, generator()))
     assert trials.guard.degenerate(found).all()
     assert trials.names == [*PARTITIONS, *(module.MORE * [*RANDOM_PARTITIONS])]
     trials, _ = trials_of(overlapping(0), 3)
-    trials.solutions(1, generator())
+    alone(trials.solutions(1, generator()))
     assert trials.names == [*PARTITIONS]
 
 
 def test_moves_end_once_they_have_cost_what_they_are_worth():
     X = overlapping(2, n=400, n_clusters=8)
     free, little = (trials_of(X, 8, worth=worth)[0] for worth in (torch.inf, 50))
-    best, found = (trials.solutions(1, generator()) for trials in (free, little))
+    best, found = (alone(trials.solutions(1, generator())) for trials in (free, little))
     assert little.batch.kernel.n_passes < free.batch.kernel.n_passes / 2
     assert float(found.objective[0]) <= float(best.objective[0]) + 1e-9
 
@@ -218,7 +219,7 @@ def test_moves_end_once_they_have_cost_what_they_are_worth():
 def test_of_rows_that_do_not_tell_solutions_apart_all_starts_are_followed_and_none_moves(monkeypatch):
     monkeypatch.setattr(Moves, "improved", lambda *_: pytest.fail("A solution moved."))
     trials, _ = trials_of(overlapping(1, n=300, n_clusters=6), 6, tells=False)
-    found = trials.solutions(2, generator())
+    found = alone(trials.solutions(2, generator()))
     assert trials.names == [*PARTITIONS, *RANDOM_PARTITIONS]
     assert not trials.guard.degenerate(found).any()
     assert len(found) > 2
@@ -230,7 +231,7 @@ def test_of_rows_that_do_not_tell_solutions_apart_all_starts_are_followed_and_no
 
 def test_a_seed_decides_all_bits():
     X = overlapping(3)
-    found = [trials_of(X, 3)[0].solutions(2, generator(7)) for _ in range(2)]
+    found = [alone(trials_of(X, 3)[0].solutions(2, generator(7))) for _ in range(2)]
     assert_same_solutions(*found)
 
 
@@ -245,7 +246,7 @@ def test_neither_the_order_of_rows_nor_how_often_they_are_given_matters():
     for rows, w in ((X, counts), (X[order], counts[order]), (repeated, np.ones(len(repeated)))):
         views = Views.of(Chunk(tensor(rows), tensor(w), 0), frame, 90, 3, generator())
         trials = Trials(views, float(counts.sum()), Update(STRUCTURES["full"], Priors()), 3, soft)
-        found.append(trials.solutions(2, generator()))
+        found.append(alone(trials.solutions(2, generator())))
     assert_same_solutions(found[0], found[1])
     assert_same_solutions(found[0], found[2])
 
@@ -255,11 +256,11 @@ def test_rows_stand_for_the_weight_of_all():
     X = overlapping(5)
     priors = priors_of("full", "all", 3, 2)
     trials, _ = trials_of(X, 3, priors=priors, weight=4 * len(X))
-    found = trials.solutions(1, generator())
+    found = alone(trials.solutions(1, generator()))
     assert float(found.statistics.weight) == pytest.approx(4 * len(X))
     assert float(found.statistics.mass[0].sum()) == pytest.approx(4 * len(X))
     repeated, _ = trials_of(np.repeat(X, 4, axis=0), 3, priors=priors)
-    expected = repeated.solutions(1, generator())
+    expected = alone(repeated.solutions(1, generator()))
     assert found.objective.tolist() == pytest.approx(expected.objective.tolist(), abs=1e-9)
 
 
@@ -267,7 +268,7 @@ def test_rows_stand_for_the_weight_of_all():
 def test_solutions_are_higher_than_where_any_of_the_starts_leads(name):
     """Each start by itself, followed by EM."""
     trials, _ = trials_of(overlapping(6), 3, name)
-    best = trials.guard.heights(trials.solutions(2, generator()))[0]
+    best = trials.guard.heights(alone(trials.solutions(2, generator())))[0]
     random = random_partitions(trials.views, 3, generator())
     starts = [trials._from(found) for found in (partitions(trials.views, 3), random)]
     each = trials.batch.climbed(joined(starts), 1e-6, 300)
@@ -277,6 +278,6 @@ def test_solutions_are_higher_than_where_any_of_the_starts_leads(name):
 def test_one_component_has_one_solution():
     X = overlapping(7)
     trials, _ = trials_of(X, 1)
-    found = trials.solutions(2, generator())
+    found = alone(trials.solutions(2, generator()))
     assert len(found) == 1
     assert found.parameters.means.abs().max() < 1e-9

@@ -332,6 +332,8 @@ def test_rows_far_away_belong_to_the_class_that_is_widest_there(dtype, types):
         ({"estimator": [GaussianMixture()] * 2}, r"list of 2, but there are 3 classes, \[0, 1, 2\]"),
         ({"estimator": {0: GaussianMixture(), 1: GaussianMixture()}}, r"each of the classes \[0, 1, 2\]; has \[0, 1\]"),
         ({"estimator": "full"}, "estimator must be a tgmm.GaussianMixture or a function that fits one; got 'full'"),
+        ({"estimator": 2}, r"^estimator must be .*; got 2. For 2 components, give GaussianMixture\(2\)"),
+        ({"estimator": GaussianMixture}, r"Give an object, such as GaussianMixture\(\)"),
         ({"estimator": lambda X, sample_weight: 3}, "must return a fitted tgmm.GaussianMixture"),
         ({"estimator": GaussianMixture(distributed=True)}, "leave distributed of its estimator out"),
         ({"estimator": GaussianMixture(checkpoint="a.pth")}, "leave checkpoint of its estimator out"),

@@ -8,7 +8,15 @@ import pytest
 import sklearn.mixture
 from sklearn.base import clone
 
-from tgmm import BayesianGaussianMixture, GaussianMixture, MixtureOutlierDetector, select
+from tgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    MixtureClassifier,
+    MixtureImputer,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+    select,
+)
 from tgmm.estimators.hints import ATTRIBUTES, LACKING, PARAMETERS
 
 X = np.concatenate([np.random.default_rng(0).normal(size=(40, 2)), np.random.default_rng(1).normal(8, 1, (40, 2))])
@@ -42,6 +50,15 @@ def test_a_parameter_of_another_name_is_refused_wherever_it_is_given(name):
             give(**{name: 1})
     with pytest.raises(ValueError, match=f"{name}.*{meant}"):
         GaussianMixture().set_params(**{name: 1})
+
+
+@pytest.mark.parametrize("kind", [MixtureClassifier, MixtureRegressor, MixtureImputer])
+def test_an_estimator_of_mixtures_says_where_their_settings_go(kind):
+    wanted = rf"{kind.__name__}\(GaussianMixture\(n_components=2, tol=0.1\)\)"
+    with pytest.raises(TypeError, match=wanted):
+        kind(n_components=2, tol=0.1)
+    with pytest.raises(TypeError, match="sigma"):
+        kind(sigma=1)
 
 
 @pytest.mark.parametrize("name", sorted(ATTRIBUTES))

@@ -652,6 +652,24 @@ def test_an_integer_seed_starts_over(blobs):
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("frame", [as_pandas, as_polars])
+def test_a_column_that_holds_no_numbers_is_named(blobs, frame):
+    fitted = mixture().fit(frame(blobs))
+    pandas = pytest.importorskip("pandas")
+    text, times = ["x"] * len(blobs), pandas.date_range("2026-01-01", periods=len(blobs))
+    for column, kind in ((text, "got 'x' at row 0, column 1"), (times, "of type datetime")):
+        values = {"a": blobs[:, 0], "b": column, "c": blobs[:, 2], "d": blobs[:, 1]}
+        other = type(frame(blobs))(values)
+        for call, remedy in (
+            (mixture().fit, "Leave such columns out"),
+            (fitted.predict, "Choose the columns of the fit"),
+        ):
+            with pytest.raises(ValueError, match=kind) as caught:
+                call(other)
+            assert "'b'" in str(caught.value)
+            assert remedy in str(caught.value)
+
+
 # --- devices ----------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,18 @@
 """Fits to many tables or groups at once: the fits of each alone, as one object."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from support import COVARIANCE_TYPES
 
-from tgmm import GaussianMixture, Mixtures, fit_many
+from tgmm import GaussianMixture, Mixtures, ModelFileError, fit_many
+from tgmm.files.store import checksum
 
+STORED = Path(__file__).parents[1] / "files" / "data"
 K, D = 2, 2
 SIZES = (40, 25, 60)
 LABELS = np.repeat([7, 3, 5], SIZES)
@@ -318,6 +323,70 @@ def test_what_fits_no_problem_is_refused_with_what_to_do(case):
 def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="init_means"):
         fit_many([ROWS], init_params="kmeans")
+
+
+def test_it_is_gone_through_as_a_dict_by_group():
+    X, labels = mixed()
+    mixtures = fit_many(X, groups=labels)
+    assert mixtures.keys() == [3, 5, 7]
+    assert [key for key, _ in mixtures.items()] == list(dict(mixtures)) == mixtures.keys()
+    assert all((gmm.means_ == mixtures[key].means_).all() for key, gmm in mixtures.items())
+    assert fit_many(tables()).keys() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_all_models_go_through_one_file(suffix, tmp_path):
+    X, labels = mixed()
+    frame, path = frame_of("pandas", X, labels), tmp_path / f"many{suffix}"
+    frame.loc[frame["machine"] == 5, "x"] = np.nan  # a problem that fails
+    centres = CENTRES[[1, 2, 0]]  # in the order of the groups
+    with pytest.warns(UserWarning, match="1 of 3 problems: could not"):
+        mixtures = fit_many(frame, "machine", n_components=K, init_means=centres)
+    mixtures.save(path)
+    loaded = Mixtures.load(path)
+    for name in ATTRIBUTES:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(mixtures, name), err_msg=name)
+    assert (loaded.keys(), loaded.failures_, loaded.notes_) == ([3, 5, 7], mixtures.failures_, mixtures.notes_)
+    np.testing.assert_array_equal(loaded[7].init_means, centres[2])
+    rows = frame[frame["machine"] == 3]
+    np.testing.assert_array_equal(loaded.score_samples(rows, "machine"), mixtures.score_samples(rows, "machine"))
+    with pytest.raises(NotFittedError):
+        loaded[5].predict(rows[["x", "y"]])
+    loaded.save(path)
+    with pytest.raises(ModelFileError, match="Mixtures.load"):
+        GaussianMixture.load(path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_of_every_version_are_read(suffix):
+    expected = json.loads((STORED / "many.json").read_text())
+    for key, gmm in Mixtures.load(STORED / f"many_v1{suffix}").items():
+        np.testing.assert_allclose(gmm.score_samples(expected["rows"]), expected["log_densities"][key], rtol=1e-9)
+
+
+def test_a_file_that_is_no_mixtures_is_refused(tmp_path):
+    X, labels = mixed()
+    path = tmp_path / "many.pth"
+    fit_many(X, labels).save(path)
+    state = torch.load(path, weights_only=True)
+    for changes, message in [
+        ({"kind": "MixtureClassifier"}, "holds no Mixtures"),
+        ({"n_problems": 2}, "3 groups for 2 problems"),
+        ({"problems.x.means_": 1.0}, "invalid literal"),
+        ({"problems.9.means_": 1.0}, "others than its 3"),
+        ({"settings.sigma": 1.0}, "unknown settings sigma"),
+        ({"sigma": 1.0}, "unknown entry 'sigma'"),
+        ({"format_version": 99}, "upgrade tgmm"),
+    ]:
+        changed = state | changes
+        torch.save(changed | {"checksum": checksum(changed)}, path)
+        with pytest.raises(ModelFileError, match=message):
+            Mixtures.load(path)
+    torch.save(state | {"n_problems": 4}, path)
+    with pytest.raises(ModelFileError, match="checksum"):
+        Mixtures.load(path)
+    with pytest.raises(ValueError, match="numbers or text to be saved"):
+        fit_many(X, np.datetime64("2020-01-01") + labels).save(path)
 
 
 def test_unknown_groups_are_refused():

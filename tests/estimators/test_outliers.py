@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import chi2, multivariate_normal
 from sklearn.base import clone, is_outlier_detector
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.exceptions import NotFittedError
@@ -52,6 +53,46 @@ def test_decision_is_score_minus_offset(blobs):
     decision = detector.decision_function(blobs)
     np.testing.assert_array_equal(decision, detector.score_samples(blobs) - detector.offset_)
     np.testing.assert_array_equal(detector.predict(blobs), np.where(decision < 0, -1, 1))
+
+
+def with_gaps(X, share=0.3):
+    return np.where(np.random.default_rng(1).random(X.shape) < share, np.nan, X)
+
+
+def test_a_row_that_lacks_values_is_as_normal_as_a_complete_one_of_the_same_tail_probability(blobs):
+    rows = with_gaps(blobs)
+    detector = MixtureOutlierDetector(0.1, missing="em").fit(rows)
+    mean, covariance = detector.mixture_.means_[0], detector.mixture_.covariances_[0]
+    expected = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        has = ~np.isnan(row)
+        gap, block = (row - mean)[has], covariance[np.ix_(has, has)]
+        tail = chi2.sf(gap @ np.linalg.solve(block, gap), has.sum()) if has.any() else 1.0
+        expected[i] = multivariate_normal(mean, covariance).logpdf(mean) - chi2.isf(tail, 3) / 2
+    np.testing.assert_allclose(detector.score_samples(rows), expected, rtol=1e-9)
+    assert detector.predict(np.full((1, 3), np.nan)).tolist() == [1]
+    assert np.isneginf(detector.score_samples([[1e200, np.nan, 0.0]])).all()
+
+
+def test_units_of_features_decide_nothing_about_rows_that_lack_values(blobs):
+    units = np.array([1e3, 1.0, 1e-2])
+    rows = with_gaps(np.concatenate([blobs, np.random.default_rng(0).uniform(-30, 30, (8, 3))]))
+    settings = {"n_components": 3, "missing": "em", "noise": True, "random_state": 0, "noise_volume": 60.0**3}
+    found = MixtureOutlierDetector(0.05, **settings).fit(rows)
+    settings["noise_volume"] *= units.prod()
+    other = MixtureOutlierDetector(0.05, **settings).fit(rows * units)
+    np.testing.assert_array_equal(found.predict(rows), other.predict(rows * units))
+    in_parts = found.score_samples(FrameSource(pd.DataFrame(rows)))
+    np.testing.assert_allclose(in_parts, found.score_samples(torch.from_numpy(rows)), rtol=1e-12)
+
+
+def test_as_many_rows_of_every_kind_are_outliers_whatever_they_lack():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4000, 4)) * [1, 100, 0.01, 1] + rng.integers(0, 2, (4000, 1)) * [9, 900, 0.09, 9]
+    rows = with_gaps(rows)
+    outliers = MixtureOutlierDetector(0.05, n_components=2, missing="em", random_state=0).fit(rows).predict(rows) == -1
+    n_values = (~np.isnan(rows)).sum(1)
+    assert all(abs(outliers[n_values == n].mean() - 0.05) < 0.02 for n in (1, 2, 3, 4))
 
 
 def test_a_weight_of_two_is_the_row_twice_and_of_zero_not_there(blobs):

@@ -320,6 +320,8 @@ def test_another_suffix_is_refused(tmp_path):
             model.save(tmp_path / name)
         with pytest.raises(ValueError, match=r"path must end in .pth or .safetensors"):
             GaussianMixture.load(tmp_path / name)
+    with pytest.raises(ModelFileError, match="'rows.csv' is not a model that save wrote.*To read rows"):
+        GaussianMixture.load("rows.csv")
 
 
 @every_suffix

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi, chi2
 
-from tgmm.mixture.chi import chi_quantile, truncated_chi_quantiles
+from tgmm.mixture.chi import chi_quantile, equal_tails, truncated_chi_quantiles
 
 INF = float("inf")
 PROBABILITIES = np.array([0.0, 1e-12, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-12, 1 - 2.0**-53])
@@ -81,3 +81,16 @@ def test_radii_far_beyond_the_resolution_of_the_law_are_finite(low):
 @pytest.mark.parametrize("probability", [1e-12, 0.5, 0.95, 1 - 1e-12])
 def test_the_ball_of_a_probability_holds_it(probability):
     assert chi2.cdf(chi_quantile(probability, 5) ** 2, 5) == pytest.approx(probability, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n_features", "n_target"), [(1, 4), (4, 1), (3, 3), (2, 500)])
+def test_equal_tails(n_features, n_target):
+    squares = np.concatenate([[0.0], np.logspace(-8, 3, 40)])
+    found = equal_tails(squares, n_features, n_target)
+    inside = chi2.sf(squares, n_features) > 1e-200
+    np.testing.assert_allclose(
+        chi2.logsf(found[inside], n_target), chi2.logsf(squares[inside], n_features), rtol=1e-9, atol=1e-12
+    )
+    assert (np.diff(found) > 0).all()
+    assert equal_tails(np.array([np.inf, np.nan]), n_features, n_target).tolist() == [INF, INF]
+    assert equal_tails(squares, 0, n_target).tolist() == [0.0] * 41

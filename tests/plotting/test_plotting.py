@@ -11,9 +11,17 @@ from matplotlib.patches import Ellipse
 from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import NotFittedError
 from support import COVARIANCE_TYPES, dense_covariances
 
-from tgmm import GaussianMixture, select
+from tgmm import (
+    GaussianMixture,
+    MixtureClassifier,
+    MixtureImputer,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+    select,
+)
 from tgmm.plotting import (
     MixtureDisplay,
     plot,
@@ -260,6 +268,7 @@ def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
     hollow = ax.collections[0].get_facecolors()
     assert hollow[1].tolist() == [1, 1, 1, 1]
     assert ax.get_ylim()[0] < values[1]
+    assert "hollow: degenerate" in legend_texts(ax)
 
 
 def test_selection_by_held_out_shows_the_values_themselves(blobs):
@@ -484,3 +493,35 @@ def test_one_picture_of_any_mixture(n_features, label):
     ax = plot(gmm, X, ax=given)
     assert ax is given and ax.get_xlabel().startswith(label)
     assert plot(gmm.mixture_) is not ax
+
+
+def test_other_models_are_drawn_by_what_they_hold(blobs):
+    selection = select(blobs, [1, 2], "diag", random_state=0)
+    assert plot(selection).get_xlabel() == "number of components"
+    for model in (
+        selection,
+        MixtureOutlierDetector(n_components=2, random_state=0).fit(blobs),
+        MixtureImputer(GaussianMixture(2, random_state=0)).fit(blobs),
+    ):
+        assert plot(model, blobs).get_xlabel().startswith("standard deviations")
+    with pytest.raises(ValueError, match=r"plot\(model.estimators_\[0\]"):
+        plot(MixtureClassifier())
+    with pytest.raises(ValueError, match=r"plot\(model.estimator_, numpy.column_stack"):
+        plot(MixtureRegressor())
+    with pytest.raises(NotFittedError):
+        plot(MixtureOutlierDetector())
+
+
+@pytest.mark.parametrize("draw", [plot_components, plot_uncertainty])
+def test_far_noise_does_not_squeeze_the_rest(flat, draw):
+    _, X = flat
+    far = np.array([[900.0, 3.0], [4.0, -1200.0], [3.0, 11.0]])
+    gmm = GaussianMixture(2, noise=True, noise_volume=1e6, random_state=0).fit(np.concatenate([X, far]))
+    assert (gmm.predict(far) == -1).all()
+    ax = draw(gmm, np.concatenate([X, far]))
+    assert "noise (2 of 3 outside)" in legend_texts(ax)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    assert right - left < 40 and high - low < 50
+    assert left < X[:, 0].min() and X[:, 0].max() < right
+    assert low < X[:, 1].min() and high > 11
+    assert "noise" in legend_texts(draw(gmm, np.concatenate([X, far[2:]])))

@@ -127,6 +127,7 @@ def test_when_all_cells_fail_the_error_says_why(blobs):
     [
         ({"n_components": []}, "n_components is empty"),
         ({"n_components": [0, 1]}, "n_components must be an integer >= 1; got 0"),
+        ({"n_components": "full"}, "n_components must be an integer or several.*covariance_types='full'"),
         ({"covariance_types": []}, "covariance_types is empty"),
         ({"covariance_types": ["round"]}, "covariance_type must be one of"),
         ({"criterion": "gap"}, "criterion must be one of 'bic', 'aic', 'icl', 'held_out'; got 'gap'"),

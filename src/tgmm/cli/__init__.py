@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from tgmm.cli.arguments import parser
+from tgmm.cli.arguments import parser, refuse
 from tgmm.cli.messages import say
 
-HOMES = {"classify": "classification", "impute": "imputation"}  # modules of commands that are not in `commands`
+# Modules of commands that are not in `commands`.
+HOMES = {"classify": "classification", "impute": "imputation", "info": "description"}
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1
     """
     top = parser()
-    options = top.parse_args(arguments)
+    options, unknown = top.parse_known_args(arguments)
+    if unknown:
+        refuse(options, unknown)
     if options.command is None:
         top.print_help(sys.stderr)
         top.exit(MISUSED)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
+from difflib import get_close_matches
 from textwrap import fill
+from typing import NoReturn
 
 from tgmm import __version__
 from tgmm.cli import options
@@ -27,7 +30,7 @@ EXAMPLES = {
         "tgmm classify known.csv new.csv --class species --save classifier.pth",
         "tgmm classify classifier.pth new.csv --out classes.csv",
     ),
-    "impute": ("tgmm impute data.csv --model model.pth --out complete.csv",),
+    "impute": ("tgmm impute model.pth data.csv --out complete.csv",),
     "sample": ("tgmm sample model.pth -n 1000 --seed 0 --out rows.csv",),
     "info": ("tgmm info model.pth",),
 }
@@ -47,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="tgmm COMMAND --help describes a command.",
     )
     top.add_argument("--version", action="version", version=f"tgmm {__version__}")
+    top.set_defaults(parser=top)
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name, summary in COMMANDS.items():
         command = subparsers.add_parser(
@@ -57,4 +61,14 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         options.add(command, name)
+        command.set_defaults(parser=command)
     return top
+
+
+def refuse(given: argparse.Namespace, unknown: list[str]) -> NoReturn:
+    """Exit with the usage of the command, the arguments that it does not know, and what may have been meant."""
+    command: argparse.ArgumentParser = given.parser
+    known = re.findall(r"--[a-z-]+", command.format_help())
+    close = {name: get_close_matches(name.partition("=")[0], known, 1, 0.7) for name in unknown if name[:2] == "--"}
+    hints = [f"; did you mean {meant[0]} instead of {name}?" for name, meant in close.items() if meant]
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints[:1])}")

@@ -24,6 +24,7 @@ from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import FORMATS, format_of
+from tgmm.files.store import model_file_errors, read_file
 from tgmm.mixture.evaluation import criteria
 from tgmm.mixture.profiles import counted
 from tgmm.runtime.generators import as_generator
@@ -226,12 +227,28 @@ def loaded(path: Path, device: str | None, data: Path | None = None) -> Gaussian
     data : Path, optional
         The rows of the same command, which may have been given in the place of the model.
     """
+    if (kind := kind_of(path, data)) != GaussianMixture.__name__:
+        raise ValueError(
+            f"{path} holds a {kind}, but this command needs a GaussianMixture. tgmm info describes every model, and "
+            "tgmm classify uses classifiers."
+        )
+    return GaussianMixture.load(path, device=device)
+
+
+def kind_of(path: Path, data: Path | None = None) -> str:
+    """Return the name of the estimator that a file holds; for the arguments, see `loaded`."""
     if path.suffix.lower() not in FORMATS:
         message = f"{path} is no model: models end in {' or '.join(FORMATS)}, as --out of tgmm fit writes them."
         if data is not None and data.suffix.lower() in FORMATS:
             message += f" The model comes first, and then the rows: {data} {path}."
         raise ValueError(message)
-    return GaussianMixture.load(path, device=device)
+    content = read_file(path)
+    with model_file_errors(repr(str(path))):
+        state = format_of(path).decode(content)
+        if not isinstance(state, dict):
+            return GaussianMixture.__name__  # whose `load` says what is wrong
+        mixture = "BayesianGaussianMixture" if "weight_concentration_prior_type" in state else "GaussianMixture"
+        return str(state.get("kind", mixture))
 
 
 def write_of_rows(
@@ -316,12 +333,3 @@ def sample(options: Namespace) -> None:
             n_rows = min(SAMPLED_ROWS, options.rows - first)
             rows, components = model.sample(n_rows, random_state=generator, **region)
             write(dict(zip(names, np.asarray(rows).T, strict=True)) | {"component": np.asarray(components)})
-
-
-def info(options: Namespace) -> None:
-    """Describe a model."""
-    model = loaded(options.model, "cpu")
-    if options.json:
-        print(report.as_json(report.describe(model)))
-        return
-    print(report.info_text(model))

@@ -17,7 +17,7 @@ def impute(options: Namespace) -> None:
     """Write the rows with values in the place of those that they lack."""
     if options.seed is not None and not options.draw:
         raise ValueError("--seed is that of draws: add --draw, or leave it out for expected values.")
-    model = loaded(options.model, options.device)
+    model = loaded(options.model, options.device, options.data)
     names = without_names(model)
     generator = as_generator(options.seed) if options.draw else None
     with tables.at_hand(options.data) as data:

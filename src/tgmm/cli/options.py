@@ -225,16 +225,15 @@ def _add_classify(command: argparse.ArgumentParser) -> None:
 
 def _add_impute(command: argparse.ArgumentParser) -> None:
     command.add_argument(
+        "model",
+        type=expanded,
+        help="The model, a file that tgmm fit --out or save wrote, preferably one that was fitted with --missing em.",
+    )
+    command.add_argument(
         "data",
         type=expanded,
         help="The file of rows, or - for the standard input. If the file names its columns, the features of the "
         "model are read by name, and other columns are ignored.",
-    )
-    command.add_argument(
-        "--model",
-        type=expanded,
-        required=True,
-        help="The model, preferably one that was fitted with --missing em.",
     )
     command.set_defaults(drop_missing=False)  # rows that lack values are what it is for
     _add_columns(command)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tgmm.cli.labels import Labels
 from tgmm.covariance import LowRank
-from tgmm.estimators.base import solution_of
+from tgmm.estimators.base import MixtureEstimator, solution_of
 from tgmm.estimators.explaining import ending, notes_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.profiles import Profiles
@@ -17,16 +17,16 @@ from tgmm.mixture.summary import FEATURES, noted, summarised, terms
 from tgmm.selection import Selection
 
 
-def names_of(model: GaussianMixture) -> list[str]:
+def names_of(model: MixtureEstimator) -> list[str]:
     """Return the names of the features, or their numbers."""
     names = getattr(model, "feature_names_in_", range(model.means_.shape[1]))
     return [str(name) for name in names]
 
 
-def describe(model: GaussianMixture) -> dict[str, Any]:
+def describe(model: MixtureEstimator) -> dict[str, Any]:
     """Return a model as plain values."""
     n_components, n_features = model.means_.shape
-    noise = {"noise_weight": model.noise_weight_, "noise_volume": model.noise_volume_} if model.noise else {}
+    noise = {"noise_weight": model.noise_weight_, "noise_volume": model.noise_volume_} if model.mixture_.noise else {}
     return {
         "n_components": n_components,
         "n_features": n_features,
@@ -44,7 +44,7 @@ def describe(model: GaussianMixture) -> dict[str, Any]:
     }
 
 
-def _covariances(model: GaussianMixture) -> dict[str, Any]:
+def _covariances(model: MixtureEstimator) -> dict[str, Any]:
     """Return the covariances, or the loadings and noise variances that make them."""
     if isinstance(model.mixture_.parameters.covariances, LowRank):
         loadings, noise = model.factor_loadings_, model.noise_variances_

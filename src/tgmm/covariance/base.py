@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
@@ -64,6 +64,10 @@ class Factor(ABC):
         (Chan, Golub & LeVeque 1983, The American Statistician 37).
         """
 
+    def amplified_at_most(self, second: Tensor) -> Tensor:
+        """Return what the amplification does not exceed, where that is less work, (..., K)."""
+        return self.amplification(second)
+
     def distances(self, deviations: Tensor) -> Tensor:
         """Return the squared Mahalanobis distances (..., K, c) of deviations (..., B or K, c, d) from the means."""
         return self.whiten(deviations).square().sum(-1)
@@ -71,6 +75,12 @@ class Factor(ABC):
     def take(self, index: Any) -> Factor:
         """Return the factor of some of the components, by an index of the first dimension."""
         return self._each(lambda tensor: tensor[index])
+
+    @staticmethod
+    def joined(parts: Sequence[Factor]) -> Factor:
+        """Return the factors of several batches of mixtures as those of one."""
+        tensors = [torch.cat([getattr(each, field.name) for each in parts]) for field in fields(parts[0])]
+        return type(parts[0])(*tensors)
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Factor:
         """Return the factor on a device, in another float type if one is given."""
@@ -209,6 +219,12 @@ class Covariances(ABC):
     def factor(self) -> Factor:
         """The factored covariances; raises CovarianceCollapse where they are not positive definite."""
 
+    @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest variance of any feature in any component; NaN where any is."""
+        least, largest = self.variances.aminmax()
+        return float(least), float(largest)
+
     @property
     def own_moment(self) -> Moment:
         """The moments that these covariances are functions of."""
@@ -252,6 +268,14 @@ class Covariances(ABC):
         """Return those of some mixtures of a batch, by an index of the first dimension, factored if these are."""
         return self._with_factor(self._of(self.values[index]), lambda factor: factor.take(index))
 
+    @staticmethod
+    def joined(parts: Sequence[C]) -> C:
+        """Return the covariances of several batches of mixtures as those of one, factored if all of these are."""
+        whole = parts[0]._of(torch.cat([each.values for each in parts]))
+        if all("factor" in vars(each) for each in parts):
+            vars(whole)["factor"] = Factor.joined([each.factor for each in parts])
+        return whole
+
     def replaced(self: C, which: Tensor, others: C) -> C:
         """Return covariances with those of other components, or of one, in the place of some, which (..., K)."""
         if self.shared:
@@ -288,10 +312,11 @@ class Covariances(ABC):
         if bad.any():
             raise CovarianceCollapse(None if self.shared else int(bad.nonzero()[0, -1]), bad)
 
-    def _require_positive(self, variances: Tensor) -> None:
-        """Raise CovarianceCollapse where variances (..., B, d) are not all positive and finite."""
-        least, largest = variances.aminmax()  # NaN where any is
-        if not (float(least) > 0 and float(largest) < torch.inf):
+    def _require_positive(self) -> None:
+        """Raise CovarianceCollapse where the variances are not all positive and finite."""
+        least, largest = self.extremes
+        if not (least > 0 and largest < torch.inf):
+            variances = self.variances
             self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
 
 

@@ -115,5 +115,5 @@ class Diagonal(Covariances):
     @cached_property
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations."""
-        self._require_positive(self.values)
+        self._require_positive()
         return DiagonalFactor(self.values.log().sum(-1), self.values.rsqrt())

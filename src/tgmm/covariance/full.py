@@ -33,6 +33,11 @@ class MatrixFactor(Factor):
         root = second.sqrt()  # (..., K, d)
         return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
 
+    def amplified_at_most(self, second: Tensor) -> Tensor:
+        """Return d times the largest diagonal entry of D P D: it is positive definite, so that no entry is larger."""
+        diagonal = self.precision.diagonal(dim1=-2, dim2=-1)
+        return (diagonal * second).amax(-1).mul_(second.shape[-1])
+
 
 @dataclass(frozen=True)
 class FullFactor(MatrixFactor):
@@ -62,7 +67,7 @@ class FullFactor(MatrixFactor):
 
     def times(self, vectors: Tensor) -> Tensor:
         """Return the precision times each vector."""
-        return (self.precision @ vectors[..., None])[..., 0]
+        return (self.precision @ vectors.unsqueeze(-1)).squeeze(-1)
 
     @cached_property
     def precision(self) -> Tensor:
@@ -184,14 +189,13 @@ class Full(Covariances):
         A squared pivot is the share of a feature's variance that the features before it leave unexplained;
         below rounding of the matrix's own entries there is nothing left to factor.
         """
-        variances = self.variances  # (..., B, d)
-        self._require_positive(variances)
-        inverse_sd = variances.rsqrt()
-        correlation = self.values * inverse_sd[..., :, None] * inverse_sd[..., None, :]
+        self._require_positive()
+        inverse_sd = self.variances.rsqrt()  # (..., B, d)
+        correlation = self.values * inverse_sd.unsqueeze(-1) * inverse_sd.unsqueeze(-2)
         root, info = torch.linalg.cholesky_ex(correlation)
         pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
         if info.any() or not float(pivots.amin()) > self._rounding**0.5:
             self._collapse((info != 0) | ~(pivots.square() > self._rounding).all(-1))
         inverse_root = torch.linalg.solve_triangular(root, torch.diag_embed(inverse_sd), upper=False)
-        log_det = -2 * inverse_root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_det = inverse_root.diagonal(dim1=-2, dim2=-1).log().sum(-1).mul_(-2)
         return FullFactor(log_det, inverse_root)

@@ -208,8 +208,9 @@ class LowRank(Covariances):
     @cached_property
     def factor(self) -> LowRankFactor:
         """Scaled loadings, rotated to be orthogonal."""
-        self._require_positive(self.noise)
-        self._require_positive(self.variances)
+        self._require_positive()
+        if not float(self.noise.amin()) > 0:
+            self._collapse(~(self.noise > 0).all(-1))
         inverse_sd = self.noise.rsqrt()
         strengths, rotation = self.spectrum
         log_det = self.noise.log().sum(-1) + strengths.log1p().sum(-1)

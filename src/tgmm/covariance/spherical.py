@@ -90,5 +90,5 @@ class Spherical(Covariances):
     @cached_property
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations, (..., B, 1)."""
-        self._require_positive(self.values[..., None])
+        self._require_positive()
         return DiagonalFactor(self.n_features * self.values.log(), self.values.rsqrt()[..., None])

@@ -1,4 +1,4 @@
-"""Data: where rows come from, what travels with them, and how they are passed over."""
+"""Data: the sources of rows, what belongs to each row, and passes over all of them."""
 
 from tgmm.data.arrays import ArraySource
 from tgmm.data.arrow import ArrowSource, ParquetSource

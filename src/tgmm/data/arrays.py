@@ -1,4 +1,4 @@
-"""Arrays on disk: NumPy memory maps and .npy files, Zarr, HDF5, and all else that is sliced like an array."""
+"""Arrays on disk: NumPy memory maps and .npy files, Zarr, HDF5, and anything else that can be sliced like an array."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tgmm.data.validation import refuse_fields
 
 
 class ArraySource(Source):
-    """Rows of something that has a shape and is sliced like a NumPy array.
+    """Rows of anything that has a shape and can be sliced like a NumPy array.
 
-    Memory maps of whole files are read through the file, so that pages already used do not count as this
-    process's memory.
+    A memory map of a whole file is read through the file, so that pages that were read do not count as memory of this
+    process.
 
     Parameters
     ----------
     array : array-like of shape (n, d)
-        A `numpy.memmap`, a Zarr array, an HDF5 dataset or the like.
+        For example a `numpy.memmap`, a Zarr array or an HDF5 dataset.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class ArraySource(Source):
 
 
 def is_whole_file(array: Any) -> bool:
-    """Whether the array is a file's content from its offset on, row by row, and not a view or a private copy of it."""
+    """Whether the array is the content of a file from its offset on, row by row, not a view or a private copy."""
     return (
         isinstance(array, np.memmap)
         and isinstance(array.base, mmap.mmap)

@@ -21,11 +21,12 @@ class ArrowSource(Source):
     Parameters
     ----------
     data : pyarrow.Table, pyarrow.RecordBatch or pyarrow.dataset.Dataset
+        The table. A dataset is read again for every pass over the rows.
     columns : sequence of str, optional
-        The features, in this order; where None all columns but the weights, and but those that pandas has written its
-        index to.
+        Columns to use as features, in this order. By default, all columns but the weights and the index of a pandas
+        data frame.
     weight_column : str, optional
-        The column of the sample weights.
+        The column that holds the sample weights.
 
     Raises
     ------
@@ -110,7 +111,7 @@ class ParquetSource(ArrowSource):
 
 
 def open_dataset(path: Any, format: str) -> Any:
-    """Return a file, a folder of files or several files with all columns, as Arrow's own data set."""
+    """Open a file, a folder of files or several files as an Arrow dataset with all columns."""
     paths = fspath(path) if isinstance(path, str | PathLike) else [fspath(part) for part in path]
     return _pyarrow_dataset().dataset(paths, format=format)
 
@@ -124,14 +125,14 @@ def _pyarrow_dataset() -> Any:
 
 
 def _index_columns(schema: Any) -> set[str]:
-    """Return the columns that hold the index of the data frame that pandas has written, if it was one."""
+    """Return the columns that hold the index of a data frame, if pandas wrote the file."""
     described = (schema.pandas_metadata or {}).get("index_columns", [])
     named = {column for column in described if isinstance(column, str)}  # a range is described, and has no column
     return named | {name for name in schema.names if INDEX_LEVEL.fullmatch(name)}
 
 
 def _common_type(fields: Sequence[Any]) -> Any:
-    """Return float32 where all fields are float32 or half, else float64, or raise a ValueError for other types."""
+    """Return float32 if all fields are float32 or half precision, otherwise float64. Other types are a ValueError."""
     import pyarrow
 
     types = pyarrow.types

@@ -1,4 +1,4 @@
-"""Consecutive rows with what belongs to them, and what is gathered from all rows chunk by chunk."""
+"""Consecutive rows with everything that belongs to each, and results that are accumulated chunk by chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ S = TypeVar("S")
 
 
 class Chunk(NamedTuple):
-    """Consecutive rows of the data, with all that travels with each."""
+    """Consecutive rows of the data, with everything that belongs to each row."""
 
     rows: Tensor  # (c, d), in the user's units
     weights: Tensor | None  # (c,)
@@ -36,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Return chunks as one; where some have weights, rows of the others weigh 1."""
+    """Concatenate chunks. If only some of them have weights, the rows of the others get the weight 1."""
     if len(chunks) == 1:
         return chunks[0]
     weights = None
@@ -59,18 +59,18 @@ def divided(chunks: Iterable[Chunk], n_rows: int) -> Iterator[Chunk]:
 
 
 class Accumulator(ABC, Generic[S]):
-    """What is gathered from rows: chunk by chunk in their order, then over processes.
+    """A result that is accumulated over rows: chunk by chunk in their order, then over processes.
 
     Attributes
     ----------
     n_rows : int
-        How many rows to be given at a time.
+        How many rows `add` gets at a time, at most.
     """
 
     n_rows: int
 
     def add_all(self, chunks: Iterable[Chunk]) -> None:
-        """Take in chunk after chunk, at most `n_rows` at a time, until more would change nothing."""
+        """Add chunks, at most `n_rows` rows at a time, until more rows would change nothing."""
         for chunk in divided(chunks, self.n_rows):
             self.add(chunk)
             if self.is_full():
@@ -78,11 +78,11 @@ class Accumulator(ABC, Generic[S]):
 
     @abstractmethod
     def add(self, chunk: Chunk) -> None:
-        """Take in some rows."""
+        """Add some rows."""
 
     @abstractmethod
     def result(self) -> S:
-        """Return what the rows came to; results of different rows can be added."""
+        """Return the result for the rows so far. Results of different rows can be added."""
 
     def is_full(self) -> bool:
         """Whether more rows would change nothing."""

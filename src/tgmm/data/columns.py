@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -19,20 +20,20 @@ ARRAYS = ("numpy", "torch")  # the kinds of arrays in which a mixture can tell o
 
 @dataclass(frozen=True)
 class Columns:
-    """The features of a mixture, and the kind of array that they came in, in which the mixture tells of itself.
+    """The features of a mixture, and the kind of array of the training data, which fitted attributes follow.
 
     Parameters
     ----------
     n_features : int or None
         None before the data is seen.
     names : tuple of str, optional
-        Where the training data named them.
+        If the training data had names.
     owner : str
-        Whose features they are, for messages.
+        The estimator that messages name.
     arrays : str
-        "torch" where the training data was tensors, else "numpy".
+        "torch" if the training data was tensors, otherwise "numpy".
     may_lack : bool
-        Whether rows may lack values, which are NaN then.
+        Whether rows may have missing values, which are NaN.
     """
 
     n_features: int | None
@@ -77,19 +78,19 @@ class Columns:
         return replace(self, n_features=len(indices), names=names)
 
     def own_array(self, values: Tensor) -> Any:
-        """Return a copy of values that are the mixture's own as the kind of array that it was fitted to."""
+        """Return a copy of a fitted attribute as the kind of array that the mixture was fitted to."""
         return values.clone() if self.arrays == "torch" else values.cpu().numpy().copy()
 
     def checked_array(self, X: Any, **settings: Any) -> tuple[np.ndarray, Columns]:
-        """Return an array of rows as scikit-learn checks it, and the columns that it has.
+        """Return rows as an array that scikit-learn has checked, and their columns.
 
-        Where the number of features is known, it must be that, and names must be those of the fit, in their order.
+        After a fit, the number of features must be that of the fit, and the names the same, in the same order.
 
         Parameters
         ----------
         X : array-like
         **settings
-            Of `sklearn.utils.check_array`.
+            Arguments of `sklearn.utils.check_array`.
         """
         seat = _seat(self.owner)()
         is_new = self.n_features is None
@@ -97,19 +98,25 @@ class Columns:
             seat.n_features_in_ = self.n_features
             if self.names is not None:
                 seat.feature_names_in_ = self.public_names
-        try:
+        with self.explaining(X):
             array = validate_data(seat, X, reset=is_new, **settings)
+        return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
+
+    @contextmanager
+    def explaining(self, X: Any) -> Iterator[None]:
+        """Add to a ValueError what to do where X has other columns than the fit."""
+        try:
+            yield
         except ValueError as error:
             remedy = self._remedy(X)
             if remedy is None:
                 raise
             raise ValueError(f"{str(error).rstrip()}\n{remedy}") from None
-        return array, self.found(array.shape[1], getattr(seat, "feature_names_in_", None))
 
     def _remedy(self, X: Any) -> str | None:
-        """Return what to do where X names its columns otherwise than the fit did; None where it does not, or has none.
+        """Return what to do if X has other column names than the fit; None if it has the same names, or none.
 
-        What differs, scikit-learn's message has said.
+        scikit-learn's message has already said what differs.
         """
         names = list(getattr(X, "columns", ()))
         if self.names is None or not all(isinstance(name, str) for name in names) or names in ([], list(self.names)):
@@ -121,12 +128,12 @@ class Columns:
         return f"X has the columns {listed(names)}, and the fit had {listed(self.names)}. {choose}"
 
     def said(self, indices: Sequence[int]) -> str:
-        """Return how a message calls some features: by name where they have one, else by number."""
+        """Return what messages call some features: their names if they have names, otherwise their numbers."""
         called = [index if self.names is None else str(self.names[index]) for index in indices]
         return f"feature(s) {listed(called)}"
 
     def where_named(self, X: Any) -> Columns:
-        """Return the columns as X, which was made for some of them, can have them: without names where it has none."""
+        """Return the columns, without their names if X has none."""
         return self if hasattr(X, "columns") else replace(self, names=None)
 
     def require(self, n_features: int) -> None:
@@ -136,22 +143,22 @@ class Columns:
             raise ValueError(message if self.names is None else f"{message} The fit had {listed(self.names)}.")
 
     def require_names(self, names: Sequence[str] | None) -> None:
-        """Raise a ValueError where a source names its columns otherwise, or in another order, than the fit did."""
+        """Raise a ValueError if the columns of a source have other names than in the fit, or another order."""
         if names is not None and self.names is not None and list(names) != list(self.names):
             raise ValueError(
                 f"The columns of X are {listed(names)}, but the fit had {listed(self.names)}: name the same columns in "
-                "the same order, with columns=[...] of the source."
+                "the same order, with columns=[...] of the sources in tgmm.data."
             )
 
 
 def listed(names: Sequence[Any]) -> str:
-    """Return how a message lists names or numbers: the first of them where there are many."""
+    """Return names or numbers as a message lists them: only the first if there are many."""
     known = list(names)
     return str(known) if len(known) <= MOST_SAID else f"{str(known[:MOST_SAID])[:-1]}, ...] ({len(known)} in all)"
 
 
 def arrays_of(values: Any) -> str:
-    """Return which kind of array values are: tensors, or else what NumPy makes arrays of."""
+    """Return the kind of array that fitted attributes follow: "torch" for tensors, otherwise "numpy"."""
     return "torch" if isinstance(values, Tensor) else "numpy"
 
 

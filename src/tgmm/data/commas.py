@@ -1,4 +1,4 @@
-"""Decimal commas: whether 1,5 is a number, or two of them that a comma separates."""
+"""Decimal commas: whether 1,5 is one number, or two."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REMEDY = "Put a line above that names each column, and write decimal points wher
 
 
 def has_decimal_commas(rows: Rows) -> bool:
-    """Whether numbers have decimal commas; not where all could be thousands, or some have decimal points."""
+    """Whether numbers have decimal commas. They have none if all commas could mark thousands, or some have points."""
     fields = [field for row in rows for field in row]
     commas = [field for field in fields if DECIMAL_COMMA.match(field)]
     points = any("." in field and is_number(field) for field in fields)
@@ -21,9 +21,9 @@ def has_decimal_commas(rows: Rows) -> bool:
 
 
 def decimal_or_separators(rows: Rows) -> tuple[bool, str | None]:
-    """Return whether the commas that split rows are decimal, in a file of one column, and what makes that doubtful.
+    """Return whether commas are decimal commas, in a file of one column, and what makes that doubtful.
 
-    Where the first row names as many columns as the commas make, there is no question.
+    If the first row names as many columns as the commas make, there is no doubt that they separate columns.
     """
     is_alone = len(rows[0]) == 1  # above rows of two fields: the name of one column, even if it is a number
     names = rows[0] if is_alone or any(map(is_word, rows[0])) else []
@@ -47,9 +47,9 @@ def decimal_or_separators(rows: Rows) -> tuple[bool, str | None]:
 
 
 def _are_decimal(numbers: Sequence[str]) -> bool | None:
-    """Whether what is like 170,5 is one number each; None where nothing tells.
+    """Whether values such as 170,5 are one number each; None if the values do not tell.
 
-    Of whole numbers, none is -0 or begins with 0, and some of several digits end with 0.
+    No whole number is -0 or begins with 0, and some of those with several digits end with 0.
     """
     halves = [HALVES.match(number) for number in numbers]
     fractions = [half[3] for half in halves if half]
@@ -63,7 +63,7 @@ def _are_decimal(numbers: Sequence[str]) -> bool | None:
 
 
 def _shows_fraction(number: str) -> bool:
-    """Whether the parts beside a comma are no whole numbers: -0 before it, or 05 or 25e-1 behind it."""
+    """Whether the parts beside a comma cannot be whole numbers: -0 before it, or 05 or 25e-1 after it."""
     half = HALVES.match(number)
     if half is None:
         return False

@@ -11,10 +11,9 @@ from tgmm.data.summary import Summary
 
 
 def unbiased(summary: Summary) -> Tensor:
-    """Return what makes of a mean of squares an unbiased variance, for each feature, (d,).
+    """Return the factor that makes a mean of squares an unbiased variance, for each feature, (d,).
 
-    A row of weight 2 counts as two. Where weights sum to less than 2 it stays what it is there, instead of growing
-    without end.
+    A row of weight 2 counts as two. If the weights sum to less than 2, the factor is that of 2, so it stays bounded.
     """
     return summary.present / torch.maximum(summary.present - 1, summary.present / 2)
 
@@ -22,8 +21,9 @@ def unbiased(summary: Summary) -> Tensor:
 def covariance_of(data: Data, summary: Summary) -> Tensor:
     """Return the covariance matrix of the rows, (d, d).
 
-    Where rows lack values, products of two features that are both there are divided by the geometric mean of how often
-    each is. So the matrix has the variances of the values that are there, and no negative eigenvalue.
+    If values are missing, the sum of the products of two features, over rows that have both, is divided by the
+    geometric mean of the numbers of values of each. The matrix then has the variances of the observed values, and no
+    negative eigenvalue.
     """
     centre = (summary.origin + summary.mean).cpu()
     scale = torch.where(summary.constant, 1.0, (summary.scatter / summary.present).sqrt()).cpu()

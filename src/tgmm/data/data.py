@@ -1,4 +1,4 @@
-"""Data: rows to learn from, on one process or many, and the one way to pass over them."""
+"""Data: rows to learn from, on one process or many, and the only way to pass over them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first look at all rows of all processes gives: their summary, and a random sample of them."""
+    """The result of a first pass over all rows of all processes: their summary, and a random sample."""
 
     summary: Summary
     sample: Chunk  # in the order of the rows; all of them, where they are few
@@ -33,7 +33,7 @@ class Survey:
 
 
 class Data(ABC):
-    """The rows of positive weight, in an order of their own; iteration gives those of this process."""
+    """The rows of positive weight, in a fixed order. Iteration gives those of this process."""
 
     processes: Processes = ALONE  # those that share the rows
 
@@ -45,17 +45,17 @@ class Data(ABC):
     @property
     @abstractmethod
     def n_given(self) -> int:
-        """The number of this process's rows, those of weight 0 included."""
+        """The number of rows of this process, including those of weight 0."""
 
     @property
     def n_given_to_all(self) -> int:
-        """The number of all processes' rows, those of weight 0 included."""
+        """The number of rows of all processes, including those of weight 0."""
         return self.n_given
 
     @property
     @abstractmethod
     def n_rows(self) -> int:
-        """The number of rows of positive weight, those of all processes."""
+        """The number of rows of positive weight of all processes."""
 
     @property
     @abstractmethod
@@ -79,11 +79,11 @@ class Data(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield this process's rows in order, as often as asked; their indices are its own."""
+        """Yield the rows of this process in order, from the first one each time. Indices count its own rows."""
 
     @abstractmethod
     def take(self, indices: Tensor) -> Chunk:
-        """Return the rows with these indices among all, which are sorted; all processes ask for the same."""
+        """Return the rows with these sorted indices among all rows. All processes must ask for the same ones."""
 
     @abstractmethod
     def in_unit(self, unit: float) -> Data:
@@ -95,7 +95,7 @@ class Data(ABC):
 
     @abstractmethod
     def sample(self, size: int, seed: int) -> Chunk:
-        """Return so many rows of all processes at random: the same ones for a seed, however rows are kept."""
+        """Return a random sample of the rows of all processes: the same one for a seed, however the rows are stored."""
 
     @abstractmethod
     def summary(self, origin: Tensor) -> Summary:
@@ -103,24 +103,24 @@ class Data(ABC):
 
     @property
     def in_memory(self) -> Tensor | None:
-        """All rows as one tensor (n, d), where that is how they are kept."""
+        """All rows as one tensor (n, d), if they are in memory."""
         return None
 
     def survey(self, size: int, seed: int) -> Survey:
-        """Return the summary of all rows, about where their bulk is, and a sample of so many."""
+        """Return the summary of all rows about the location of their bulk, and a sample."""
         sample = self.sample(size, seed)
         return Survey(self.summary(bulk(sample.rows, sample.weights)), sample)
 
     def fold(self, make: Callable[[], Accumulator[S]], same: Sequence[Tensor] | None = None) -> S:
-        """Return what an accumulator gathers from all rows of all processes: the one way to pass over the data.
+        """Return the result of an accumulator for all rows of all processes: the only way to pass over the data.
 
         Parameters
         ----------
         make : callable
-            Makes the accumulator, empty.
+            Returns a new, empty accumulator.
         same : sequence of Tensor, optional
-            Float64 tensors that are to be the same bits on each process. Given them, results are taken for sums that
-            can be packed, and one reduction adds them up and compares these tensors.
+            Float64 tensors that must have the same bits on each process. If given, results must be sums that can be
+            packed; one reduction then adds them and compares these tensors.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class TensorData(Data):
 
     @property
     def n_given(self) -> int:
-        """The number of rows, those of weight 0 included."""
+        """The number of rows, including those of weight 0."""
         return (self.rows if self.mask is None else self.mask).shape[0]
 
     @property
@@ -216,11 +216,11 @@ class TensorData(Data):
         return replace(self, weights=self._whole.own_weights() * (self.unit / unit), divisor=unit)
 
     def knowing(self, known: Tensor) -> TensorData:
-        """Return the same rows with what is known of each that was given."""
+        """Return the same rows with what is known about each of them."""
         return replace(self, known=known if self.mask is None else known[self.mask.to(known.device)])
 
     def sample(self, size: int, seed: int) -> Chunk:
-        """Return all rows, or so many of them at random."""
+        """Return all rows, or a random sample of them."""
         if self.n_rows <= size:
             return self._whole
         return self.take(Reservoir(size, seed).indices(self.n_rows))

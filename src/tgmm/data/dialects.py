@@ -23,16 +23,16 @@ class Dialect:
     Parameters
     ----------
     delimiter : str or None
-        None for blanks, any number of them.
+        None for any number of blanks.
     decimal_comma : bool
         Whether 1,5 is a number.
     n_skipped : int
-        How many lines come before the first record: comments, and lines without text.
+        Number of lines before the first record: comments, and lines without text.
     n_columns : int
     header : Header or None
-        None where nothing names the columns.
+        None if nothing names the columns.
     doubts : tuple of str
-        What could be meant otherwise, and how to say so.
+        What else the file could mean, and how to say so.
     """
 
     delimiter: str | None
@@ -44,21 +44,21 @@ class Dialect:
 
     @property
     def names(self) -> list[str]:
-        """The names of all columns; "0", "1", ... where they have none."""
+        """The names of all columns; "0", "1", ... if they have none."""
         return [str(j) for j in range(self.n_columns)] if self.header is None else list(self.header.names)
 
     @property
     def has_row_names(self) -> bool:
-        """Whether the first column, alone without a name, names the rows."""
+        """Whether the first column holds row names: it is the only one without a name."""
         return self.n_columns > 1 and not self.names[0]
 
     def records(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yield the records below the header, of all lines of the file: a quoted field may go over several lines.
+        """Yield the records below the header from all lines of the file. A quoted field can span several lines.
 
         Raises
         ------
         csv.Error
-            For a quote that is not closed, or not at the end of its field.
+            If a quote is not closed, or not at the end of its field.
         """
         lines = iter(lines)
         for _ in islice(lines, self.n_skipped):
@@ -69,7 +69,7 @@ class Dialect:
         return records
 
     def _joined(self, lines: Iterator[str]) -> Iterator[str]:
-        """Yield lines that have text, those over which a quoted field goes as one."""
+        """Yield lines that have text. Lines that a quoted field spans are joined."""
         for line in lines:
             if '"' in line and line.count('"') % 2:
                 taken: list[str] = []
@@ -80,19 +80,19 @@ class Dialect:
                 yield line
 
     def fields(self, record: str) -> list[str]:
-        """Return the fields of a record, numbers with a decimal point."""
+        """Return the fields of a record; numbers have a decimal point."""
         found = split(record, self.delimiter)
         return [with_point(field) for field in found] if self.decimal_comma else found
 
 
 def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
-    """Return the dialect of a file by its first lines, or None where there is no record.
+    """Return the dialect of a file from its first lines, or None if there is no record.
 
     Parameters
     ----------
     lines : iterable of str
     has_header : bool or None
-        Whether the first record names the columns; None where that is to be found out.
+        Whether the first record names the columns; None to find out.
     """
     skipped, records = _preview(lines)
     if not records:
@@ -120,7 +120,7 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
 def _header(
     skipped: Sequence[str], records: Sequence[str], rows: Rows, delimiter: str | None, has_header: bool | None
 ) -> tuple[Header | None, str | None]:
-    """Return what names the columns, and what makes that doubtful where it is to be found out."""
+    """Return the header, and any doubts if it had to be guessed."""
     if has_header is not None:
         return Header(tuple(split(records[0], delimiter))) if has_header else None, None
     commented = comment_as_header(skipped, delimiter, rows)
@@ -130,7 +130,7 @@ def _header(
 def _with_row_names(
     header: Header, records: Sequence[str], rows: Rows, delimiter: str | None
 ) -> tuple[Header, str | None]:
-    """Return a header with a place for the names of rows, where it has one name less than there are columns."""
+    """Return a header with an empty name for the row names, if it has one name less than there are columns."""
     are_named = is_short(rows) and are_rows_named(records, rows, delimiter)
     if are_named is False:
         return header, None
@@ -163,7 +163,7 @@ def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _delimiter(records: Sequence[str]) -> str | None:
-    """Return what splits all records alike, and into most numbers; else what is in the first.
+    """Return the delimiter that splits all records alike and into most numbers, else one of the first record.
 
     The header may have one field less than the others: R does not name the column of the row names.
     """
@@ -182,6 +182,6 @@ def _delimiter(records: Sequence[str]) -> str | None:
 
 
 def _share_of_numbers(rows: Rows, delimiter: str | None) -> float:
-    """Return how many of the fields that hold something are numbers."""
+    """Return the share of the fields with content that are numbers."""
     fields = [field if delimiter == "," else with_point(field) for row in rows for field in row if field]
     return sum(map(is_number, fields)) / max(len(fields), 1)

@@ -1,4 +1,4 @@
-"""How much room data takes up: the volumes of boxes around it."""
+"""The extent of data: the volumes of boxes around it."""
 
 from __future__ import annotations
 

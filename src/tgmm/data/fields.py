@@ -1,4 +1,4 @@
-"""Fields of delimited text: how a record is split into them, and which are numbers."""
+"""Fields of delimited text: how a record is split into fields, and which of them are numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def split(record: str, delimiter: str | None) -> list[str]:
-    """Return the fields of a record; where the delimiter is None, of what blanks separate."""
+    """Return the fields of a record. If the delimiter is None, blanks separate them."""
     if '"' not in record:
         return [field.strip() for field in record.split(delimiter)]
     if delimiter is None:
@@ -23,7 +23,7 @@ def split(record: str, delimiter: str | None) -> list[str]:
 
 
 def is_number(field: str) -> bool:
-    """Whether a field is a number as NumPy reads it: Python itself takes more than ASCII, and 1_000."""
+    """Whether NumPy reads a field as a number. Python itself also accepts other digits than ASCII, and 1_000."""
     try:
         float(field)
     except ValueError:
@@ -37,10 +37,10 @@ def is_whole(field: str) -> bool:
 
 
 def is_word(field: str) -> bool:
-    """Whether a field is text, neither a number nor what stands for a missing one."""
+    """Whether a field is text: neither a number nor a mark for a missing value."""
     return not is_number(field) and field.lower() not in MISSING
 
 
 def with_point(field: str) -> str:
-    """Return a field, a number with a decimal point where it has a decimal comma."""
+    """Return a field with a decimal point instead of a decimal comma, if it is such a number."""
     return field.replace(",", ".") if DECIMAL_COMMA.match(field) else field

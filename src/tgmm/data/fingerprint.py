@@ -1,4 +1,4 @@
-"""What tells rows apart from all others, with the weights and the components that were given with them."""
+"""A fingerprint of rows, with the weights and components that were given with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BITS = {4: torch.int32, 8: torch.int64}  # by the bytes of a float
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Sums modulo 2^64 of what a hash makes of each row: exact, whatever the order, the chunks or the processes."""
+    """Sums modulo 2^64 of a hash of each row: exact, whatever the order, the chunks or the processes."""
 
     rows: int = 0
     weights: int = 0  # of the rows with their weights
@@ -30,7 +30,7 @@ class Fingerprint:
 
 
 def fingerprint_of(data: Data, responsibilities: Tensor | None, labels: Tensor | None = None) -> Fingerprint:
-    """Return the fingerprint of all rows of all processes, with what was said of the components of each."""
+    """Return the fingerprint of all rows of all processes, with what is known about the component of each."""
     found = (data if responsibilities is None else data.knowing(responsibilities)).fold(FingerprintOf)
     if labels is None:
         return found
@@ -59,7 +59,7 @@ class FingerprintOf(Accumulator[Fingerprint]):
 
 
 def _hashed(values: Tensor, seed: Tensor | None = None) -> Tensor:
-    """Return a 64-bit hash of each row (c, m) of numbers, (c,), beginning with one of its own, (c,)."""
+    """Return a 64-bit hash of each row (c, m) of numbers, (c,), from a seed for each row, (c,)."""
     bits = values.view(BITS[values.element_size()]).long()  # (c, m)
     odd = [_signed(ODD * (2 * place + 1)) for place in range(values.shape[1])]
     sums = (_mixed(bits) * torch.tensor(odd, device=bits.device)).sum(1)

@@ -16,14 +16,14 @@ YEARS = range(1800, 2200)
 
 @dataclass(frozen=True)
 class Header:
-    """What names the columns.
+    """The names of the columns.
 
     Parameters
     ----------
     names : tuple of str
-        Of all columns; a column of row names, which is the first, has an empty one.
+        Of all columns. A first column of row names has an empty name.
     is_record : bool
-        Whether they are the first record, not a comment above it.
+        Whether the names are the first record, not a comment above it.
     """
 
     names: tuple[str, ...]
@@ -31,7 +31,7 @@ class Header:
 
 
 def header_of(records: Sequence[str], rows: Rows, delimiter: str | None) -> tuple[Header | None, str | None]:
-    """Return the first record as a header where it looks like one, and what makes that doubtful."""
+    """Return the first record as a header if it looks like one, and what makes that doubtful."""
     names, others = tuple(rows[0]), rows[1:]
     are_named = (is_short(rows) or _has_corner(names)) and are_rows_named(records, rows, delimiter) is not False
     if any(map(is_word, names)) or (are_named and is_short(rows)):
@@ -50,7 +50,7 @@ def header_of(records: Sequence[str], rows: Rows, delimiter: str | None) -> tupl
 
 
 def comment_as_header(skipped: Sequence[str], delimiter: str | None, rows: Rows) -> Header | None:
-    """Return the last comment as a header, as numpy.savetxt writes it, where it has a name for each field of a row."""
+    """Return the last comment as a header, as numpy.savetxt writes it, if it has a name for each field of a row."""
     comments = [line.strip().lstrip("#") for line in skipped if line.strip()]
     names = split(comments[-1], delimiter) if comments else []
     if len(names) != len(rows[0]):
@@ -67,7 +67,7 @@ def is_short(rows: Rows) -> bool:
 
 
 def are_rows_named(records: Sequence[str], rows: Rows, delimiter: str | None) -> bool | None:
-    """Whether the first fields below a header look like names of rows, as R and pandas write them; None if perhaps."""
+    """Whether the first fields below a header look like row names, as R and pandas write them; None if in doubt."""
     first = [row[0] for row in rows[1:]]
     if not first:
         return False
@@ -85,7 +85,7 @@ def are_rows_named(records: Sequence[str], rows: Rows, delimiter: str | None) ->
 
 
 def _is_numbered(names: Sequence[str], rows: Rows) -> bool:
-    """Whether names are numbers of columns: 0, 1, 2 as pandas counts, evenly spaced, or whole above others."""
+    """Whether names are numbers of columns: 0, 1, 2 as in pandas, evenly spaced, or whole numbers above others."""
     if list(names) == [str(j) for j in range(len(names))]:
         return True
     if _is_even(names) and not any(map(_is_even, rows)):
@@ -97,7 +97,7 @@ def _is_numbered(names: Sequence[str], rows: Rows) -> bool:
 
 
 def _is_even(fields: Sequence[str]) -> bool:
-    """Whether fields rise by equal steps, and that is no accident: four of them, three long ones, or two years."""
+    """Whether fields rise by equal steps, and not by accident: there are four, or three long ones, or two years."""
     if len(fields) < 2 or not all(is_number(field) for field in fields):
         return False
     numbers = [float(field) for field in fields]
@@ -108,7 +108,7 @@ def _is_even(fields: Sequence[str]) -> bool:
 
 
 def _stands_out(names: Sequence[str], rows: Rows) -> bool:
-    """Whether different names are farther from all numbers below them than those are from each other."""
+    """Whether the names differ, and are farther from the numbers below them than those are from each other."""
     if len(rows) < FEWEST_OTHERS or len(set(names)) < len(names) or any(len(row) != len(names) for row in rows):
         return False
     if not all(is_number(field) for row in rows for field in row):
@@ -119,10 +119,10 @@ def _stands_out(names: Sequence[str], rows: Rows) -> bool:
 
 
 def _alone_is_quoted(records: Sequence[str]) -> bool:
-    """Whether there are quotes in the first record and in no other."""
+    """Whether only the first record has quotes."""
     return '"' in records[0] and not any('"' in record for record in records[1:])
 
 
 def _has_corner(names: Sequence[str]) -> bool:
-    """Whether the first name alone is empty."""
+    """Whether only the first name is empty."""
     return len(names) > 1 and not names[0] and all(names[1:])

@@ -1,4 +1,4 @@
-"""The kinds of arrays, as types: a tensor in gives a tensor out, and arrays and frames give arrays."""
+"""The kinds of input, as types: tensors give tensors, and arrays and data frames give arrays."""
 
 from __future__ import annotations
 

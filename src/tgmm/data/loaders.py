@@ -16,15 +16,15 @@ class LoaderSource(Source):
     Parameters
     ----------
     loader : iterable
-        Of arrays, tensors or data frames (c, d), or of pairs (rows, weights): weights are floats, and whole numbers in
-        their place, such as labels, are refused.
-        It must yield the same rows each time; their order may change. What is given row by row, `sample_weight` for
-        example, goes with lists, tuples and other sequences, and with data loaders that do not shuffle.
+        Yields arrays, tensors or data frames (c, d), or pairs (rows, weights). Weights must be floats; integers in
+        their place are refused, because they are probably labels. The loader must yield the same rows each time, in any
+        order. Arguments with one value a row, such as `sample_weight`, need a list, a tuple or another sequence, or a
+        data loader that does not shuffle.
 
     Raises
     ------
     ValueError
-        For a generator or another iterator, which could be read only once.
+        If the loader is a generator or another iterator, which can be read only once.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class LoaderSource(Source):
 
 
 def _keeps_order(loader: Iterable[Any]) -> bool:
-    """Whether batches are sure to come in the order of the data each time."""
+    """Whether batches certainly come in the order of the data each time."""
     if not isinstance(loader, DataLoader):
         return isinstance(loader, Sequence)
     sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler

@@ -1,4 +1,4 @@
-"""From what a user hands in to a source."""
+"""Conversion of what users pass as X to a source."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ IN_MEMORY = ("__array__", "__dlpack__", "__arrow_c_stream__", "shape", "dtypes")
 
 
 def as_source(X: Any, *, may_lack: bool = False) -> Source | None:
-    """Return what to read X batch by batch with, or None where X is in memory already.
+    """Return a source that reads X batch by batch, or None if X is in memory.
 
-    Where rows may lack values, fields of a text file may be empty.
+    If rows may have missing values, fields of a text file may be empty.
 
     Raises
     ------
     FileNotFoundError
-        If X names a file that is not there.
+        If X is the path of a file that does not exist.
     ValueError
-        If X names a file of a kind that cannot be read, can be read only once, or is no table at all: None, a dict, or
-        a data set in place of its loader.
+        If X is a file of an unknown kind, can be read only once, or is no table: None, a dict, or a data set instead of
+        its loader.
     """
     if type(X) is np.ndarray or type(X) is Tensor:
         return None
@@ -62,7 +62,7 @@ def as_source(X: Any, *, may_lack: bool = False) -> Source | None:
 
 
 def _refuse_no_table(X: Any) -> None:
-    """Raise an error that says what to pass in place of what holds no rows, or not as a table."""
+    """Raise an error that says what to pass instead, if X is no table of rows."""
     kind = type(X).__name__
     if X is None:
         raise ValueError("X is None: pass rows of shape (n_samples, n_features).")
@@ -82,13 +82,13 @@ def _refuse_no_table(X: Any) -> None:
 
 
 def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
-    """Return the rows of a file or folder, by its suffix; a folder without one holds Parquet files.
+    """Return the source of a file or folder, by its suffix. A folder without a suffix holds Parquet files.
 
     Parameters
     ----------
     path : Path
     columns : sequence of str, optional
-        The features to be read, of what has names; arrays are read whole.
+        Columns to read as features, if the file has names. Arrays are read whole.
     """
     if not path.exists():
         raise FileNotFoundError(f"X names {str(path)!r}, but there is no such file or folder.")
@@ -108,7 +108,7 @@ def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
 
 
 def files_of(X: Any) -> list[Path]:
-    """Return the files or folders that X, or its parts, name or map, as far as X tells."""
+    """Return the files or folders that X or its parts refer to, as far as X tells."""
     if isinstance(X, list | tuple):
         return [path for part in X for path in files_of(part)]
     X = X.array if isinstance(X, ArraySource) else X
@@ -119,13 +119,13 @@ def files_of(X: Any) -> list[Path]:
 
 
 def is_arrow(path: Path) -> bool:
-    """Whether a path is of a kind that Arrow reads, which always names its columns."""
+    """Whether Arrow reads files of this kind. Their columns always have names."""
     suffix = path.suffix.lower()
     return suffix in ARROW_FORMATS or (suffix not in (".npy", ".zarr") and path.is_dir())
 
 
 def arrow_format(path: Path) -> str:
-    """Return what Arrow calls the format of a file that it reads, or of the files of a folder."""
+    """Return the name that Arrow gives to the format of a file, or of the files in a folder."""
     return ARROW_FORMATS.get(path.suffix.lower(), "parquet")
 
 

@@ -1,4 +1,4 @@
-"""Where the results of many rows go: memory, an array that is there already, or a .npy file."""
+"""The place for the results of many rows: memory, a given array, or a .npy file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tgmm.runtime.paths import expanded, is_special
 
 
 def collect(parts: Iterable[np.ndarray], out: Any, n_rows: int | None) -> Any:
-    """Return the parts as one array: in memory, in ``out``, or in the .npy file that it names, opened as a map.
+    """Return the parts as one array: in memory, in ``out``, or as a memory map of the .npy file that it names.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def collect(parts: Iterable[np.ndarray], out: Any, n_rows: int | None) -> Any:
 
 
 def _fill(parts: Iterable[np.ndarray], out: np.ndarray, n_rows: int | None) -> np.ndarray:
-    """Write the parts to an array of just their size."""
+    """Write the parts to an array, which must have exactly their size."""
     first = 0
     for part in parts:
         last = first + part.shape[0]

@@ -1,4 +1,4 @@
-"""Reading ahead: the next batches are read while the last one is computed with."""
+"""Prefetching: the next batches are read while the current one is in use."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Failure:
 
 
 def prefetched(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items that a thread of its own reads ahead.
+    """Yield items that another thread reads ahead.
 
-    What reading raises is raised here. The thread ends with the items, or once the iterator is closed.
+    Exceptions of that thread are raised here. The thread ends with the items, or when the iterator is closed.
     """
     queue: Queue[Any] = Queue(DEPTH)
     stopped = Event()

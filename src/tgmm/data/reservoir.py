@@ -17,23 +17,23 @@ FARTHEST = 2.0**62  # no data has a row with this index
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many rows of data with so many features are drawn, and from which seed."""
+    """The size of a sample, given the number of features, and its seed."""
 
     size: Callable[[int], int]
     seed: int
 
 
 class Reservoir:
-    """A sample of so many rows without replacement, every set of them equally probable.
+    """A sample of rows without replacement, in which every set of rows is equally probable.
 
-    The first rows fill the places of the sample; every later row takes a place at random with the probability that is
-    right for its index. Only rows that take a place cost random numbers (algorithm L: Li 1994, ACM Transactions on
-    Mathematical Software 20). The sample depends on the seed and on the number of rows, not on how they come.
+    The first rows fill the sample. Every later row replaces a random one with the right probability for its index. Only
+    rows that enter the sample cost random numbers (algorithm L: Li 1994, ACM Transactions on
+    Mathematical Software 20). The sample depends on the seed and the number of rows, not on the batches.
 
     Parameters
     ----------
     size : int
-        The number of places.
+        Number of rows of the sample.
     seed : int
     """
 
@@ -49,12 +49,12 @@ class Reservoir:
         self._n_seen = 0
 
     def indices(self, n_rows: int) -> Tensor:
-        """Return the indices, ascending, of the rows that the sample of so many rows consists of."""
+        """Return the indices of the rows in a sample of this many rows, in increasing order."""
         places, positions = self._taken(0, n_rows)
         return torch.from_numpy(np.sort(positions[self._last_of_each(places)]))
 
     def add(self, chunk: Chunk) -> None:
-        """Take in the next rows."""
+        """Add the next rows."""
         places, positions = self._taken(self._n_seen, self._n_seen + chunk.rows.shape[0])
         chosen = self._last_of_each(places)
         index = torch.from_numpy(positions[chosen] - self._n_seen).to(chunk.rows.device)
@@ -65,7 +65,7 @@ class Reservoir:
             self._forget()
 
     def sample(self) -> Chunk:
-        """Return the sample of the rows that were taken in, in their order."""
+        """Return the sample of the rows that were added, in their order."""
         self._forget()
         _, _, rows = self._chunks[0]
         return rows

@@ -20,7 +20,7 @@ from tgmm.runtime.processes import Processes
 
 @dataclass(frozen=True)
 class Shard:
-    """What ranks tell each other about their rows."""
+    """What ranks exchange about their rows."""
 
     n_given: int  # rows, those of weight 0 included
     n_rows: int
@@ -39,7 +39,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardedData(Data):
-    """The rows of all ranks in the order of the ranks: iteration gives this rank's own, `take` gives any to all."""
+    """The rows of all ranks in the order of the ranks. Iteration gives those of this rank, `take` any to all."""
 
     local: Data
     shards: list[Shard]
@@ -50,12 +50,12 @@ class ShardedData(Data):
 
     @property
     def n_given(self) -> int:
-        """The rows of this rank, those of weight 0 included."""
+        """The number of rows of this rank, including those of weight 0."""
         return self.local.n_given
 
     @property
     def n_given_to_all(self) -> int:
-        """The rows of all ranks, those of weight 0 included."""
+        """The number of rows of all ranks, including those of weight 0."""
         return sum(shard.n_given for shard in self.shards)
 
     @property
@@ -65,7 +65,7 @@ class ShardedData(Data):
 
     @property
     def n_features(self) -> int:
-        """The number of features, which ranks without rows may not know."""
+        """The number of features. Ranks without rows may not know it."""
         return max(shard.n_features for shard in self.shards)
 
     @property
@@ -94,11 +94,11 @@ class ShardedData(Data):
         return reduce(torch.promote_types, (shard.dtype for shard in self.shards if shard.n_rows))
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield this rank's rows; indices count from its own first."""
+        """Yield the rows of this rank. Indices start at its first row."""
         return iter(self.local)
 
     def take(self, indices: Tensor) -> Chunk:
-        """Return the rows of all ranks with these indices (m,), on every rank: a sum to which each brings its own."""
+        """Return the rows of all ranks with these indices (m,), on every rank: the sum of what each rank has."""
         first = sum(shard.n_rows for shard in self.shards[: self.processes.rank])
         own = (indices >= first) & (indices < first + self.local.n_rows)
 
@@ -118,14 +118,14 @@ class ShardedData(Data):
         return replace(self, local=self.local.in_unit(unit))
 
     def knowing(self, known: Tensor) -> ShardedData:
-        """Return the same rows with what is known of each that was given to this rank."""
+        """Return the same rows with what is known about each row of this rank."""
         return replace(self, local=self.local.knowing(known))
 
     def sample(self, size: int, seed: int) -> Chunk:
-        """Return all rows of all ranks, or so many of them at random, on every rank.
+        """Return all rows of all ranks, or a random sample of them, on every rank.
 
-        Where all are wanted, ranks exchange what their first passes kept; else which rows are drawn hangs on how many
-        there are in all, which they know only now.
+        For all rows, ranks exchange what their first passes kept. A sample depends on the total number of rows, which
+        is known only after the first pass.
         """
         if self.n_rows > size:
             return self.take(Reservoir(size, seed).indices(self.n_rows))
@@ -155,7 +155,7 @@ def _on_the_host(chunk: Chunk) -> Chunk:
 
 
 def _check_shards(shards: list[Shard]) -> None:
-    """Raise a ValueError, the same on every rank, where the shards do not make one data set with rows."""
+    """Raise a ValueError, the same on every rank, if the shards are not one data set with rows."""
     known = [rank for rank, shard in enumerate(shards) if shard.n_features]
     for rank, shard in enumerate(shards):
         if shard.device_type != shards[0].device_type:

@@ -1,4 +1,4 @@
-"""Sources: rows that are read batch by batch, as often as asked, and never all at once."""
+"""Sources: rows that are read batch by batch, as often as needed, and never all at once."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ READ_BYTES = 8 << 20  # about what is read at a time
 
 
 class Source(ABC):
-    """Rows that are read batch by batch; EM reads them once an iteration.
+    """Rows that are read batch by batch. EM reads them once in each iteration.
 
-    Subclass it for a store that tgmm does not know: ``__iter__`` begins at the first row each time.
+    Write a subclass for a data store that tgmm does not know. Its ``__iter__`` must start at the first row each time.
 
     Attributes
     ----------
     n_rows : int or None
-        The number of rows, where it is known before they are read.
+        The number of rows, if it is known before they are read.
     feature_names : sequence of str or None
-        The names of the features, where they have some.
+        The names of the features, if they have names.
     in_order : bool
-        Whether the rows come in the same order each time, that of the data, so that what is given row by row beside
-        them, `sample_weight` for example, belongs to them. True unless a subclass says otherwise.
+        Whether the rows always come in the order of the data. Arguments with one value a row, such as `sample_weight`,
+        require it. True by default; set it to False in a subclass that shuffles.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def as_batch(item: Any, number: int) -> Batch:
 
 
 def _as_rows(rows: Any, number: int) -> Tensor:
-    """Return rows in the float type that they are computed in, or a narrower one."""
+    """Return rows in the float type of the computation, or in a narrower one."""
     if isinstance(rows, Tensor):
         if rows.is_complex() or rows.layout != torch.strided:
             raise ValueError(f"Batch {number} must be a dense tensor of real numbers; got {rows.dtype}, {rows.layout}.")
@@ -105,7 +105,7 @@ def _as_rows(rows: Any, number: int) -> Tensor:
 
 
 def _as_weights(weights: Any, number: int) -> Tensor:
-    """Return the second member of a batch as weights; integers are as good as always labels."""
+    """Return the second member of a batch as weights. Integers are refused, because they are probably labels."""
     dtype = weights.dtype if isinstance(weights, Tensor) else np.asarray(weights).dtype
     if str(dtype).removeprefix("torch.").startswith(("int", "uint", "bool")):
         raise ValueError(
@@ -117,7 +117,7 @@ def _as_weights(weights: Any, number: int) -> Tensor:
 
 
 def require_order(source: Source, name: str) -> None:
-    """Raise a ValueError where the source's order is not that of what was given row by row under this name."""
+    """Raise a ValueError if an argument has one value a row, but the source may not keep the order of the rows."""
     if not source.in_order:
         raise ValueError(
             f"{name} is given row by row, but X does not promise to yield its rows in the order of the data (a loader "

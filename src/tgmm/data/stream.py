@@ -31,12 +31,12 @@ class Stream:
     ----------
     source : Source
     columns : Columns
-        What every batch must have; where it knows no number of features, the first batch does.
+        The columns of every batch. If the number of features is unknown, the first batch determines it.
     device : torch.device
     weights : Tensor of shape (n,) or None
-        Weights of all rows, in place of those of the source.
+        Weights of all rows, instead of those of the source.
     known : Tensor of shape (n,) or (n, K), or None
-        What is known of the components of all rows.
+        What is known about the component of each row.
     may_be_empty : bool
         Whether there may be no rows.
     """
@@ -51,11 +51,11 @@ class Stream:
 
     @property
     def arrays(self) -> str:
-        """The kind of array that the rows are, once they were read: tensors where all batches are."""
+        """The kind of array of the rows, after they were read: tensors if all batches are tensors."""
         return "torch" if self.seen == {"torch"} else "numpy"
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield chunks; a thread reads, checks and (for CUDA) pins the next ones meanwhile."""
+        """Yield chunks, while a thread reads, checks and (for CUDA) pins the next ones."""
         for chunk in prefetched(self._ready()):
             rows = chunk.rows.to(self.device, non_blocking=True)
             weights = None if chunk.weights is None else chunk.weights.to(self.device, non_blocking=True)
@@ -93,25 +93,25 @@ class Stream:
                 yield Chunk(rows, weights, first, known)
             first += n_rows
         if self.weights is not None and first != self.weights.shape[0]:
-            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has {first} rows.")
+            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but X has {first} rows.")
         if first == 0 and not self.may_be_empty:
-            raise ValueError("Found array with 0 sample(s): the source has no rows.")
+            raise ValueError("Found array with 0 sample(s): X has no rows.")
 
     def _weights(self, own: Tensor | None, first: int, n_rows: int) -> Tensor | None:
-        """Return the weights of a batch: the source's own, or its part of all."""
+        """Return the weights of a batch: those of the source, or the batch's part of the given ones."""
         if self.weights is None:
             if own is not None:
                 check_weight_values(own, first)
             return own
         if own is not None:
-            raise ValueError("sample_weight was given, but the source has weights of its own: give one of both.")
+            raise ValueError("sample_weight was given, but X has weights of its own: give one of the two.")
         if first + n_rows > self.weights.shape[0]:
-            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but the source has more rows.")
+            raise ValueError(f"sample_weight has {self.weights.shape[0]} weights, but X has more rows.")
         return self.weights[first : first + n_rows]
 
 
 def _grouped(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Put consecutive chunks together until they have ROWS_MIN rows."""
+    """Join consecutive chunks until they have ROWS_MIN rows."""
     group: list[Chunk] = []
     n_rows = 0
     for chunk in chunks:
@@ -125,16 +125,16 @@ def _grouped(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 class Scan:
-    """What one pass over a stream tells: how many rows there are, their summary, and a sample of them.
+    """The result of one pass over a stream: the number of rows, their summary, and a sample.
 
-    The summary is about the first row; where the bulk of the rows is, only the sample can tell.
+    The summary is about the first row, because only the sample can tell where the bulk of the rows is.
 
     Parameters
     ----------
     stream : Stream
     sampling : Sampling
     verbose : bool
-        Whether to show a bar.
+        Whether to show a progress bar.
     """
 
     def __init__(self, stream: Stream, sampling: Sampling, *, verbose: bool) -> None:
@@ -151,7 +151,7 @@ class Scan:
             raise ValueError(NO_WEIGHT)
 
     def _add(self, chunk: Chunk) -> None:
-        """Count a chunk, and take in those of its rows that have a weight."""
+        """Count a chunk, and add its rows of positive weight."""
         self.n_given, self.n_features = self.n_given + chunk.rows.shape[0], chunk.rows.shape[1]
         self.dtype = torch.promote_types(self.dtype, chunk.rows.dtype)
         chunk = _with_weight(chunk)
@@ -170,7 +170,7 @@ class Scan:
         return self._reservoir is None or (self._reservoir.size, self._sampling.seed) == (size, seed)
 
     def sample(self) -> Chunk | None:
-        """Return the sample, or None where there is no row of positive weight."""
+        """Return the sample, or None if there is no row of positive weight."""
         return None if self._reservoir is None else self._reservoir.sample()
 
     def summary(self, origin: Tensor) -> Summary:
@@ -181,7 +181,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class StreamData(Data):
-    """The rows of a stream that have a positive weight, with what must be known of them beforehand.
+    """The rows of a stream that have a positive weight, with what must be known about them beforehand.
 
     `n_rows` and `take` count those rows only.
     """
@@ -193,7 +193,7 @@ class StreamData(Data):
 
     @property
     def n_features(self) -> int:
-        """The number of features, 0 where no row has told."""
+        """The number of features, 0 if there was no row."""
         return self.scan.n_features
 
     @property
@@ -235,7 +235,7 @@ class StreamData(Data):
         return replace(self, stream=replace(self.stream, known=known))
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield the rows in order; fails where they are not as many as before."""
+        """Yield the rows in order, or raise an error if their number has changed."""
         first = 0
         with progress_bar(enabled=self.verbose, desc="rows", total=self.n_given, **BAR) as bar:
             for given in self.stream:
@@ -275,7 +275,7 @@ class StreamData(Data):
         return found._replace(rows=found.rows.to(self.dtype), weights=weights, first=0)
 
     def summary(self, origin: Tensor) -> Summary:
-        """Return the summary that the first pass made; of rows that it has kept, to the bits of rows in memory."""
+        """Return the summary of the first pass. For rows that it kept, it has the same bits as for rows in memory."""
         kept = self.scan.sample()
         if kept is not None and kept.rows.shape[0] == self.n_rows:
             return TensorData(kept.rows.to(self.dtype), kept.weights).in_unit(self.unit).summary(origin)

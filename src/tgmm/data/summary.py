@@ -1,4 +1,4 @@
-"""The first moments and the range of each feature, where the bulk of the rows is, and whether rows differ."""
+"""The first moments and the range of each feature, the location of the bulk of the rows, and whether rows differ."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Summary:
 
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor, origin: Tensor) -> Summary:
-        """Return the summary of rows (c, d) in float64 with weights (c,); NaN is no value."""
+        """Return the summary of rows (c, d) in float64 with weights (c,). NaN is a missing value."""
         weight = weights.sum()
         gaps = torch.isnan(rows)
         if gaps.any():
@@ -89,7 +89,7 @@ class Summary:
 
     @property
     def constant(self) -> Tensor:
-        """Which features have one value only, (d,)."""
+        """Which features have only one value, (d,)."""
         return self.minimum == self.maximum
 
     @property
@@ -120,9 +120,9 @@ class SummaryOf(Accumulator[Summary]):
 
 
 def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
-    """Return where the bulk of rows (m, d) of weights (m,) is: the median of each feature, (d,) in float64.
+    """Return the location of the bulk of rows (m, d) of weights (m,): the median of each feature, (d,) in float64.
 
-    A row of weight 2 counts as two, and values that rows lack count for nothing.
+    A row of weight 2 counts as two. Missing values do not count.
     """
     gaps = torch.isnan(rows)
     if weights is None and not gaps.any():
@@ -135,10 +135,10 @@ def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def frame_variance(summary: Summary, sample: Chunk, dtype: torch.dtype) -> Tensor:
-    """Return the variances whose roots are the units of a frame, (d,): those of all rows, but for rows far away.
+    """Return the variances whose roots are the units of a frame, (d,): those of all rows, limited if some are far away.
 
-    A few rows can be so far away that the others have next to no variance in units of that of all, which starts would
-    then see nothing of. The unit is at most 30 times the width of the bulk, by the rows of a sample.
+    A few rows can be so far away that the others have almost no variance in units of the whole, and starts would not
+    see their clusters. The unit is therefore at most 30 times the width of the bulk, estimated from a sample.
     """
     origin, variance = summary.origin, summary.variance
     gaps, weights = widen(sample.rows).to(origin.device) - origin, sample.own_weights().to(origin.device)
@@ -159,9 +159,9 @@ def _share_beyond(gaps: Tensor, variance: Tensor, weights: Tensor) -> Tensor:
 
 
 def limited(variance: Tensor, usual: Tensor, farthest: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return variances that are not too large beside those of the bulk, where these are not 0, (..., d) all.
+    """Return variances, limited relative to those of the bulk where these are not 0. All are (..., d).
 
-    Squares of the farthest rows, in units of the roots, stay within the float type.
+    The squares of the farthest rows, in units of the roots, then stay within the float type.
     """
     least = (farthest / torch.finfo(dtype).max ** (1 / 3)).square()
     return torch.where(usual > 0, torch.minimum(variance, (WIDEST**2 * usual).clamp(min=least)), variance)
@@ -170,7 +170,7 @@ def limited(variance: Tensor, usual: Tensor, farthest: Tensor, dtype: torch.dtyp
 def bulk_variance(gaps: Tensor, weights: Tensor) -> Tensor:
     """Return the mean squares of the smallest nine tenths of gaps (..., m, d) that are not 0, (..., d).
 
-    Gaps are those of rows to where their bulk is, NaN where a row lacks the value; weights are (..., m).
+    Gaps are the distances of rows from the location of their bulk, NaN for missing values. Weights are (..., m).
     """
     squares, order = gaps.square().nan_to_num(nan=0.0, posinf=torch.inf).sort(-2)
     own = torch.where(squares > 0, weights[..., None].expand_as(squares).gather(-2, order), 0.0)
@@ -181,14 +181,14 @@ def bulk_variance(gaps: Tensor, weights: Tensor) -> Tensor:
 
 
 class DistinctRows(Accumulator["Distinct"]):
-    """Gathers different rows until there are enough of them."""
+    """Collects different rows until there are enough."""
 
     def __init__(self, n_features: int, dtype: torch.dtype, enough: int) -> None:
         self.n_rows, self.enough = 4 * enough + 64, enough
         self.rows = torch.empty(0, n_features, dtype=dtype)
 
     def add(self, chunk: Chunk) -> None:
-        """Add the rows that were not there."""
+        """Add the rows that are new."""
         self.rows = torch.cat([self.rows, chunk.rows.cpu()]).unique(dim=0)
 
     def is_full(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.validation import check_batch
 
-CHOOSE = "choose numeric columns: columns=[...] of the source, or --columns of the command line"
+CHOOSE = "choose numeric columns: columns=[...] of the sources in tgmm.data, or --columns of the command line"
 
 
 class FrameSource(Source):
@@ -76,7 +76,7 @@ def feature_columns(names: Sequence[str], columns: Sequence[str] | None, weight_
     Raises
     ------
     ValueError
-        If a column is not there, is there several times, or has no name, or none is left.
+        If a column is missing, appears several times or has no name, or if no column is left.
     """
     counts = Counter(names)
     wanted = [name for name in names if name != weight_column] if columns is None else list(columns)

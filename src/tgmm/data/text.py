@@ -48,8 +48,8 @@ class TextSource(Source):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty or no UTF-8, a column is missing or of several one is meant, or, while reading, a row has
-        more fields than there are columns, a value is missing or not a number, or a quote is not closed.
+        If the file is empty or not UTF-8, or if the name of a column is missing or ambiguous. While reading: if a row
+        has more fields than there are columns, a value is missing or not a number, or a quote is not closed.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class TextSource(Source):
                 yield rows
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[str]]:
-        """Yield what some columns hold, a row at a time, as text; a field that is not there is empty."""
+        """Yield the text in some columns, row by row. A field that is missing is empty."""
         names = self.dialect.names
         places = [names.index(name) for name in feature_columns(names, columns, None)]
         with self._opened() as file:
@@ -102,7 +102,7 @@ class TextSource(Source):
 
     @contextmanager
     def _opened(self) -> Iterator[TextIO]:
-        """Open the file; what is no text is a ValueError that names it."""
+        """Open the file. If it is no text, a ValueError names it."""
         opener = gzip.open if self.path.suffix.lower() == ".gz" else open
         try:
             with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -118,7 +118,7 @@ class TextSource(Source):
             raise ValueError(f"{str(self.path)!r} is no whole gzip file: {error}.") from error
 
     def _read(self, records: Iterator[str], n_rows: int) -> np.ndarray:
-        """Return the next rows, (c, d); none at the end."""
+        """Return the next rows, (c, d), or no rows at the end."""
         try:
             lines = list(islice(records, n_rows))
             return self._numbers(lines) if lines else np.empty((0, len(self.columns)))

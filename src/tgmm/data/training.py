@@ -1,4 +1,4 @@
-"""What users hand in to learn from, in memory or in a source, on one process or many, as data."""
+"""Conversion of the arguments of `fit` to data, in memory or in a source, on one process or many."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tgmm.runtime.processes import ALONE, Group
 
 @dataclass(frozen=True)
 class Training:
-    """Rows to learn from, those of positive weight, as the others are no data, and a first look at them."""
+    """The rows to learn from, which are those of positive weight, and the result of a first pass over them."""
 
     data: Data
     columns: Columns
@@ -46,21 +46,21 @@ class Training:
         distributed: bool = False,
         verbose: bool = False,
     ) -> Training:
-        """Check rows and weights, and look at all of them once.
+        """Check rows and weights in a first pass over all of them.
 
         Parameters
         ----------
         X, sample_weight
             What `fit` is given.
         columns : Columns
-            What a fit that goes on expects; without a number of features where a fit begins.
+            The columns that a continued fit expects. A new fit has no number of features yet.
         sampling : Sampling
         device : str or torch.device, optional
             The user's choice.
         distributed : bool
-            Whether these are the rows of one rank of many, which may have none.
+            Whether these are the rows of one of many ranks, which may have none.
         verbose : bool
-            Whether passes over a source show a bar.
+            Whether passes over a source show a progress bar.
         """
         processes = Group() if distributed else ALONE
         source = processes.guard(lambda: as_source(X, may_lack=columns.may_lack))
@@ -80,12 +80,12 @@ class Training:
 
     @cached_property
     def log_hypervolume(self) -> float:
-        """The log-volume of the smaller box around the rows: found once, for all that is fitted to them."""
+        """The log-volume of the smaller box around the rows, computed once for all fits to them."""
         return log_hypervolume(self.data, self.survey.summary)
 
     @cached_property
     def covariance(self) -> Tensor:
-        """The covariance matrix of the rows, (d, d): found once, for all that is fitted to them."""
+        """The covariance matrix of the rows, (d, d), computed once for all fits to them."""
         return covariance_of(self.data, self.survey.summary)
 
     def responsibilities(self, given: Any, n_components: int) -> Tensor | None:
@@ -123,7 +123,7 @@ def _scanned(stream: Stream, sampling: Sampling, *, verbose: bool) -> tuple[Stre
 def _in_memory(
     X: Any, sample_weight: Any, columns: Columns, device: Any, *, is_shard: bool
 ) -> tuple[TensorData, Columns]:
-    """Return rows in memory as data, and their columns; a shard may have no rows of positive weight, or none at all."""
+    """Return rows in memory as data, and their columns. A shard may have no rows, or none of positive weight."""
     if is_shard and len(shape := getattr(X, "shape", ())) == 2 and shape[0] == 0 < shape[1]:
         rows = torch.empty(0, shape[1], device=check_device(device, X if isinstance(X, Tensor) else None))
         return TensorData(rows), columns.found(shape[1], getattr(X, "columns", None), arrays_of(X))

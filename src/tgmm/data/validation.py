@@ -1,10 +1,10 @@
-"""What users hand in, checked and turned into tensors: rows, weights, responsibilities."""
+"""Checks of what users pass, and conversion to tensors: rows, weights, responsibilities."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 from torch import Tensor
 
-from tgmm.data.columns import Columns, arrays_of
-from tgmm.runtime.checks import KINDS, as_float64, require_numbers
+from tgmm.data.columns import Columns, arrays_of, listed
+from tgmm.runtime.checks import ENCODE, KINDS, as_float64, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
@@ -31,7 +31,7 @@ FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows, and how results are to be handed back."""
+    """Checked rows, and the conversion of results to the user's kind of array."""
 
     tensor: Tensor  # (n, d) on the user's device, in a float type
     from_tensor: bool  # or from another array that has a device: results belong there
@@ -45,8 +45,8 @@ class Rows:
 def check_rows(X: Any, columns: Columns, *, may_lack: bool = False, hint: str | None = None) -> tuple[Rows, Columns]:
     """Return X as rows, and their columns, or raise an error that says what is wrong with it and where.
 
-    Where ``columns`` knows the features of a fit, the rows must have them. Values that rows may lack are NaN; where
-    they may lack none, the hint says what can be done about it.
+    If ``columns`` has the features of a fit, the rows must have the same. Missing values are NaN. If they are not
+    allowed, the hint says what can be done about them.
     """
     if may_lack:
         X = with_nan(X)
@@ -73,17 +73,18 @@ def as_batch_of_one(row: Any) -> Any:
 
 
 def _check_array(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
-    """Return anything scikit-learn takes as an array as a tensor, without a copy where possible."""
+    """Return anything that scikit-learn accepts as an array as a tensor, without a copy if possible."""
     if _is_plain(X, columns):
         return as_tensor(X), columns if columns.n_features is not None else columns.found(X.shape[1], None)
-    X = as_numeric(X)
+    with columns.explaining(X):
+        X = as_numeric(X)
     _check_dimensions(X, "array")
     array, found = columns.checked_array(X, dtype=float_types(X), ensure_all_finite=False)
     return as_tensor(_native(array)), found
 
 
 def check_batch(X: Any) -> Tensor:
-    """Return rows of a source, checked as rows in memory are, as a tensor of any shape in a float type."""
+    """Return rows of a source, with the same checks as rows in memory, as a tensor of any shape in a float type."""
     if type(X) is np.ndarray and X.dtype.char in "fd":  # the others differ by far more than this costs
         return as_tensor(_native(X))
     X = as_numeric(X)
@@ -93,7 +94,7 @@ def check_batch(X: Any) -> Tensor:
 
 
 def _is_plain(X: Any, columns: Columns) -> bool:
-    """Whether X is an array that needs no conversion, of columns without names; one row is checked in no time."""
+    """Whether X is an array that needs no conversion. This is fast, which matters for single rows."""
     return (
         type(X) is np.ndarray
         and X.dtype.char in "fd"
@@ -113,14 +114,14 @@ def as_numeric(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If it holds anything but numbers, even if it reads as one.
+        If it holds anything but numbers, including text that looks like a number.
     """
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
-    names = _type_names(X)
+    names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
         raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")
@@ -130,18 +131,19 @@ def as_numeric(X: Any) -> Any:
         return X
     times = sorted(name for name in names if TIMES.match(name))
     if times:
-        raise ValueError(f"X must hold numbers; got columns or values of type {', '.join(times)}.")
+        found = "columns or values" if columns is None else f"the column(s) {listed(_of_types(X, times))}"
+        raise ValueError(f"X must hold numbers; got {found} of type {', '.join(times)}." + f" {ENCODE}" * bool(columns))
     values = np.asarray(X)
     refuse_fields(values.dtype)
     if values.dtype.kind in KINDS:
         raise ValueError(f"X must hold numbers; got {KINDS[values.dtype.kind]} values, dtype {values.dtype}.")
     if values.dtype == object:
-        require_numbers(values, "X")
+        require_numbers(values, "X", columns)
     return X
 
 
 def _check_dimensions(X: Any, kind: str) -> None:
-    """Raise a ValueError where X has a shape that is not that of a table."""
+    """Raise a ValueError if X does not have the shape of a table."""
     shape = tuple(getattr(X, "shape", (0, 0)))
     if len(shape) == 2:
         return
@@ -158,7 +160,7 @@ def _check_dimensions(X: Any, kind: str) -> None:
 
 
 def with_nan(X: Any) -> Any:
-    """Return X with NaN where a mask of NumPy or pandas' NA says that there is no value."""
+    """Return X with NaN for masked values of NumPy and for NA of pandas."""
     if isinstance(X, np.ma.MaskedArray):
         return np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
     if "object" in _type_names(X):
@@ -181,21 +183,26 @@ def refuse_fields(dtype: Any) -> None:
 
 
 def float_types(X: Any) -> list[type]:
-    """Return what X may be converted to, best first: float32 where it, or each of its columns, is that or half."""
+    """Return the float types for X, best first: float32 if it, or each of its columns, is float32 or half precision."""
     names = _type_names(X)
     narrow = bool(names) and names <= {"float32", "float16"}
     return [np.float32, np.float64] if narrow else [np.float64, np.float32]
 
 
 def _type_names(X: Any) -> set[str]:
-    """Return the names of the types of an array or of a data frame's columns; none where X does not tell."""
+    """Return the names of the types of an array or of the columns of a data frame; none if X has no types."""
     is_frame = hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
     dtypes = X.dtypes if is_frame else [X.dtype] if hasattr(X, "dtype") else ()
     return {str(dtype).lower() for dtype in dtypes}
 
 
+def _of_types(X: Any, types: Collection[str]) -> list[Any]:
+    """Return the names of the columns of a data frame that are of these types."""
+    return [name for name, dtype in zip(X.columns, X.dtypes, strict=True) if str(dtype).lower() in types]
+
+
 def _native(array: np.ndarray) -> np.ndarray:
-    """Return an array that torch can share the memory of."""
+    """Return an array whose memory torch can share."""
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
         return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return array
@@ -209,7 +216,7 @@ def _check_foreign(X: Any, columns: Columns) -> tuple[Tensor, Columns]:
 
 
 def _check_tensor(X: Tensor, columns: Columns, arrays: str) -> tuple[Tensor, Columns]:
-    """Return a tensor of rows, detached, in a float type, and the columns of the kind of array that it was made of."""
+    """Return a tensor of rows, detached, in a float type, and its columns."""
     if X.layout != torch.strided:
         raise TypeError(f"X is a sparse tensor ({X.layout}), but dense rows are required: use X.to_dense().")
     if X.is_complex():
@@ -227,7 +234,7 @@ def _check_tensor(X: Tensor, columns: Columns, arrays: str) -> tuple[Tensor, Col
 
 
 class _Writable:
-    """An array's memory without the flag that says not to write to it."""
+    """The memory of an array without its read-only flag."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array  # keeps the memory alive
@@ -236,17 +243,17 @@ class _Writable:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """Return a tensor that shares the array's memory; read-only arrays are only ever read.
+    """Return a tensor that shares the memory of an array. Read-only arrays are never written to.
 
-    For these torch would warn, and filters of warnings are no matter of one thread.
+    torch would warn about these, and a filter of warnings would affect other threads.
     """
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
 def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT) -> None:
-    """Raise a ValueError that names the first NaN or infinity; the first of the rows has this index.
+    """Raise a ValueError that names the first NaN or infinity. The first of the rows has this index.
 
-    Where rows may lack values, NaN is none.
+    If rows may have missing values, NaN is accepted.
     """
     for first in range(0, rows.shape[0], FINITE_ROWS):
         part = rows[first : first + FINITE_ROWS]
@@ -262,13 +269,13 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool
         name = "" if names is None else f" ({names[column]!r})"
         remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
         raise ValueError(
-            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. GaussianMixture does "
-            f"not accept {'infinite' if may_lack else 'missing or infinite'} values: {remedy}."
+            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. "
+            f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}."
         )
 
 
 def working_rows(rows: Rows, device: torch.device) -> Tensor:
-    """Return the rows on the device, in the float type of the computation or a narrower one."""
+    """Return the rows on the device, in the float type of the computation or in a narrower one."""
     tensor = rows.tensor
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.to(working_type(tensor.dtype))
@@ -297,7 +304,7 @@ def check_weights(sample_weight: Any, n_rows: int, *, may_vanish: bool = False) 
 
 
 def check_weight_values(weights: Tensor, first_row: int = 0) -> None:
-    """Raise a ValueError that names the first weight that is none; the first of them has this row."""
+    """Raise a ValueError that names the first invalid weight. The first of the weights belongs to this row."""
     bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
     if bad.numel():
         row = int(bad[0])

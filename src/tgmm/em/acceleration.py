@@ -16,7 +16,7 @@ from tgmm.covariance import CovarianceCollapse
 from tgmm.em.state import LONGEST, Path, Point, RunState
 from tgmm.em.step import EM, Step
 from tgmm.model.parameters import Parameters
-from tgmm.model.statistics import Statistics, together
+from tgmm.model.statistics import ESTIMATED, Statistics, together
 
 SHORTEST = 3.0  # the least step length of a jump: EM's steps shrink by a third or less, and are not soon at the end
 
@@ -39,15 +39,15 @@ class Squarem:
         """Return the next state: by a jump after two EM steps, else by an EM step."""
         path = state.path
         if not path.points or path.points[-1] is not state.point:
-            path = replace(path, points=(state.point,))
+            path = Path((state.point,), path.longest)
         if len(path.points) == 3:
             jumped = self._jump(state, path)
-            path = replace(path, points=(state.point,))
+            path = Path((state.point,), path.longest)
             if jumped is not None:
                 return Step(jumped, is_em=False)
         following, is_em = self.em.step(state, may_hold=may_hold)
         points = (*path.points, following.point) if is_em else ()
-        return Step(replace(following, path=replace(path, points=points)), is_em)
+        return Step(replace(following, path=Path(points, path.longest)), is_em)
 
     def _jump(self, state: RunState, path: Path) -> RunState | None:
         """Return the state at extrapolated statistics, or where it was if that is no higher, or None without any."""
@@ -87,8 +87,8 @@ class Squarem:
 
 def _length(steps: Statistics) -> float:
     """Return the step length |r| / |v| of the first and second differences of three; 1 is two plain EM steps."""
-    a, b, c = torch.cat([part.flatten(1) for part in (steps.mass, steps.first, steps.second)], 1)
-    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, c - 2 * b + a))
+    a, b, c = torch.cat([getattr(steps, name).flatten(1) for name in ESTIMATED], 1)
+    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, torch.sub(c, b, alpha=2) + a))
     return step / curvature if curvature > 0 else 1.0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import count
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,9 +16,9 @@ from tgmm.em.acceleration import SHORTEST
 from tgmm.em.state import LONGEST, SETTLED, RunState
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Assignment
-from tgmm.kernels.batched import Batched, stacked
+from tgmm.kernels.batched import stacked
 from tgmm.model.parameters import Parameters
-from tgmm.model.statistics import SUMS, Statistics
+from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import moved
 
@@ -50,35 +51,41 @@ class Runs:
         parameters, statistics = self.parameters.of_some(index), self.statistics.of_some(index)
         return Runs(parameters, statistics, self.objective[index], self.start[index])
 
-    def with_others(self, others: Runs, index: Tensor) -> Runs:
-        """Return the runs with others in the place of those with these indices."""
 
-        def put(own: Any, other: Any, *names: str) -> dict[str, Tensor]:
-            """Return fields of one's own, with the others' in their places."""
-            return {name: getattr(own, name).index_copy(0, index, getattr(other, name)) for name in names}
+class Rows(Protocol):
+    """What is known of the rows that runs are over."""
 
-        ours, theirs = self.parameters, others.parameters
-        covariances = replace(ours.covariances, **put(ours.covariances, theirs.covariances, "values"))
-        parameters = replace(ours, covariances=covariances, **put(ours, theirs, "weights", "means"))
-        sums = put(self.statistics, others.statistics, *(name for name in SUMS if name != "weight"))
-        return Runs(parameters, replace(self.statistics, **sums), **put(self, others, "objective", "start"))
+    def statistics(self, parameters: Parameters, assignment: Assignment) -> Statistics:
+        """Return the statistics under a batch of mixtures."""
+        ...
+
+    def of_some(self, index: Any) -> Any:
+        """Return that of the rows of some of the mixtures."""
+        ...
+
+    def count(self, n_passes: int, n_mixtures: int) -> None:
+        """Count so many passes over the rows by each of so many mixtures."""
+        ...
+
+
+R = TypeVar("R", bound=Rows)
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[R]):
     """EM on many runs: what `tgmm.em.step.EM` does for one, where rows are few and nothing is lost in rounding.
 
     A run whose covariance collapses stays where it was before.
 
     Parameters
     ----------
-    kernel : Batched
+    kernel : Rows
     update : Maximiser
         With what regularises, the same for all runs.
     assignment : Assignment
     """
 
-    kernel: Batched
+    kernel: R
     update: Maximiser
     assignment: Assignment = soft
 
@@ -101,7 +108,12 @@ class Batch:
             if bad.all():
                 _ = parameters.covariances.factor  # raises
             parameters, start = parameters.of_some(~bad), start[~bad]
+        self.kernel.count(1, len(start))
         return self.at(parameters, start)
+
+    def of_some(self, index: Any) -> Batch[R]:
+        """Return that of some of the runs."""
+        return replace(self, kernel=self.kernel.of_some(index))
 
     def stepped(self, runs: Runs) -> Runs:
         """Return the runs after an EM step each."""
@@ -109,34 +121,38 @@ class Batch:
 
     def advanced(self, runs: Runs, n_steps: int) -> Runs:
         """Return the runs after so many EM steps."""
+        self.kernel.count(n_steps, len(runs))
         for _ in range(n_steps):
             runs = self.stepped(runs)
         return runs
 
-    def climbed(self, runs: Runs, tol: float, max_iter: int, floor: float = -math.inf) -> Runs:
+    def climbed(
+        self, runs: Runs, tol: float | Tensor, max_iter: int | Tensor, floor: float | Tensor = -math.inf
+    ) -> Runs:
         """Return the runs once what each would still gain is foreseen to be below tol, or after so many E-steps.
 
         Two EM steps are followed by a jump (SQUAREM, see `tgmm.em.acceleration`). Runs that even at several times the
-        gain to be foreseen would not reach the floor go no further.
+        gain to be foreseen would not reach the floor go no further. Each run may have limits of its own, (R,).
         """
-        longest = torch.full_like(runs.objective, LONGEST)
-        places, ended, order = torch.arange(len(runs)), [], []
-        for _ in range(math.ceil(max_iter / 3)):
-            first = self.stepped(runs)
-            second = self.stepped(first)
+        limits = torch.stack([torch.as_tensor(each).double().expand(len(runs)) for each in (tol, floor, max_iter)])
+        batch, places, longest = self, torch.arange(len(runs)), torch.full_like(runs.objective, LONGEST)
+        ended, order = [], []
+        for n_steps in count(3, 3):
+            batch.kernel.count(3, len(runs))
+            first = batch.stepped(runs)
+            second = batch.stepped(first)
             foreseen = _foreseen(runs, first, second)
-            going = (foreseen >= tol) & (second.objective + OPTIMISM * foreseen >= floor)
+            path = torch.stack([vectors(each.statistics) for each in (runs, first, second)])  # (3, R, p)
+            going = (foreseen >= limits[0]) & (second.objective + OPTIMISM * foreseen >= limits[1])
+            going &= limits[2] > n_steps
             if not going.all():
                 ended.append(second.of_some(~going))
                 order.append(places[~going])
                 if not going.any():
                     break
-                runs, first, second = (each.of_some(going) for each in (runs, first, second))
-                places, longest = places[going], longest[going]
-            runs, longest = self._jumped(runs, first, second, longest)
-        else:
-            ended.append(runs)
-            order.append(places)
+                batch, second, path = batch.of_some(going), second.of_some(going), path[:, going]
+                limits, places, longest = limits[:, going], places[going], longest[going]
+            runs, longest = batch._jumped(second, path, longest)
         return joined(ended).of_some(torch.cat(order).argsort())
 
     def _next(self, statistics: Statistics, previous: Parameters) -> Parameters:
@@ -154,29 +170,28 @@ class Batch:
             parameters = parameters_where(bad, previous, parameters)
         return parameters
 
-    def _jumped(self, start: Runs, first: Runs, second: Runs, longest: Tensor) -> tuple[Runs, Tensor]:
-        """Return the runs after jumps from the second of two steps, and the lengths (R,) that they may have next."""
-        path = torch.stack([vectors(runs.statistics) for runs in (start, first, second)])  # (3, R, p)
+    def _jumped(self, runs: Runs, path: Tensor, longest: Tensor) -> tuple[Runs, Tensor]:
+        """Return the runs after jumps, and the lengths (R,) that they may have next.
+
+        The paths (3, R, p) are of two steps, of which the runs are at the ends.
+        """
         a, b, c = path
         step, curvature = b - a, c - 2 * b + a
         length = step.norm(dim=1) / curvature.norm(dim=1).clamp(min=torch.finfo(a.dtype).tiny)
         length = torch.minimum(length, longest)
-        jumps = (length >= SHORTEST) & (start.statistics.mass > 0).all(-1)
-        index = jumps.nonzero().flatten()
-        if not index.numel():
-            return second, longest
-        origin, length = second.of_some(index), length[index]
-        factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, r)
-        statistics = of_vectors((factors[..., None] * path[:, index]).sum(0), origin.statistics)
-        possible = (statistics.mass > 0).all(-1)
-        if not possible.all():
-            statistics = statistics_where(possible, statistics, origin.statistics)
-        reached = self.at(self._next(statistics, origin.parameters), origin.start)
-        better = reached.objective >= origin.objective
-        longest = longest.clone()
-        grown = torch.where(length == longest[index], longest[index] * LONGEST, longest[index])
-        longest[index] = torch.where(better, grown, (longest[index] / LONGEST).clamp(min=LONGEST))
-        return second.with_others(reached.of_some(better), index[better]), longest
+        factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, R)
+        statistics = of_vectors((factors[..., None] * path).sum(0), runs.statistics)
+        masses = torch.minimum(statistics.mass, a[:, : statistics.mass.shape[1]])
+        jumps = (length >= SHORTEST) & ((masses > 0) | (runs.parameters.weights == 0)).all(-1)
+        if not jumps.all():
+            if not jumps.any():
+                return runs, longest
+            statistics = statistics_where(jumps, statistics, runs.statistics)
+        reached = self.at(self._next(statistics, runs.parameters), runs.start)
+        better = jumps & (reached.objective >= runs.objective)
+        longer = torch.where(better & (length == longest), longest * LONGEST, longest)
+        shorter = (longest / LONGEST).clamp(min=LONGEST)
+        return runs_where(better, reached, runs), torch.where(jumps & ~better, shorter, longer)
 
 
 def collapsed(parameters: Parameters) -> Tensor | None:
@@ -194,6 +209,8 @@ def collapsed(parameters: Parameters) -> Tensor | None:
 
 def joined(runs: Sequence[Runs]) -> Runs:
     """Return the runs of several batches as one."""
+    if len(runs) == 1:
+        return runs[0]
     parameters = [each.parameters for each in runs]
     return Runs(
         parameters_joined(parameters),
@@ -205,11 +222,10 @@ def joined(runs: Sequence[Runs]) -> Runs:
 
 def parameters_joined(parameters: Sequence[Parameters]) -> Parameters:
     """Return the parameters of several batches as those of one."""
-    covariances = [each.covariances for each in parameters]
     return Parameters(
         torch.cat([each.weights for each in parameters]),
         torch.cat([each.means for each in parameters]),
-        replace(covariances[0], values=torch.cat([each.values for each in covariances])),
+        Covariances.joined([each.covariances for each in parameters]),
     )
 
 
@@ -257,3 +273,25 @@ def parameters_where(mask: Tensor, one: Parameters, other: Parameters) -> Parame
     return Parameters(
         choose(one.weights, other.weights), choose(one.means, other.means), replace(covariances, values=values)
     )
+
+
+def runs_where(mask: Tensor, one: Runs, other: Runs) -> Runs:
+    """Return one's runs where mask (R,) is set, and the other's elsewhere."""
+    if mask.all():
+        return one
+    if not mask.any():
+        return other
+    return Runs(
+        parameters_where(mask, one.parameters, other.parameters),
+        _results_where(mask, one.statistics, other.statistics),
+        torch.where(mask, one.objective, other.objective),
+        other.start,
+    )
+
+
+def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
+    """Return one's statistics, likelihood included, where mask (R,) is set, and the other's elsewhere."""
+    totals = {
+        name: torch.where(mask, getattr(one, name), getattr(other, name)) for name in ("log_likelihood", "objective")
+    }
+    return replace(statistics_where(mask, one, other), **totals)

@@ -144,7 +144,9 @@ class Guard:
     def notes(self, run: RunState, columns: Columns) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
         runs, amount = Runs.of(run), run.regularisation.cpu()
-        covariances = runs.parameters.covariances
+        covariances, n_rows = runs.parameters.covariances, runs.statistics.mass * self.rows_per_weight
+        if bool(are_sound(covariances, n_rows, amount, self.own)):
+            return []
         notes = []
         rests = _rest(covariances, _floors(covariances, amount), 1 + self.own).any()
         if rests and (dependent := self._dependent(amount)):
@@ -226,7 +228,7 @@ def own_share(reg_covar: float) -> float:
     return min(OWN, RESTING / reg_covar) if reg_covar > 0 else 0.0
 
 
-def are_sound(covariances: Covariances, n_rows: Tensor, amount: Tensor, reg_covar: float) -> Tensor:
+def are_sound(covariances: Covariances, n_rows: Tensor, amount: Tensor, own: float) -> Tensor:
     """Return which mixtures have a component neither on few rows nor at rest on what regularises, (P,).
 
     Of these a guard has nothing to say; of others it may.
@@ -239,9 +241,10 @@ def are_sound(covariances: Covariances, n_rows: Tensor, amount: Tensor, reg_cova
         How many different rows each component has.
     amount : Tensor of shape (P, 1, d) or (P, 1, 1)
         What regularises each.
-    reg_covar : float
+    own : float
+        What rows are to have of a variance at least, in units of that.
     """
-    resting = _rest(covariances, floors(amount, covariances.variances), 1 + own_share(reg_covar)).any(-1)
+    resting = _rest(covariances, floors(amount, covariances.variances), 1 + own).any(-1)
     if n_rows.shape[1] == 1:
         return ~resting
     least = LEAST_SHARED if covariances.shared else covariances.least_rows()

@@ -151,7 +151,7 @@ class Fit:
             If the covariances of every run collapse.
         """
 
-        def observed(race: Race, run: RunState) -> None:
+        def observed(run: RunState, race: Callable[[], Race]) -> None:
             self._report(run, observe)
             self._record(journal, race, at_end=False)
 
@@ -165,7 +165,7 @@ class Fit:
                 "The log-likelihood of a run is not finite: rows are too far from the start, or sample_weight is too "
                 "large, for float64. Rescale the features, give another start, or divide sample_weight by a factor."
             )
-        self._record(journal, race, at_end=True)
+        self._record(journal, lambda: race, at_end=True)
         return race
 
     def best_of(self, race: Race) -> RunState:
@@ -203,6 +203,7 @@ class Fit:
     def _guard(self) -> Guard:
         return Guard.of(self.problem)
 
+    @torch.inference_mode()  # as in `Restarts`
     def _begun(self) -> Race:
         """Return a race in which every run has begun."""
         policy = self.policy
@@ -223,10 +224,10 @@ class Fit:
         objective = self.problem.units.objective_out(run.objective)
         observe(run.n_iter, objective, run.history[-1] - run.history[-2])
 
-    def _record(self, journal: Journal, race: Race, *, at_end: bool) -> None:
+    def _record(self, journal: Journal, race: Callable[[], Race], *, at_end: bool) -> None:
         """Record the race where that is due, by rank 0."""
         if not journal.is_due(at_end=at_end):
             return
         processes = self.problem.data.processes
-        snapshot = Snapshot(self.problem.summary, self.seed, self.fingerprint, race)
+        snapshot = Snapshot(self.problem.summary, self.seed, self.fingerprint, race())
         processes.guard(lambda: journal.write(snapshot) if processes.rank == 0 else None)

@@ -6,6 +6,7 @@ that falls) ends it here: its problem is to be fitted alone, which knows what to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from tgmm.em.batch import (
     of_vectors,
     parameters_joined,
     parameters_where,
+    runs_where,
     statistics_where,
     vectors,
 )
@@ -29,6 +31,7 @@ from tgmm.em.precision import ROUNDING
 from tgmm.em.problems import Problems
 from tgmm.em.reseeding import lost_components
 from tgmm.em.run import REMEMBERED
+from tgmm.em.start import Trial
 from tgmm.em.state import LONGEST, SETTLED
 from tgmm.kernels.assignment import hard, soft, winners
 from tgmm.kernels.base import TOLERANCE, Assignment
@@ -59,12 +62,14 @@ class Origins:
     means: Tensor | None = None  # (P, K, d)
     weights: Tensor | None = None  # (P, K)
     covariances: Covariances | None = None  # (P, B, ...)
+    tried: Sequence[Sequence[Trial]] = ()  # of each, what trials have found, best first, where these come first
 
     def of_some(self, index: Tensor) -> Origins:
         """Return those of some of the problems."""
-        covariances = self.covariances
+        covariances, places = self.covariances, index.nonzero().flatten() if index.dtype == torch.bool else index
         return replace(
             self,
+            tried=[self.tried[place] for place in places.tolist()] if self.tried else (),
             means=None if self.means is None else self.means[index],
             weights=None if self.weights is None else self.weights[index],
             covariances=None if covariances is None else covariances.of_some(index),
@@ -73,6 +78,10 @@ class Origins:
     def to(self, device: torch.device) -> Origins:
         """Return them on a device."""
         return self if device.type == "cpu" else moved(self, device)
+
+    def best_tried(self, device: torch.device) -> Parameters:
+        """Return the best solutions of the trials, in the frames."""
+        return parameters_joined([found[0].parameters.of_some(None) for found in self.tried]).to(device)
 
     def centres(self, problems: Problems) -> Tensor:
         """Return the centres to begin with, in the frames, (P, K, d); NaN where there are none."""
@@ -189,7 +198,7 @@ class Climbers:
         longest = torch.where(higher, longest, (self.longest / LONGEST).clamp(min=LONGEST))
         moved = replace(
             self._following(jumping),
-            runs=_runs_where(jumping & ~higher, self.runs, reached),
+            runs=runs_where(jumping & ~higher, self.runs, reached),
             longest=torch.where(jumping, longest, self.longest),
         )
         last = torch.cat([self.last[:, 1:], moved.runs.objective[:, None]], 1)
@@ -307,7 +316,7 @@ def begun(problems: Problems, origins: Origins, assignment: Assignment) -> Climb
         parameters = problems.frame.parameters_in(given)
         amount, is_plain = problems.regularisation.resolve(parameters), torch.ones_like(places, dtype=torch.bool)
     else:
-        statistics, has_rows = _assigned(problems, kernel, origins)
+        statistics, has_rows = _assigned(problems, kernel, origins, assignment)
         if not has_rows.any():
             return None
         places, kernel = places[has_rows], kernel.of_some(has_rows)
@@ -342,9 +351,14 @@ def stranded(statistics: Statistics, priors: Priors) -> Tensor:
     return gone if lost is None else gone | lost.any(1)
 
 
-def _assigned(problems: Problems, kernel: OwnRows, origins: Origins) -> tuple[Statistics, Tensor]:
+def _assigned(
+    problems: Problems, kernel: OwnRows, origins: Origins, assignment: Assignment
+) -> tuple[Statistics, Tensor]:
     """Return the statistics of the rows as they begin, and where each component has some, (P,)."""
-    if problems.known is None:
+    if origins.tried:
+        assigning = origins.best_tried(problems.unit.device)
+        is_plain, statistics = are_precise(assigning), kernel.statistics(assigning, assignment)
+    elif problems.known is None:
         assigning = nearest(origins.centres(problems))
         is_plain = are_precise(assigning)  # not where there are no centres
         statistics = kernel.statistics(assigning, winners)
@@ -383,26 +397,6 @@ def _evaluated(kernel: OwnRows, update: Update, parameters: Parameters, assignme
     statistics = kernel.statistics(parameters, assignment)
     objective = (statistics.objective + update.log_prior(parameters)) / statistics.weight
     return Runs(parameters, statistics, objective, start)
-
-
-def _runs_where(mask: Tensor, one: Runs, other: Runs) -> Runs:
-    """Return one's runs where mask (P,) is set, and the other's elsewhere."""
-    if not mask.any():
-        return other
-    return Runs(
-        parameters_where(mask, one.parameters, other.parameters),
-        _results_where(mask, one.statistics, other.statistics),
-        torch.where(mask, one.objective, other.objective),
-        other.start,
-    )
-
-
-def _results_where(mask: Tensor, one: Statistics, other: Statistics) -> Statistics:
-    """Return one's statistics, likelihood included, where mask (P,) is set, and the other's elsewhere."""
-    totals = {
-        name: torch.where(mask, getattr(one, name), getattr(other, name)) for name in ("log_likelihood", "objective")
-    }
-    return replace(statistics_where(mask, one, other), **totals)
 
 
 def _numbered(values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tgmm.em.abreast import Climb, Search, Steps
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import Guard
 from tgmm.kernels.assignment import soft
@@ -92,7 +93,7 @@ class Moves:
         Passes over the rows after which no more moves are tried.
     """
 
-    batch: Batch
+    batch: Batch[Batched]
     local: Batched
     update: Update
     guard: Guard
@@ -103,8 +104,8 @@ class Moves:
         """A tiny share of all rows, which keeps components from being singular."""
         return Parts.of(self.local.of_shares(torch.full_like(self.local.weights, SHARE)[None, None]))
 
-    def improved(self, run: Runs, bleak: float = BLEAK, goal: float = -torch.inf) -> Runs:
-        """Return where moves lead one run to.
+    def improved(self, run: Runs, bleak: float = BLEAK, goal: float = -torch.inf) -> Search[Runs]:
+        """Search for where moves lead one run to.
 
         Those are left out that make it worse by more than ``bleak`` before any EM, and those that are not foreseen to
         lead above the goal.
@@ -113,8 +114,7 @@ class Moves:
             return run
         most = self.batch.kernel.n_passes + self.worth
         for _ in range(ROUNDS):
-            found = self._moved(run, bleak, goal, most)
-            better = next((each for each in found if self._gain(run, each) > GAIN), None)
+            better = yield from self._moved(run, bleak, goal, most)
             if better is None:
                 break
             run = better
@@ -125,8 +125,8 @@ class Moves:
         before, after = self.guard.heights(joined([run, found])).tolist()
         return after - before
 
-    def _moved(self, run: Runs, bleak: float, goal: float, most: float) -> Iterator[Runs]:
-        """Yield the best of the mixtures that some splits and merges lead to, as one run, the most promising first.
+    def _moved(self, run: Runs, bleak: float, goal: float, most: float) -> Search[Runs | None]:
+        """Search for a better run among the mixtures that splits and merges lead to, the most promising first.
 
         After so many passes over the rows there are no more.
         """
@@ -135,18 +135,22 @@ class Moves:
         tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
         for triples in self._triples(run, bleak if tells else torch.inf):
             if self.batch.kernel.n_passes > most:
-                return
+                break
             start = run.start.expand(triples.mass.shape[0])
-            runs = self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
+            runs = yield from self._hopeful(highest(self.batch.begun(triples, start), TRIED, self.guard), floor)
             if len(runs):
-                runs = highest(distinct(runs, self.guard), FOLLOWED, self.guard)
-                yield highest(self.batch.climbed(runs, NEAR, LONG, floor + GAIN), 1, self.guard)
+                runs = distinct(runs, self.guard).of_some(slice(FOLLOWED))
+                runs = yield Climb(self.batch, runs, NEAR, LONG, floor + GAIN)
+                found = highest(runs, 1, self.guard)
+                if self._gain(run, found) > GAIN:
+                    return found
+        return None
 
-    def _hopeful(self, runs: Runs, floor: float) -> Runs:
-        """Return the runs after a few steps that could still rise above the floor."""
+    def _hopeful(self, runs: Runs, floor: float) -> Search[Runs]:
+        """Search for the runs that after a few steps could still rise above the floor."""
         for n_steps, patience in SHORT:
-            before = self.batch.advanced(runs, n_steps - 1)
-            runs = self.batch.stepped(before)
+            before = yield Steps(self.batch, runs, n_steps - 1)
+            runs = yield Steps(self.batch, before, 1)
             hopes = runs.objective + patience * (runs.objective - before.objective)
             runs = runs.of_some(hopes > floor)
             if not len(runs):

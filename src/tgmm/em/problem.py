@@ -18,7 +18,7 @@ from tgmm.data.training import Training
 from tgmm.em.expectation import Expectation
 from tgmm.em.precision import Ladder
 from tgmm.em.special import NOTHING, Special
-from tgmm.kernels.assignment import Labelled, Rule, hard, soft
+from tgmm.kernels.assignment import Labelled, Rule, hard, soft, winners
 from tgmm.kernels.choose import kernels_for
 from tgmm.model.frame import Frame
 from tgmm.model.noise import Noise
@@ -225,7 +225,7 @@ class Problem:
 
     def expectation(self, rule: Rule) -> Expectation:
         """Return an E-step."""
-        if self.special.labels is not None and rule in (soft, hard):
+        if self.special.labels is not None and rule in (soft, hard, winners):
             rule = Labelled(rule)
         return Expectation(self.data, self.ladder, rule, noise=self.noise)
 

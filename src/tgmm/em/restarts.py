@@ -73,12 +73,12 @@ class Restarts:
     is_degenerate : callable
         Whether a run is at a solution that is to lose against others.
     observe : callable
-        Called with the race after every iteration of any run, and the run that made it.
+        Called after every iteration of any run with the run, and with what returns the race as it is then.
     """
 
     runner: Runner
     is_degenerate: Callable[[RunState], bool]
-    observe: Callable[[Race, RunState], None]
+    observe: Callable[[RunState, Callable[[], Race]], None]
 
     def finished(self, race: Race, stopping: Stopping) -> Race:
         """Return the race once all runs in it have converged or made their steps.
@@ -108,11 +108,11 @@ class Restarts:
         try:
             with torch.inference_mode():  # autograd's bookkeeping is a sixth of a step on small data
                 for state in self.runner.advanced(run, stopping):
-                    race = race.with_entrant(index, Entrant(state))
-                    self.observe(race, state)
+                    run = state
+                    self.observe(run, lambda run=run: race.with_entrant(index, Entrant(run)))
         except CovarianceCollapse as lost:
             return race.with_entrant(index, Entrant(lost=lost))
-        return race
+        return race.with_entrant(index, Entrant(run))
 
 
 def best_of(runs: list[RunState], is_degenerate: Callable[[RunState], bool]) -> RunState:

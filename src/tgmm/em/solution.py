@@ -68,7 +68,7 @@ class Solution:
             history=tuple(units.objective_out(objective) for objective in run.history),
             regularisation=frame.variances_out(run.regularisation).to(place),
             notes=tuple(dict.fromkeys([*notes, *run.notes])),  # a component can be lost at the start and in the run
-            continuation=Continuation(memory, frame, run.regularisation),
+            continuation=Continuation(memory, frame, run.regularisation.clone()),
             runs=tuple(each._replace(objective=units.objective_out(each.objective)) for each in runs),
         )
 

@@ -42,10 +42,8 @@ class Solutions:
         Of the rows.
     device : torch.device
         Of the fits; what is kept of them is on the CPU.
-    start : str
-        The start that all runs began from.
-    seed : int
-        Of what it drew.
+    runs : sequence of sequence of FollowedRun
+        The runs of each that were followed, the best first.
     notes : sequence of list of str
     """
 
@@ -56,8 +54,7 @@ class Solutions:
     structure: Structure
     dtype: torch.dtype
     device: torch.device
-    start: str
-    seed: int
+    runs: Sequence[Sequence[FollowedRun]]
     notes: Sequence[list[str]]
 
     @cached_property
@@ -82,8 +79,8 @@ class Solutions:
             ends.regularisation[place],
             tuple(ends.history[place, : n_iter + 1].tolist()),
             converged=bool(ends.converged[place]),
-            start=self.start,
-            seed=self.seed,
+            start=self.runs[place][0].start,
+            seed=self.runs[place][0].seed,
         )
 
     def solution(self, columns: Sequence[Columns], place: int) -> Solution:
@@ -91,7 +88,7 @@ class Solutions:
         frame, run = Frame(self.frame.shift[place, 0], self.frame.scale[place, 0]), self.run(place)
         unit, n_volumes = float(self.unit[place]), float(self.n_volumes[place])
         units = Units(frame, unit, n_volumes, self.dtype, self.device)
-        runs = [FollowedRun(run.objective, run.start, run.seed)]
+        runs = [run.followed, *self.runs[place][1:]]
         return Solution.of_run(run, units, self.structure, columns[place], self.notes[place], runs)
 
 
@@ -115,10 +112,20 @@ def solutions(
         problems, frame = problems.of_some(places), frame.of_some(places)
     n_volumes = 1 + problems.update.priors.n_volumes(problems.n_components) / ends.runs.statistics.weight
     silent: list[list[str]] = [[] for _ in range(len(problems))]
-    seed = origins.seed if origins.start is not None else 0
     kind = (problems.structure, problems.dtype, problems.unit.device)
-    found = Solutions(ends, frame, problems.unit.cpu(), n_volumes, *kind, origins.name, seed, silent)
+    followed = _followed(origins.of_some(places), ends.runs.objective)
+    found = Solutions(ends, frame, problems.unit.cpu(), n_volumes, *kind, followed, silent)
     return replace(found, notes=_notes(found, problems, [columns[place] for place in places.tolist()])), places
+
+
+def _followed(origins: Origins, objectives: Tensor) -> list[list[FollowedRun]]:
+    """Return the runs of each problem that were followed, those that ended with these objectives (P,) first."""
+    if origins.tried:
+        found = [[FollowedRun(trial.objective, trial.name, origins.seed) for trial in each] for each in origins.tried]
+        ends = zip(found, objectives.tolist(), strict=True)
+        return [[runs[0]._replace(objective=objective), *runs[1:]] for runs, objective in ends]
+    seed = origins.seed if origins.start is not None else 0
+    return [[FollowedRun(objective, origins.name, seed)] for objective in objectives.tolist()]
 
 
 def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> list[list[str]]:
@@ -126,7 +133,7 @@ def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> 
     ends, counts, statistics = found.ends, problems.n_distinct.cpu(), found.ends.runs.statistics
     n_rows = statistics.mass * (counts / statistics.weight)[:, None]
     amount = ends.regularisation.reshape(len(problems), 1, -1)
-    sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, problems.reg_covar)
+    sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, own_share(problems.reg_covar))
     notes: list[list[str]] = [[] for _ in range(len(problems))]
     for place in (~sound).nonzero().flatten().tolist():
         run, count = found.run(place), int((problems.weights[place] > 0).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from tgmm.covariance import Covariances
 from tgmm.em.labels import labelled_centres
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
-from tgmm.kernels.assignment import given, hard
+from tgmm.kernels.assignment import given, winners
 from tgmm.kernels.base import Assignment
 from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
@@ -22,6 +22,14 @@ from tgmm.runtime.devices import widen
 from tgmm.start import Start
 from tgmm.start.sample import repeated
 from tgmm.start.views import Views
+
+
+class Trial(NamedTuple):
+    """A solution of trials, see `tgmm.em.trials`."""
+
+    parameters: Parameters  # in the frame, on the CPU
+    objective: float  # of the rows that it was tried on
+    name: str  # of the start that it came from
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class Origin:
     start: Start | None = None
     has_trials: bool = False  # whether trials of many starts come first, where they are worth their time
     views: Views | None = None  # of the sample, where several fits share them
+    tried: Sequence[Trial] | None = (
+        None  # what trials on these have found, where those of several fits are made at once
+    )
     responsibilities: Tensor | None = None  # (n_given,) or (n_given, K), of this process's rows
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)
@@ -78,7 +89,7 @@ def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = 
         found = _from_assignment(problem, origin, nearest(anywhere), given, None)
     else:
         centres = _centres(problem, seen, origin, generator) if means is None else means
-        found = _from_assignment(seen, origin, nearest(centres), hard, means)
+        found = _from_assignment(seen, origin, nearest(centres), winners, means)
     if problem.noise is not None and not (origin.solution is not None and found.parameters.rest > 0):
         share = seen.special.noise_share
         found = found._replace(parameters=beside_noise(problem, found.parameters, share))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
-from tgmm.covariance import CovarianceCollapse
+from tgmm.covariance import FREE, CovarianceCollapse, Free, Structure
 from tgmm.covariance.moments import Moment
+from tgmm.em.abreast import Search, alone
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
@@ -19,7 +20,7 @@ from tgmm.em.moves import NEAR, SAME
 from tgmm.em.problem import Problem
 from tgmm.em.restarts import SHORT_RUN
 from tgmm.em.run import Runner, Stopping
-from tgmm.em.start import Origin, Started, beside_noise, started, started_from
+from tgmm.em.start import Origin, Started, Trial, beside_noise, started, started_from
 from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.step import EM
 from tgmm.em.trials import FOLLOWED, LAST, NEAREST, Trials
@@ -27,7 +28,8 @@ from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.parameters import Parameters
-from tgmm.model.update import Maximiser
+from tgmm.model.priors import Priors
+from tgmm.model.update import Maximiser, Update
 from tgmm.runtime.devices import widen
 from tgmm.start.sample import drawn_in, projection, sample_size
 from tgmm.start.views import Views
@@ -48,12 +50,12 @@ LONG_RUN = 80  # M-steps by which these are told apart
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
-class Trial(NamedTuple):
-    """A solution of trials."""
+class Shape(NamedTuple):
+    """How large a problem is."""
 
-    parameters: Parameters  # in the frame, on the CPU
-    objective: float  # of the rows that it was tried on
-    name: str  # of the start that it came from
+    n_rows: int
+    n_features: int
+    n_components: int
 
 
 class Starts(NamedTuple):
@@ -78,6 +80,19 @@ def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classifi
     return Starts([partial(started, problem, origin, each, seen) for each in seeds for seen in problem.without_noise])
 
 
+def search(
+    problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False
+) -> Search[list[Trial]] | None:
+    """Return the search of the trials on an origin's views, None where there are to be none.
+
+    What it finds can be handed to `starts` with the origin, so that those of several fits are made side by side.
+    """
+    if origin.views is None or not (origin.has_trials and problem.noise is None and _are_worthwhile(problem)):
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    return _tried(problem, origin.views, n_init, generator, hard if classification else soft)
+
+
 def _followed(
     problem: Problem, origin: Origin, n_init: int, seed: int, assignment: Assignment
 ) -> tuple[list[Callable[[], Started]], tuple[FollowedRun, ...]]:
@@ -88,8 +103,7 @@ def _followed(
         if not found:
             continue
         # A higher one is degenerate to the trials: the runs tell by what regularises them, which is far less.
-        is_highest = found[0].objective == max(trial.objective for trial in found)
-        n_followed = 1 if is_highest and _is_all(problem) else len(found)
+        n_followed = 1 if is_highest(found) and _is_all(problem) else len(found)
         share = seen.special.noise_share
         begin += [
             partial(_after_trial, problem, origin, trial, seed, assignment, share) for trial in found[:n_followed]
@@ -99,15 +113,15 @@ def _followed(
     return begin, ()
 
 
-def trial_rows(problem: Problem, most: int) -> int:
-    """Return how many rows trials see, at most, with up to so many components."""
-    return max(ROWS, max(ROWS_PER_COMPONENT, ROWS_PER_FEATURE * (problem.data.n_features + 1)) * most)
+def trial_rows(n_features: int, most: int) -> int:
+    """Return how many rows of so many features trials see, at most, with up to so many components."""
+    return max(ROWS, max(ROWS_PER_COMPONENT, ROWS_PER_FEATURE * (n_features + 1)) * most)
 
 
 def views_of(problem: Problem, most: int, seed: int) -> Views:
     """Return views of rows for trials with up to so many components."""
     generator = torch.Generator().manual_seed(seed)
-    return Views.of(problem.whole_sample, problem.frame, trial_rows(problem, most), most, generator)
+    return Views.of(problem.whole_sample, problem.frame, trial_rows(problem.data.n_features, most), most, generator)
 
 
 def _is_all(problem: Problem) -> bool:
@@ -121,7 +135,7 @@ def _are_worthwhile(problem: Problem) -> bool:
     """Whether there is something to find, in rows enough, at a cost in proportion to that of an iteration over all."""
     if not (1 < problem.n_components <= MOST_COMPONENTS and isinstance(problem.structure.sums, Moment)):
         return False
-    n_seen, wanted = problem.sample.rows.shape[0], trial_rows(problem, problem.n_components)
+    n_seen, wanted = problem.sample.rows.shape[0], trial_rows(problem.data.n_features, problem.n_components)
     if wanted > n_seen >= sample_size(problem.n_components, problem.data.n_features):
         return False
     n_rows = min(wanted, n_seen)
@@ -133,11 +147,18 @@ def _tell(problem: Problem, n_rows: int) -> bool:
     return n_rows >= ROWS_PER_PARAMETER * _n_parameters(problem)
 
 
-def _worth(problem: Problem, n_rows: int) -> float:
+def worth(structure: Structure, shape: Shape, n_rows: int) -> float:
     """Return how many passes over so many rows trials may cost, by one mixture."""
-    n_components, n_features = problem.n_components, problem.data.n_features
-    operations = 4 * n_components * (1 + n_features + problem.structure.moment.size(n_features))  # of a row, about
-    return max(AFFORDABLE / operations, WORTH * problem.data.n_rows) / n_rows
+    operations = 4 * shape.n_components * (1 + shape.n_features + structure.moment.size(shape.n_features))  # of a row
+    return max(AFFORDABLE / operations, WORTH * shape.n_rows) / n_rows
+
+
+def _worth(problem: Problem, n_rows: int) -> float:
+    return worth(problem.structure, _shape(problem), n_rows)
+
+
+def _shape(problem: Problem) -> Shape:
+    return Shape(problem.data.n_rows, problem.data.n_features, problem.n_components)
 
 
 def _after_trial(
@@ -159,13 +180,13 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     """Return the solutions of trials that are worth following on all rows, best first; none where rows are too few."""
     generator = torch.Generator().manual_seed(seed)
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
-    if views.rows.shape[0] <= problem.n_components:
-        return []
-    found, n_rows = _tried(problem, views, n_heats, generator, assignment), views.rows.shape[0]
+    tried, n_rows = partial(_tried, problem, views, generator=generator, assignment=assignment), views.rows.shape[0]
+    found = alone(tried(n_heats)) if origin.tried is None else origin.tried
+    found = [of_structure(problem.structure, trial) for trial in found]
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
         reached = _refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
-            found = _tried(problem, views, n_heats + MORE_HEATS, generator, assignment)
+            found = [of_structure(problem.structure, trial) for trial in alone(tried(n_heats + MORE_HEATS))]
             reached = _refined(problem, found, assignment)
         return reached
     if views.is_all:
@@ -177,14 +198,16 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
 
 def _tried(
     problem: Problem, views: Views, n_heats: int, generator: torch.Generator, assignment: Assignment
-) -> list[Trial]:
-    """Return the solutions of trials on views, best first; none where all collapse."""
+) -> Search[list[Trial]]:
+    """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few."""
+    if views.rows.shape[0] <= problem.n_components:
+        return []
     near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
     n_rows = views.rows.shape[0]
     trials = Trials(
         views,
         float(problem.summary.weight),
-        problem.update,
+        tried_update(problem.update, problem.data.n_features),
         problem.n_components,
         assignment,
         near,
@@ -192,21 +215,45 @@ def _tried(
         worth=_worth(problem, n_rows),
         tells=views.is_all or _tell(problem, n_rows),
     )
-    try:
-        runs = trials.solutions(n_heats, generator)
-    except CovarianceCollapse:
-        return []
-    found = [
-        Trial(
-            _ordered(runs.parameters.of_some(i), problem.update),
-            float(runs.objective[i]),
-            trials.names[int(runs.start[i])],
-        )
-        for i in range(len(runs))
-    ]
+    found = yield from searched(trials, n_heats, generator)
     if problem.has_far_rows:
         found = [trial._replace(parameters=_of_rows_as_they_are(problem, trial.parameters)) for trial in found]
     return found
+
+
+def searched(trials: Trials, n_heats: int, generator: torch.Generator) -> Search[list[Trial]]:
+    """Search for the solutions of trials, best first; none where all collapse."""
+    try:
+        runs = yield from trials.solutions(n_heats, generator)
+    except CovarianceCollapse:
+        return []
+    names = [trials.names[number] for number in runs.start.tolist()]
+    parameters = [_ordered(runs.parameters.of_some(place), trials.batch.update) for place in range(len(runs))]
+    return [Trial(*each) for each in zip(parameters, runs.objective.tolist(), names, strict=True)]
+
+
+def is_highest(found: Sequence[Trial]) -> bool:
+    """Whether the best of solutions is the highest: others that are higher are degenerate to the trials."""
+    return found[0].objective == max(trial.objective for trial in found)
+
+
+def tried_update(update: Maximiser, n_features: int) -> Maximiser:
+    """Return the update of trials: of one feature, the first of the structures that are the same mixture."""
+    if n_features > 1 or not isinstance(update, Update) or not isinstance(update.structure, Free):
+        return update
+    if update.priors != Priors() or update.held is not None:
+        return update
+    return replace(update, structure=next(each for each in FREE if each.shared == update.structure.shared))
+
+
+def of_structure(structure: Structure, trial: Trial) -> Trial:
+    """Return a solution with its covariances in the form of a structure that is the same, see `tried_update`."""
+    parameters = trial.parameters
+    packed, n_features = parameters.covariances.packed, parameters.n_features
+    if structure.keeps(parameters.covariances):
+        return trial
+    covariances = structure.form.from_packed(packed, n_features, shared=structure.shared)
+    return trial._replace(parameters=replace(parameters, covariances=covariances))
 
 
 def _different(found: list[Trial]) -> list[Trial]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import separate
+from tgmm.em.abreast import Climb, Search, Steps
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import RIDGE, Guard
 from tgmm.em.moves import BLEAK, GAIN, SAME, Moves, alike, distinct, highest
@@ -76,9 +77,8 @@ class Trials:
         self.nearest, self.n_followed, self.worth, self.tells = nearest, n_followed, worth, tells
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
-        self.mean = weights @ views.rows / weight  # about it, nothing depends on the frame's origin
         self.is_near = ~are_far(views.rows).any(1)  # (m,)
-        rows, update = views.rows - self.mean, update.about(self.mean)
+        rows, update = views.centred, update.about(views.mean)  # nothing depends on the frame's origin
         own, ridge = separate(update.structure), torch.tensor(RIDGE, dtype=rows.dtype)
         kernel = Batched(rows, weights, update.structure.moment)
         local = Batched(rows, weights, own.moment) if update.structure.shared else kernel
@@ -87,39 +87,43 @@ class Trials:
         self.guard = Guard(lambda: (rows, weights), update.structure, update.priors, 1 / weight)
         self.moves = Moves(self.batch, local, alone, self.guard, worth)
 
-    @torch.inference_mode()
-    def solutions(self, n_heats: int, generator: torch.Generator) -> Runs:
-        """Return the different solutions that are worth all rows, best first.
+    def solutions(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
+        """Search for the different solutions that are worth all rows, best first.
 
         Raises
         ------
         CovarianceCollapse
             If the covariances of all runs of a heat collapse at once.
         """
-        best = self._best_moved(n_heats, generator) if self.tells else self._unmoved(n_heats, generator)
-        parameters = replace(best.parameters, means=best.parameters.means + self.mean)
+        best = yield from (self._best_moved if self.tells else self._unmoved)(n_heats, generator)
+        parameters = replace(best.parameters, means=best.parameters.means + self.views.mean)
         return replace(best, parameters=parameters)
 
-    def _unmoved(self, n_heats: int, generator: torch.Generator) -> Runs:
-        """Return where all starts lead to, but for degenerate solutions if there are others."""
-        first = self._followed(list(PARTITIONS))
-        runs = distinct(joined([first, *self._random(n_heats - 1, generator)]), self.guard)
+    def _unmoved(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
+        """Search for where all starts lead to, but for degenerate solutions if there are others."""
+        first = yield from self._followed(list(PARTITIONS))
+        heats = yield from self._random(n_heats - 1, generator)
+        runs = distinct(joined([first, *heats]), self.guard)
         sound = ~self.guard.degenerate(runs)
         return runs.of_some(sound) if sound.any() else runs
 
-    def _best_moved(self, n_heats: int, generator: torch.Generator) -> Runs:
-        """Return the best solutions, from which moves have been tried."""
-        first = self._first()
-        heats = self._moved(first, self._random(n_heats - 1, generator, self._height(first) - NEARBY))
-        runs = self._ended([first, *heats])
+    def _best_moved(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
+        """Search for the best solutions, from which moves have been tried."""
+        first = yield from self._first()
+        heats = yield from self._random(n_heats - 1, generator, self._height(first) - NEARBY)
+        heats = yield from self._moved(first, heats)
+        runs = yield from self._ended([first, *heats])
         for _ in range(MORE):
             if not self.guard.degenerate(runs).all() or self.batch.kernel.n_passes > self.worth * n_heats:
                 break
-            runs = joined([runs, self._ended(self._moved(runs, self._random(1, generator)))])
-        return self.batch.climbed(self._best(runs, self.n_followed), self.nearest, LAST)
+            heats = yield from self._random(1, generator)
+            heats = yield from self._moved(runs, heats)
+            more = yield from self._ended(heats)
+            runs = joined([runs, more])
+        return (yield Climb(self.batch, self._best(runs, self.n_followed), self.nearest, LAST))
 
-    def _first(self) -> Runs:
-        """Return the best runs of the first heat, the best of which has moved.
+    def _first(self) -> Search[Runs]:
+        """Search for the best runs of the first heat, the best of which has moved.
 
         Where the first starts lead to one solution, there is next to nothing to find for the others, nor for moves but
         for those that promise most.
@@ -127,27 +131,29 @@ class Trials:
         names = list(PARTITIONS)
         if self.batch.update.structure.form.one_scale:  # clusters are round, but not in whitened rows
             names.reverse()
-        runs = self._followed(names[:SCOUTS])
+        runs = yield from self._followed(names[:SCOUTS])
         if not (agreed := self._agree(runs, SCOUTS)):
-            runs = joined([runs, self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)])
+            others = yield from self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)
+            runs = joined([runs, others])
             agreed = self._agree(runs, AGREEING)
         best = self._best(runs, self.n_followed)
         if agreed and self.batch.update.structure.shared:  # whose moves show what they promise only once they are made
             return best
-        moved = self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)
+        moved = yield from self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)
         return joined([moved, best.of_some(slice(1, None))])
 
-    def _followed(self, names: list[str], floor: float = -math.inf) -> Runs:
-        """Return where the starts of these names lead to, unless it is seen to be below a floor before."""
-        return self.batch.climbed(self._from(partitions(self.views, self.n_components, names)), NEAR, LONG, floor)
+    def _followed(self, names: list[str], floor: float = -math.inf) -> Search[Runs]:
+        """Search for where the starts of these names lead to, unless it is seen to be below a floor before."""
+        begun = self._from(partitions(self.views, self.n_components, names))
+        return (yield Climb(self.batch, begun, NEAR, LONG, floor))
 
     def _agree(self, runs: Runs, count: int) -> bool:
         """Whether so many of the runs are at the best solution, and it is not degenerate."""
         best = self._best(runs, 1)
         return int(alike(best, runs).sum()) >= count and not bool(self.guard.degenerate(best))
 
-    def _random(self, n_heats: int, generator: torch.Generator, floor: float = -math.inf) -> list[Runs]:
-        """Return the best run of each of so many heats with random partitions, near where it leads to.
+    def _random(self, n_heats: int, generator: torch.Generator, floor: float = -math.inf) -> Search[list[Runs]]:
+        """Search for the best run of each of so many heats with random partitions, near where it leads to.
 
         Those that are seen to lead below the floor are not followed.
         """
@@ -155,14 +161,15 @@ class Trials:
         heats = [self._from(draw()) for _ in range(n_heats)]
         if not heats:
             return []
-        advanced = self.batch.advanced(joined(heats), SHORT)
-        best = [self._best(heat, 1) for heat in _apart(advanced, heats)]
-        return _apart(self.batch.climbed(joined(best), NEAR, LONG, floor), best)
+        advanced = yield Steps(self.batch, joined(heats), SHORT)
+        best = [highest(heat, 1, self.guard) for heat in _apart(advanced, heats)]
+        climbed = yield Climb(self.batch, joined(best), NEAR, LONG, floor)
+        return _apart(climbed, best)
 
-    def _ended(self, heats: Iterable[Runs]) -> Runs:
-        """Return where the best runs of heats lead to, but for those that are seen to end below the best."""
-        runs = joined(list(heats))
-        return self.batch.climbed(runs, self.nearest, LAST, self._height(self._best(runs, 1)) - SAME)
+    def _ended(self, heats: Sequence[Runs]) -> Search[Runs]:
+        """Search for where the best runs of heats lead to, but for those that are seen to end below the best."""
+        runs = joined(heats)
+        return (yield Climb(self.batch, runs, self.nearest, LAST, self._height(self._best(runs, 1)) - SAME))
 
     def _from(self, labels_by_name: dict[str, Tensor]) -> Runs:
         """Return the runs that begin with the clusters of partitions, each with a share of all rows."""
@@ -174,21 +181,22 @@ class Trials:
         self.names += labels_by_name
         return self.batch.begun(self.batch.kernel.of_shares(shares), start)
 
-    def _moved(self, seen: Runs, heats: Iterable[Runs]) -> Iterator[Runs]:
-        """Yield the run of each heat, moved where it is new and higher than those seen before.
+    def _moved(self, seen: Runs, heats: Sequence[Runs]) -> Search[list[Runs]]:
+        """Search for the run of each heat, moved where it is new and higher than those seen before.
 
         Those of a few heats may be a little lower.
         """
-        highest_yet, n_moved = self._height(seen), 1
+        highest_yet, n_moved, every = self._height(seen), 1, list[Runs]()
         for run in heats:
             slack = NEARBY if n_moved < MOVED else -GAIN
             found = run
             if not alike(run, seen).any() and self._height(run) >= highest_yet - slack:
-                found = self.moves.improved(run, goal=highest_yet)
+                found = yield from self.moves.improved(run, goal=highest_yet)
                 n_moved += 1
             seen = joined([seen, run, found])
             highest_yet = max(highest_yet, self._height(found))
-            yield found
+            every.append(found)
+        return every
 
     def _height(self, runs: Runs) -> float:
         """Return the objective of the first of some runs, or minus infinity where it is degenerate."""
@@ -196,7 +204,9 @@ class Trials:
         return -math.inf if bool(self.guard.degenerate(first)) else float(first.objective)
 
     def _best(self, runs: Runs, count: int) -> Runs:
-        return highest(distinct(runs, self.guard), count, self.guard)
+        if count == 1:
+            return highest(runs, 1, self.guard)
+        return distinct(runs, self.guard).of_some(slice(count))
 
 
 def _apart(runs: Runs, heats: list[Runs]) -> list[Runs]:

@@ -22,7 +22,7 @@ from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values
-from tgmm.files.store import model_file_errors, read_file, write_state
+from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.noise import Noise
@@ -187,7 +187,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         ...         print("not a model")
         not a model
         """
-        model, encoding = cls(device=device), format_of(path)
+        model, encoding = cls(device=device), format_to_load(path)
         check_device(device)
         data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):

@@ -21,7 +21,7 @@ from tgmm.data.validation import check_weights
 from tgmm.estimators import explaining
 from tgmm.estimators.base import solution_of
 from tgmm.estimators.common_noise import check_common_noise, with_common_noise
-from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
+from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fitted_mixture, may_lack
 from tgmm.estimators.explaining_composites import explained_classes
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
@@ -89,6 +89,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     class_prior_: np.ndarray
     estimators_: list[GaussianMixture]
 
+    @checking
     def __init__(self, estimator: Any = None, priors: Any = None) -> None:
         self.estimator = estimator
         self.priors = priors
@@ -160,15 +161,51 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         return self.classes_[codes.cpu().numpy() if isinstance(codes, Tensor) else codes]
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the posterior probabilities of the classes for each row, (n, C), in the order of `classes_`."""
+        """Return the posterior probabilities of the classes for each row.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+
+        Returns
+        -------
+        array or Tensor of shape (n, C)
+            In the order of `classes_`. Each row sums to 1.
+        """
         return self._discriminant.probabilities(X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithms of the posterior probabilities, (n, C), accurate where these underflow."""
+        """Return the logarithms of the posterior probabilities, which are accurate where the probabilities underflow.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+
+        Returns
+        -------
+        array or Tensor of shape (n, C)
+            In the order of `classes_`.
+        """
         return self._discriminant.log_probabilities(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of rows, by weight, whose class is predicted."""
+        """Return the accuracy: the share of rows, by weight, whose class is predicted correctly.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as for `predict`.
+        y : array-like of shape (n,)
+            Their classes.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
         return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
 
     def summary(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import numbers
 import warnings
 from abc import abstractmethod
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
@@ -16,7 +20,9 @@ from tgmm.estimators.saved import SavedEstimator
 from tgmm.estimators.settings import EM, ERROR
 from tgmm.runtime.dlpack import imported
 
+P = ParamSpec("P")
 C = TypeVar("C", bound="CompositeEstimator")
+MIXTURE_PARAMETERS = inspect.signature(GaussianMixture).parameters
 
 
 def as_array(values: Any) -> Any:
@@ -43,6 +49,7 @@ def fitted_mixture(estimator: Any, X: Any, sample_weight: Any, whose: str = "") 
     whose : str
         What to call the mixture, where there are several, in errors, and in warnings to the caller of who calls this.
     """
+    _check_fits(estimator)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -56,12 +63,44 @@ def fitted_mixture(estimator: Any, X: Any, sample_weight: Any, whose: str = "") 
     return model
 
 
+def _check_fits(estimator: Any) -> None:
+    """Raise a ValueError where an estimator is neither a mixture nor a function that fits one."""
+    if isinstance(estimator, GaussianMixture) or (callable(estimator) and not isinstance(estimator, type)):
+        return
+    raise ValueError(
+        f"estimator must be a tgmm.GaussianMixture or a function that fits one; got {estimator!r}."
+        f"{instead_of(estimator)}"
+    )
+
+
+def instead_of(estimator: Any) -> str:
+    """Return the mixture to write instead of a number of components, or of the class."""
+    if isinstance(estimator, numbers.Integral):
+        return f" For {estimator} components, give GaussianMixture({estimator})."
+    return " Give an object, such as GaussianMixture()." if estimator is GaussianMixture else ""
+
+
+def checking(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
+    """Return a constructor that says where to give the settings of the mixtures."""
+
+    @wraps(init)
+    def checked(self: Any, *args: P.args, **kwargs: P.kwargs) -> None:
+        settings = {name: kwargs[name] for name in kwargs if name in MIXTURE_PARAMETERS}
+        if settings:
+            owner, given = type(self).__name__, ", ".join(f"{name}={value!r}" for name, value in settings.items())
+            raise TypeError(
+                f"{owner} has no parameter {next(iter(settings))!r}: it belongs to the mixture, so write "
+                f"{owner}(GaussianMixture({given}))."
+            )
+        init(self, *args, **kwargs)
+
+    return checked
+
+
 def _fitted(estimator: Any, X: Any, sample_weight: Any) -> GaussianMixture:
     """Return a fit to rows."""
     if isinstance(estimator, GaussianMixture):
         return clone(estimator).fit(X, sample_weight=sample_weight)
-    if not callable(estimator):
-        raise ValueError(f"estimator must be a tgmm.GaussianMixture or a function that fits one; got {estimator!r}.")
     found = estimator(X, sample_weight=sample_weight)
     model = getattr(found, "best_", found)
     if not isinstance(model, GaussianMixture):

@@ -48,7 +48,8 @@ class GaussianMixture(MixtureEstimator):
         "full", "diag", "spherical", "tied_full" (or "tied"), "tied_diag", "tied_spherical", or another structure of
         the guide on covariances.
     n_factors : int, optional
-        q, of "low_rank" and "factor" alone. None: the integer part of the square root of d, or as many as there can be.
+        Number of factors q of "low_rank" and "factor". By default the integer part of the square root of d, or the
+        largest possible number if that is smaller. Choose it with `select`.
     max_iter : int, default=200
         Maximum number of EM iterations of one run. Raise it if a `ConvergenceWarning` says that the fit has not
         converged. With 0, the result is the start.
@@ -103,13 +104,15 @@ class GaussianMixture(MixtureEstimator):
         solution with `warm_start`): "weights", "means" or "covariances", or several of them. A dict from these names to
         booleans of shape (K,) fixes them for some components.
     weight_concentration_prior : float or array-like of shape (K,), optional
-        Concentration of a Dirichlet prior on the weights.
+        Concentration of a Dirichlet prior on the weights. Above 1 it supports small components; below 1 it lets them
+        vanish.
     mean_prior, mean_precision_prior : array-like of shape (d,) or (K, d), and float or (K,), optional
-        m and kappa of mu_k ~ Normal(m, Sigma_k / kappa). ``mean_prior="default"``, alone, is the mean of the data with
-        kappa = 0.01.
+        m and kappa of mu_k ~ Normal(m, Sigma_k / kappa), which pulls the means of small components towards m.
+        ``mean_prior="default"``, alone, is the mean of the data with kappa = 0.01.
     covariance_prior, degrees_of_freedom_prior : array-like in the type's shape, and float or (K,), optional
-        Psi and nu of the inverse-Wishart prior. ``covariance_prior="default"``, alone, is the weak prior of mclust: the
-        covariance of the data over K^(2/d), with nu = d + 2.
+        Psi and nu of the inverse-Wishart prior. Use it if components have few rows for their covariances.
+        ``covariance_prior="default"``, alone, is the weak prior of mclust: the covariance of the data over K^(2/d),
+        with nu = d + 2.
     verbose : bool, default=False
         If True, report the progress of the fit.
     verbose_interval : int, default=10

@@ -8,7 +8,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tgmm.estimators import explaining
-from tgmm.estimators.composite import CompositeEstimator, fitted_mixture
+from tgmm.estimators.composite import CompositeEstimator, checking, fitted_mixture, instead_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.settings import EM
@@ -59,6 +59,7 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
     _entries: ClassVar[dict[str, type]] = {}
     estimator_: GaussianMixture
 
+    @checking
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
 
@@ -90,12 +91,23 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         """
         template = self._template
         if not isinstance(template, GaussianMixture):
-            raise ValueError(f"estimator must be a tgmm.GaussianMixture; got {template!r}.")
+            raise ValueError(f"estimator must be a tgmm.GaussianMixture; got {template!r}.{instead_of(template)}")
         self.estimator_ = fitted_mixture(clone(template).set_params(missing=EM), X, sample_weight)
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return X with its missing values replaced by their expected values, (n, d), in the type of X."""
+        """Return X with its missing values replaced by their expected values.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+            Rows with NaN for missing values.
+
+        Returns
+        -------
+        array or Tensor of shape (n, d)
+            In the type of X. Observed values are unchanged.
+        """
         check_is_fitted(self)
         return self.estimator_.impute(X)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
@@ -19,9 +20,13 @@ from tgmm.covariance import Structure
 from tgmm.estimators.fitting import solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
+from tgmm.estimators.saved_many import Stored, content_of, state_of
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.together import Given, Part, solved_together
+from tgmm.files.formats import format_of
+from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
 from tgmm.runtime.checks import check_flag
+from tgmm.runtime.devices import check_device
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.processes import ALONE, Group, Processes
 from tgmm.runtime.progress import progress_bar
@@ -37,8 +42,8 @@ class Mixtures:
     """Fitted mixtures, one for each problem: the result of `fit_many`.
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
-    :class:`GaussianMixture`. Iteration follows the order of the problems. A problem that failed has a model that is not
-    fitted.
+    :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
+    numbers, and `items` gives both, as those of a dict do. A problem that failed has a model that is not fitted.
 
     Attributes
     ----------
@@ -86,6 +91,14 @@ class Mixtures:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
         return self._copied(self._places[key])
 
+    def keys(self) -> list[Any]:
+        """Return the groups, or without groups the numbers of the problems from 0, in the order of the arrays."""
+        return list(self._places)
+
+    def items(self) -> Iterator[tuple[Any, GaussianMixture]]:
+        """Iterate over pairs of a group, or number, and its model."""
+        return zip(self.keys(), self, strict=True)
+
     def __repr__(self) -> str:
         """Return how many there are of what."""
         n_components, n_features = self.means_.shape[1:]
@@ -128,8 +141,10 @@ class Mixtures:
         Parameters
         ----------
         X : array-like or Tensor of shape (n, d)
+            The rows.
         groups : array-like of shape (n,) or str
-            As for `fit_many`; without groups there, the numbers of the problems from 0.
+            Group of each row, or the name of the column of X that holds it, as for `fit_many`. If that had no groups,
+            the number of a problem, from 0, for each row.
 
         Returns
         -------
@@ -175,6 +190,45 @@ class Mixtures:
         models = (self._model(self._places[key]) for key in found.keys)
         parts = zip(models, found.parts(rows, "X"), strict=True)
         return found.together([getattr(model, verb)(part) for model, part in parts])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all models to one file, with the groups, the settings, and the reasons of failures.
+
+        The write is atomic, and the loaded models predict the same bits; see `GaussianMixture.save`.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, whose name ends in ``.pth`` or ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If groups are neither numbers nor text, or the name has another suffix.
+        """
+        format_of(path)
+        solutions = {place: self._found[place][0].solution(self._found[place][1]) for place in sorted(self._found)}
+        stored = Stored(self.settings, self.starts, solutions, self.groups_, self.failures_, self.notes_)
+        state, left_out = state_of(stored)
+        if left_out:
+            warnings.warn(f"Not saved, because they are not plain data: {', '.join(left_out)}.", stacklevel=2)
+        write_state(path, state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device | None = None) -> Mixtures:
+        """Return the models in a file that `save` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        path, device
+            As for `GaussianMixture.load`, which names the errors, too.
+        """
+        encoding, data = format_to_load(path), read_file(path)
+        check_device(device)
+        with model_file_errors(f"{os.fspath(path)!r}"):
+            found = content_of(encoding.decode(data), device)
+        parts = tuple(Part.alone(place, solution) for place, solution in found.solutions.items())
+        return cls(parts, found.settings, found.starts, found.groups, found.failures, found.notes)
 
     @cached_property
     def _places(self) -> dict[Any, int]:

@@ -17,7 +17,8 @@ from tgmm.estimators.hints import hinting
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
-from tgmm.mixture.evaluation import weighted_log_density
+from tgmm.mixture.comparable import comparable_log_density
+from tgmm.mixture.evaluation import evaluated, weighted
 from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import check_flag, check_number
 
@@ -32,7 +33,8 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     contamination : float, default=0.05
         Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect.
     **parameters
-        Parameters of `GaussianMixture`, by name, such as ``n_components=3``.
+        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers do not
+        distort the clusters.
 
     Attributes
     ----------
@@ -56,8 +58,13 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     Normal rows lie in a level set of the density (Hartigan 1987, JASA 82).
 
     Outliers that are far away, or close together, can attract a component, and are then not found. Fit with
-    ``noise=True`` where that is possible. The density of a row that lacks values (``missing="em"``) is that of the
-    values it has. It is not comparable with that of a complete row, so judge rows with many gaps apart.
+    ``noise=True`` where that is possible.
+
+    The density of what a row has is no measure of rows that lack values (``missing="em"``): it has fewer dimensions,
+    and the units of the values that are missing change it. Such a row therefore gets the log-density of a complete row
+    that is as far out: at the distance from each component that as many of its rows exceed, by the chi-square
+    distribution. Whatever rows lack, the same share of normal ones then lies below the threshold. This is exact with
+    one component. With several, fewer of them do if the values that a row has do not tell its component.
 
     Examples
     --------
@@ -112,21 +119,54 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         mixture = self.mixture_ if continued else GaussianMixture()
         mixture.set_params(**self._settings())
         self.mixture_ = mixture.fit(X, sample_weight=sample_weight)
-        scores, weights = weighted_log_density(mixture.mixture_, X, sample_weight)
+        scores, weights = weighted(comparable_log_density, mixture.mixture_, X, sample_weight)
         self.offset_ = _quantile(scores, weights, contamination)
         return self
 
     def score_samples(self, X: Any) -> Any:
-        """Return the log-density of each row, (n,), in nats. Higher is more normal."""
+        """Return the log-density of each row. Higher is more normal.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            In nats. A row that lacks values has the log-density of complete rows that are as far from the components.
+        """
         check_is_fitted(self)
-        return self.mixture_.score_samples(X)
+        return evaluated(self.mixture_.mixture_, X, comparable_log_density)
 
     def decision_function(self, X: Any) -> Any:
-        """Return the log-density of each row minus `offset_`, (n,). Outliers are below 0."""
+        """Return the log-density of each row minus `offset_`.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            Below 0 for outliers. The lower, the less normal.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Any:
-        """Return 1 for normal rows and -1 for outliers, (n,)."""
+        """Return which rows are outliers.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+
+        Returns
+        -------
+        array or Tensor of shape (n,)
+            1 for normal rows and -1 for outliers.
+        """
         return 2 * (self.decision_function(X) >= 0) - 1
 
     def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
@@ -149,7 +189,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
         facts: dict[str, Any] = {"Contamination": self.contamination, "Threshold": self.offset_}
         if X is not None:
-            scores, weights = weighted_log_density(self.mixture_.mixture_, X, sample_weight)
+            scores, weights = weighted(comparable_log_density, self.mixture_.mixture_, X, sample_weight)
             facts["Outliers"] = float(weights[scores < self.offset_].sum())
         note = "Rows with a log-density below the threshold are outliers."
         return retitled(found, "Outlier detection by a Gaussian mixture", facts, [note])

@@ -17,7 +17,7 @@ from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
 from tgmm.data.validation import Rows, check_rows
 from tgmm.estimators import explaining
-from tgmm.estimators.composite import CompositeEstimator, as_array, fitted_mixture, may_lack
+from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fitted_mixture, may_lack
 from tgmm.estimators.explaining_composites import LINEAR, linear_functions
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
@@ -79,6 +79,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
     feature_names_in_: np.ndarray
     _targets_are_columns: bool
 
+    @checking
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
 

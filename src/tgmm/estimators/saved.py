@@ -17,6 +17,7 @@ from tgmm.files.store import (
     check_checksum,
     check_kinds,
     check_version,
+    format_to_load,
     model_file_errors,
     read_file,
     signed,
@@ -90,6 +91,7 @@ class SavedEstimator(BaseEstimator, ABC):
         Parameters
         ----------
         path : str or path
+            The file.
         device : str or torch.device, optional
             Where to compute, as for `GaussianMixture`. It does not matter which device the mixtures were saved from.
 
@@ -100,7 +102,7 @@ class SavedEstimator(BaseEstimator, ABC):
         FileNotFoundError
             If there is no such file.
         """
-        model, encoding = cls(), format_of(path)
+        model, encoding = cls(), format_to_load(path)
         check_device(device)
         data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):

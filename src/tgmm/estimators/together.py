@@ -21,7 +21,9 @@ from tgmm.em.problem import FEW_NUMBERS, numbers_of_row
 from tgmm.em.problems import Problems, Table
 from tgmm.em.solution import Solution
 from tgmm.em.solutions import Solutions, solutions
+from tgmm.em.tried import can_be_tried, tried
 from tgmm.estimators.settings import Settings, check_init_means
+from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.choose import moments_outweigh
 from tgmm.mixture.base import check_covariances, check_mixing_weights
 from tgmm.model.parameters import Parameters
@@ -167,7 +169,7 @@ def _starts_together(settings: Settings, given: Given) -> bool:
     start = given.start.get("init_means", settings.given["init_means"])
     if given.responsibilities is not None or not isinstance(start, str):
         return not callable(start)
-    return settings.n_components == 1 or (start in TOGETHER and settings.policy.n_init == 1)
+    return settings.n_components == 1 or start == AUTO or (start in TOGETHER and settings.policy.n_init == 1)
 
 
 def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype, device: torch.device) -> int:
@@ -272,7 +274,19 @@ def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
     if not len(problems):
         return None
     columns = [batch[place].columns for place in places.tolist()]
-    origins = _origins(settings, batch).of_some(places.cpu()).to(batch[0].device)
+    seed = drawn_seed(settings.given["random_state"])
+    origins = _origins(settings, batch, seed).of_some(places.cpu()).to(batch[0].device)
+    if origins.name == AUTO:
+        if not can_be_tried(problems):
+            return None
+        some = [tables[place] for place in places.tolist()]
+        policy = settings.policy
+        found = tried(problems, some, policy.n_init, seed, hard if policy.classification else soft)
+        kept = torch.tensor([place for place, each in enumerate(found) if each], dtype=torch.int64)
+        if not kept.numel():
+            return None
+        origins = replace(origins.of_some(kept), tried=[found[place] for place in kept.tolist()])
+        problems, places, columns = problems.of_some(kept), places[kept], [columns[place] for place in kept.tolist()]
     solved = solutions(problems, origins, settings.policy, columns)
     if solved is None:
         return None
@@ -280,15 +294,12 @@ def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
     return Part.together([batch[place] for place in places[among].tolist()], found)
 
 
-def _origins(settings: Settings, batch: list[Entry]) -> Origins:
+def _origins(settings: Settings, batch: list[Entry], seed: int) -> Origins:
     """Return where the runs of a batch start."""
     means, weights, covariances = zip(*(entry.start for entry in batch), strict=True)
-    seed = torch.randint(
-        2**62, (1,), generator=torch.Generator().manual_seed(drawn_seed(settings.given["random_state"]))
-    )
     origins = Origins(
         name="init_means",
-        seed=int(seed),
+        seed=seed,
         means=None if means[0] is None else torch.stack(means),
         weights=None if weights[0] is None else torch.stack(weights),
         covariances=None
@@ -299,6 +310,9 @@ def _origins(settings: Settings, batch: list[Entry]) -> Origins:
         return replace(origins, name="init_responsibilities", means=None)
     if origins.means is None:
         name = settings.given["init_means"]
+        if name == AUTO and settings.n_components > 1:
+            return replace(origins, name=name)
         name = UNTRIED if name == AUTO else name
-        return replace(origins, name=name, start=TOGETHER[name])
+        drawn = torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))  # as for the run of a fit
+        return replace(origins, name=name, start=TOGETHER[name], seed=int(drawn))
     return origins

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.files.formats import format_of
+from tgmm.files.formats import Format, format_of
 from tgmm.files.plain import PLAIN, State
 from tgmm.runtime.atomic import replacing
 from tgmm.runtime.paths import expanded
@@ -29,6 +29,17 @@ def write_state(path: str | os.PathLike[str], state: State) -> None:
     content = format_of(path).encode(state)
     with replacing(Path(path)) as file:
         file.write(content)
+
+
+def format_to_load(path: str | os.PathLike[str]) -> Format:
+    """Return the format of a file to load, or raise a ModelFileError where its name is not that of a model."""
+    try:
+        return format_of(path)
+    except ValueError as error:
+        raise ModelFileError(
+            f"{os.fspath(path)!r} is not a model that save wrote: {error} To read rows from a file, pass its path as "
+            "X, for example to fit or predict."
+        ) from None
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:

@@ -33,17 +33,17 @@ def soft(joint: Tensor, known: Tensor | None = None, background: Background = No
     number become 0, and are never computed: denormal numbers cost many times as much.
     """
     limits = torch.finfo(joint.dtype)
-    largest = joint.amax(-2)  # (..., c)
+    largest = joint.amax(-2, keepdim=True)  # (..., 1, c)
     if background is not None:
         largest = torch.maximum(largest, background.to(largest))
     largest = largest.clamp_(min=limits.min)
-    joint.sub_(largest.unsqueeze(-2)).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
-    total = joint.sum(-2)
+    joint.sub_(largest).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
+    total = joint.sum(-2, keepdim=True)
     if background is not None:
         total += (background.to(largest) - largest).exp2()
-    total = total.clamp_(min=limits.tiny)  # (..., c)
-    joint.div_(total.unsqueeze(-2))
-    log_likelihood = total.log2_().add_(largest).mul_(math.log(2))
+    total = total.clamp_(min=limits.tiny)  # (..., 1, c)
+    joint.div_(total)
+    log_likelihood = total.log2_().add_(largest).mul_(math.log(2)).squeeze(-2)
     return log_likelihood, log_likelihood
 
 

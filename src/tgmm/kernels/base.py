@@ -93,6 +93,10 @@ class Kernel(ABC):
             return parameters.amplification_about_origin
         return float(parameters.amplification(centre).amax())
 
+    def amplified_at_most(self, parameters: Parameters) -> float:
+        """Return what the amplification in sums about the origin does not exceed, where that is less work."""
+        return parameters.amplified_at_most
+
     def buffer(self) -> Buffer:
         """Return memory for the rows of one caller."""
         return Buffer(self.dtype, self.device)

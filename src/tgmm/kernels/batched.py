@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,10 +38,19 @@ class Batched:
         self.n_columns = 1 + self.n_features + (0 if moment.shared else moment.size(self.n_features))
         self.size = max(1, FEATURES // self.n_columns)  # rows at a time
         self.weight = weights.sum()
+        self.centre = rows.new_zeros(1, self.n_features)
         self._weigh_the_same = bool((weights == 1).all())
         self.total_second = moment.weighted_sum(rows, weights)  # (q,)
         self.n_passes = 0  # over all rows, of one mixture each
-        self._kept = self._features(slice(None)) if rows.shape[0] <= self.size else None
+        self.features = self._features(slice(None)) if rows.shape[0] <= self.size else None  # (1 + d [+ q], m)
+
+    def of_some(self, index: Any) -> Batched:
+        """Return the kernel of some of the mixtures: it is the same, since all have these rows."""
+        return self
+
+    def count(self, n_passes: int, n_mixtures: int) -> None:
+        """Count so many passes over all rows by each of so many mixtures."""
+        self.n_passes += n_passes * n_mixtures
 
     def joint(self, parameters: Parameters) -> Tensor:
         """Return the joint log-densities of each mixture's components, in bits, (R, K, m).
@@ -61,7 +71,6 @@ class Batched:
     def statistics(self, parameters: Parameters, assignment: Assignment = soft) -> Statistics:
         """Return the statistics under a batch of mixtures: (R, K), (R, K, d), (R, B, q), (R,)."""
         n_mixtures = parameters.means.shape[0]
-        self.n_passes += n_mixtures
         size = max(1, NUMBERS // (parameters.n_components * min(self.rows.shape[0], self.size)))
         if n_mixtures <= size:
             return self._under(parameters, assignment)
@@ -69,23 +78,25 @@ class Batched:
         return stacked([self._under(parameters.of_some(part), assignment) for part in some])
 
     def _under(self, parameters: Parameters, assignment: Assignment) -> Statistics:
-        n_mixtures = parameters.means.shape[0]
-        sums = torch.zeros(n_mixtures, parameters.n_components, self.n_columns, dtype=torch.float64)
-        totals = sums.new_zeros(2, n_mixtures)  # log-likelihood, objective
+        totals: list[Tensor] = []  # log-likelihood, objective, sums
         for part, phi in self._chunks():
             joint = self._joint(parameters, phi)
             likelihood, objective = assignment(joint, None)  # (R, c)
-            totals[0] += likelihood @ self.weights[part]
-            totals[1] = totals[0] if objective is likelihood else totals[1] + objective @ self.weights[part]
-            sums += self._sums(joint if self._weigh_the_same else joint.mul_(self.weights[part]), phi)
+            weights = self.weights[part]
+            total = likelihood @ weights
+            found = [total, total if objective is likelihood else objective @ weights]
+            found.append(self._sums(joint if self._weigh_the_same else joint.mul_(weights), phi))
+            totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+        log_likelihood, objective, sums = totals
         if parameters.covariances.shared:
-            totals += parameters.quadratic[..., 0, :] @ self.total_second
-        return self._statistics(sums, *totals)
+            common = parameters.quadratic[..., 0, :] @ self.total_second
+            log_likelihood, objective = log_likelihood + common, objective + common
+        return self._statistics(sums, log_likelihood, objective)
 
     def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield the features of all rows, (1 + d [+ q], c), with the part of the rows that each are of."""
-        if self._kept is not None:
-            yield slice(None), self._kept
+        if self.features is not None:
+            yield slice(None), self.features
             return
         for first in range(0, self.rows.shape[0], self.size):
             part = slice(first, first + self.size)
@@ -119,7 +130,7 @@ class Batched:
             log_likelihood=log_likelihood,
             objective=objective,
             weight=self.weight,
-            centre=self.rows.new_zeros(1, self.n_features),
+            centre=self.centre,
         )
 
 

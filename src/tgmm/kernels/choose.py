@@ -110,6 +110,8 @@ def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, wi
     if parameters.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
         return False  # squares underflow
     about_one = centre is None or centre.shape[0] == 1  # point for all components, near the origin
+    if about_one and resolution(kernel) * kernel.amplified_at_most(parameters) <= 1:
+        return True
     amplification = kernel.amplification(parameters, None if about_one else centre)
     if resolution(kernel) * amplification <= 1:
         return True

@@ -86,6 +86,10 @@ class Scored(Kernel):
         ratios = (gaps.square() + covariances.variances) / covariances.noise  # (K, d)
         return float(torch.where(parameters.weights > 0, ratios.amax(-1), 0.0).amax())
 
+    def amplified_at_most(self, parameters: Parameters) -> float:
+        """Return the amplification itself."""
+        return self.amplification(parameters, None)
+
     @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities; nothing is split off."""

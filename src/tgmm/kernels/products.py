@@ -122,35 +122,43 @@ class ProductSums(Accumulator[Statistics]):
         self.kernel, self.parameters, self.assignment = kernel, parameters, assignment
         self.n_rows = kernel.n_rows
         self.eta = kernel.bits(parameters.natural)  # (K, 1 + d [+ q])
-        where = float64_device(kernel.device)
-        self.sums = torch.zeros(kernel.n_components, kernel.n_columns, dtype=torch.float64, device=where)
-        self.totals = self.sums.new_zeros(3)  # log-likelihood, objective, weight
-        pooling = kernel.moment.shared and kernel.pooled_second is None
-        self.second = self.sums.new_zeros(1, kernel.n_moments) if pooling else None
+        self.is_pooling = kernel.moment.shared and kernel.pooled_second is None
+        self.found: list[Tensor] = []  # sums, totals and, where second moments are pooled, these; none of no rows
 
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
         kernel, weights = self.kernel, chunk.weights
         phi = kernel.features_of(chunk)
-        joint = multiply(self.eta, phi[: self.eta.shape[1]])
+        used = phi if self.eta.shape[1] == phi.shape[0] else phi[: self.eta.shape[1]]
+        joint = multiply(self.eta, used)
         likelihood, objective = self.assignment(joint, chunk.known)
         if weights is not None:
             weights = weights.to(kernel.device)
             joint.mul_(weights.to(kernel.dtype))
-        self.sums += widen(multiply(joint, phi.T))
-        if self.second is not None:
-            row_weights = phi[0] if weights is None else weights
-            self.second += kernel.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))
         total = weighted_total(likelihood, weights)
         climbed = total if objective is likelihood else weighted_total(objective, weights)
         weight = torch.full_like(total, phi.shape[1]) if weights is None else widen(weights).sum()
-        self.totals += torch.stack([total, climbed, weight])
+        found = [widen(multiply(joint, phi.T)), torch.stack([total, climbed, weight])]
+        if self.is_pooling:
+            row_weights = phi[0] if weights is None else weights
+            found.append(kernel.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))[None])
+        self.found = (
+            [before.add_(more) for before, more in zip(self.found, found, strict=True)] if self.found else found
+        )
 
     def result(self) -> Statistics:
         """Return the statistics."""
-        if self.second is not None:
-            self.kernel.pooled_second = self.second.to(self.kernel.frame.shift.device)
-        return self.kernel.statistics(self.sums, self.totals, self.parameters)
+        sums, totals, *second = self.found or self._nothing()
+        if self.is_pooling:
+            self.kernel.pooled_second = second[0].to(self.kernel.frame.shift.device)
+        return self.kernel.statistics(sums, totals, self.parameters)
+
+    def _nothing(self) -> list[Tensor]:
+        """Return the sums of no rows."""
+        kernel = self.kernel
+        where = float64_device(kernel.device)
+        shapes = [(kernel.n_components, kernel.n_columns), (3,), (1, kernel.n_moments)]
+        return [torch.zeros(shape, dtype=torch.float64, device=where) for shape in shapes]
 
 
 def weighted_total(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -30,6 +30,20 @@ def chi_quantile(probability: float, n_features: int) -> float:
     return float(np.sqrt(2 * gammaincinv(n_features / 2, probability)))
 
 
+def equal_tails(squares: Array, n_features: int, n_target: int) -> Array:
+    """Return what n_target squared standard normals exceed in sum as often as n_features of them exceed squares.
+
+    Beyond tails of 1e-200 it grows as the squares do; what overflowed is infinite.
+    """
+    if n_features == 0:
+        return np.zeros_like(squares)
+    shape, target, t = n_features / 2, n_target / 2, np.where(np.isnan(squares), np.inf, squares) / 2
+    edge = gammainccinv(shape, UNDERFLOW)
+    inner = np.minimum(t, edge)
+    below, above = gammainc(shape, inner), gammaincc(shape, inner)
+    return 2 * (np.where(below < 0.5, gammaincinv(target, below), gammainccinv(target, above)) + (t - inner))
+
+
 def truncated_chi_quantiles(probabilities: Array, n_features: int, low: float, high: float) -> Array:
     """Return the quantiles of the chi law with n_features degrees of freedom, truncated to [low, high].
 

@@ -253,11 +253,11 @@ class Criteria:
 
 
 @standalone()
-def weighted_log_density(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
-    """Return the log-density of each row and its weight, in one pass: each (n,) float64 on the CPU, in any order."""
+def weighted(quantity: Quantity, mixture: BaseMixture, X: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
+    """Return a quantity of each row and its weight, in one pass: each (n,) float64 on the CPU, in any order."""
     evaluation = Evaluation.of(mixture, X, sample_weight)
     predictor = predictor_of(mixture, evaluation.device)
-    parts = [(predictor.log_density(chunk.rows), chunk.own_weights()) for chunk in evaluation.chunks]
+    parts = [(quantity(predictor, chunk.rows), chunk.own_weights()) for chunk in evaluation.chunks]
     scores, weights = (torch.cat([part.cpu().double() for part in column]) for column in zip(*parts, strict=True))
     return scores, weights
 

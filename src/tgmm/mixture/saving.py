@@ -11,12 +11,12 @@ import torch
 
 from tgmm.covariance import Covariances, Structure, structure_named
 from tgmm.data.columns import ARRAYS, Columns
-from tgmm.files.formats import format_of
 from tgmm.files.plain import State, stored
 from tgmm.files.store import (
     check_checksum,
     check_kinds,
     check_version,
+    format_to_load,
     model_file_errors,
     own,
     read_file,
@@ -120,7 +120,7 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
     ...         print("not a mixture")
     not a mixture
     """
-    encoding, place = format_of(path), float64_device(check_device(device))
+    encoding, place = format_to_load(path), float64_device(check_device(device))
     data = read_file(path)
     with model_file_errors(f"{os.fspath(path)!r}"):
         state = encoding.decode(data)

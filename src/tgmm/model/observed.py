@@ -103,7 +103,11 @@ class Observed:
 
     def log_joint(self, deviations: Tensor) -> Tensor:
         """Return log(weight_k p_k) of what is observed, (P, K, n)."""
-        return self._log_constants[..., None] - 0.5 * self._factor.distances(deviations)
+        return self._log_constants[..., None] - 0.5 * self.distances(deviations)
+
+    def distances(self, deviations: Tensor) -> Tensor:
+        """Return the squared Mahalanobis distances of what is observed, (P, K, n)."""
+        return self._factor.distances(deviations)
 
     @property
     def _log_constants(self) -> Tensor:

@@ -77,7 +77,8 @@ class Parameters:
     @cached_property
     def log_constants(self) -> Tensor:
         """Log weight plus the log-density at the mean, (..., K)."""
-        return self.log_weights - 0.5 * (self.n_features * math.log(2 * math.pi) + self.covariances.factor.log_det)
+        constant = self.covariances.factor.log_det + self.n_features * math.log(2 * math.pi)
+        return torch.sub(self.log_weights, constant, alpha=0.5)
 
     @cached_property
     def natural(self) -> Tensor:
@@ -87,7 +88,7 @@ class Parameters:
         (Bishop, PRML, 2.4 and exercise 2.57).
         """
         linear = self.covariances.factor.times(self.means)  # (..., K, d)
-        constant = self.log_constants - 0.5 * torch.linalg.vecdot(self.means, linear)  # (..., K)
+        constant = torch.sub(self.log_constants, torch.linalg.vecdot(self.means, linear), alpha=0.5)  # (..., K)
         if self.covariances.shared:
             return torch.cat([constant[..., None], linear], -1)
         return torch.cat([constant[..., None], linear, self.quadratic], -1)
@@ -104,12 +105,18 @@ class Parameters:
     @cached_property
     def smallest_variance(self) -> float:
         """The smallest variance of any feature in any component."""
-        return float(self.covariances.variances.amin())
+        return self.covariances.extremes[0]
 
     @cached_property
     def amplification_about_origin(self) -> float:
         """The largest amplification over the components in sums about the origin."""
         return float(self.amplification().amax())
+
+    @cached_property
+    def amplified_at_most(self) -> float:
+        """What the amplification about the origin does not exceed in any component, where that is less work."""
+        second = torch.addcmul(self.covariances.variances, self.means, self.means)  # (K, d)
+        return float(self.covariances.factor.amplified_at_most(second).amax())
 
     def expected(self, statistics: Statistics, sums: Sums) -> Tensor:
         """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""

@@ -24,7 +24,7 @@ def floors(amount: Tensor, variances: Tensor) -> Tensor:
     Both may be multiplied by the numbers of rows. Where nothing regularises, nothing is added.
     """
     least = SINGULAR * variances.shape[-1] * variances
-    return torch.where(amount > 0, torch.maximum(amount, least), amount)
+    return torch.maximum(amount, amount.sign() * least)
 
 
 @dataclass(frozen=True)

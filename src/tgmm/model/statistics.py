@@ -56,8 +56,7 @@ class Statistics:
 
     def about(self, centre: Tensor, sums: Sums) -> Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
-        shift = self.centre - centre
-        if self.centre is centre or not shift.any():
+        if self.centre is centre or not (shift := self.centre - centre).any():
             return self
         mass = self.mass[..., None]
         mean = self.first / mass.clamp(min=NO_MASS)  # (..., K, d) about the old centre
@@ -65,9 +64,9 @@ class Statistics:
         return replace(self, first=mass * (mean + shift), second=second, centre=centre)
 
     def combined(self, factors: Tensor) -> Statistics:
-        """Return the sums of those of a batch (B, ...) times factors (B,)."""
-        sums = {name: getattr(self, name) for name in SUMS}
-        combined = {name: (factors @ each.reshape(len(each), -1)).view(each.shape[1:]) for name, each in sums.items()}
+        """Return what `together` has joined (B, ...), summed with factors (B,) whose sum is 1."""
+        sums = {name: getattr(self, name) for name in ESTIMATED}
+        combined = {name: (factors @ each.flatten(1)).view(each.shape[1:]) for name, each in sums.items()}
         return replace(self, **combined)
 
     def packed(self) -> Tensor:
@@ -82,8 +81,9 @@ class Statistics:
 
 
 def together(parts: Sequence[Statistics]) -> Statistics:
-    """Return statistics about one centre as a batch of them."""
-    return replace(parts[0], **{name: torch.stack([getattr(part, name) for part in parts]) for name in SUMS})
+    """Return what parameters are estimated from as a batch, of the same rows and about one centre; the rest once."""
+    return replace(parts[-1], **{name: torch.stack([getattr(part, name) for part in parts]) for name in ESTIMATED})
 
 
+ESTIMATED = ("mass", "first", "second")  # what parameters are estimated from; of the same rows, the weight is the same
 SUMS = tuple(field.name for field in fields(Statistics) if field.name != "centre")

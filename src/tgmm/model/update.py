@@ -168,10 +168,11 @@ class Update:
     def _weights(self, statistics: Statistics) -> Tensor:
         """Return the mode of the weights, (..., K)."""
         mass = self.priors.weight_mass(statistics.mass)
-        rest = (statistics.weight - statistics.mass.sum(-1, keepdim=True)).clamp(min=0) if self.has_noise else 0.0
+        rest = (statistics.weight - statistics.mass.sum(-1, keepdim=True)).clamp(min=0) if self.has_noise else None
         if self.held is not None and bool(self.held.weights.any()):
-            return self.held.weights_among(mass, rest)
-        total = mass.sum(-1, keepdim=True) + rest
+            return self.held.weights_among(mass, 0.0 if rest is None else rest)
+        total = mass.sum(-1, keepdim=True)
+        total = total if rest is None else total + rest
         if self.priors.concentration is not None and not (total > 0).all():
             raise ValueError("weight_concentration_prior sets every weight to 0: raise it, or fit fewer components.")
         return mass / total

@@ -1,4 +1,4 @@
-"""Pictures of how a model came about: selections, the course of a fit, the probabilities of a row."""
+"""Diagnostic pictures: a selection, the progress of a fit, the probabilities of a row."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
     base = 0.0 if CRITERIA[criterion] else top
     for i, structure in enumerate(dict.fromkeys(cell.structure for cell in selection.cells)):
         _draw_curve(ax, [c for c in selection.cells if c.structure == structure], criterion, base, i)
+    if any(cell.status == "degenerate" for cell in order):
+        ax.scatter([], [], facecolors="white", edgecolors=style.GREY, s=26, label="hollow: degenerate")
     ring = {"facecolors": "none", "edgecolors": "black", "s": 150, "linewidths": 1.5, "zorder": 3, "clip_on": False}
     ax.scatter(best.n_components, top - base, label=f"best: {best.structure}, {best.n_components}", **ring)
     ax.set_xlabel("number of components")
@@ -82,7 +84,7 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
 
 
 def _draw_curve(ax: Axes, cells: list[Cell], criterion: str, base: float, i: int) -> None:
-    """Draw the cells of one structure, the i-th, relative to base."""
+    """Draw the cells of the i-th structure, relative to `base`."""
     cells = sorted(cells, key=lambda cell: cell.n_components)
     counts, values = [c.n_components for c in cells], [getattr(c, criterion) - base for c in cells]
     faces = ["white" if c.status == "degenerate" else style.colour(i) for c in cells]

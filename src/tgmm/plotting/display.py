@@ -1,4 +1,4 @@
-"""The pictures of a mixture as a display object, as scikit-learn has them."""
+"""A display object for the pictures of a mixture, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -65,10 +65,13 @@ class MixtureDisplay:
         Parameters
         ----------
         estimator : GaussianMixture or Mixture
+            A fitted model.
         X : array-like or Tensor of shape (n, d), optional
+            Rows to draw.
         kind : str, optional
             Kind of picture. By default "histogram" for one feature, otherwise "components".
         ax : matplotlib Axes, optional
+            Axes to draw on. By default a new figure is made.
         **settings
             Other arguments of the function that draws, such as `features` or `levels`.
 

@@ -1,4 +1,4 @@
-"""Mixtures in more dimensions: every pair of features."""
+"""Pictures of several features: every pair of them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _grid(ax: Any, size: int) -> np.ndarray:
 
 
 def _tidy(grid: np.ndarray, names: list[str]) -> None:
-    """Give each column one range, and names and ticks to the outer axes alone."""
+    """Give each feature the same range in all axes, and only the outer axes names and ticks."""
     size = len(names)
     for j in range(size):
         limits = np.array([grid[i, j].get_xlim() for i in range(size)])

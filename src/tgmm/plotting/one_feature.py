@@ -1,4 +1,4 @@
-"""Mixtures on the line: a histogram, the components and their sum."""
+"""Pictures of one feature: a histogram, the components and their sum."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw_histogram(ax: Axes, view: View, values: np.ndarray | None) -> None:
     for k in range(len(means)):
         look = {"color": style.colour(k), "linestyle": style.line(k), "zorder": 2.2}
         ax.plot(x, densities[:, k], label=style.component_name(view.weights, k), **look)
-    # Wider and behind, so that where a component is all of the mixture both are seen.
+    # Wider and behind the others, so that both are visible where one component is the whole mixture.
     ax.plot(x, densities.sum(1), color="black", linewidth=3.5, zorder=2.1, label="mixture")
     ax.set_ylim(bottom=0)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-FEATURES, PAGE = 20, 8.0  # that are drawn where nothing else is asked for, and the height that they may take, in inches
-ROWS = 300  # that are drawn at most: more would hide one another
+FEATURES, PAGE = 20, 8.0  # features drawn by default, and the height that they may take, in inches
+ROWS = 300  # rows drawn at most, because more would hide each other
 LETTER = 0.08  # width of a letter of a name, in inches
 BAND = 0.8  # of the distance of two features, for all components together
 
@@ -26,10 +26,10 @@ BAND = 0.8  # of the distance of two features, for all components together
 def plot_profiles(
     model: Model, X: Any = None, *, features: Sequence[int | str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw what the components look like in each of many features: their means, and bars of one standard deviation.
+    """Draw the means of the components in each of many features, with bars of one standard deviation.
 
-    Features are one below the other, in standard deviations of the whole mixture from its mean, so that features of any
-    units can be compared.
+    The features are listed from top to bottom. Values are in standard deviations of the whole mixture from its mean, so
+    that features with different units can be compared.
 
     Parameters
     ----------

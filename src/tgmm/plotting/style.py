@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours, markers, names, axes and legends."""
+"""What all pictures share: colours, markers, names, axes and legends."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Model = Mixture | MixtureEstimator  # whose pictures can be drawn
 
-# Okabe & Ito 2008 (jfly.uni-koeln.de/color), without the yellow that white paper swallows and the black of the sums;
-# after these six, darker, paler and other hues. No colour comes back before the twentieth component, and with seven
-# markers, or for lines five styles, components are told apart without colours, too.
+# Okabe & Ito 2008 (jfly.uni-koeln.de/color), without yellow, which is hard to see on white, and black, which sums have;
+# then other hues. Colours repeat from the twentieth component on. Seven markers, or five styles of lines, distinguish
+# components without colours, too.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
     *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100", "#44AA99"),
@@ -29,9 +29,9 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 GREY = "0.45"
-LETTERS, LEAST = 10.0, 4.0  # the usual and the least size of letters in a legend, in points
-ROW, COLUMN = 0.22, 1.75  # height and width of an entry of a legend in letters of the usual size, in inches
-SHARE = 0.6  # of the width that axes have, for their legend
+LETTERS, LEAST = 10.0, 4.0  # the usual and the smallest font size of a legend, in points
+ROW, COLUMN = 0.22, 1.75  # height and width of a legend entry in the usual font size, in inches
+SHARE = 0.6  # of the width of the axes, for the legend
 
 
 def colour(k: int) -> str:
@@ -45,7 +45,7 @@ def marker(k: int) -> str:
 
 
 def line(k: int) -> Any:
-    """Return the style of line of component k, where lines have no markers: another one every six components."""
+    """Return the line style of component k, for lines without markers. It changes every six components."""
     return LINES[k // 6 % len(LINES)]
 
 
@@ -67,7 +67,7 @@ def picture_formats() -> list[str]:
 
 
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entries: int = 0) -> Axes:
-    """Return the axes to draw on: those given, or those of a new figure, which has room for a legend of so many."""
+    """Return the axes to draw on: those given, or those of a new figure, with room for the legend."""
     if ax is None:
         width += COLUMN * max(0.0, ROW * n_entries / (0.9 * height) - 1)
         drawn = pyplot().figure(figsize=(width, height), layout="constrained").add_subplot()
@@ -78,7 +78,7 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entr
 
 
 def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) -> None:
-    """Put the legend to the right of the data, in letters and columns such that all of it is seen."""
+    """Put the legend to the right of the data, in a font size and in columns in which it fits."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     dpi = ax.figure.dpi
     columns, size = legend_form(len(handles), SHARE * ax.bbox.width / dpi, ax.bbox.height / dpi)
@@ -89,7 +89,7 @@ def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) 
 
 
 def legend_form(n_entries: int, width: float, height: float) -> tuple[int, float]:
-    """Return columns and size of letters of a legend, as large as there is room for, in inches."""
+    """Return the number of columns and the largest font size in which a legend fits into a space in inches."""
 
     def size(columns: int) -> float:
         return LETTERS * min(1.0, columns * height / (ROW * n_entries), width / (COLUMN * columns))
@@ -128,7 +128,7 @@ def rows_of(model: Model, X: Any) -> np.ndarray:
 
 
 def shown(probability: float) -> str:
-    """Return a probability in at most three decimals."""
+    """Return a probability with at most three decimals."""
     if 0 < probability < 0.0005:
         return "< 0.001"
     return "> 0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}".rstrip("0").rstrip(".")
@@ -145,11 +145,11 @@ def labels_of(model: Model, X: Any) -> np.ndarray:
 
 
 def _array(values: Any) -> np.ndarray:
-    """Return what a model gives back, arrays or tensors, as an array."""
+    """Return an array or tensor from a model as an array."""
     return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def point_style(n_rows: int) -> dict[str, float]:
-    """Return size and opacity of points: the more, the smaller and the paler."""
+    """Return the size and opacity of points. Many points are small and pale."""
     crowd = np.clip(np.log10(max(n_rows, 1)) - 2, 0, 3)  # 0 up to 100 rows, 3 from 100 000
     return {"s": 24 / (1 + crowd), "alpha": 0.75 / (1 + 0.6 * crowd), "linewidths": 0}

@@ -1,4 +1,4 @@
-"""Mixtures in the plane: points, ellipses and density."""
+"""Pictures of two features: points, ellipses and density."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses hold
-REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours hold
+LEVELS = (0.5, 0.95)  # the shares of a component that its ellipses contain
+REGIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # the shares of the mixture that contours contain
 GRID = 200
-SMALLEST, LARGEST = 6.0, 150.0  # areas of points of no and of the greatest uncertainty
+AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
+SMALLEST, LARGEST = 6.0, 150.0  # areas of points with no and with the greatest uncertainty
 
 
 def plot_components(
@@ -36,7 +37,8 @@ def plot_components(
     model : GaussianMixture or Mixture
         A fitted model of two or more features.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw.
+        Rows to draw. Noise that is so far away that it would squeeze the rest is left out of the picture; the legend
+        says how many rows that are.
     features : pair of int or str, optional
         The two features to draw, by number or name. By default these are the two features of the model or, if it has
         more, the first two discriminant directions, which separate the components best. The unit of these is the
@@ -67,7 +69,10 @@ def plot_components(
     view = _plane(model, features)
     ax = style.axes_or_new(ax, n_entries=len(view.weights) + len(levels))
     labels = None if X is None else style.labels_of(model, X)
-    draw_components(ax, view, None if X is None else view.rows(model, X), labels, levels)
+    rows = None if X is None else view.rows(model, X)
+    draw_components(ax, view, rows, labels, levels)
+    if rows is not None and labels is not None:
+        _focus(ax, rows[labels != -1], rows[labels == -1])
     _label(ax, view)
     style.legend_outside(ax, handles=[*_component_handles(view), *_ellipse_handles(levels), *_noise_handles(ax)])
     return ax
@@ -116,8 +121,10 @@ def plot_uncertainty(
             alpha=0.6,
             linewidths=0,
         )
-    style.draw_noise(ax, rows[labels == len(view.weights)])
+    is_noise = labels == len(view.weights)
+    style.draw_noise(ax, rows[is_noise])
     draw_components(ax, view, None, None, LEVELS[:1])
+    _focus(ax, rows[~is_noise], rows[is_noise])
     _label(ax, view)
     handles = [*_component_handles(view), *_ellipse_handles(LEVELS[:1]), *_size_handles(view), *_noise_handles(ax)]
     style.legend_outside(ax, handles=handles, labelspacing=0.8)
@@ -184,7 +191,7 @@ def draw_components(
     from matplotlib.patches import Ellipse
     from matplotlib.patheffects import withStroke
 
-    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # seen on points of the same colour, too
+    on_points = [withStroke(linewidth=3.5, foreground="white", alpha=0.8)]  # visible on points of the same colour, too
     for k in range(view.weights.shape[0]):
         if rows is not None and labels is not None:
             points = {"color": style.colour(k), "marker": style.marker(k), **style.point_style(len(rows))}
@@ -208,9 +215,28 @@ def draw_components(
     ax.autoscale_view()
 
 
+def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
+    """Leave noise (m, 2) outside the axes that would squeeze the other rows (n, 2) and the ellipses, and say so."""
+    from matplotlib.transforms import Bbox
+
+    ellipses = [patch.get_path().get_extents(patch.get_patch_transform()) for patch in ax.patches]
+    inner = [*(box.get_points() for box in ellipses), rows[~np.isnan(rows).any(1)]]
+    if not len(noise) or not sum(map(len, inner)):
+        return
+    inside = Bbox.from_extents(*np.concatenate(inner).min(0), *np.concatenate(inner).max(0))
+    margin = AROUND * np.array(inside.size)
+    low, high = inside.min - margin, inside.max + margin
+    outside = int(((noise < low) | (noise > high)).any(1).sum())
+    if outside:
+        ax.set_xlim(max(ax.get_xlim()[0], low[0]), min(ax.get_xlim()[1], high[0]))
+        ax.set_ylim(max(ax.get_ylim()[0], low[1]), min(ax.get_ylim()[1], high[1]))
+        for points in _noise_handles(ax):
+            points.set_label(f"noise ({outside} of {len(noise)} outside)")
+
+
 def _noise_handles(ax: Axes) -> list[Any]:
-    """Return what stands for noise in a legend, where there is some."""
-    return [points for points in ax.collections if points.get_label() == "noise"]
+    """Return the legend entry of noise, if there is some."""
+    return [points for points in ax.collections if str(points.get_label()).startswith("noise")]
 
 
 def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> Any:
@@ -243,7 +269,7 @@ def _label(ax: Axes, view: View) -> None:
 
 
 def _line_styles(levels: Sequence[float]) -> list[Any]:
-    """Return a style of line for each level: solid, dashed, dotted, and so on."""
+    """Return a line style for each level: solid, dashed, dotted, and so on."""
     return [("-", "--", ":", "-.")[i % 4] for i in range(len(levels))]
 
 

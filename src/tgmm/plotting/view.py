@@ -1,4 +1,4 @@
-"""A mixture seen in two dimensions, or in one: linear maps of it are mixtures again."""
+"""A mixture in two dimensions, or in one: its linear projections are mixtures, too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tgmm.plotting.style import Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LINE = 44  # letters in a line of an axis label
+LINE = 44  # characters in a line of an axis label
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class View:
     directions : ndarray of shape (d, m)
         A.
     names : tuple of str
-        Of the m coordinates.
+        Names of the m coordinates.
     weights, means, covariances : ndarrays of shape (K,), (K, m) and (K, m, m)
-        Those of A'x: the weights, A'mu_k and A'Sigma_k A.
+        The weights, the means A'mu_k, and the covariances A'Sigma_k A.
     """
 
     directions: np.ndarray
@@ -43,7 +43,7 @@ class View:
 
     @classmethod
     def of(cls, model: Model, features: Sequence[int | str] | None) -> View:
-        """Return the view of some features, or, where None, of two features or the first two discriminants."""
+        """Return the view of these features. By default, two features or the first two discriminants."""
         if features is None and style.n_features(model) > 2:
             directions = discriminants(model)
             return cls._along(model, directions, discriminant_names(model, directions))
@@ -61,7 +61,7 @@ class View:
         return style.rows_of(model, X) @ self.directions
 
     def mixture(self) -> Mixture:
-        """Return the view as a mixture of its own; beside noise, that of the components alone."""
+        """Return the view as a mixture. With noise, it is that of the components alone."""
         return Mixture(self.weights / self.weights.sum(), self.means, self.covariances)
 
     def deviations(self) -> np.ndarray:
@@ -80,8 +80,9 @@ def dense_parameters(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def discriminants(model: Model) -> np.ndarray:
     """Return the two directions (d, 2) that separate the components best.
 
-    The largest ratios of the variance between the components' means to the pooled variance within, in which directions
-    are scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is positive.
+    They have the largest ratios of the variance between the means of the components to the pooled variance within,
+    which is scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is
+    positive.
     """
     weights, means, covariances = dense_parameters(model)
     centred = means - weights @ means
@@ -93,10 +94,10 @@ def discriminants(model: Model) -> np.ndarray:
 
 
 def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
-    """Return what discriminant directions (d, 2) are called: the unit, and the features that they mostly are."""
+    """Return labels for discriminant directions (d, 2), with their unit and their most important features."""
     weights, _, covariances = dense_parameters(model)
     deviations = np.sqrt(np.einsum("k,kii->i", weights, covariances))  # (d,), within components
-    names = [name.replace(" ", "\N{NO-BREAK SPACE}") for name in style.feature_names(model)]  # a line ends between them
+    names = [name.replace(" ", "\N{NO-BREAK SPACE}") for name in style.feature_names(model)]  # lines break elsewhere
     most = np.abs(directions * deviations[:, None]).argsort(0)[:-3:-1]  # (2, 2), the greatest first
     unit = "(in standard deviations within components)"
     return tuple(
@@ -120,9 +121,9 @@ def feature_indices(model: Model, features: Sequence[int | str]) -> list[int]:
 
 
 def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, float]:
-    """Return width, height and angle in degrees of the ellipse that holds a share of a Gaussian, from its (2, 2).
+    """Return the width, height and angle (degrees) of the ellipse that contains a share of a Gaussian, (2, 2).
 
-    In two dimensions the squared Mahalanobis distance is exponential with mean 2, so that the radius is
+    In two dimensions, the squared Mahalanobis distance has an exponential distribution with mean 2, so the radius is
     sqrt(-2 log(1 - probability)).
     """
     variances, axes = np.linalg.eigh(covariance)
@@ -132,7 +133,7 @@ def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, f
 
 
 class Regions:
-    """The regions of highest density of a mixture, by the densities at draws from it.
+    """The regions of highest density of a mixture, estimated from the densities of random draws.
 
     Source: Hyndman 1996, The American Statistician 50.
     """
@@ -145,7 +146,7 @@ class Regions:
         self.draws, self.densities = draws[order], densities[order]  # the densest last
 
     def shares(self, rows: np.ndarray) -> np.ndarray:
-        """Return the probability (n,) of the region of which each row lies on the boundary."""
+        """Return the probability (n,) of the region on whose boundary each row lies."""
         return 1 - np.searchsorted(self.densities, self.mixture.score_samples(rows)) / len(self.densities)
 
     def box(self, probability: float) -> tuple[np.ndarray, np.ndarray]:

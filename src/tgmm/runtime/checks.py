@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
+from collections.abc import Sequence
 from reprlib import repr as short
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from tgmm.runtime.dlpack import imported
 
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
+ENCODE = "Leave such columns out, or turn them into numbers first."
 TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
@@ -45,19 +47,23 @@ def require_finite(values: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite; got {values.tolist()}.")
 
 
-def require_numbers(values: np.ndarray, name: str) -> None:
-    """Raise an error that names the first object that is no number: strings are none, even such as read as one."""
+def require_numbers(values: np.ndarray, name: str, columns: Sequence[Any] | None = None) -> None:
+    """Raise an error that names the first object that is no number: strings are none, even such as read as one.
+
+    Where the columns of a table have names, it also names the column.
+    """
     for index, value in enumerate(values.flat):
         if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
             continue
         place = f"position {index}"
         if values.ndim == 2:
-            place = f"row {index // values.shape[1]}, column {index % values.shape[1]}"
+            row, column = divmod(index, values.shape[1])
+            place = f"row {row}, column {column}" + ("" if columns is None else f" ({columns[column]!r})")
         if type(value).__name__ == "NAType":
             raise ValueError(f"Input {name} contains NaN (a missing value) at {place}: drop or impute such rows.")
         fault = f"{name} must hold numbers; got {short(value)} at {place}"
         if isinstance(value, TEXT_OR_TIME):
-            raise ValueError(f"{fault}.")
+            raise ValueError(f"{fault}." if columns is None else f"{fault}. {ENCODE}")
         try:
             float(0 if value is None else value)  # None is NaN
         except TypeError as error:

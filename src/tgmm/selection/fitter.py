@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
 from tgmm.data.source import Source, require_order
 from tgmm.data.training import Training
+from tgmm.em.abreast import Search, abreast
 from tgmm.em.degeneracy import dependent_features
 from tgmm.em.fit import Fit, NoJournal
 from tgmm.em.problem import Problem
 from tgmm.em.solution import Solution
-from tgmm.em.starts import MOST_COMPONENTS, views_of
+from tgmm.em.start import Trial
+from tgmm.em.starts import MOST_COMPONENTS, search, tried_update, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
@@ -30,6 +32,7 @@ from tgmm.runtime.progress import Reporter
 from tgmm.start.sample import sample_size
 from tgmm.start.views import Views
 
+CellKey = tuple[int, str, int | None]  # the numbers of components and factors of a cell, and its structure between them
 # Settings of a fit that have values for each feature.
 BY_FEATURE = ("mean_prior", "covariance_prior", "init_covariances")
 
@@ -81,6 +84,7 @@ class Fitter:
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
         self.labels = None if labels is None else self._checked(labels)
+        self._tried: dict[CellKey, list[Trial]] = {}  # what the trials of cells have found
         self._views: dict[bool, Views] = {}
         self._problems: dict[bool, Problem] = {}  # the first of each unit of features, with what starts see
 
@@ -127,10 +131,49 @@ class Fitter:
             return []
         return dependent_features(self.training.survey)
 
+    def prepare(self, cells: Iterable[CellKey]) -> None:
+        """Make the trials of cells that are to be fitted, side by side: each as if it were alone, up to rounding.
+
+        Cells that are the same mixture, as those of one feature are, share them. What goes wrong with a cell is seen
+        when it is fitted.
+        """
+        searches: dict[Hashable, Search[list[Trial]]] = {}
+        wanted: dict[CellKey, Hashable] = {}  # which search each cell is to have
+        for cell in cells:
+            try:
+                fit = self._posed(cell)[0]
+            except Exception:
+                continue
+            problem, classification = fit.problem, fit.policy.classification
+            found = search(problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
+            if found is not None:
+                units = (*problem.frame.shift.tolist(), *problem.frame.scale.tolist())
+                wanted[cell] = (
+                    problem.n_components,
+                    tried_update(problem.update, self.data.n_features).structure,
+                    units,
+                )
+                searches.setdefault(wanted[cell], found)
+        reached = dict(zip(searches, abreast(list(searches.values())), strict=True))
+        self._tried |= {cell: reached[key] for cell, key in wanted.items()}
+
     def fit(self, n_components: int, covariance_type: str, n_factors: int | None = None) -> Fitted:
         """Return the fit of a cell."""
-        cell = {"n_components": n_components, "covariance_type": covariance_type, "n_factors": n_factors}
-        given = {**cell, "n_init": self.n_init, "random_state": self.seed, **self.given}
+        cell = (n_components, covariance_type, n_factors)
+        fit, settings, given = self._posed(cell)
+        fit = replace(fit, origin=replace(fit.origin, tried=self._tried.pop(cell, None)))
+        with Reporter(settings.verbose, settings.verbose_interval) as progress:
+            race = fit.raced(NoJournal(), progress)
+        run, problem = fit.best_of(race), fit.problem
+        notes = [*problem.degeneracies(), *fit.notes(run)]
+        solution = Solution.of_race(race, run, problem, self.training.columns, notes)
+        return Fitted(solution, given, fit.is_degenerate(run))
+
+    def _posed(self, cell: CellKey) -> tuple[Fit, Settings, dict[str, Any]]:
+        """Return the fit of a cell before it begins, and its settings, as they are and as they were given."""
+        n_components, covariance_type, n_factors = cell
+        given: dict[str, Any] = {"n_components": n_components, "covariance_type": covariance_type}
+        given |= {"n_factors": n_factors, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
         settings.check_features(self.data.n_features)
         special = special_of(settings, self.training, self.labels, None)
@@ -140,12 +183,7 @@ class Fitter:
         if origin.has_trials and n_components > 1 and problem.noise is None:
             origin = replace(origin, views=self._views_of(problem))
         fit = Fit(problem, origin, settings.policy, drawn_seed(settings.given["random_state"]))
-        with Reporter(settings.verbose, settings.verbose_interval) as progress:
-            race = fit.raced(NoJournal(), progress)
-        run = fit.best_of(race)
-        notes = [*problem.degeneracies(), *fit.notes(run)]
-        solution = Solution.of_race(race, run, problem, self.training.columns, notes)
-        return Fitted(solution, given, fit.is_degenerate(run))
+        return fit, settings, given
 
     def _views_of(self, problem: Problem) -> Views:
         """Return what trials see of the rows: the same for all cells whose frames have the same units."""

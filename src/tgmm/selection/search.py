@@ -85,11 +85,13 @@ def select(
     tol, max_iter : float, default=1e-8; int, default=1000
         As for `GaussianMixture`, but stricter, because BIC compares the likelihoods of different cells.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        Seed or generator. Give an integer for results that you can repeat.
+        Seed or generator. Give an integer for results that you can repeat. All cells start from one seed that is drawn
+        from it, and which is the ``random_state`` of ``best_``.
     device : str or torch.device, optional
         Where to compute, as for `GaussianMixture`.
     verbose : bool, default=False
-        If True, show a progress bar over the cells if tqdm is installed.
+        If True, show a progress bar over the cells if tqdm is installed. Use it for long searches, such as those with
+        missing values, or over the fourteen structures of mclust.
     **settings
         Other parameters of `GaussianMixture`, such as priors or `reg_covar`, for all cells.
 
@@ -165,6 +167,9 @@ def select(
 
 def _check_counts(values: Any, name: str) -> list[int]:
     """Return different numbers of something, or raise a ValueError that names the argument."""
+    if isinstance(values, str):
+        hint = "" if name != "n_components" else f" Did you mean covariance_types={values!r}?"
+        raise ValueError(f"{name} must be an integer or several, such as range(1, 5); got {values!r}.{hint}")
     counts = [values] if isinstance(values, numbers.Integral) else list(values)
     if not counts:
         raise ValueError(f"{name} is empty: give at least one number.")
@@ -204,6 +209,8 @@ def _search(
     """Fit all cells and keep the best model."""
     best: tuple[Fitted, Cell] | None = None
     cells: list[Cell] = []
+    for fitter in (whole, *(fold.fitter for fold in folds)):
+        fitter.prepare(grid)
     with progress_bar(enabled=verbose, desc="select", unit="model", total=len(grid)) as bar:
         for which in grid:
             cell, fitted = _evaluate(*which, whole, folds)

@@ -7,9 +7,9 @@ from itertools import islice
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster
 from torch import Tensor
 
+from tgmm.start.cuts import cut
 from tgmm.start.ward import hierarchy
 
 RIDGE = 1e-3  # of the rows' variance, added to what all cells have within
@@ -34,7 +34,7 @@ class MergeTree:
     """
 
     def __init__(self, rows: Tensor, n_cells: int, together: int) -> None:
-        self.cells = fcluster(hierarchy(rows), n_cells, "maxclust").astype(np.int64) - 1  # (m,)
+        self.cells = cut(hierarchy(rows)[None], np.array([n_cells]))[0]  # (m,)
         self.merges: list[tuple[int, int]] = []  # as far as they were needed
         self._further = merges_of(Clusters(rows.numpy(), self.cells), together)
 

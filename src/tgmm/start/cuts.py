@@ -20,7 +20,7 @@ def cut(trees: np.ndarray, n_clusters: np.ndarray) -> np.ndarray:
     for tree, number, first in zip(trees, numbers, (last + 1).tolist(), strict=True):
         clusters = _clusters(tree[first:, :2].astype(np.int64).tolist(), n_rows + first)
         number[clusters] = np.arange(len(clusters))
-    return np.take_along_axis(numbers, top[:, :n_rows], 1)
+    return numbers[np.arange(len(trees))[:, None], top[:, :n_rows]]
 
 
 class LargeClusters(NamedTuple):
@@ -41,13 +41,13 @@ def large_clusters(trees: np.ndarray, n_components: int) -> LargeClusters:
     n_clusters = clusters_for(trees, n_components, least)
     labels = cut(trees, np.maximum(n_clusters, 1))
     size = max(int(labels.max()) + 1, n_components)
-    places = np.arange(len(trees))[:, None] * size
-    counts = np.bincount((labels + places).ravel(), minlength=places.size * size).reshape(-1, size)
+    tree = np.arange(len(trees))[:, None]
+    counts = np.bincount((labels + size * tree).ravel(), minlength=size * len(trees)).reshape(-1, size)
     found = (n_clusters > 0) & ((counts >= least).sum(1) >= n_components)
     order = (-counts).argsort(1, kind="stable")[:, :n_components]
     ranks = np.full_like(counts, -1)
-    np.put_along_axis(ranks, order, np.arange(n_components)[None], 1)
-    return LargeClusters(np.take_along_axis(ranks, labels, 1), found)
+    ranks[tree, order] = np.arange(n_components)
+    return LargeClusters(ranks[tree, labels], found)
 
 
 def clusters_for(trees: np.ndarray, n_components: int, least: float) -> np.ndarray:
@@ -55,7 +55,7 @@ def clusters_for(trees: np.ndarray, n_components: int, least: float) -> np.ndarr
     n_rows = trees.shape[1] + 1
     large = np.concatenate([np.ones((len(trees), n_rows)), trees[..., 3]], 1) >= least  # nodes: rows, then merges
     children = trees[..., :2].astype(np.int64).reshape(len(trees), -1)
-    parts = np.take_along_axis(large, children, 1).reshape(len(trees), -1, 2).sum(2) - large[:, n_rows:]
+    parts = large[np.arange(len(trees))[:, None], children].reshape(len(trees), -1, 2).sum(2) - large[:, n_rows:]
     # Large clusters that undoing one merge after another adds to the one that there is.
     added = np.concatenate([np.ones((len(trees), 1), int), parts[:, ::-1]], 1)
     enough = added.cumsum(1) >= n_components  # of 1, 2, ... clusters
@@ -78,13 +78,16 @@ def _tops(children: np.ndarray, last: np.ndarray) -> np.ndarray:
     Nodes above these are their own.
     """
     n_trees, n_merges = children.shape[:2]
-    top = np.tile(np.arange(2 * n_merges + 1), (n_trees, 1))
-    parents = np.broadcast_to(np.arange(n_merges + 1, 2 * n_merges + 1)[None, :, None], children.shape)
-    within = np.where(parents <= last[:, None, None], parents, children)
-    np.put_along_axis(top, children.reshape(n_trees, -1), within.reshape(n_trees, -1), 1)
-    while not np.array_equal(higher := np.take_along_axis(top, top, 1), top):
+    n_nodes = 2 * n_merges + 1
+    first = n_nodes * np.arange(n_trees)[:, None]  # of each tree, in one sequence of the nodes of all
+    parents = np.arange(n_merges + 1, n_nodes)
+    children = children + first[..., None]
+    within = np.where((parents <= last[:, None])[..., None], (parents + first)[..., None], children)
+    top = np.arange(n_trees * n_nodes)
+    top[children.ravel()] = within.ravel()
+    while not np.array_equal(higher := top[top], top):
         top = higher
-    return top
+    return top.reshape(n_trees, n_nodes) - first
 
 
 def _clusters(merges: list[list[int]], first: int) -> list[int]:

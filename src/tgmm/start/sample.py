@@ -46,8 +46,10 @@ def drawn_in(rows: Tensor) -> Tensor:
 
     They stay farther than the others, and those that differ go on to: distances grow as their logarithms from there.
     """
+    if not (far := are_far(rows)).any():
+        return rows
     sizes = rows.abs().clamp(min=FAR)
-    return torch.where(are_far(rows), rows.sign() * FAR * (1 + (sizes / FAR).log()), rows)
+    return torch.where(far, rows.sign() * FAR * (1 + (sizes / FAR).log()), rows)
 
 
 def projection(rows: Tensor) -> Tensor:

@@ -62,6 +62,16 @@ class Views:
         return self.some.shape[0] == self.rows.shape[0]
 
     @cached_property
+    def mean(self) -> Tensor:
+        """The mean of the rows, (d,)."""
+        return self.weights @ self.rows / self.weights.sum()
+
+    @cached_property
+    def centred(self) -> Tensor:
+        """The rows minus their mean."""
+        return self.rows - self.mean
+
+    @cached_property
     def white(self) -> Tensor:
         """The rows in coordinates in which their covariance is the identity."""
         return whitened(self.rows, self.weights)

@@ -84,6 +84,7 @@ def _cut(tree: np.ndarray, n_clusters: int) -> Tensor:
 def means_of(rows: Tensor, labels: Tensor) -> Tensor:
     """Return the means of clusters, (c, d), without the rows in none, of label -1."""
     labels = labels.to(rows.device)
-    rows, labels = rows[labels >= 0], labels[labels >= 0]
+    if not (is_in_one := labels >= 0).all():
+        rows, labels = rows[is_in_one], labels[is_in_one]
     counts = torch.bincount(labels)
     return rows.new_zeros(counts.shape[0], rows.shape[1]).index_add_(0, labels, rows) / counts[:, None]

@@ -1,6 +1,6 @@
 """
-Case study: anomalies with a threshold that means something
-===========================================================
+Anomalies with a threshold that means something
+===============================================
 
 A model of normal rows gives every new row a log-density, and rows of low density are suspicious. But what is low?
 "The lowest 5 % of the training rows" sounds like a false alarm rate of 5 %. It is not, because a model describes the
@@ -85,7 +85,7 @@ shares.map("{:.1%}".format)
 # The held-out threshold keeps its promise for both models. The training threshold does not, and it is worse where the
 # model is more flexible. `contamination` of :class:`tgmm.MixtureOutlierDetector` is a threshold of the second kind. It
 # says what share of the *training rows* to call outliers, which is the right question when the outliers are among them
-# (:doc:`plot_4_outliers`), and the wrong one for new rows.
+# (:doc:`/tutorials/plot_4_outliers`), and the wrong one for new rows.
 #
 # A p-value for each row
 # ----------------------

@@ -1,6 +1,6 @@
 """
-Case study: organising a collection, and searching it
-=====================================================
+Organising a collection, and searching it
+=========================================
 
 A collection of documents has no labels, and nobody knows how many topics there are. We want two things: an overview
 of the topics, and a search that looks only at the topics that matter for a query.

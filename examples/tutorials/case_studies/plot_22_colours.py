@@ -1,6 +1,6 @@
 """
-Case study: segmenting an image by colour
-=========================================
+Segmenting an image by colour
+=============================
 
 Which regions does a photograph have? A pixel is a row of three numbers, red, green and blue, and regions of one colour
 are clusters of such rows. The photograph of the Summer Palace in Beijing comes with scikit-learn.

@@ -1,6 +1,6 @@
 """
-Case study: predicting from whatever is known
-=============================================
+Predicting from whatever is known
+=================================
 
 How far will a patient's diabetes progress within a year? The data of scikit-learn have ten measurements of 442 patients
 and the progression after a year. In practice some measurements are not there: one patient has no blood test, another no

@@ -1,11 +1,11 @@
 """
-Case study: from images to named clusters
-=========================================
+From images to named clusters
+=============================
 
-A collection of images has no labels yet, and somebody has to give them. Clusters make that ten names instead of
-thousands: project the images to a few dimensions, cluster them, look at one image of each cluster, and find those that
-fit nowhere. Here they are the 1797 handwritten digits of scikit-learn, eight by eight pixels each. The ten digits are
-known, which lets us check what we find.
+A collection of images has no labels yet, and somebody has to assign them. With clusters, it is enough to name about ten
+clusters instead of thousands of images. We project the images to a few dimensions, cluster them, look at one image of
+each cluster, and find the images that fit nowhere. The images are the 1797 handwritten digits of scikit-learn, with
+eight by eight pixels each. The digits are known, so we can check what we find.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -41,10 +41,10 @@ for d in (2, 5, 10, 20):
 pd.DataFrame(rows, columns=["dimensions", "variance kept", "covariance parameters", "agreement with the digits"])
 
 # %%
-# The last column uses the labels, which we would not have. What we would have is the rule of the table beside it: keep
-# the number of covariance parameters well below the number of values, here 1797 rows times d. Ten dimensions keep most
-# of what tells digits apart. Do not divide the components by their standard deviations (`whiten=True`): in a mixture it
-# changes nothing, because its covariances undo it.
+# The last column uses the labels, which we would not have in practice. A rule that needs no labels uses the column
+# before it: keep the number of covariance parameters well below the number of values, here 1797 rows times d. Ten
+# dimensions keep most of what distinguishes the digits. You do not need to divide the components by their standard
+# deviations (`whiten=True`): the covariances of the mixture undo it.
 
 Z = pca.transform(images)[:, :10]
 sizes = [5, 8, 10, 12, 15]
@@ -76,7 +76,7 @@ pd.crosstab(truth, labels, rownames=["digit"], colnames=["component"])
 
 def pixels(points):
     """Return the images of points of the principal components."""
-    return (np.asarray(points) @ pca.components_[:10] + pca.mean_).reshape(-1, 8, 8)
+    return (points @ pca.components_[:10] + pca.mean_).reshape(-1, 8, 8)
 
 
 figure, axes = plt.subplots(4, gmm.n_components, figsize=(0.85 * gmm.n_components, 3.8), layout="constrained")
@@ -114,5 +114,5 @@ print(f"names: {names.tolist()}")
 print(f"{gmm.n_components} labels, {np.mean(names[labels] == truth):.1%} of all images right")
 
 # %%
-# :doc:`plot_11_a_few_labels` goes further with a few labels. :doc:`plot_15_embeddings` clusters hundreds of dimensions
-# without a projection, and :doc:`/guide/high_dimension` says when to do which.
+# :doc:`/tutorials/plot_11_a_few_labels` goes further with a few labels. :doc:`/tutorials/plot_15_embeddings` clusters
+# hundreds of dimensions without a projection, and :doc:`/guide/high_dimension` says when to do which.

@@ -1,6 +1,6 @@
 """
-Case study: replacing mclust's EEE in an omics workflow
-=======================================================
+Replacing mclust's EEE in an omics workflow
+===========================================
 
 Many Python workflows for single cells and spatial transcriptomics end in R: an embedding of the cells is handed to
 mclust through rpy2, with the model fixed to ``EEE`` and the number of clusters given. That step needs an installation
@@ -46,7 +46,7 @@ def mclust_labels(embedding, n_clusters, random_state=0):
 # and five laboratory values of 215 patients, among them hormones of the thyroid. First we start from mclust's own
 # classification, so that both programs climb the same hill. The log-likelihoods then have to agree.
 
-folder = Path("../../tests/oracles/data")
+folder = Path("../../../tests/oracles/data")
 stored = json.loads((folder / "mclust_structures.json").read_text())
 data = {name: pd.read_csv(folder / f"{name}.csv").select_dtypes("number") for name in ("iris", "thyroid")}
 exact = {"covariance_type": "tied_full", "tol": 1e-10, "max_iter": 10_000}
@@ -65,27 +65,27 @@ for name, X in data.items():
 pd.DataFrame(rows, columns=["data", "clusters", "mclust", "tgmm, same start", "tgmm, own start"])
 
 # %%
-# From mclust's start the numbers are mclust's. The last column uses this library's start, and is never lower. Where it
-# is higher, mclust's hierarchical start led to a local maximum. So labels may differ from those of an old analysis, not
-# because the model is another one but because its likelihood is higher. To reproduce an old result, start from its
-# labels: ``fit(X, init_responsibilities=old_labels - 1)``.
+# From the start of mclust, both libraries reach the same log-likelihoods. The last column uses the start of tgmm. Its
+# values are never lower. Where they are higher, the hierarchical start of mclust led to a local maximum. Labels may
+# therefore differ from those of an old analysis. The model is the same, but its likelihood is higher. To reproduce an
+# old result, start from its labels: ``fit(X, init_responsibilities=old_labels - 1)``.
 #
-# The same signs?
+# The sign of BIC
 # ---------------
 #
-# mclust's BIC is minus the BIC here, so that for mclust larger is better.
+# The BIC of mclust has the opposite sign, so a larger value is better there.
 
 X = data["iris"]
 gmm = GaussianMixture(3, random_state=0, **exact).fit(X)
-print(f"BIC here {gmm.bic(X):.2f}; mclust's {-gmm.bic(X):.2f}")
+print(f"BIC in tgmm {gmm.bic(X):.2f}, in mclust {-gmm.bic(X):.2f}")
 
 # %%
 # Is EEE the right model?
 # -----------------------
 #
-# With ``EEE``, another cluster costs only a mean and a weight, so it can be fitted to many clusters in many dimensions.
-# It assumes that all clusters have one shape and one size, which is worth a look. For the irises it is a fair
-# description:
+# With ``EEE``, another cluster costs only a mean and a weight, so you can fit many clusters in many dimensions. But
+# ``EEE`` assumes that all clusters have the same shape and size, and you should check this. For the irises, the
+# assumption is reasonable:
 
 # sphinx_gallery_thumbnail_number = 1
 ax = plot_components(gmm, X)
@@ -126,6 +126,6 @@ for ax, model in zip(axes, (three, selection.best_), strict=True):
 # More cells than memory or patience
 # ----------------------------------
 #
-# The cells need not be in memory: `fit` takes the path of a file (:doc:`plot_6_larger_than_memory`), a tensor on a GPU
-# (:doc:`plot_8_gpu`) or rows on many processes (:doc:`plot_7_distributed`). :doc:`/coming_from/mclust` has the names of
-# mclust's other models and functions.
+# The cells need not be in memory: `fit` takes the path of a file (:doc:`/tutorials/plot_6_larger_than_memory`), a
+# tensor on a GPU (:doc:`/tutorials/plot_8_gpu`) or rows on many processes (:doc:`/tutorials/plot_7_distributed`).
+# :doc:`/coming_from/mclust` has the names of mclust's other models and functions.

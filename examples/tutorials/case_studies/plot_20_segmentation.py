@@ -1,6 +1,6 @@
 """
-Case study: segments of customers in mixed units
-================================================
+Segments of customers in mixed units
+====================================
 
 A table has one row for each customer and one column for each measurement: age in years, income in thousands, visits per
 month. Which kinds of customers are there, what sets each kind apart, and to which one does a new customer belong?
