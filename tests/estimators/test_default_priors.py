@@ -159,3 +159,32 @@ def test_what_is_no_default_prior_is_refused(settings, message):
 def test_online_learning_does_not_know_all_rows():
     with pytest.raises(ValueError, match="partial_fit does not go together with covariance_prior='default'"):
         GaussianMixture(K, covariance_prior="default").partial_fit(rows())
+
+
+EMPTY = r"component\(s\) \[0, 1, 2\] have a share of less than one row, which leaves 1 of 4 to describe the data"
+
+
+def wide_rows(n=60, d=300):
+    """Two clusters of so few rows that priors weigh more than these."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((2, d))[np.arange(n) % 2] + rng.standard_normal((n, d))
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight_concentration_prior": 2.0}])
+def test_components_that_priors_leave_without_rows_are_told(settings):
+    with pytest.warns(UserWarning, match=EMPTY):
+        GaussianMixture(4, covariance_type="diag", random_state=0, **DEFAULT, **settings).fit(wide_rows())
+
+
+def test_components_without_rows_are_told_of_many_mixtures():
+    X = wide_rows()
+    starts = X[:4] + 100 * np.arange(4)[:, None]
+    with pytest.warns(UserWarning, match="2 of 2 problems.*less than one row"):
+        fit_many([X, X], n_components=4, covariance_type="diag", init_means=starts, random_state=0, **DEFAULT)
+
+
+def test_components_that_are_meant_to_go_are_not_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = GaussianMixture(4, covariance_type="diag", weight_concentration_prior=0.5, random_state=0, **DEFAULT)
+        assert (model.fit(wide_rows()).weights_ == 0).sum() == 3

@@ -33,6 +33,7 @@ OWN = 50.0
 RESTING = 1e-6  # or, where less, in units of the variance within components
 OWN_IN_TRIALS = 1e-3  # there the ridge is far above the rounding of the rows
 DEPENDENT = 5e-11  # of its variance, at most, is left of a feature that is a linear function of others
+ONE_ROW = 0.99  # of a row, for rounding: with a share of less, a component describes none
 WHY = "on too few different rows, or on a point, line or plane, where little but reg_covar is left of a variance"
 REMEDY = (
     "fit fewer components, choose a simpler covariance_type or give a covariance_prior; "
@@ -199,6 +200,27 @@ class Guard:
         if not dims.numel():
             return torch.zeros_like(resting)
         return _rest(covariances.restrict(dims), floor[..., dims], 1 + self.own)
+
+
+def notes_of_empty(run: RunState, priors: Priors, n_rows: int) -> list[str]:
+    """Return what the user should know of components of a run that have a share of less than one of the rows.
+
+    Priors can keep them where they are. In posteriors, and with Dirichlet priors below 1, they may be meant.
+    Of those with some weight, and without a prior of the covariances, a `Guard` tells.
+    """
+    parameters, statistics = run.parameters, run.point.statistics
+    empty = statistics.mass * (n_rows / statistics.weight) < ONE_ROW  # (K,)
+    if priors.covariance is None:
+        empty &= parameters.weights <= 0
+    if priors.concentration is not None:
+        empty &= priors.concentration >= 1
+    indices = empty.nonzero().flatten().tolist()
+    if not indices or parameters.posterior is not None:
+        return []
+    return [
+        f"component(s) {indices} have a share of less than one row, which leaves {len(empty) - len(indices)} of "
+        f"{len(empty)} to describe the data: fit fewer components, or give another start or weaker priors"
+    ]
 
 
 def own_share(reg_covar: float) -> float:

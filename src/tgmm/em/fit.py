@@ -16,7 +16,7 @@ from tgmm.data.fingerprint import Fingerprint
 from tgmm.data.summary import Summary
 from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
-from tgmm.em.degeneracy import Guard
+from tgmm.em.degeneracy import Guard, notes_of_empty
 from tgmm.em.merging import Escape
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
@@ -178,7 +178,9 @@ class Fit:
 
     def notes(self, run: RunState) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
-        return [*self._notes_of_noise(float(run.parameters.rest)), *self._guard.notes(run, self.problem.columns)]
+        noise = self._notes_of_noise(float(run.parameters.rest))
+        empty = [] if noise else notes_of_empty(run, self.problem.update.priors, self.problem.data.n_rows)
+        return [*noise, *empty, *self._guard.notes(run, self.problem.columns)]
 
     def _notes_of_noise(self, share: float) -> list[str]:
         """Return what a share of noise says of its volume."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tgmm.covariance import Structure
 from tgmm.data.columns import Columns
-from tgmm.em.degeneracy import Guard, are_sound, own_share
+from tgmm.em.degeneracy import Guard, are_sound, notes_of_empty, own_share
 from tgmm.em.fit import Policy
 from tgmm.em.many import Ends, Origins, fitted
 from tgmm.em.problem import Units
@@ -136,7 +136,9 @@ def _notes(found: Solutions, problems: Problems, columns: Sequence[Columns]) -> 
     sound = are_sound(ends.runs.parameters.covariances, n_rows, amount, own_share(problems.reg_covar))
     notes: list[list[str]] = [[] for _ in range(len(problems))]
     for place in (~sound).nonzero().flatten().tolist():
-        notes[place] = _guard(problems, place).notes(found.run(place), columns[place])
+        run, count = found.run(place), int((problems.weights[place] > 0).sum())
+        guard = _guard(problems, place)
+        notes[place] = [*notes_of_empty(run, guard.priors, count), *guard.notes(run, columns[place])]
     return notes
 
 
