@@ -136,7 +136,7 @@ class Batch(Generic[R]):
         """
         limits = torch.stack([torch.as_tensor(each).double().expand(len(runs)) for each in (tol, floor, max_iter)])
         batch, places, longest = self, torch.arange(len(runs)), torch.full_like(runs.objective, LONGEST)
-        ended, order = [], []
+        ended = []
         for n_steps in count(3, 3):
             batch.kernel.count(3, len(runs))
             first = batch.stepped(runs)
@@ -144,16 +144,22 @@ class Batch(Generic[R]):
             foreseen = _foreseen(runs, first, second)
             path = torch.stack([vectors(each.statistics) for each in (runs, first, second)])  # (3, R, p)
             going = (foreseen >= limits[0]) & (second.objective + OPTIMISM * foreseen >= limits[1])
-            going &= limits[2] > n_steps
             if not going.all():
-                ended.append(second.of_some(~going))
-                order.append(places[~going])
-                if not going.any():
-                    break
+                ended.append((places[~going], second.of_some(~going)))
                 batch, second, path = batch.of_some(going), second.of_some(going), path[:, going]
                 limits, places, longest = limits[:, going], places[going], longest[going]
+                if not len(places):
+                    break
             runs, longest = batch._jumped(second, path, longest)
-        return joined(ended).of_some(torch.cat(order).argsort())
+            going = limits[2] > n_steps
+            if not going.all():
+                ended.append((places[~going], runs.of_some(~going)))
+                batch, runs = batch.of_some(going), runs.of_some(going)
+                limits, places, longest = limits[:, going], places[going], longest[going]
+                if not len(places):
+                    break
+        order, found = zip(*ended, strict=True)
+        return joined(found).of_some(torch.cat(order).argsort())
 
     def _next(self, statistics: Statistics, previous: Parameters) -> Parameters:
         """Return the parameters of statistics, or the previous ones of runs whose covariances collapse.
