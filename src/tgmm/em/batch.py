@@ -138,7 +138,7 @@ class Batch(Generic[R]):
         batch, places, longest = self, torch.arange(len(runs)), torch.full_like(runs.objective, LONGEST)
         ended = []
         for n_steps in count(3, 3):
-            batch.kernel.count(3, len(runs))
+            batch.kernel.count(2, len(runs))
             first = batch.stepped(runs)
             second = batch.stepped(first)
             foreseen = _foreseen(runs, first, second)
@@ -150,6 +150,7 @@ class Batch(Generic[R]):
                 limits, places, longest = limits[:, going], places[going], longest[going]
                 if not len(places):
                     break
+            batch.kernel.count(1, len(second))
             runs, longest = batch._jumped(second, path, longest)
             going = limits[2] > n_steps
             if not going.all():
@@ -187,12 +188,13 @@ class Batch(Generic[R]):
         length = torch.minimum(length, longest)
         factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, R)
         statistics = of_vectors((factors[..., None] * path).sum(0), runs.statistics)
-        masses = torch.minimum(statistics.mass, a[:, : statistics.mass.shape[1]])
-        jumps = (length >= SHORTEST) & ((masses > 0) | (runs.parameters.weights == 0)).all(-1)
-        if not jumps.all():
-            if not jumps.any():
-                return runs, longest
-            statistics = statistics_where(jumps, statistics, runs.statistics)
+        unused = runs.parameters.weights == 0
+        jumps = (length >= SHORTEST) & ((a[:, : unused.shape[1]] > 0) | unused).all(-1)
+        if not jumps.any():
+            return runs, longest
+        possible = jumps & ((statistics.mass > 0) | unused).all(-1)
+        if not possible.all():  # a third step instead
+            statistics = statistics_where(possible, statistics, runs.statistics)
         reached = self.at(self._next(statistics, runs.parameters), runs.start)
         better = jumps & (reached.objective >= runs.objective)
         longer = torch.where(better & (length == longest), longest * LONGEST, longest)
