@@ -345,3 +345,14 @@ class TestLabels:
     def test_labels_that_no_cell_can_take_are_refused_at_once(self, labels):
         with pytest.raises(ValueError, match="^labels must"):
             select(self.rows()[0], 3, "full", labels=labels)
+
+
+def test_types_that_are_one_mixture_of_one_feature_agree():
+    X = np.random.default_rng(6).lognormal(size=(60, 1))
+    found = select(X, range(2, 7), random_state=0)
+    for K in range(2, 7):
+        for types in (("full", "diag", "spherical"), ("tied_full", "tied_diag", "tied_spherical")):
+            cells = [cell for cell in found.cells if cell.n_components == K and cell.covariance_type in types]
+            assert len(cells) == 3
+            assert len({cell.status for cell in cells}) == 1
+            np.testing.assert_allclose([cell.bic for cell in cells], cells[0].bic, rtol=1e-9)

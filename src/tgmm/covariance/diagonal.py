@@ -105,8 +105,8 @@ class Diagonal(Covariances):
         return Diagonal(self.values[..., dims], dims.shape[0], self.shared)
 
     def least_rows(self) -> int:
-        """Return 5: each feature alone has twice as many as span an interval, and one more."""
-        return 5
+        """Return 5: each feature alone has twice as many as span an interval, and one more where there are several."""
+        return 4 + (self.n_features > 1)
 
     def thinness(self, whole: Covariances) -> Tensor:
         """Return the smallest ratio of variances."""
