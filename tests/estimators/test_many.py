@@ -334,6 +334,13 @@ def test_it_is_gone_through_as_a_dict_by_group():
     assert fit_many(tables()).keys() == [0, 1, 2]
 
 
+def test_it_contains_its_groups_or_numbers():
+    X, labels = mixed()
+    by_group, by_number = fit_many(X, groups=labels), fit_many(tables())
+    assert 7 in by_group and np.int64(3) in by_group and 0 not in by_group
+    assert 0 in by_number and 3 not in by_number
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_all_models_go_through_one_file(suffix, tmp_path):
     X, labels = mixed()

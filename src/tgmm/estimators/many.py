@@ -43,7 +43,8 @@ class Mixtures:
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
     :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
-    numbers, and `items` gives both, as those of a dict do. A problem that failed has a model that is not fitted.
+    numbers, and `items` gives both, as those of a dict do; ``key in mixtures`` asks whether `keys` has a group or number.
+    A problem that failed has a model that is not fitted.
 
     Attributes
     ----------
@@ -79,6 +80,10 @@ class Mixtures:
         """Iterate over the mixtures, in the order of the problems."""
         return (self._copied(place) for place in range(len(self)))
 
+    def __contains__(self, key: Any) -> bool:
+        """Return whether there is a mixture of this group, or without groups of this number: one of `keys`."""
+        return key in self._places
+
     def __getitem__(self, key: Any) -> Any:
         """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list.
 
@@ -87,7 +92,7 @@ class Mixtures:
         if self.groups_ is None:
             places = range(len(self))[key]
             return [self._copied(place) for place in places] if isinstance(key, slice) else self._copied(places)
-        if key not in self._places:
+        if key not in self:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
         return self._copied(self._places[key])
 
@@ -180,7 +185,7 @@ class Mixtures:
         """Return what the mixtures of all rows say."""
         rows, found = with_groups(X, groups)
         for key, members in zip(found.keys, found.members, strict=True):
-            if key not in self._places:
+            if key not in self:
                 raise ValueError(f"groups has {key!r} in row {members[0]}, which no mixture was fitted to.")
             if key in self.failures_:
                 raise ValueError(
