@@ -364,6 +364,10 @@ def test_warnings_of_a_fit_name_the_class(iris):
         (np.zeros(149), "inconsistent numbers of samples"),
         (np.zeros((150, 2)), "y should be a 1d array"),
         (np.linspace(0, 1, 150), "Unknown label type"),
+        (["a", "b", np.nan] * 50, "y has no label for row 2: drop such rows"),
+        (np.array(["a", "b", None] * 50), "y has no label for row 2"),
+        (np.array([0.0, np.nan, 1.0] * 50), "y has no label for row 1"),
+        ([1, "a", 2] * 50, "y must be labels of one kind.*got 1 for row 0, and 'a' for row 1"),
     ],
 )
 def test_bad_labels_are_refused(iris, y, message):

@@ -295,7 +295,15 @@ REFUSED = {
     "too few labels": ((ROWS, [0, 1]), {}, r"groups must have shape \(n_samples,\) = \(6,\).*\(2,\)"),
     "missing number": ((ROWS, [0, 0, np.nan, 1, 1, 1]), {}, "groups has no label for row 2"),
     "missing text": ((ROWS, ["a", "a", "b", None, "b", "b"]), {}, "groups has no label for row 3"),
+    "missing text in a list": ((ROWS, ["a", np.nan, "b"] * 2), {}, "groups has no label for row 1"),
     "labels of two kinds": ((ROWS, np.array([0, 0, 0, "b", "b", "b"], object)), {}, "labels of one kind"),
+    "numbers and text in a list": (
+        (ROWS, [1, 1, "1"] * 2),
+        {},
+        "labels of one kind.*got 1 for row 0, and '1' for row 2",
+    ),
+    "numbers and flags in a list": ((ROWS, [1, True] * 3), {}, "labels of one kind.*True for row 1"),
+    "labels that have no order": ((ROWS, [{}] * 6), {}, "labels that have an order"),
     "column of an array": ((ROWS, "machine"), {}, "groups='machine' is to be a column"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (

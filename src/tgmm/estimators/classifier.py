@@ -25,6 +25,7 @@ from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fi
 from tgmm.estimators.explaining_composites import explained_classes
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.estimators.row_labels import require_labels
 from tgmm.files.plain import State
 from tgmm.files.store import own
 from tgmm.mixture.discriminant import Discriminant
@@ -310,7 +311,9 @@ def _labels(y: Any, owner: str) -> np.ndarray:
     """Return the classes of rows, (n,), or raise a ValueError that says what is wrong with them."""
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
-    labels = column_or_1d(as_array(y), warn=True)
+    given = as_array(y)
+    require_labels(given, "y")
+    labels = column_or_1d(given, warn=True)
     check_classification_targets(labels)
     if not len(labels):
         raise ValueError("y has no rows: there is nothing to learn from.")

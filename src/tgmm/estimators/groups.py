@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.validation import as_numeric
+from tgmm.estimators.row_labels import require_labels
 
 # Kinds of NumPy's types whose values are plain Python's.
 PLAIN = "biufUS"
@@ -37,16 +38,17 @@ class Groups:
     @classmethod
     def of(cls, labels: Any, n_rows: int) -> Groups:
         """Return the groups of rows with these labels, (n,), or raise a ValueError."""
-        values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        labels = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+        values = np.asarray(labels)
         if values.shape != (n_rows,):
             raise ValueError(
                 f"groups must have shape (n_samples,) = ({n_rows},), one label a row; got shape {values.shape}."
             )
-        _refuse_missing(values)
+        require_labels(labels, "groups")
         try:
             found, number = np.unique(values, return_inverse=True)
         except TypeError as error:
-            raise ValueError(f"groups must be labels of one kind, all numbers or all text: {error}.") from error
+            raise ValueError(f"groups must be labels that have an order, such as numbers or text: {error}.") from error
         members = np.split(number.argsort(kind="stable"), np.bincount(number).cumsum()[:-1])
         return cls(found.tolist() if values.dtype.kind in PLAIN else list(found), members, n_rows)
 
@@ -160,15 +162,3 @@ def _taken(rows: Any, index: np.ndarray) -> Any:
     if isinstance(rows, Tensor):
         return rows[torch.from_numpy(index).to(rows.device)]
     return rows.iloc[index] if hasattr(rows, "iloc") else rows[index]
-
-
-def _refuse_missing(labels: np.ndarray) -> None:
-    """Raise a ValueError for a label that is missing: such rows belong to no group."""
-    if labels.dtype.kind == "O":
-        bad = np.array([value is None or type(value).__name__ == "NAType" or value != value for value in labels])
-    elif labels.dtype.kind in "fmM":
-        bad = labels != labels
-    else:
-        return
-    if bad.any():
-        raise ValueError(f"groups has no label for row {int(bad.argmax())}: drop such rows, or give them a label.")
