@@ -328,6 +328,17 @@ def test_what_fits_no_problem_is_refused_with_what_to_do(case):
         fit_many(*arguments, **settings)
 
 
+@pytest.mark.parametrize("names", [["y", "x"], ["x", "z"]])
+def test_tables_have_the_same_columns(names):
+    pandas = pytest.importorskip("pandas")
+    first, other = pandas.DataFrame(ROWS, columns=["x", "y"]), pandas.DataFrame(ROWS, columns=names)
+    with pytest.raises(
+        ValueError, match=f"problem 2 has the columns .'{names[0]}'.*problem 0 has .'x', 'y'.*table.names"
+    ):
+        fit_many([first, ROWS, other])
+    assert len(fit_many([first, ROWS, other.set_axis(["x", "y"], axis=1)])) == 3
+
+
 def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="init_means"):
         fit_many([ROWS], init_params="kmeans")

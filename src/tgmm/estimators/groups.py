@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.data.columns import listed
+from tgmm.data.source import Source
 from tgmm.data.validation import as_numeric
 from tgmm.estimators.row_labels import require_labels
 
@@ -135,7 +137,28 @@ def check_tables(X: Any) -> Sequence[Any]:
                 f"Problem {b} has {width} features, but problem {widths[0][0]} has {widths[0][1]}: fit problems of "
                 "different numbers of features by different calls."
             )
+    _require_same_names(X)
     return X
+
+
+def _require_same_names(tables: Sequence[Any]) -> None:
+    """Raise a ValueError where columns have other names than those of the first table with names, or another order."""
+    named = [(b, names) for b, table in enumerate(tables) if (names := _names(table))]
+    for b, names in named:
+        first, expected = named[0]
+        if names != expected:
+            raise ValueError(
+                f"The table of problem {b} has the columns {listed(names)}, but that of problem {first} has "
+                f"{listed(expected)}: give all tables the same columns in the same order. A data frame is put in order "
+                "by table[names]."
+            )
+
+
+def _names(table: Any) -> list[str]:
+    """Return the names of the columns of a data frame or a source; none where any is no text, as those by default."""
+    names = table.feature_names if isinstance(table, Source) else getattr(table, "columns", None)
+    names = [] if names is None else list(names)
+    return names if all(isinstance(name, str) for name in names) else []
 
 
 def of_each(values: Any, count: int, name: str) -> Iterable[Any]:

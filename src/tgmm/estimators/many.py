@@ -43,8 +43,8 @@ class Mixtures:
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
     :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
-    numbers, `items` gives both, and ``in`` asks for one, as those of a dict do. A problem that failed has a model that is
-    not fitted.
+    numbers, `items` gives both, and ``in`` asks for one, as those of a dict do. A problem that failed has a model that
+    is not fitted.
 
     Attributes
     ----------
