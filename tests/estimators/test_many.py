@@ -1,6 +1,7 @@
 """Fits to many tables or groups at once: the fits of each alone, as one object."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,45 @@ def test_problems_stop_each_by_itself_and_those_that_do_not_are_named_once():
     assert len(caught) == 1
     assert mixtures.converged_.tolist() == [True, False, False]
     assert mixtures.n_iter_[0] < 4
+
+
+def spoilt(X, value):
+    changed = X.copy()
+    changed[16, 1] = value
+    return changed
+
+
+IN_TURN = np.array(["a", "b"] * 30)  # row 16 is row 8 of the group "a"
+AT_ROW_16 = {
+    "NaN": (lambda X: {"X": spoilt(X, np.nan)}, "NaN at row 16, column 1"),
+    "object": (lambda X: {"X": spoilt(X.astype(object), "x")}, "'x' at row 16, column 1"),
+    "masked": (
+        lambda X: {"X": np.ma.masked_equal(spoilt(X, 9.0), 9.0)},
+        "masked values.*row 16, column 1",
+    ),
+    "weight": (
+        lambda X: {"sample_weight": np.where(np.arange(60) == 16, -1.0, 1.0)},
+        "not negative; got .* row 16",
+    ),
+    "start": (lambda X: {"init_responsibilities": np.where(np.arange(60) == 16, 5, 0)}, "got 5.* at row 16"),
+    "labels": (lambda X: {"labels": np.where(np.arange(60) == 16, 5, 0)}, "got 5.* at row 16"),
+}
+
+
+@pytest.mark.parametrize("fault", AT_ROW_16)
+def test_a_reason_has_the_row_of_X(fault):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    given, reason = AT_ROW_16[fault]
+    with pytest.warns(UserWarning, match=f"'a': ValueError: .*{reason}"):
+        mixtures = fit_many(**{"X": X, "groups": IN_TURN, **given(X)})
+    assert list(mixtures.failures_) == ["a"]
+    assert re.search(reason, mixtures.failures_["a"])
+
+
+def test_a_row_that_cannot_be_judged_is_named_with_its_group():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="^Group 'a': Input X contains NaN at row 16, column 1"):
+        fit_many(X, IN_TURN).predict(spoilt(X, np.nan), IN_TURN)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

@@ -88,6 +88,11 @@ class Tables:
         """The numbers of the problems."""
         return list(range(len(self.rows)))
 
+    @property
+    def members(self) -> list[None]:
+        """None for each problem, whose rows are counted in its own table."""
+        return [None] * len(self.rows)
+
     def parts(self, values: Any, name: str) -> Iterable[Any]:
         """Return what is given for each problem; None for each where there is nothing."""
         return of_each(values, len(self.rows), name)

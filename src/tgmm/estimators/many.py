@@ -25,7 +25,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.estimators.together import Given, Part, solved_together
 from tgmm.files.formats import format_of
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
-from tgmm.runtime.checks import check_flag
+from tgmm.runtime.checks import RowError, check_flag
 from tgmm.runtime.devices import check_device
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.processes import ALONE, Group, Processes
@@ -192,9 +192,15 @@ class Mixtures:
                     f"The mixture of {key!r}, to which row {members[0]} belongs, could not be fitted: "
                     f"{self.failures_[key]} Leave such rows out."
                 )
-        models = (self._model(self._places[key]) for key in found.keys)
-        parts = zip(models, found.parts(rows, "X"), strict=True)
-        return found.together([getattr(model, verb)(part) for model, part in parts])
+        parts = zip(found.keys, found.parts(rows, "X"), found.members, strict=True)
+        return found.together([self._judged(verb, *part) for part in parts])
+
+    def _judged(self, verb: str, key: Any, rows: Any, numbers: np.ndarray) -> Any:
+        """Return what the mixture of a group says of rows of this group, which have these numbers in X."""
+        try:
+            return getattr(self._model(self._places[key]), verb)(rows)
+        except RowError as error:
+            raise ValueError(f"Group {key!r}: {error.among(numbers)}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all models to one file, with the groups, the settings, and the reasons of failures.
@@ -375,6 +381,7 @@ def fit_many(
         problems.parts(init_responsibilities, "init_responsibilities"),
         problems.parts(labels, "labels"),
         own,
+        problems.members,
         strict=True,
     )
     mine = {place: Given(*each) for place, each in enumerate(data) if place % processes.size == processes.rank}
@@ -428,9 +435,16 @@ def _solved(settings: Settings, problems: Mapping[int, Given]) -> Found:
             try:
                 parts.append(_alone(settings, place, problem))
             except Exception as error:
-                reasons[place] = f"{type(error).__name__}: {error}"
+                reasons[place] = _reason(error, problem)
             bar.update()
     return parts, reasons
+
+
+def _reason(error: Exception, problem: Given) -> str:
+    """Return why a problem has no solution, with the number in X of the row that is to blame, if one is."""
+    if isinstance(error, RowError):
+        return f"ValueError: {error if problem.numbers is None else error.among(problem.numbers)}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _alone(settings: Settings, place: int, problem: Given) -> Part:
