@@ -15,6 +15,7 @@ from tgmm.data.columns import listed
 from tgmm.data.source import Source
 from tgmm.data.validation import as_numeric
 from tgmm.estimators.row_labels import require_labels
+from tgmm.runtime.checks import as_float64
 
 # Kinds of NumPy's types whose values are plain Python's.
 PLAIN = "biufUS"
@@ -58,7 +59,8 @@ class Groups:
         """Yield the part of each group of what has a row for each row; None for each where there is nothing."""
         if values is None:
             return repeat(None, len(self.keys))
-        values = _as_table(values)
+        if isinstance(values, list | tuple):
+            values = as_float64(values, name).numpy()
         if not len(getattr(values, "shape", ())) or len(values) != self.n_rows:
             raise ValueError(f"{name} must have an entry for each of the {self.n_rows} rows; it has {_length(values)}.")
         return (_taken(values, index) for index in self.members)
@@ -105,14 +107,14 @@ def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
             raise ValueError(f"groups={groups!r} is to be a column of the data frame X, but X has none of that name.")
         labels, X = X[groups], X[[name for name in X.columns if name != groups]]
     else:
-        labels, X = groups, _as_table(X)
+        labels, X = groups, np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
     if len(getattr(X, "shape", ())) != 2:
         raise ValueError(
             "X must be rows in memory, of shape (n_samples, n_features), where groups are given; got "
             f"{type(X).__name__}" + (f" of shape {tuple(X.shape)}." if hasattr(X, "shape") else ".")
         )
     if len(X) == 0:
-        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one for each group.")
+        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one.")
     return X, Groups.of(labels, len(X))
 
 
@@ -178,11 +180,6 @@ def of_each(values: Any, count: int, name: str) -> Iterable[Any]:
 def _length(values: Any) -> str | int:
     """Return how many entries there are."""
     return len(values) if hasattr(values, "__len__") and getattr(values, "ndim", 1) else "none"
-
-
-def _as_table(X: Any) -> Any:
-    """Return rows that are lists as an array, and others as they are."""
-    return np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
 
 
 def _taken(rows: Any, index: np.ndarray) -> Any:
