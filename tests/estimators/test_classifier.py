@@ -327,6 +327,7 @@ def test_rows_far_away_belong_to_the_class_that_is_widest_there(dtype, types):
         ({"priors": [0.5, 0.4, 0.2]}, r"priors must be >= 0 and sum to 1; got \[0.5, 0.4, 0.2\], with the sum 1.1"),
         ({"priors": [1.5, -0.5, 0.0]}, "priors must be >= 0"),
         ({"priors": [0.5, 0.5]}, r"priors must have shape \(n_classes,\) = \(3,\)"),
+        ({"priors": {0: 0.5, 1: 0.5}}, r"priors must have one for each of the classes \[0, 1, 2\]; has \[0, 1\]"),
         ({"priors": "equal"}, "priors must be an array of real numbers"),
         ({"priors": [float("nan"), 0.5, 0.5]}, "priors must be >= 0 and sum to 1"),
         ({"estimator": [GaussianMixture()] * 2}, r"list of 2, but there are 3 classes, \[0, 1, 2\]"),
@@ -391,7 +392,8 @@ def test_a_loaded_classifier_is_the_saved_one(stripes, suffix, dtype, kind, tmp_
     X, y = stripes
     frame = pd.DataFrame(X.astype(dtype), columns=["a", "b"])
     y = {"U": y, "i": (y == "same").astype(np.int32) + 5, "b": y == "same", "O": y.astype(object)}[kind]
-    model = MixtureClassifier(GaussianMixture(2, random_state=0), priors=[0.3, 0.7]).fit(frame, y)
+    first, second = np.unique(y).tolist()
+    model = MixtureClassifier(GaussianMixture(2, random_state=0), priors={second: 0.7, first: 0.3}).fit(frame, y)
     model.save(tmp_path / f"c{suffix}")
     loaded = MixtureClassifier.load(tmp_path / f"c{suffix}")
     for verb in ("predict", "predict_proba", "predict_log_proba"):

@@ -251,8 +251,10 @@ def as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
-def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT) -> None:
-    """Raise a ValueError that names the first NaN or infinity. The first of the rows has this index.
+def check_finite(
+    rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT, what: str = "X"
+) -> None:
+    """Raise a ValueError that names the first NaN or infinity in what was given. The first row has this index.
 
     If rows may have missing values, NaN is accepted.
     """
@@ -271,7 +273,7 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool
         remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
         row += first_row + first
         raise RowError(
-            f"Input X contains {kind} at row {row}, column {column}{name}. "
+            f"Input {what} contains {kind} at row {row}, column {column}{name}. "
             f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}.",
             row,
         )
