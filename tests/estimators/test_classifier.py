@@ -327,6 +327,7 @@ def test_rows_far_away_belong_to_the_class_that_is_widest_there(dtype, types):
         ({"priors": [0.5, 0.4, 0.2]}, r"priors must be >= 0 and sum to 1; got \[0.5, 0.4, 0.2\], with the sum 1.1"),
         ({"priors": [1.5, -0.5, 0.0]}, "priors must be >= 0"),
         ({"priors": [0.5, 0.5]}, r"priors must have shape \(n_classes,\) = \(3,\)"),
+        ({"priors": {0: 0.5, 1: 0.5}}, r"priors must have one for each of the classes \[0, 1, 2\]; has \[0, 1\]"),
         ({"priors": "equal"}, "priors must be an array of real numbers"),
         ({"priors": [float("nan"), 0.5, 0.5]}, "priors must be >= 0 and sum to 1"),
         ({"estimator": [GaussianMixture()] * 2}, r"list of 2, but there are 3 classes, \[0, 1, 2\]"),
@@ -364,6 +365,10 @@ def test_warnings_of_a_fit_name_the_class(iris):
         (np.zeros(149), "inconsistent numbers of samples"),
         (np.zeros((150, 2)), "y should be a 1d array"),
         (np.linspace(0, 1, 150), "Unknown label type"),
+        (["a", "b", np.nan] * 50, "y has no label for row 2: drop such rows"),
+        (np.array(["a", "b", None] * 50), "y has no label for row 2"),
+        (np.array([0.0, np.nan, 1.0] * 50), "y has no label for row 1"),
+        ([1, "a", 2] * 50, "y must be labels of one kind.*got 1 for row 0, and 'a' for row 1"),
     ],
 )
 def test_bad_labels_are_refused(iris, y, message):
@@ -387,7 +392,8 @@ def test_a_loaded_classifier_is_the_saved_one(stripes, suffix, dtype, kind, tmp_
     X, y = stripes
     frame = pd.DataFrame(X.astype(dtype), columns=["a", "b"])
     y = {"U": y, "i": (y == "same").astype(np.int32) + 5, "b": y == "same", "O": y.astype(object)}[kind]
-    model = MixtureClassifier(GaussianMixture(2, random_state=0), priors=[0.3, 0.7]).fit(frame, y)
+    first, second = np.unique(y).tolist()
+    model = MixtureClassifier(GaussianMixture(2, random_state=0), priors={second: 0.7, first: 0.3}).fit(frame, y)
     model.save(tmp_path / f"c{suffix}")
     loaded = MixtureClassifier.load(tmp_path / f"c{suffix}")
     for verb in ("predict", "predict_proba", "predict_log_proba"):

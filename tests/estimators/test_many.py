@@ -1,6 +1,7 @@
 """Fits to many tables or groups at once: the fits of each alone, as one object."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,45 @@ def test_problems_stop_each_by_itself_and_those_that_do_not_are_named_once():
     assert mixtures.n_iter_[0] < 4
 
 
+def spoilt(X, value):
+    changed = X.copy()
+    changed[16, 1] = value
+    return changed
+
+
+IN_TURN = np.array(["a", "b"] * 30)  # row 16 is row 8 of the group "a"
+AT_ROW_16 = {
+    "NaN": (lambda X: {"X": spoilt(X, np.nan)}, "NaN at row 16, column 1"),
+    "object": (lambda X: {"X": spoilt(X.astype(object), "x")}, "'x' at row 16, column 1"),
+    "masked": (
+        lambda X: {"X": np.ma.masked_equal(spoilt(X, 9.0), 9.0)},
+        "masked values.*row 16, column 1",
+    ),
+    "weight": (
+        lambda X: {"sample_weight": np.where(np.arange(60) == 16, -1.0, 1.0)},
+        "not negative; got .* row 16",
+    ),
+    "start": (lambda X: {"init_responsibilities": np.where(np.arange(60) == 16, 5, 0)}, "got 5.* at row 16"),
+    "labels": (lambda X: {"labels": np.where(np.arange(60) == 16, 5, 0)}, "got 5.* at row 16"),
+}
+
+
+@pytest.mark.parametrize("fault", AT_ROW_16)
+def test_a_reason_has_the_row_of_X(fault):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    given, reason = AT_ROW_16[fault]
+    with pytest.warns(UserWarning, match=f"'a': ValueError: .*{reason}"):
+        mixtures = fit_many(**{"X": X, "groups": IN_TURN, **given(X)})
+    assert list(mixtures.failures_) == ["a"]
+    assert re.search(reason, mixtures.failures_["a"])
+
+
+def test_a_row_that_cannot_be_judged_is_named_with_its_group():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="^Group 'a': Input X contains NaN at row 16, column 1"):
+        fit_many(X, IN_TURN).predict(spoilt(X, np.nan), IN_TURN)
+
+
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 ROWS = np.random.default_rng(0).normal(size=(6, 2))
@@ -295,7 +335,15 @@ REFUSED = {
     "too few labels": ((ROWS, [0, 1]), {}, r"groups must have shape \(n_samples,\) = \(6,\).*\(2,\)"),
     "missing number": ((ROWS, [0, 0, np.nan, 1, 1, 1]), {}, "groups has no label for row 2"),
     "missing text": ((ROWS, ["a", "a", "b", None, "b", "b"]), {}, "groups has no label for row 3"),
+    "missing text in a list": ((ROWS, ["a", np.nan, "b"] * 2), {}, "groups has no label for row 1"),
     "labels of two kinds": ((ROWS, np.array([0, 0, 0, "b", "b", "b"], object)), {}, "labels of one kind"),
+    "numbers and text in a list": (
+        (ROWS, [1, 1, "1"] * 2),
+        {},
+        "labels of one kind.*got 1 for row 0, and '1' for row 2",
+    ),
+    "numbers and flags in a list": ((ROWS, [1, True] * 3), {}, "labels of one kind.*True for row 1"),
+    "labels that have no order": ((ROWS, [{}] * 6), {}, "labels that have an order"),
     "column of an array": ((ROWS, "machine"), {}, "groups='machine' is to be a column"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (
@@ -305,6 +353,9 @@ REFUSED = {
     ),
     "one weight": (([ROWS, ROWS],), {"sample_weight": 1.0}, "each of the 2 problems; it has none"),
     "weights of too few rows": ((ROWS, [0] * 6), {"sample_weight": np.ones(5)}, "each of the 6 rows; it has 5"),
+    "text for weights": ((ROWS, [0] * 6), {"sample_weight": ["a"] * 6}, "sample_weight must be an array of real"),
+    "text for a start": ((ROWS, [0] * 6), {"init_responsibilities": ["a"] * 6}, "init_resp.* must be an array of real"),
+    "text for labels": ((ROWS, [0] * 6), {"labels": ["a"] * 6}, "labels must be an array of real"),
     "too few starts": (([ROWS, ROWS],), {"init_means": np.zeros((3, 1, 2))}, "init_means must have .* 2 problems"),
     "distributed": (([ROWS],), {"distributed": True}, "needs a process group"),
     "checkpoint": (([ROWS],), {"checkpoint": "a.pth"}, "leave it out"),
@@ -320,6 +371,17 @@ def test_what_fits_no_problem_is_refused_with_what_to_do(case):
         fit_many(*arguments, **settings)
 
 
+@pytest.mark.parametrize("names", [["y", "x"], ["x", "z"]])
+def test_tables_have_the_same_columns(names):
+    pandas = pytest.importorskip("pandas")
+    first, other = pandas.DataFrame(ROWS, columns=["x", "y"]), pandas.DataFrame(ROWS, columns=names)
+    with pytest.raises(
+        ValueError, match=f"problem 2 has the columns .'{names[0]}'.*problem 0 has .'x', 'y'.*table.names"
+    ):
+        fit_many([first, ROWS, other])
+    assert len(fit_many([first, ROWS, other.set_axis(["x", "y"], axis=1)])) == 3
+
+
 def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="init_means"):
         fit_many([ROWS], init_params="kmeans")
@@ -332,6 +394,13 @@ def test_it_is_gone_through_as_a_dict_by_group():
     assert [key for key, _ in mixtures.items()] == list(dict(mixtures)) == mixtures.keys()
     assert all((gmm.means_ == mixtures[key].means_).all() for key, gmm in mixtures.items())
     assert fit_many(tables()).keys() == [0, 1, 2]
+
+
+def test_it_contains_its_groups_or_numbers():
+    X, labels = mixed()
+    by_group, by_number = fit_many(X, groups=labels), fit_many(tables())
+    assert 7 in by_group and np.int64(3) in by_group and 0 not in by_group
+    assert 0 in by_number and 3 not in by_number
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

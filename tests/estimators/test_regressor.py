@@ -163,8 +163,12 @@ def test_features_and_targets_of_two_float_types_are_computed_in_the_wider_one(b
         (np.zeros(399), "inconsistent numbers of samples"),
         (np.zeros((400, 1, 1)), "3"),
         (np.zeros((400, 0)), "y must have shape|0 feature"),
-        (np.full(400, np.nan), "Input y contains NaN"),
-        (torch.full((400,), torch.inf), "y must be finite real numbers"),
+        (
+            np.where(np.arange(400) == 7, np.nan, 0.0),
+            "Input y contains NaN at row 7.*missing='em'",
+        ),
+        (torch.full((400, 2), torch.inf), "Input y contains infinity .* at row 0, column 0"),
+        (torch.zeros(400, dtype=torch.complex64), "y must be real numbers"),
         (np.full(400, "a"), "could not convert|dtype='numeric'"),
     ],
 )

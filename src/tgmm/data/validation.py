@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of, listed
-from tgmm.runtime.checks import ENCODE, KINDS, as_float64, require_numbers
+from tgmm.runtime.checks import ENCODE, KINDS, RowError, as_float64, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
@@ -119,8 +119,9 @@ def as_numeric(X: Any) -> Any:
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        row = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
-        raise ValueError(f"X has masked values, the first at {row}: drop or impute such rows.")
+        row, *column = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
+        place = ", column ".join(map(str, [row, *column]))
+        raise RowError(f"X has masked values, the first at row {place}: drop or impute such rows.", row)
     names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
@@ -250,8 +251,10 @@ def as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
-def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT) -> None:
-    """Raise a ValueError that names the first NaN or infinity. The first of the rows has this index.
+def check_finite(
+    rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool = False, hint: str = HINT, what: str = "X"
+) -> None:
+    """Raise a ValueError that names the first NaN or infinity in what was given. The first row has this index.
 
     If rows may have missing values, NaN is accepted.
     """
@@ -268,9 +271,11 @@ def check_finite(rows: Tensor, names: Any, first_row: int = 0, *, may_lack: bool
         kind = "NaN" if value != value else f"infinity ({value})"
         name = "" if names is None else f" ({names[column]!r})"
         remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
-        raise ValueError(
-            f"Input X contains {kind} at row {first_row + first + row}, column {column}{name}. "
-            f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}."
+        row += first_row + first
+        raise RowError(
+            f"Input {what} contains {kind} at row {row}, column {column}{name}. "
+            f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}.",
+            row,
         )
 
 
@@ -307,10 +312,11 @@ def check_weight_values(weights: Tensor, first_row: int = 0) -> None:
     """Raise a ValueError that names the first invalid weight. The first of the weights belongs to this row."""
     bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
     if bad.numel():
-        row = int(bad[0])
-        raise ValueError(
-            f"sample_weight must be finite and not negative; got {float(weights[row])} at row {first_row + row}. "
-            "A weight of 0 leaves a row out."
+        row = first_row + int(bad[0])
+        raise RowError(
+            f"sample_weight must be finite and not negative; got {float(weights[bad[0]])} at row {row}. "
+            "A weight of 0 leaves a row out.",
+            row,
         )
 
 
@@ -328,9 +334,10 @@ def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor
         bad = torch.nonzero((labels != values) | (labels < 0) | (labels >= n_components)).flatten()
         if bad.numel():
             row = int(bad[0])
-            raise ValueError(
+            raise RowError(
                 f"{name} as labels must be integers from 0 to n_components - 1 = {n_components - 1}; "
-                f"got {values[row].item()} at row {row}."
+                f"got {values[row].item()} at row {row}.",
+                row,
             )
         return labels
     values = as_float64(given, name)
@@ -338,5 +345,5 @@ def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor
     bad = torch.nonzero(~((values >= 0).all(1) & ((sums - 1).abs() < 1e-3))).flatten()
     if bad.numel():
         row = int(bad[0])
-        raise ValueError(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.")
+        raise RowError(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.", row)
     return values / sums[:, None]

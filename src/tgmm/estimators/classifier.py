@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tgmm.data.columns import listed
 from tgmm.data.opening import as_source
 from tgmm.data.source import require_order
 from tgmm.data.validation import check_weights
@@ -25,6 +26,7 @@ from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fi
 from tgmm.estimators.explaining_composites import explained_classes
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
+from tgmm.estimators.row_labels import require_labels
 from tgmm.files.plain import State
 from tgmm.files.store import own
 from tgmm.mixture.discriminant import Discriminant
@@ -51,9 +53,10 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         ``functools.partial(tgmm.select, n_components=range(1, 6))`` to choose the number of components of each class.
         Noise has one volume in all classes, so that the class of a row far from all of them does not depend on how wide
         each class is. If ``noise_volume`` is "hypervolume", it is the volume of all rows.
-    priors : array-like of shape (C,), optional
-        Prior probabilities of the classes, in the order of `classes_`. By default they are the shares of the classes in
-        the training data. Change them if the classes will be more or less frequent in the data that you predict.
+    priors : array-like of shape (C,) or dict, optional
+        Prior probabilities of the classes, in the order of `classes_` or by class. By default they are the shares of
+        the classes in the training data. Change them if the classes will be more or less frequent in the data that you
+        predict. A saved classifier has them as an array.
 
     Attributes
     ----------
@@ -136,7 +139,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
             models.append(fitted_mixture(template, rows, own, f"The mixture of class {name!r}"))
             shares.append(of_class.sum() / weights.sum())
         check_common_noise(models, names)
-        priors = np.array(shares) if self.priors is None else _check_priors(self.priors, len(classes))
+        priors = np.array(shares) if self.priors is None else _check_priors(self.priors, names)
         self.classes_, self.class_prior_, self.estimators_ = classes, priors, models
         return self
 
@@ -281,7 +284,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
             **template,
             "classes_": json.dumps([_type_of(self.classes_), classes]),
             "class_prior_": as_float64(self.class_prior_, "class_prior_"),
-            "priors": as_float64([] if self.priors is None else self.priors, "priors"),
+            "priors": as_float64([] if self.priors is None else _in_order(self.priors, classes), "priors"),
         }
         for i, model in enumerate(self.estimators_):
             state |= prefixed(fitted_state(model), f"estimators_.{i}")
@@ -294,7 +297,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         models = [fitted_model(part_of(state, f"estimators_.{i}"), device, owner) for i in range(len(classes))]
         if len({(model.n_features_in_, model.mixture_.dtype, model.mixture_.columns.names) for model in models}) > 1:
             raise ValueError("the mixtures of its classes differ in their features or float types.")
-        self.class_prior_ = _check_priors(state["class_prior_"], len(classes))
+        self.class_prior_ = _check_priors(state["class_prior_"], classes.tolist())
         self.estimator = template_of(state, classes.tolist(), device)
         self.priors = own(state["priors"]) if state["priors"].numel() else None
         self.classes_, self.estimators_ = classes, models
@@ -310,7 +313,9 @@ def _labels(y: Any, owner: str) -> np.ndarray:
     """Return the classes of rows, (n,), or raise a ValueError that says what is wrong with them."""
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
-    labels = column_or_1d(as_array(y), warn=True)
+    given = as_array(y)
+    require_labels(given, "y")
+    labels = column_or_1d(given, warn=True)
     check_classification_targets(labels)
     if not len(labels):
         raise ValueError("y has no rows: there is nothing to learn from.")
@@ -361,12 +366,22 @@ def _arranged(estimator: Any, classes: list[Any]) -> list[Any]:
     return list(estimator)
 
 
-def _check_priors(priors: Any, n_classes: int) -> np.ndarray:
+def _in_order(priors: Any, classes: list[Any]) -> Any:
+    """Return prior probabilities by class in the order of the classes, and others as they are."""
+    if not isinstance(priors, Mapping):
+        return priors
+    if set(priors) != set(classes):
+        raise ValueError(f"priors must have one for each of the classes {classes}; has {list(priors)}.")
+    return [priors[name] for name in classes]
+
+
+def _check_priors(priors: Any, classes: list[Any]) -> np.ndarray:
     """Return prior probabilities (C,), or raise a ValueError."""
-    values = as_float64(priors, "priors")
-    if values.shape != (n_classes,):
+    values = as_float64(_in_order(priors, classes), "priors")
+    if values.shape != (len(classes),):
         raise ValueError(
-            f"priors must have shape (n_classes,) = ({n_classes},), one for each class; got {tuple(values.shape)}."
+            f"priors must have shape (n_classes,) = ({len(classes)},), one for each class in the order of classes_, "
+            f"{listed(classes)}, or be a dict by class; got shape {tuple(values.shape)}."
         )
     if not ((values >= 0).all() and abs(float(values.sum()) - 1) < TOLERANCE):
         raise ValueError(

@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tgmm.data.columns import listed
+from tgmm.data.source import Source
 from tgmm.data.validation import as_numeric
+from tgmm.estimators.row_labels import require_labels
+from tgmm.runtime.checks import as_float64
 
 # Kinds of NumPy's types whose values are plain Python's.
 PLAIN = "biufUS"
@@ -37,16 +41,17 @@ class Groups:
     @classmethod
     def of(cls, labels: Any, n_rows: int) -> Groups:
         """Return the groups of rows with these labels, (n,), or raise a ValueError."""
-        values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        labels = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+        values = np.asarray(labels)
         if values.shape != (n_rows,):
             raise ValueError(
                 f"groups must have shape (n_samples,) = ({n_rows},), one label a row; got shape {values.shape}."
             )
-        _refuse_missing(values)
+        require_labels(labels, "groups")
         try:
             found, number = np.unique(values, return_inverse=True)
         except TypeError as error:
-            raise ValueError(f"groups must be labels of one kind, all numbers or all text: {error}.") from error
+            raise ValueError(f"groups must be labels that have an order, such as numbers or text: {error}.") from error
         members = np.split(number.argsort(kind="stable"), np.bincount(number).cumsum()[:-1])
         return cls(found.tolist() if values.dtype.kind in PLAIN else list(found), members, n_rows)
 
@@ -54,7 +59,8 @@ class Groups:
         """Yield the part of each group of what has a row for each row; None for each where there is nothing."""
         if values is None:
             return repeat(None, len(self.keys))
-        values = _as_table(values)
+        if isinstance(values, list | tuple):
+            values = as_float64(values, name).numpy()
         if not len(getattr(values, "shape", ())) or len(values) != self.n_rows:
             raise ValueError(f"{name} must have an entry for each of the {self.n_rows} rows; it has {_length(values)}.")
         return (_taken(values, index) for index in self.members)
@@ -84,6 +90,11 @@ class Tables:
         """The numbers of the problems."""
         return list(range(len(self.rows)))
 
+    @property
+    def members(self) -> list[None]:
+        """None for each problem, whose rows are counted in its own table."""
+        return [None] * len(self.rows)
+
     def parts(self, values: Any, name: str) -> Iterable[Any]:
         """Return what is given for each problem; None for each where there is nothing."""
         return of_each(values, len(self.rows), name)
@@ -96,14 +107,14 @@ def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
             raise ValueError(f"groups={groups!r} is to be a column of the data frame X, but X has none of that name.")
         labels, X = X[groups], X[[name for name in X.columns if name != groups]]
     else:
-        labels, X = groups, _as_table(X)
+        labels, X = groups, np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
     if len(getattr(X, "shape", ())) != 2:
         raise ValueError(
             "X must be rows in memory, of shape (n_samples, n_features), where groups are given; got "
             f"{type(X).__name__}" + (f" of shape {tuple(X.shape)}." if hasattr(X, "shape") else ".")
         )
     if len(X) == 0:
-        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one for each group.")
+        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one.")
     return X, Groups.of(labels, len(X))
 
 
@@ -133,7 +144,28 @@ def check_tables(X: Any) -> Sequence[Any]:
                 f"Problem {b} has {width} features, but problem {widths[0][0]} has {widths[0][1]}: fit problems of "
                 "different numbers of features by different calls."
             )
+    _require_same_names(X)
     return X
+
+
+def _require_same_names(tables: Sequence[Any]) -> None:
+    """Raise a ValueError where columns have other names than those of the first table with names, or another order."""
+    named = [(b, names) for b, table in enumerate(tables) if (names := _names(table))]
+    for b, names in named:
+        first, expected = named[0]
+        if names != expected:
+            raise ValueError(
+                f"The table of problem {b} has the columns {listed(names)}, but that of problem {first} has "
+                f"{listed(expected)}: give all tables the same columns in the same order. A data frame is put in order "
+                "by table[names]."
+            )
+
+
+def _names(table: Any) -> list[str]:
+    """Return the names of the columns of a data frame or a source; none where any is no text, as those by default."""
+    names = table.feature_names if isinstance(table, Source) else getattr(table, "columns", None)
+    names = [] if names is None else list(names)
+    return names if all(isinstance(name, str) for name in names) else []
 
 
 def of_each(values: Any, count: int, name: str) -> Iterable[Any]:
@@ -150,25 +182,8 @@ def _length(values: Any) -> str | int:
     return len(values) if hasattr(values, "__len__") and getattr(values, "ndim", 1) else "none"
 
 
-def _as_table(X: Any) -> Any:
-    """Return rows that are lists as an array, and others as they are."""
-    return np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
-
-
 def _taken(rows: Any, index: np.ndarray) -> Any:
     """Return some rows of an array, a tensor or a data frame."""
     if isinstance(rows, Tensor):
         return rows[torch.from_numpy(index).to(rows.device)]
     return rows.iloc[index] if hasattr(rows, "iloc") else rows[index]
-
-
-def _refuse_missing(labels: np.ndarray) -> None:
-    """Raise a ValueError for a label that is missing: such rows belong to no group."""
-    if labels.dtype.kind == "O":
-        bad = np.array([value is None or type(value).__name__ == "NAType" or value != value for value in labels])
-    elif labels.dtype.kind in "fmM":
-        bad = labels != labels
-    else:
-        return
-    if bad.any():
-        raise ValueError(f"groups has no label for row {int(bad.argmax())}: drop such rows, or give them a label.")

@@ -25,7 +25,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.estimators.together import Given, Part, solved_together
 from tgmm.files.formats import format_of
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
-from tgmm.runtime.checks import check_flag
+from tgmm.runtime.checks import RowError, check_flag
 from tgmm.runtime.devices import check_device
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.processes import ALONE, Group, Processes
@@ -43,7 +43,8 @@ class Mixtures:
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
     :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
-    numbers, and `items` gives both, as those of a dict do. A problem that failed has a model that is not fitted.
+    numbers, `items` gives both, and ``in`` asks for one, as those of a dict do. A problem that failed has a model that
+    is not fitted.
 
     Attributes
     ----------
@@ -79,6 +80,10 @@ class Mixtures:
         """Iterate over the mixtures, in the order of the problems."""
         return (self._copied(place) for place in range(len(self)))
 
+    def __contains__(self, key: Any) -> bool:
+        """Return whether there is a mixture of this group, or without groups of this number: one of `keys`."""
+        return key in self._places
+
     def __getitem__(self, key: Any) -> Any:
         """Return the mixture of a group; where there are none, that of a number, or those of a slice as a list.
 
@@ -87,7 +92,7 @@ class Mixtures:
         if self.groups_ is None:
             places = range(len(self))[key]
             return [self._copied(place) for place in places] if isinstance(key, slice) else self._copied(places)
-        if key not in self._places:
+        if key not in self:
             raise KeyError(f"There is no group {key!r} among the {len(self)}; groups_ lists them.")
         return self._copied(self._places[key])
 
@@ -180,16 +185,22 @@ class Mixtures:
         """Return what the mixtures of all rows say."""
         rows, found = with_groups(X, groups)
         for key, members in zip(found.keys, found.members, strict=True):
-            if key not in self._places:
+            if key not in self:
                 raise ValueError(f"groups has {key!r} in row {members[0]}, which no mixture was fitted to.")
             if key in self.failures_:
                 raise ValueError(
                     f"The mixture of {key!r}, to which row {members[0]} belongs, could not be fitted: "
                     f"{self.failures_[key]} Leave such rows out."
                 )
-        models = (self._model(self._places[key]) for key in found.keys)
-        parts = zip(models, found.parts(rows, "X"), strict=True)
-        return found.together([getattr(model, verb)(part) for model, part in parts])
+        parts = zip(found.keys, found.parts(rows, "X"), found.members, strict=True)
+        return found.together([self._judged(verb, *part) for part in parts])
+
+    def _judged(self, verb: str, key: Any, rows: Any, numbers: np.ndarray) -> Any:
+        """Return what the mixture of a group says of rows of this group, which have these numbers in X."""
+        try:
+            return getattr(self._model(self._places[key]), verb)(rows)
+        except RowError as error:
+            raise ValueError(f"Group {key!r}: {error.among(numbers)}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all models to one file, with the groups, the settings, and the reasons of failures.
@@ -370,6 +381,7 @@ def fit_many(
         problems.parts(init_responsibilities, "init_responsibilities"),
         problems.parts(labels, "labels"),
         own,
+        problems.members,
         strict=True,
     )
     mine = {place: Given(*each) for place, each in enumerate(data) if place % processes.size == processes.rank}
@@ -423,9 +435,16 @@ def _solved(settings: Settings, problems: Mapping[int, Given]) -> Found:
             try:
                 parts.append(_alone(settings, place, problem))
             except Exception as error:
-                reasons[place] = f"{type(error).__name__}: {error}"
+                reasons[place] = _reason(error, problem)
             bar.update()
     return parts, reasons
+
+
+def _reason(error: Exception, problem: Given) -> str:
+    """Return why a problem has no solution, with the number in X of the row that is to blame, if one is."""
+    if isinstance(error, RowError):
+        return f"ValueError: {error if problem.numbers is None else error.among(problem.numbers)}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _alone(settings: Settings, place: int, problem: Given) -> Part:

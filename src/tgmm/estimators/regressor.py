@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
-from tgmm.data.validation import Rows, check_rows
+from tgmm.data.validation import Rows, check_finite, check_rows
 from tgmm.estimators import explaining
 from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fitted_mixture, may_lack
 from tgmm.estimators.explaining_composites import LINEAR, linear_functions
@@ -31,6 +31,7 @@ NO_NOISE = (
     "noise says nothing of the targets of a row, so that there is no regression on it. Leave noise out; to take out "
     "outliers before, see MixtureOutlierDetector."
 )
+MAY_LACK = ", or fit a mixture with missing='em', such as MixtureRegressor(GaussianMixture(3, missing='em'))"
 
 
 class MixtureRegressor(RegressorMixin, CompositeEstimator):
@@ -277,14 +278,14 @@ def _check_targets(y: Any, owner: str, *, may_lack: bool) -> Tensor:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
     given = imported(y, "y")
     if not isinstance(given, Tensor):
-        finite = "allow-nan" if may_lack else True
-        given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite=finite)
+        given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite=False)
         given = given if given.dtype in (np.float32, np.float64) else as_float64(given, "y").numpy()
         given = torch.from_numpy(np.array(given))
     if given.ndim not in (1, 2) or 0 in given.shape:
         raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_targets); got shape {tuple(given.shape)}.")
-    if given.is_complex() or not (torch.isfinite(given) | (torch.isnan(given) & may_lack)).all():
-        raise ValueError("y must be finite real numbers: it has complex numbers, NaN or infinity.")
+    if given.is_complex():
+        raise ValueError("y must be real numbers: it has complex numbers.")
+    check_finite(given.reshape(len(given), -1), None, may_lack=may_lack, hint=MAY_LACK, what="y")
     return given.detach()
 
 

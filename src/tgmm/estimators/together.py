@@ -47,6 +47,7 @@ class Given(NamedTuple):
     responsibilities: Any
     labels: Any
     start: Mapping[str, Any]  # the settings of its start that are its own
+    numbers: np.ndarray | None = None  # of its rows in X, (n_b,), where they are a group of the rows of X
 
 
 class Start(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import numbers
 from collections.abc import Sequence
+from functools import partial
 from reprlib import repr as short
 from typing import Any
 
@@ -17,6 +18,29 @@ from tgmm.runtime.dlpack import imported
 KINDS = {"c": "complex", "S": "bytes", "U": "string", "M": "date", "m": "time"}
 ENCODE = "Leave such columns out, or turn them into numbers first."
 TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+
+
+class RowError(ValueError):
+    """What is wrong with a row, in a message that has the word row and its number.
+
+    Parameters
+    ----------
+    message : str
+    row : int
+        The number among the rows that were looked at.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message, row)
+        self.message, self.row = message, row
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+    def among(self, numbers: Sequence[int] | np.ndarray) -> str:
+        """Return the message with the number that the row has elsewhere, of those of all rows looked at."""
+        return self.message.replace(f"row {self.row}", f"row {numbers[self.row]}", 1)
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -55,21 +79,22 @@ def require_numbers(values: np.ndarray, name: str, columns: Sequence[Any] | None
     for index, value in enumerate(values.flat):
         if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
             continue
-        place = f"position {index}"
+        place, refused = f"position {index}", ValueError
         if values.ndim == 2:
             row, column = divmod(index, values.shape[1])
+            refused = partial(RowError, row=row)
             place = f"row {row}, column {column}" + ("" if columns is None else f" ({columns[column]!r})")
         if type(value).__name__ == "NAType":
-            raise ValueError(f"Input {name} contains NaN (a missing value) at {place}: drop or impute such rows.")
+            raise refused(f"Input {name} contains NaN (a missing value) at {place}: drop or impute such rows.")
         fault = f"{name} must hold numbers; got {short(value)} at {place}"
         if isinstance(value, TEXT_OR_TIME):
-            raise ValueError(f"{fault}." if columns is None else f"{fault}. {ENCODE}")
+            raise refused(f"{fault}." if columns is None else f"{fault}. {ENCODE}")
         try:
             float(0 if value is None else value)  # None is NaN
         except TypeError as error:
             raise TypeError(f"{fault}: {error}.") from error  # as scikit-learn's checks have it
         except ValueError as error:
-            raise ValueError(f"{fault}: {error}.") from error
+            raise refused(f"{fault}: {error}.") from error
 
 
 def as_float64(value: Any, name: str) -> Tensor:
