@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of, listed
-from tgmm.runtime.checks import ENCODE, KINDS, RowError, as_float64, require_numbers
+from tgmm.runtime.checks import ENCODE, KINDS, as_float64, at_row, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
@@ -121,7 +121,7 @@ def as_numeric(X: Any) -> Any:
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         row, *column = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         place = ", column ".join(map(str, [row, *column]))
-        raise RowError(f"X has masked values, the first at row {place}: drop or impute such rows.", row)
+        raise at_row(f"X has masked values, the first at row {place}: drop or impute such rows.", row)
     names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
@@ -272,7 +272,7 @@ def check_finite(
         name = "" if names is None else f" ({names[column]!r})"
         remedy = "drop or impute such rows" + (hint if kind == "NaN" else "")
         row += first_row + first
-        raise RowError(
+        raise at_row(
             f"Input {what} contains {kind} at row {row}, column {column}{name}. "
             f"{'Infinite' if may_lack else 'Missing or infinite'} values are not accepted: {remedy}.",
             row,
@@ -313,7 +313,7 @@ def check_weight_values(weights: Tensor, first_row: int = 0) -> None:
     bad = torch.nonzero(~(torch.isfinite(weights) & (weights >= 0))).flatten()
     if bad.numel():
         row = first_row + int(bad[0])
-        raise RowError(
+        raise at_row(
             f"sample_weight must be finite and not negative; got {float(weights[bad[0]])} at row {row}. "
             "A weight of 0 leaves a row out.",
             row,
@@ -334,7 +334,7 @@ def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor
         bad = torch.nonzero((labels != values) | (labels < 0) | (labels >= n_components)).flatten()
         if bad.numel():
             row = int(bad[0])
-            raise RowError(
+            raise at_row(
                 f"{name} as labels must be integers from 0 to n_components - 1 = {n_components - 1}; "
                 f"got {values[row].item()} at row {row}.",
                 row,
@@ -345,5 +345,5 @@ def check_responsibilities(given: Any, n_rows: int, n_components: int) -> Tensor
     bad = torch.nonzero(~((values >= 0).all(1) & ((sums - 1).abs() < 1e-3))).flatten()
     if bad.numel():
         row = int(bad[0])
-        raise RowError(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.", row)
+        raise at_row(f"{name} must be >= 0 with rows that sum to 1; row {row} is {values[row].tolist()}.", row)
     return values / sums[:, None]

@@ -25,7 +25,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.estimators.together import Given, Part, solved_together
 from tgmm.files.formats import format_of
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
-from tgmm.runtime.checks import RowError, check_flag
+from tgmm.runtime.checks import among, check_flag
 from tgmm.runtime.devices import check_device
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.processes import ALONE, Group, Processes
@@ -199,8 +199,8 @@ class Mixtures:
         """Return what the mixture of a group says of rows of this group, which have these numbers in X."""
         try:
             return getattr(self._model(self._places[key]), verb)(rows)
-        except RowError as error:
-            raise ValueError(f"Group {key!r}: {error.among(numbers)}") from error
+        except ValueError as error:
+            raise ValueError(f"Group {key!r}: {among(error, numbers)}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all models to one file, with the groups, the settings, and the reasons of failures.
@@ -442,9 +442,7 @@ def _solved(settings: Settings, problems: Mapping[int, Given]) -> Found:
 
 def _reason(error: Exception, problem: Given) -> str:
     """Return why a problem has no solution, with the number in X of the row that is to blame, if one is."""
-    if isinstance(error, RowError):
-        return f"ValueError: {error if problem.numbers is None else error.among(problem.numbers)}"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {among(error, problem.numbers)}"
 
 
 def _alone(settings: Settings, place: int, problem: Given) -> Part:

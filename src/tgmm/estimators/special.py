@@ -20,7 +20,7 @@ from tgmm.mixture.base import check_covariances, check_means, check_mixing_weigh
 from tgmm.model.held import Held
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
-from tgmm.runtime.checks import RowError, as_float64, check_flag, check_number
+from tgmm.runtime.checks import as_float64, at_row, check_flag, check_number
 
 HYPERVOLUME = "hypervolume"
 FIXED = ("weights", "means", "covariances")
@@ -59,7 +59,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
         bad = torch.nonzero((found != values) | (found < -1) | (found >= n_components)).flatten()
         if bad.numel():
             row = int(bad[0])
-            raise RowError(
+            raise at_row(
                 f"labels must be integers from 0 to n_components - 1 = {n_components - 1}, or -1 where the component "
                 f"is not known; got {values[row].item()} at row {row}.",
                 row,
@@ -69,7 +69,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
     bad = torch.nonzero(~((values >= 0) & torch.isfinite(values)).all(1) | ~(values > 0).any(1)).flatten()
     if bad.numel():
         row = int(bad[0])
-        raise RowError(
+        raise at_row(
             f"labels of shape (n, K) must be finite, >= 0, and somewhere > 0 in each row; row {row} is "
             f"{values[row].tolist()}.",
             row,

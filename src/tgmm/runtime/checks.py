@@ -20,27 +20,19 @@ ENCODE = "Leave such columns out, or turn them into numbers first."
 TEXT_OR_TIME = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
-class RowError(ValueError):
-    """What is wrong with a row, in a message that has the word row and its number.
+def at_row(message: str, row: int) -> ValueError:
+    """Return an error about a row, in a message that has the word row and its number among the rows looked at."""
+    error = ValueError(message)
+    vars(error)["row"] = row
+    return error
 
-    Parameters
-    ----------
-    message : str
-    row : int
-        The number among the rows that were looked at.
-    """
 
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message, row)
-        self.message, self.row = message, row
-
-    def __str__(self) -> str:
-        """Return the message."""
-        return self.message
-
-    def among(self, numbers: Sequence[int] | np.ndarray) -> str:
-        """Return the message with the number that the row has elsewhere, of those of all rows looked at."""
-        return self.message.replace(f"row {self.row}", f"row {numbers[self.row]}", 1)
+def among(error: Exception, numbers: Sequence[int] | np.ndarray | None) -> str:
+    """Return the message of an error, about a row with the number that it has among more rows, (n,)."""
+    row = vars(error).get("row")
+    if row is None or numbers is None:
+        return str(error)
+    return str(error).replace(f"row {row}", f"row {numbers[row]}", 1)
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -82,7 +74,7 @@ def require_numbers(values: np.ndarray, name: str, columns: Sequence[Any] | None
         place, refused = f"position {index}", ValueError
         if values.ndim == 2:
             row, column = divmod(index, values.shape[1])
-            refused = partial(RowError, row=row)
+            refused = partial(at_row, row=row)
             place = f"row {row}, column {column}" + ("" if columns is None else f" ({columns[column]!r})")
         if type(value).__name__ == "NAType":
             raise refused(f"Input {name} contains NaN (a missing value) at {place}: drop or impute such rows.")
