@@ -340,6 +340,14 @@ def test_failures_are_one_line_and_exit_code_1(run, arguments, message, tmp_path
     assert message in err
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_sample_refuses_to_overwrite_a_feature(run, as_json, tmp_path):
+    X = pd.DataFrame({"component": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 2.0]})
+    GaussianMixture().fit(X).save(tmp_path / "m.pth")
+    code, out, err = run("sample", tmp_path / "m.pth", *as_json)
+    assert code == 1 and out == "" and "has a feature named component" in err
+
+
 def test_a_bad_value_is_named_with_its_line(run, tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,?\n")
     code, _, err = run("fit", tmp_path / "bad.csv")
