@@ -351,7 +351,7 @@ def test_sample_refuses_to_overwrite_a_feature(run, as_json, tmp_path):
 def test_a_bad_value_is_named_with_its_line(run, tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,?\n")
     code, _, err = run("fit", tmp_path / "bad.csv")
-    assert code == 1 and "line 3, column 'b': '?' is not a number" in err
+    assert code == 1 and "line 3, column 'b': a value is missing ('?')" in err
 
 
 def test_a_failed_prediction_leaves_the_old_file(run, model_file, tmp_path):

@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 
 from tgmm.data.dialects import dialect_of
-from tgmm.data.fields import THOUSANDS, is_number
+from tgmm.data.fields import MISSING, THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
@@ -175,8 +175,10 @@ class TextSource(Source):
         for name, position in zip(self.columns, self.positions, strict=True):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
-                what = f"{short(value)} is not a number. Mend such rows" if value else f"a value is missing. {LACKING}"
-                if THOUSANDS.match(value):
+                what = f"{short(value)} is not a number. Mend such rows"
+                if value.lower() in MISSING:
+                    what = f"a value is missing{f' ({value!r})' if value else ''}. {LACKING}"
+                elif THOUSANDS.match(value):
                     what = f"{value} could have a decimal comma, or one of thousands. Mend such rows"
                 return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:
