@@ -348,6 +348,13 @@ def test_sample_refuses_to_overwrite_a_feature(run, as_json, tmp_path):
     assert code == 1 and out == "" and "has a feature named component" in err
 
 
+@pytest.mark.parametrize("lenient", [[], ["--drop-missing"], ["--missing", "em"]])
+def test_a_file_without_rows_is_not_fitted(run, lenient, tmp_path):
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    code, _, err = run("fit", tmp_path / "empty.csv", *lenient)
+    assert code == 1 and "empty.csv' has no rows below its names" in err
+
+
 def test_a_bad_value_is_named_with_its_line(run, tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,?\n")
     code, _, err = run("fit", tmp_path / "bad.csv")
