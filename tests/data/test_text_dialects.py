@@ -325,12 +325,17 @@ def test_rows_are_checked_where_columns_are_not_read(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["größe,b\n1,2\n".encode("latin-1"), "a,b\n1,2\n".encode("utf-16"), b"a,b\n1,2\n3,\xf6\n"],
-    ids=["a header in Latin-1", "UTF-16", "a row"],
+    ("content", "encoding"),
+    [
+        ("größe,b\n1,2\n".encode("latin-1"), "latin1"),
+        ("a,b\n1,2\n".encode("utf-16"), "utf-16"),
+        (b"\xfe\xff" + "a,b\n1,2\n".encode("utf-16-be"), "utf-16"),
+        (b"a,b\n1,2\n3,\xf6\n", "latin1"),
+    ],
+    ids=["a header in Latin-1", "UTF-16", "UTF-16, high bytes first", "a row"],
 )
-def test_other_encodings_are_refused_with_the_file_and_a_remedy(content, tmp_path):
-    with pytest.raises(ValueError, match=r"data.csv.* is not UTF-8 text.*Save it as UTF-8"):
+def test_other_encodings_are_refused_with_the_file_and_a_remedy(content, encoding, tmp_path):
+    with pytest.raises(ValueError, match=f"data.csv.* is not UTF-8 text.*Save it as UTF-8.*iconv -f {encoding} -t"):
         list(TextSource(written(tmp_path, content)))
 
 

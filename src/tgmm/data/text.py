@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import warnings
@@ -22,6 +23,7 @@ from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
 LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what files of that encoding begin with
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 
@@ -108,9 +110,10 @@ class TextSource(Source):
             with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
                 yield file
         except UnicodeDecodeError as error:
+            encoding = "utf-16" if error.start == 0 and error.object[:2] in UTF_16 else "latin1"
             raise ValueError(
                 f"{str(self.path)!r} is not UTF-8 text: byte {error.object[error.start]:#x} ({error.reason}). Save it "
-                "as UTF-8, or convert it (iconv -f latin1 -t utf-8)."
+                f"as UTF-8, or convert it (iconv -f {encoding} -t utf-8)."
             ) from error
         except csv.Error as error:
             raise ValueError(f"{str(self.path)!r} cannot be split into fields: {error}.") from error
