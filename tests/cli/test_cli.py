@@ -377,6 +377,7 @@ def test_a_failed_prediction_leaves_the_old_file(run, model_file, tmp_path):
         ["fit", FAITHFUL, "-k", "0"],
         ["fit", FAITHFUL, "-k", "3:1"],
         ["fit", FAITHFUL, "--covariance", "round"],
+        ["fit", FAITHFUL, "--columns", "waiting,eruptions,waiting"],
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments, capsys):
