@@ -190,12 +190,9 @@ def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any
 
 
 def _warn(selection: Selection) -> None:
-    """Say what is doubtful about the winner, and which cells failed."""
-    cell = selection.best_cell
-    if cell.reason:
-        warnings.warn(cell.reason, stacklevel=2)
-    if cell.status != "converged":
-        warnings.warn(f"the model is {cell.status}: raise --max-iter or --tol, or try other starts", stacklevel=2)
+    """Say whether the winner has converged, and which cells failed; `select` and `fit` have said the rest."""
+    if selection.best_cell.status == "not converged":
+        warnings.warn("the model is not converged: raise --max-iter or --tol, or try other starts", stacklevel=2)
     for failed in (cell for cell in selection.cells if cell.status == "failed"):
         warnings.warn(f"{failed.covariance_type}, {failed.n_components} failed: {failed.reason}", stacklevel=2)
 

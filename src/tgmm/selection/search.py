@@ -25,6 +25,7 @@ from tgmm.runtime.progress import progress_bar
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
+LEVEL = 4  # of a warning, out of what `standalone` puts around `select`
 UNLABELLED = ("icl", "held_out")  # criteria that labels have no part in
 
 
@@ -160,9 +161,16 @@ def select(
         cell = found.best_cell
         best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
         found = replace(found, best_=best)
-    if found.best_cell.status == "degenerate":
-        warnings.warn(f"Every cell is degenerate. Of the best, {found.best_cell.reason}.", stacklevel=2)
+    _warn_of(found.best_cell)
     return found
+
+
+def _warn_of(best: Cell) -> None:
+    """Say what befell the fit of the best cell, as that fit alone would have, to who called `select`."""
+    if best.status == "degenerate":
+        warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
+    elif best.reason:
+        warnings.warn(f"Of the best cell, {best.structure}, {best.n_components}: {best.reason}.", stacklevel=LEVEL)
 
 
 def _check_counts(values: Any, name: str) -> list[int]:
