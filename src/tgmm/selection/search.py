@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm.covariance import COMMON, MCLUST, Factors, structure_named
+from tgmm.covariance import ALIASES, COMMON, MCLUST, STRUCTURES, Factors, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import check_parameter_names
@@ -175,8 +175,9 @@ def _warn_of(best: Cell) -> None:
 
 def _check_counts(values: Any, name: str) -> list[int]:
     """Return different numbers of something, or raise a ValueError that names the argument."""
-    if isinstance(values, str):
-        hint = "" if name != "n_components" else f" Did you mean covariance_types={values!r}?"
+    if isinstance(values, str) or not isinstance(values, Iterable | numbers.Integral):
+        is_type = name == "n_components" and isinstance(values, str)
+        hint = f" Did you mean covariance_types={values!r}?" if is_type else ""
         raise ValueError(f"{name} must be an integer or several, such as range(1, 5); got {values!r}.{hint}")
     counts = [values] if isinstance(values, numbers.Integral) else list(values)
     if not counts:
@@ -202,12 +203,18 @@ def _check_names(covariance_types: Any) -> list[str]:
     """Return the names of structures, or raise a ValueError that names the argument."""
     if covariance_types is None:
         return list(COMMON)
-    if isinstance(covariance_types, str):
-        names = list(MCLUST) if covariance_types == "mclust" else [covariance_types]
-    else:
-        names = list(covariance_types)
+    if isinstance(covariance_types, str) and covariance_types == "mclust":
+        return list(MCLUST)
+    one = isinstance(covariance_types, str) or not isinstance(covariance_types, Iterable)
+    names, choices = [covariance_types] if one else list(covariance_types), (*STRUCTURES, *ALIASES)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
+    for name in names:
+        if name not in choices:
+            known = ", ".join(map(repr, choices))
+            raise ValueError(
+                f"covariance_types must be one or several of {known}, or 'mclust' for its fourteen; got {name!r}."
+            )
     return names
 
 
