@@ -206,7 +206,8 @@ def _check_names(covariance_types: Any) -> list[str]:
     if isinstance(covariance_types, str) and covariance_types == "mclust":
         return list(MCLUST)
     one = isinstance(covariance_types, str) or not isinstance(covariance_types, Iterable)
-    names, choices = [covariance_types] if one else list(covariance_types), (*STRUCTURES, *ALIASES)
+    names: list[Any] = [covariance_types] if one else list(covariance_types)
+    choices = (*STRUCTURES, *ALIASES)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
     for name in names:
