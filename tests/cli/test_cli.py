@@ -340,10 +340,25 @@ def test_failures_are_one_line_and_exit_code_1(run, arguments, message, tmp_path
     assert message in err
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_sample_refuses_to_overwrite_a_feature(run, as_json, tmp_path):
+    X = pd.DataFrame({"component": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 2.0]})
+    GaussianMixture().fit(X).save(tmp_path / "m.pth")
+    code, out, err = run("sample", tmp_path / "m.pth", *as_json)
+    assert code == 1 and out == "" and "has a feature named component" in err
+
+
+@pytest.mark.parametrize("lenient", [[], ["--drop-missing"], ["--missing", "em"]])
+def test_a_file_without_rows_is_not_fitted(run, lenient, tmp_path):
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    code, _, err = run("fit", tmp_path / "empty.csv", *lenient)
+    assert code == 1 and "empty.csv' has no rows below its names" in err
+
+
 def test_a_bad_value_is_named_with_its_line(run, tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,?\n")
     code, _, err = run("fit", tmp_path / "bad.csv")
-    assert code == 1 and "line 3, column 'b': '?' is not a number" in err
+    assert code == 1 and "line 3, column 'b': a value is missing ('?')" in err
 
 
 def test_a_failed_prediction_leaves_the_old_file(run, model_file, tmp_path):
@@ -362,6 +377,7 @@ def test_a_failed_prediction_leaves_the_old_file(run, model_file, tmp_path):
         ["fit", FAITHFUL, "-k", "0"],
         ["fit", FAITHFUL, "-k", "3:1"],
         ["fit", FAITHFUL, "--covariance", "round"],
+        ["fit", FAITHFUL, "--columns", "waiting,eruptions,waiting"],
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments, capsys):

@@ -289,7 +289,7 @@ LOSSES = {
     "a separator at the end of all": ("a,b,\n1,2,\n3,4,\n", "Column 2 .*no name"),
     "two columns of one name": ("x,y,x\n1,2,3\n3,4,5\n", "several columns of the name 'x'"),
     "a first row with a value missing": ("1.5,,2\n3,4,5\n", "line 1, column '1': a value is missing"),
-    "a first row with NA": ("NA,2\n3,4\n", "line 1, column '0': 'NA' is not a number"),
+    "a first row with NA": ("NA,2\n3,4\n", r"line 1, column '0': a value is missing \('NA'\)"),
     "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': 1,234 could have a decimal comma"),
     "underscores, which Python reads": ("a,b\n1,1_000\n", "'1_000' is not a number"),
     "a comment among rows": ("1,2\n# end\n3,4\n", "line 2, column '0': '# end' is not a number"),
@@ -325,12 +325,17 @@ def test_rows_are_checked_where_columns_are_not_read(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["größe,b\n1,2\n".encode("latin-1"), "a,b\n1,2\n".encode("utf-16"), b"a,b\n1,2\n3,\xf6\n"],
-    ids=["a header in Latin-1", "UTF-16", "a row"],
+    ("content", "encoding"),
+    [
+        ("größe,b\n1,2\n".encode("latin-1"), "latin1"),
+        ("a,b\n1,2\n".encode("utf-16"), "utf-16"),
+        (b"\xfe\xff" + "a,b\n1,2\n".encode("utf-16-be"), "utf-16"),
+        (b"a,b\n1,2\n3,\xf6\n", "latin1"),
+    ],
+    ids=["a header in Latin-1", "UTF-16", "UTF-16, high bytes first", "a row"],
 )
-def test_other_encodings_are_refused_with_the_file_and_a_remedy(content, tmp_path):
-    with pytest.raises(ValueError, match=r"data.csv.* is not UTF-8 text.*Save it as UTF-8"):
+def test_other_encodings_are_refused_with_the_file_and_a_remedy(content, encoding, tmp_path):
+    with pytest.raises(ValueError, match=f"data.csv.* is not UTF-8 text.*Save it as UTF-8.*iconv -f {encoding} -t"):
         list(TextSource(written(tmp_path, content)))
 
 

@@ -145,7 +145,7 @@ def test_warm_start_goes_on_from_the_last_mixture(blobs):
 
 @pytest.mark.parametrize("contamination", [0, -0.1, 0.6, float("nan"), "auto", None, True])
 def test_a_contamination_that_is_no_share_is_named(blobs, contamination):
-    with pytest.raises(ValueError, match="contamination"):
+    with pytest.raises(ValueError, match=r"contamination must be a share in \(0, 0\.5\]; got"):
         MixtureOutlierDetector(contamination).fit(blobs)
 
 

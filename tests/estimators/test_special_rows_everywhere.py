@@ -369,6 +369,10 @@ ERRORS = {
         r"feature\(s\) \[3\] are constant",
     ),
     "a share above 1": (lambda: GaussianMixture(2, noise=True, noise_init=1.5).fit(X0), "noise_init must be a share"),
+    "a negative share": (
+        lambda: GaussianMixture(2, noise=True, noise_init=-1).fit(X0),
+        r"noise_init must be a share in \(0, 1\), .*; got -1",
+    ),
     "a share in words": (lambda: GaussianMixture(2, noise=True, noise_init="x").fit(X0), "noise_init.*; got 'x'.$"),
     "a list of words": (
         lambda: GaussianMixture(2, noise=True, noise_init=["a"] * len(X0)).fit(X0),
@@ -378,6 +382,10 @@ ERRORS = {
     "no noise": (
         lambda: GaussianMixture(2, noise=True, noise_init=np.zeros(len(X0), bool)).fit(X0),
         "marks 0 of",
+    ),
+    "a negative volume": (
+        lambda: GaussianMixture(2, noise=True, noise_volume=-1).fit(X0),
+        "noise_volume must be 'hypervolume' or a finite number > 0; got -1",
     ),
     "a volume of nothing": (lambda: GaussianMixture(2, noise=True, noise_volume=0.0).fit(X0), "noise_volume"),
     "partial_fit": (

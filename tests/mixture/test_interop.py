@@ -1,6 +1,8 @@
 """The fitted mixture as an object of other libraries: they give its predictions, and their own methods work."""
 
 import importlib
+import math
+import re
 import warnings
 from inspect import signature
 
@@ -286,6 +288,23 @@ def assert_predicts(outputs, gmm, X, tolerance=1e-10):
 
 def test_module_predicts_the_same(gmm, X):
     assert_predicts(gmm.to_module()(torch.tensor(X)), gmm, X)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (6,), (2, 3), (3, 1, 2), (0,)])
+def test_module_takes_rows_in_any_shape(gmm, X, shape):
+    rows = torch.tensor(X[: math.prod(shape)])
+    module = gmm.to_module()
+    density, probabilities = module(rows.reshape(*shape, N_FEATURES))
+    assert density.shape == shape
+    assert probabilities.shape == module.log_joint(rows.reshape(*shape, N_FEATURES)).shape == (*shape, N_COMPONENTS)
+    if len(rows):
+        assert_predicts((density.reshape(-1), probabilities.reshape(len(rows), -1)), gmm, X[: len(rows)])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5, 1), (N_FEATURES, 2), (5, N_FEATURES + 1)])
+def test_module_refuses_another_number_of_features(shape):
+    with pytest.raises(ValueError, match=re.escape(f"(..., {N_FEATURES}); got shape {shape}")):
+        random_mixture("full").to_module()(torch.zeros(shape))
 
 
 def test_module_s_buffers_are_the_parameters(gmm):

@@ -475,7 +475,29 @@ def test_profiles_show_the_features_that_differ_most_and_fit_on_a_page():
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert {"feature 7", "feature 50"} <= set(names) and len(names) < 20
     assert ax.figure.get_figheight() < 10
-    assert len(plot_profiles(gmm, features=range(60)).get_yticklabels()) == 60
+    assert ax.get_title().startswith(f"{len(names)} of 60 features")
+    ax = plot_profiles(gmm, features=range(60))
+    assert len(ax.get_yticklabels()) == 60 and not ax.get_title()
+
+
+def test_profiles_draw_no_spread_of_a_feature_that_is_constant():
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    X[:50] += 6
+    X[:, 1], X[0] = 5.0, np.nan
+    with pytest.warns(UserWarning, match="constant"):
+        gmm = GaussianMixture(2, missing="em", random_state=0).fit(X)
+    ax = plot_profiles(gmm, X)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["feature 0", "feature 1 (constant)", "feature 2"]
+    deviations = list(bars(ax))[2]
+    assert (deviations[:, 1] == 0).all() and (deviations[:, [0, 2]] > 0.1).all()
+    assert (list(bars(plot_profiles(gmm, X[[1]])))[2] > 0).all()  # of one row nothing varies
+
+
+def test_profiles_have_the_weight_of_noise():
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    gmm = GaussianMixture(noise=True, random_state=0).fit(X)
+    entry = plot_profiles(gmm, X).get_legend().get_texts()[-1].get_text()
+    assert entry == f"noise ({style.percent(gmm.noise_weight_)}, not drawn)"
 
 
 def test_profiles_of_one_component_and_of_one_without_weight():

@@ -109,6 +109,14 @@ def test_a_spike_on_equal_rows_does_not_win():
     assert "?" in repr(selection).split("\n", 1)[1]
 
 
+@pytest.mark.parametrize(
+    ("X", "note"), [(np.ones((20, 2)), "identical"), (np.arange(6.0).reshape(2, 3), "no more rows")]
+)
+def test_what_a_fit_of_the_winner_would_warn_of_is_said(X, note):
+    with pytest.warns(UserWarning, match=f"Of the best cell, full, 1: .*{note}.* rest on reg_covar"):
+        select(X, range(1, 3), "full", random_state=0)
+
+
 def test_where_every_cell_is_degenerate_one_still_wins_and_says_so():
     X = np.repeat(np.random.default_rng(0).normal(size=(3, 2)), 20, axis=0)
     with pytest.warns(UserWarning, match="Every cell is degenerate.*reg_covar"):
@@ -129,7 +137,9 @@ def test_when_all_cells_fail_the_error_says_why(blobs):
         ({"n_components": [0, 1]}, "n_components must be an integer >= 1; got 0"),
         ({"n_components": "full"}, "n_components must be an integer or several.*covariance_types='full'"),
         ({"covariance_types": []}, "covariance_types is empty"),
-        ({"covariance_types": ["round"]}, "covariance_type must be one of"),
+        ({"n_components": None}, "n_components must be an integer or several"),
+        ({"covariance_types": 3}, "covariance_types must be one or several of 'full'.*; got 3"),
+        ({"covariance_types": ["round"]}, "covariance_types must be one or several of .*, or 'mclust'.*; got 'round'"),
         ({"criterion": "gap"}, "criterion must be one of 'bic', 'aic', 'icl', 'held_out'; got 'gap'"),
         ({"n_init": 0}, "n_init must be an integer >= 1; got 0"),
         ({"cv": 1, "criterion": "held_out"}, "cv must be an integer >= 2; got 1"),

@@ -33,6 +33,7 @@ from tgmm.selection import Cell, Selection, select
 
 HELD_OUT = "held_out"
 SAMPLED_ROWS = 65536  # rows drawn at a time
+COMPONENT = "component"  # the column of the components that rows are drawn from
 
 
 def fit(options: Namespace) -> None:
@@ -189,12 +190,9 @@ def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any
 
 
 def _warn(selection: Selection) -> None:
-    """Say what is doubtful about the winner, and which cells failed."""
-    cell = selection.best_cell
-    if cell.reason:
-        warnings.warn(cell.reason, stacklevel=2)
-    if cell.status != "converged":
-        warnings.warn(f"the model is {cell.status}: raise --max-iter or --tol, or try other starts", stacklevel=2)
+    """Say whether the winner has converged, and which cells failed; `select` and `fit` have said the rest."""
+    if selection.best_cell.status == "not converged":
+        warnings.warn("the model is not converged: raise --max-iter or --tol, or try other starts", stacklevel=2)
     for failed in (cell for cell in selection.cells if cell.status == "failed"):
         warnings.warn(f"{failed.covariance_type}, {failed.n_components} failed: {failed.reason}", stacklevel=2)
 
@@ -326,10 +324,15 @@ def sample(options: Namespace) -> None:
     """Write rows drawn from a model, and the components they come from."""
     model = loaded(options.model, "cpu")
     names = report.names_of(model)
+    if COMPONENT in names:
+        raise ValueError(
+            f"{options.model} has a feature named {COMPONENT}, which is the name of the column of components: rename "
+            "that of the data and fit again, or call sample() of the model in Python."
+        )
     region = {"component": options.component, "confidence": options.confidence, "std_range": options.std_range}
     generator = as_generator(options.seed)
     with writing.written(options.out, [options.model], json=options.json) as write:
         for first in range(0, max(options.rows, 1), SAMPLED_ROWS):
             n_rows = min(SAMPLED_ROWS, options.rows - first)
             rows, components = model.sample(n_rows, random_state=generator, **region)
-            write(dict(zip(names, np.asarray(rows).T, strict=True)) | {"component": np.asarray(components)})
+            write(dict(zip(names, np.asarray(rows).T, strict=True)) | {COMPONENT: np.asarray(components)})

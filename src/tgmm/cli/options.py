@@ -302,7 +302,7 @@ def _add_info(command: argparse.ArgumentParser) -> None:
 def _add_columns(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--columns",
-        type=lambda text: text.split(","),
+        type=_names,
         metavar="A,B",
         help="The columns to use as features, by name, or by number from 0 if the file has no names. The default is "
         "all.",
@@ -327,6 +327,15 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         default=sys.stderr.isatty(),
         help="Show the progress. By default it is shown on a terminal.",
     )
+
+
+def _names(text: str) -> list[str]:
+    """Return names of different columns, "a,b"."""
+    names = text.split(",")
+    for name in names:
+        if names.count(name) > 1:
+            raise argparse.ArgumentTypeError(f"{text!r} names column {name!r} more than once")
+    return names
 
 
 def _counts(text: str) -> list[int]:

@@ -191,7 +191,10 @@ def readable(source: Source, path: Path, folder: Path) -> Any:
     if isinstance(origin, ArrowSource) and origin.n_rows is not None:
         size = 8 * origin.n_rows * len(origin.columns)
     if size <= IN_MEMORY:
-        return np.concatenate(list(arrays(source)))
+        batches = list(arrays(source))
+        if not batches:
+            raise ValueError(f"{str(path)!r} has no rows below its names: there is nothing to fit.")
+        return np.concatenate(batches)
     if isinstance(origin, TextSource | Lenient):
         collect(arrays(source), folder / "rows.npy", None)
         return open_path(folder / "rows.npy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import warnings
@@ -17,11 +18,12 @@ from typing import TextIO
 import numpy as np
 
 from tgmm.data.dialects import dialect_of
-from tgmm.data.fields import THOUSANDS, is_number
+from tgmm.data.fields import MISSING, THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
 LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what files of that encoding begin with
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
 
@@ -108,9 +110,10 @@ class TextSource(Source):
             with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
                 yield file
         except UnicodeDecodeError as error:
+            encoding = "utf-16" if error.start == 0 and error.object[:2] in UTF_16 else "latin1"
             raise ValueError(
                 f"{str(self.path)!r} is not UTF-8 text: byte {error.object[error.start]:#x} ({error.reason}). Save it "
-                "as UTF-8, or convert it (iconv -f latin1 -t utf-8)."
+                f"as UTF-8, or convert it (iconv -f {encoding} -t utf-8)."
             ) from error
         except csv.Error as error:
             raise ValueError(f"{str(self.path)!r} cannot be split into fields: {error}.") from error
@@ -175,8 +178,10 @@ class TextSource(Source):
         for name, position in zip(self.columns, self.positions, strict=True):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
-                what = f"{short(value)} is not a number. Mend such rows" if value else f"a value is missing. {LACKING}"
-                if THOUSANDS.match(value):
+                what = f"{short(value)} is not a number. Mend such rows"
+                if value.lower() in MISSING:
+                    what = f"a value is missing{f' ({value!r})' if value else ''}. {LACKING}"
+                elif THOUSANDS.match(value):
                     what = f"{value} could have a decimal comma, or one of thousands. Mend such rows"
                 return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from tgmm.runtime.checks import ENCODE, KINDS, as_float64, at_row, require_numbe
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
-NUMERIC = re.compile("u?int|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
+NUMERIC = re.compile("u?int(?!erval)|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
 COMPLEX = (
     "Complex data not supported: X has {}. Pass real features, such as the real and the imaginary parts side by side."
@@ -114,15 +114,17 @@ def as_numeric(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If it holds anything but numbers, including text that looks like a number.
+        If it holds anything but numbers, including text that looks like a number, or is no table.
     """
     if isinstance(X, list | tuple):
-        X = np.asarray(X)
+        X = _as_table(X)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         row, *column = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
         place = ", column ".join(map(str, [row, *column]))
         raise at_row(f"X has masked values, the first at row {place}: drop or impute such rows.", row)
     names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
+    if columns is None and hasattr(X, "columns"):
+        raise ValueError(f"X has no columns: its shape is {tuple(X.shape)}. Pass one for each feature.")
     if issparse(X):
         kind, shape = type(X).__name__, getattr(X, "shape", ())
         raise TypeError(f"Sparse data was passed: X is a {kind} of shape {shape}. Use X.toarray().")
@@ -141,6 +143,20 @@ def as_numeric(X: Any) -> Any:
     if values.dtype == object:
         require_numbers(values, "X", columns)
     return X
+
+
+def _as_table(X: Sequence[Any]) -> np.ndarray:
+    """Return a list as an array, or raise a ValueError that says which of its rows is of another length."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        lengths = [len(row) if hasattr(row, "__len__") and getattr(row, "ndim", 1) else 0 for row in X]
+        other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+        if other is None:
+            raise ValueError(f"X must be a table of numbers: {error}") from error
+        raise ValueError(
+            f"X must have rows of one length; row 0 has {lengths[0]} value(s), and row {other} has {lengths[other]}."
+        ) from error
 
 
 def _check_dimensions(X: Any, kind: str) -> None:

@@ -20,7 +20,7 @@ from tgmm.files.plain import State
 from tgmm.mixture.comparable import comparable_log_density
 from tgmm.mixture.evaluation import evaluated, weighted
 from tgmm.mixture.summary import FEATURES, Summary, retitled
-from tgmm.runtime.checks import check_flag, check_number
+from tgmm.runtime.checks import check_flag, is_number
 
 
 class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
@@ -250,10 +250,10 @@ MixtureOutlierDetector.__init__.__signature__ = inspect.Signature(
 
 def _check_contamination(given: Any) -> float:
     """Return the share of outliers, or raise a ValueError."""
-    contamination = check_number(given, "contamination")
-    if not 0 < contamination <= 0.5:
-        raise ValueError(f"contamination must be a share in (0, 0.5]; got {given!r}.")
-    return contamination
+    if not is_number(given) or not 0 < given <= 0.5:
+        hint = " No share is found from the rows: give the one that you expect." * isinstance(given, str)
+        raise ValueError(f"contamination must be a share in (0, 0.5]; got {given!r}.{hint}")
+    return float(given)
 
 
 def _quantile(scores: Tensor, weights: Tensor, share: float) -> float:

@@ -20,7 +20,7 @@ from tgmm.mixture.base import check_covariances, check_means, check_mixing_weigh
 from tgmm.model.held import Held
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
-from tgmm.runtime.checks import as_float64, at_row, check_flag, check_number
+from tgmm.runtime.checks import as_float64, at_row, check_flag, is_number
 
 HYPERVOLUME = "hypervolume"
 FIXED = ("weights", "means", "covariances")
@@ -91,18 +91,15 @@ def label_numbers(labels: Any) -> Tensor:
 def _noise_init(value: Any, training: Training) -> tuple[float, Tensor | None]:
     """Return the share of rows that begin as noise, and which they are, (n,), where that is said."""
     name, data = "noise_init", training.data
-    if not hasattr(value, "__len__"):
-        share = check_number(value, name)
-        if not 0 < share < 1:
-            raise ValueError(f"{name} must be a share between 0 and 1, or a boolean (n,); got {value!r}.")
-        return share, None
-    if isinstance(value, str):
-        raise ValueError(f"{name} must be a share between 0 and 1, or booleans of shape (n_samples,); got {value!r}.")
+    if is_number(value) and 0 < value < 1:
+        return float(value), None
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise ValueError(f"{name} must be a share in (0, 1), or booleans of shape (n_samples,); got {value!r}.")
     numbers = as_float64(value, name)  # a file keeps numbers
     mask = numbers == 1
     if not bool((mask | (numbers == 0)).all()) or mask.shape != (data.n_given,):
         raise ValueError(
-            f"{name} must be a share between 0 and 1, or booleans of shape (n_samples,) = ({data.n_given},); got shape "
+            f"{name} must be a share in (0, 1), or booleans of shape (n_samples,) = ({data.n_given},); got shape "
             f"{tuple(numbers.shape)}{'' if mask.shape != (data.n_given,) else ' with other values than 0 and 1'}."
         )
     if data.in_memory is None:
@@ -123,10 +120,9 @@ def _noise(volume: Any, training: Training) -> Noise:
     if volume == HYPERVOLUME:
         log_volume = training.log_hypervolume
     else:
-        number = 0.0 if isinstance(volume, str) else check_number(volume, "noise_volume")
-        if not 0 < number < torch.inf:
-            raise ValueError(f"noise_volume must be {HYPERVOLUME!r} or a number > 0; got {volume!r}.")
-        log_volume = float(torch.tensor(number, dtype=torch.float64).log())
+        if not is_number(volume) or not volume > 0:
+            raise ValueError(f"noise_volume must be {HYPERVOLUME!r} or a finite number > 0; got {volume!r}.")
+        log_volume = float(torch.tensor(float(volume), dtype=torch.float64).log())
     return Noise(summary.minimum, summary.maximum, log_volume)
 
 

@@ -15,8 +15,8 @@ from tgmm.runtime.devices import widen
 class MixtureModule(nn.Module):
     """A Gaussian mixture as an `nn.Module` whose buffers are its parameters.
 
-    Called with rows (n, d), it returns their log-densities (n,), in nats, and the posterior probabilities of the
-    components (n, K), in the float type of its buffers. Where the device has float64, both passes compute in it, and
+    Called with rows (..., d), it returns their log-densities (...), in nats, and the posterior probabilities of the
+    components (..., K), in the float type of its buffers. Where the device has float64, both passes compute in it, and
     neither autocast nor reduced-precision matrix products (TF32, bfloat16) change that. A call holds n K d numbers.
 
     Parameters
@@ -63,28 +63,30 @@ class MixtureModule(nn.Module):
             self.register_buffer(name, buffer.to(dtype).clone(memory_format=torch.contiguous_format))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-densities (n,) and the posterior probabilities (n, K) of rows (n, d)."""
+        """Return the log-densities (...) and the posterior probabilities (..., K) of rows (..., d)."""
         dtype = self.means.dtype
         density, joint, overflown = self._densities(x.to(dtype))
         return density.to(dtype), torch.where(overflown, self.weights.log(), joint).softmax(-1).to(dtype)
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """Return log(weight_k p_k(x)) of rows (n, d), (n, K)."""
+        """Return log(weight_k p_k(x)) of rows (..., d), (..., K)."""
         return self._densities(x.to(self.means.dtype))[1].to(self.means.dtype)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """Return the log-densities (n,) of rows (n, d), in the float type of computation."""
+        """Return the log-densities (...) of rows (..., d), in the float type of computation."""
         return self._densities(x)[0]
 
     def _densities(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the log-densities (n,), the joint ones (n, K), and where all of these overflow, (n, 1).
+        """Return the log-densities (...), the joint ones (..., K), and where all of these overflow, (..., 1).
 
         From Mahalanobis distances (Bishop, PRML, 2.43): nothing cancels, wherever the rows are. Where their squares
         overflow, the nearest component decides, so that the gradient remains what it is.
         """
         wide = torch.float32 if x.device.type == "mps" else torch.float64
         factor = self.factor_type(**{name: getattr(self, name).to(wide) for name in self.factor_fields})
-        deviations = x - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
+        check_shape(x, self.means.shape[1])
+        rows, shape = x.reshape(-1, x.shape[-1]), x.shape[:-1]
+        deviations = rows - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
         white = factor.whiten(deviations.to(wide))
         joint = self.log_constants.to(wide) - 0.5 * white.square().sum(-1).T  # (n, K)
         highest = joint.detach().amax(-1, keepdim=True)  # (n, 1)
@@ -95,14 +97,16 @@ class MixtureModule(nn.Module):
         # Of nothing but -inf the gradient of the logarithm of the sum is NaN, even where it is not used; of numbers as
         # large as for far rows its shares would not sum to 1.
         near = highest + torch.where(overflown, 0.0, joint - highest).logsumexp(-1, keepdim=True)
-        return torch.where(overflown, nearest, near)[:, 0], joint, overflown
+        density = torch.where(overflown, nearest, near)
+        return density.reshape(shape), joint.reshape(*shape, joint.shape[1]), overflown.reshape(*shape, 1)
 
 
 def to_module(mixture: BaseMixture) -> MixtureModule:
     """Return the mixture as an `nn.Module` whose buffers are its parameters.
 
-    Use it to deploy a mixture, or inside a larger PyTorch model. Called with rows of shape (n, d), it returns what
-    `score_samples` and `predict_proba` return. You can move, save, compile (`torch.compile`) and export it: with
+    Use it to deploy a mixture, or inside a larger PyTorch model. Called with rows of shape (..., d), it returns what
+    `score_samples` and `predict_proba` return, in the shapes (...) and (..., K); another last dimension is a
+    ValueError. You can move, save, compile (`torch.compile`) and export it: with
     `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
     ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. If a
     row is so far away that its squared distance overflows, its log-density is -inf and its probabilities are the
@@ -164,13 +168,18 @@ def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"x must be a tensor of a float type; got {kind}. Other arrays are for score_samples.")
-    if x.ndim == 0 or x.shape[-1] != n_features:
-        raise ValueError(f"x must have shape (..., n_features) = (..., {n_features}); got shape {tuple(x.shape)}.")
+    check_shape(x, n_features)
     if not _all_finite(x):
         raise ValueError("x must be finite; it contains NaN or infinity.")
-    rows = widen(x).reshape(-1, n_features)
+    rows = widen(x)
     module = mixture.derived(_module_on, rows.dtype, rows.device)
-    return module.log_density(rows).reshape(x.shape[:-1]).to(x.device, mixture.dtype)
+    return module.log_density(rows).to(x.device, mixture.dtype)
+
+
+def check_shape(x: Tensor, n_features: int) -> None:
+    """Raise a ValueError unless the last dimension of x is that of the features."""
+    if x.ndim == 0 or x.shape[-1] != n_features:
+        raise ValueError(f"x must have shape (..., n_features) = (..., {n_features}); got shape {tuple(x.shape)}.")
 
 
 def _all_finite(x: Tensor) -> bool:

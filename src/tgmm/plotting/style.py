@@ -123,7 +123,12 @@ def data_name(shown: np.ndarray) -> str:
 
 def component_name(weights: np.ndarray, k: int) -> str:
     """Return a component's number, that of `predict`, and its weight."""
-    return f"component {k} ({weights[k]:.0%})" if weights[k] >= 0.095 else f"component {k} ({weights[k]:.1%})"
+    return f"component {k} ({percent(weights[k])})"
+
+
+def percent(weight: float) -> str:
+    """Return a weight in per cent, with a decimal where it is small."""
+    return f"{weight:.0%}" if weight >= 0.095 else f"{weight:.1%}"
 
 
 def feature_names(model: Model) -> list[str]:

@@ -42,10 +42,15 @@ def check_integer(value: Any, name: str, least: int) -> int:
     return int(value)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite real number, which True is not."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    return real and bool(np.isfinite(float(value)))
+
+
 def check_number(value: Any, name: str, least: float = 0.0) -> float:
     """Return a finite real parameter, or raise a ValueError that names it."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-    if not real or not np.isfinite(float(value)) or float(value) < least:
+    if not is_number(value) or float(value) < least:
         raise ValueError(f"{name} must be a finite number >= {least:g}; got {value!r}.")
     return float(value)
 

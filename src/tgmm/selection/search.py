@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from tgmm.covariance import COMMON, MCLUST, Factors, structure_named
+from tgmm.covariance import ALIASES, COMMON, MCLUST, STRUCTURES, Factors, structure_named
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import check_parameter_names
@@ -25,6 +25,7 @@ from tgmm.runtime.progress import progress_bar
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
+LEVEL = 4  # of a warning, out of what `standalone` puts around `select`
 UNLABELLED = ("icl", "held_out")  # criteria that labels have no part in
 
 
@@ -160,15 +161,23 @@ def select(
         cell = found.best_cell
         best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
         found = replace(found, best_=best)
-    if found.best_cell.status == "degenerate":
-        warnings.warn(f"Every cell is degenerate. Of the best, {found.best_cell.reason}.", stacklevel=2)
+    _warn_of(found.best_cell)
     return found
+
+
+def _warn_of(best: Cell) -> None:
+    """Say what befell the fit of the best cell, as that fit alone would have, to who called `select`."""
+    if best.status == "degenerate":
+        warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
+    elif best.reason:
+        warnings.warn(f"Of the best cell, {best.structure}, {best.n_components}: {best.reason}.", stacklevel=LEVEL)
 
 
 def _check_counts(values: Any, name: str) -> list[int]:
     """Return different numbers of something, or raise a ValueError that names the argument."""
-    if isinstance(values, str):
-        hint = "" if name != "n_components" else f" Did you mean covariance_types={values!r}?"
+    if isinstance(values, str) or not isinstance(values, Iterable | numbers.Integral):
+        is_type = name == "n_components" and isinstance(values, str)
+        hint = f" Did you mean covariance_types={values!r}?" if is_type else ""
         raise ValueError(f"{name} must be an integer or several, such as range(1, 5); got {values!r}.{hint}")
     counts = [values] if isinstance(values, numbers.Integral) else list(values)
     if not counts:
@@ -194,12 +203,19 @@ def _check_names(covariance_types: Any) -> list[str]:
     """Return the names of structures, or raise a ValueError that names the argument."""
     if covariance_types is None:
         return list(COMMON)
-    if isinstance(covariance_types, str):
-        names = list(MCLUST) if covariance_types == "mclust" else [covariance_types]
-    else:
-        names = list(covariance_types)
+    if isinstance(covariance_types, str) and covariance_types == "mclust":
+        return list(MCLUST)
+    one = isinstance(covariance_types, str) or not isinstance(covariance_types, Iterable)
+    names: list[Any] = [covariance_types] if one else list(covariance_types)
+    choices = (*STRUCTURES, *ALIASES)
     if not names:
         raise ValueError("covariance_types is empty: give at least one, or None for all.")
+    for name in names:
+        if name not in choices:
+            known = ", ".join(map(repr, choices))
+            raise ValueError(
+                f"covariance_types must be one or several of {known}, or 'mclust' for its fourteen; got {name!r}."
+            )
     return names
 
 
