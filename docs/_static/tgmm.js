@@ -25,3 +25,12 @@ function markScrolling() {
 document.addEventListener("DOMContentLoaded", markScrolling);
 window.addEventListener("load", markScrolling);
 window.addEventListener("resize", markScrolling);
+
+// The theme's buttons that open a part of the list of pages have no text of their own.
+function nameButtons() {
+  for (const button of document.querySelectorAll("li.has-children > details > summary")) {
+    const page = button.closest("li").querySelector("a");
+    if (page) button.setAttribute("aria-label", `Pages of ${page.textContent.trim()}`);
+  }
+}
+document.addEventListener("DOMContentLoaded", nameButtons);
