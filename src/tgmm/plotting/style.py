@@ -110,9 +110,15 @@ def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     is_noise = labels == -1
     if is_noise.all():
         return is_noise
-    low, high = np.nanmin(rows[~is_noise], 0), np.nanmax(rows[~is_noise], 0)
+    low, high = room(rows[~is_noise])
+    return ~(is_noise & ((rows < low) | (rows > high)).any(1))
+
+
+def room(inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners (m,) of the box around points (n, m) beyond which noise would squeeze them in a picture."""
+    low, high = np.nanmin(inner, 0), np.nanmax(inner, 0)
     margin = AROUND * (high - low)
-    return ~(is_noise & ((rows < low - margin) | (rows > high + margin)).any(1))
+    return low - margin, high + margin
 
 
 def data_name(shown: np.ndarray) -> str:

@@ -216,15 +216,11 @@ def draw_components(
 
 def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
     """Leave noise (m, 2) outside the axes that would squeeze the other rows (n, 2) and the ellipses, and say so."""
-    from matplotlib.transforms import Bbox
-
     ellipses = [patch.get_path().get_extents(patch.get_patch_transform()) for patch in ax.patches]
     inner = [*(box.get_points() for box in ellipses), rows[~np.isnan(rows).any(1)]]
     if not len(noise) or not sum(map(len, inner)):
         return
-    inside = Bbox.from_extents(*np.concatenate(inner).min(0), *np.concatenate(inner).max(0))
-    margin = style.AROUND * np.array(inside.size)
-    low, high = inside.min - margin, inside.max + margin
+    low, high = style.room(np.concatenate(inner))
     outside = int(((noise < low) | (noise > high)).any(1).sum())
     if outside:
         ax.set_xlim(max(ax.get_xlim()[0], low[0]), min(ax.get_xlim()[1], high[0]))
