@@ -24,7 +24,7 @@ from tgmm.data.source import Source
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import FORMATS, format_of
-from tgmm.files.store import model_file_errors, read_file
+from tgmm.files.store import ModelFileError, model_file_errors, read_file
 from tgmm.mixture.evaluation import criteria
 from tgmm.mixture.profiles import counted
 from tgmm.runtime.generators import as_generator
@@ -225,21 +225,30 @@ def loaded(path: Path, device: str | None, data: Path | None = None) -> Gaussian
     data : Path, optional
         The rows of the same command, which may have been given in the place of the model.
     """
-    if (kind := kind_of(path, data)) != GaussianMixture.__name__:
-        raise ValueError(
-            f"{path} holds a {kind}, but this command needs a GaussianMixture. tgmm info describes every model, and "
-            "tgmm classify uses classifiers."
-        )
-    return GaussianMixture.load(path, device=device)
+    _require_model(path, data)
+    try:
+        return GaussianMixture.load(path, device=device)
+    except ModelFileError:
+        if (kind := kind_of(path)) == GaussianMixture.__name__:
+            raise
+    raise ValueError(
+        f"{path} holds a {kind}, but this command needs a GaussianMixture. tgmm info describes every model, and tgmm "
+        "classify uses classifiers."
+    )
 
 
-def kind_of(path: Path, data: Path | None = None) -> str:
-    """Return the name of the estimator that a file holds; for the arguments, see `loaded`."""
+def _require_model(path: Path, data: Path | None = None) -> None:
+    """Raise a ValueError where the name of a file is not that of a model; for the arguments, see `loaded`."""
     if path.suffix.lower() not in FORMATS:
         message = f"{path} is no model: models end in {' or '.join(FORMATS)}, as --out of tgmm fit writes them."
         if data is not None and data.suffix.lower() in FORMATS:
             message += f" The model comes first, and then the rows: {data} {path}."
         raise ValueError(message)
+
+
+def kind_of(path: Path) -> str:
+    """Return the name of the estimator that a file holds."""
+    _require_model(path)
     content = read_file(path)
     with model_file_errors(repr(str(path))):
         state = format_of(path).decode(content)
