@@ -44,9 +44,7 @@ class Origin:
     start: Start | None = None
     has_trials: bool = False  # whether trials of many starts come first, where they are worth their time
     views: Views | None = None  # of the sample, where several fits share them
-    tried: Sequence[Trial] | None = (
-        None  # what trials on these have found, where those of several fits are made at once
-    )
+    tried: Sequence[Trial] | None = None  # what trials found, where those of several fits are made at once
     responsibilities: Tensor | None = None  # (n_given,) or (n_given, K), of this process's rows
     means: Tensor | Callable[[torch.Generator], Tensor] | None = None  # (K, d)
     weights: Tensor | None = None  # (K,)

@@ -306,8 +306,7 @@ class BayesianGaussianMixture(MixtureEstimator):
     def score_samples(self, X: Any, *, out: Any = None) -> Any:
         """Return the log of the posterior predictive density of each row, (n,), in nats.
 
-        It is the density of a mixture of Student-t distributions (Bishop, PRML, 10.81). For the diagonal types these
-        are products of univariate ones.
+        It is that of a mixture of Student-t distributions (Bishop, PRML, 10.81), for diagonal types of their products.
 
         Parameters
         ----------
@@ -337,8 +336,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         n_samples, component, confidence, std_range, random_state
             As for `GaussianMixture.sample`.
         posterior : bool, default=False
-            Whether to sample from the posterior predictive distribution: parameters are drawn from the posterior for
-            each row. By default all rows come from the mixture with the expected parameters.
+            Whether to draw the parameters of each row from the posterior, instead of taking the expected ones.
 
         Returns
         -------
