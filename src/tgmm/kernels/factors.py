@@ -50,7 +50,7 @@ class Scored(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.n_factors = self.moment.n_factors
-        n_columns = 2 * self.n_features + self.n_components * (2 * self.n_factors + 3)
+        n_columns = 2 * self.n_features + self.n_components * (self.n_factors + 1)
         self.n_rows = chunking.rows_per_chunk(n_columns, self.dtype.itemsize, self.device)
 
     def gather(
@@ -93,24 +93,24 @@ class Scored(Kernel):
     @float32_products()
     def log_joint(self, rows: Tensor, operands: Operands, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
         """Return the joint log-densities; nothing is split off."""
-        z = self.standardised(rows)
-        return self.joint(z, z.square(), operands)[0], None
+        z, squares = self.standardised(rows, buffer)
+        return self.found(z, squares, operands, self.buffer())[len(operands.scores) :], None
 
-    def standardised(self, rows: Tensor) -> Tensor:
-        """Return rows in the frame, (c, d)."""
-        z = torch.empty(rows.shape[0], self.n_features, dtype=self.dtype, device=self.device)
-        return self.standardise(rows, z.T).T
+    def standardised(self, rows: Tensor, buffer: Buffer) -> tuple[Tensor, Tensor]:
+        """Return rows in the frame and their squares, (c, d) each."""
+        z, squares = buffer.take(2 * len(rows), self.n_features).chunk(2)
+        self.standardise(rows, z.T)
+        return z, torch.mul(z, z, out=squares)
 
-    def joint(self, z: Tensor, squares: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows and their squares in the frame (c, d), (K, c), and scores, (K, q, c)."""
-        found = torch.addmm(operands.offsets, operands.linear, z.T)
+    def found(self, z: Tensor, squares: Tensor, operands: Operands, buffer: Buffer) -> Tensor:
+        """Return scores of rows and their squares in the frame (c, d), (K q, c), above log2(weight_k p_k), (K, c)."""
+        found = buffer.take(len(operands.linear), len(z))
+        torch.addmm(operands.offsets, operands.linear, z.T, out=found)
         scores, joint = found.split([len(operands.scores), self.n_components])
-        scores = scores.view(self.n_components, -1, z.shape[0])
         joint.addmm_(operands.inverse, squares.T, alpha=-0.5 * BITS)
-        norms = torch.zeros_like(joint)
-        for factor in scores.unbind(1):
-            norms.addcmul_(factor, factor)
-        return joint.add_(norms, alpha=0.5 * BITS), scores
+        for factor in scores.view(self.n_components, -1, len(z)).unbind(1):
+            joint.addcmul_(factor, factor, value=0.5 * BITS)
+        return found
 
 
 class Deviating(Scored):
@@ -122,16 +122,17 @@ class Deviating(Scored):
         """Return what gathers the statistics about centre (K, d), or about the means."""
         return ScoredSums(self, parameters, assignment, parameters.means if centre is None else centre)
 
-    def joint(self, z: Tensor, squares: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
-        """Return log2(weight_k p_k) of rows in the frame (c, d), (K, c), and scores, (K, q, c), without squares."""
-        each = operands.scores.view(self.n_components, -1, self.n_features)
-        joint, scores = z.new_empty(self.n_components, len(z)), z.new_empty(*each.shape[:2], len(z))
-        for k in range(self.n_components):
+    def found(self, z: Tensor, squares: Tensor, operands: Operands, buffer: Buffer) -> Tensor:
+        """Return scores of rows in the frame (c, d), (K q, c), above log2(weight_k p_k), (K, c), without squares."""
+        found = buffer.take(len(operands.linear), len(z))
+        scores, joint = found.split([len(operands.scores), self.n_components])
+        each = zip(operands.scores.chunk(self.n_components), scores.chunk(self.n_components), strict=True)
+        for k, (slopes, own) in enumerate(each):
             deviations = z - operands.means[k]
-            scores[k] = each[k] @ deviations.T
-            distances = deviations.square() @ operands.inverse[k] - scores[k].square().sum(0)
+            torch.mm(slopes, deviations.T, out=own)
+            distances = deviations.square() @ operands.inverse[k] - own.square().sum(0)
             joint[k] = operands.constants[k] - 0.5 * BITS * distances
-        return joint, scores
+        return found
 
 
 class ScoredSums(Accumulator[Statistics]):
@@ -151,17 +152,18 @@ class ScoredSums(Accumulator[Statistics]):
         n_components, n_features, q = kernel.n_components, kernel.n_features, kernel.n_factors
         where = float64_device(kernel.device)
         self.mass = torch.zeros(n_components, dtype=torch.float64, device=where)
-        self.rows = self.mass.new_zeros(n_components, q + 1, n_features)  # sums of u x', and of x
+        self.sums = self.mass.new_zeros(n_components * (q + 1), n_features)  # of u x', and of x, as found
         self.squares = self.mass.new_zeros(n_components, n_features)
         self.totals = self.mass.new_zeros(3)  # log-likelihood, objective, weight
+        self.for_rows, self.for_found = kernel.buffer(), kernel.buffer()
 
     @float32_products()
     def add(self, chunk: Chunk) -> None:
         """Add the sums of a chunk."""
         kernel = self.kernel
-        z = kernel.standardised(chunk.rows)  # (c, d)
-        squares = z.square()
-        joint, scores = kernel.joint(z, squares, self.operands)
+        z, squares = kernel.standardised(chunk.rows, self.for_rows)  # (c, d)
+        found = kernel.found(z, squares, self.operands, self.for_found)
+        joint = found[-kernel.n_components :]
         likelihood, objective = self.assignment(joint, chunk.known)
         weights = z.new_ones(z.shape[0]) if chunk.weights is None else chunk.weights.to(kernel.device, kernel.dtype)
         joint.mul_(weights)
@@ -169,41 +171,52 @@ class ScoredSums(Accumulator[Statistics]):
         joint.mul_(counting)  # products with denormal results cost many times as much
         self.mass += joint.sum(1)
         if self.directions is not None:
-            scores = self.directions @ z.T - (self.operands.means @ self.directions.T)[..., None]
-        shared = z.new_empty(kernel.n_components, kernel.n_factors + 1, len(z))
-        torch.mul(scores, joint[:, None], out=shared[:, :-1])
-        shared[:, -1] = joint
+            scores = self.directions @ z.T - (self.operands.means @ self.directions.T)[..., None]  # (K, q, c)
+            found = torch.cat([scores.flatten(0, 1), joint])
+        self._parts(found)[0].mul_(joint[:, None])
         if self.centres is None and not are_few(counting):
-            self.rows += (shared.flatten(0, 1) @ z).view_as(self.rows)
+            self.sums += found @ z
             self.squares += joint @ squares
         else:
-            for k in range(kernel.n_components):
-                self._add_own(k, z, shared[k])
+            for k, own in enumerate(self._parts(found)[0]):
+                self._add_own(k, z, own, joint[k])
         self.totals[0] += widen(weights) @ widen(likelihood)
         self.totals[1] += widen(weights) @ widen(objective)
         self.totals[2] += widen(weights).sum()
 
-    def _add_own(self, k: int, z: Tensor, shared: Tensor) -> None:
-        """Add the sums of a component, of those rows z (c, d) of which it has shares, the last of (q + 1, c)."""
-        kept = kept_of(shared[-1])
+    def _parts(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what belongs to scores, (K, q, ...), and to shares, (K, ...), of what is found, (K q + K, ...)."""
+        n_components = self.kernel.n_components
+        scores, shares = found.tensor_split([len(found) - n_components])
+        return scores.unflatten(0, (n_components, -1)), shares
+
+    def _add_own(self, k: int, z: Tensor, scores: Tensor, shares: Tensor) -> None:
+        """Add the sums of a component over those rows z (c, d) of which it has shares (c,).
+
+        Its scores (q, c) are already multiplied by them.
+        """
+        kept = kept_of(shares)
         if kept is not None:
-            z, shared = z.index_select(0, kept), shared.index_select(1, kept)
+            z, scores, shares = z.index_select(0, kept), scores.index_select(1, kept), shares.index_select(0, kept)
         deviations = z if self.centres is None else z - self.centres[k]  # (m, d)
-        self.rows[k] += shared @ deviations
-        self.squares[k] += shared[-1] @ deviations.square()
+        cross, first = self._parts(self.sums)
+        cross[k] += scores @ deviations
+        first[k] += shares @ deviations
+        self.squares[k] += shares @ deviations.square()
 
     def result(self) -> Statistics:
         """Return the statistics."""
-        centre = self.rows.new_zeros(1, self.kernel.n_features) if self.centres is None else widen(self.centres)
-        sums = (self.mass, self.rows, self.squares, self.totals, centre)
-        mass, rows, squares, totals, centre = transferred(self.kernel.frame.shift.device, *sums)
+        centre = self.sums.new_zeros(1, self.kernel.n_features) if self.centres is None else widen(self.centres)
+        each = (self.mass, self.sums, self.squares, self.totals, centre)
+        mass, sums, squares, totals, centre = transferred(self.kernel.frame.shift.device, *each)
         covariances, gaps = self.parameters.covariances, self.parameters.means - centre  # (K, d)
-        cross, first = rows[..., :-1, :].mT, rows[..., -1, :]
+        cross, first = self._parts(sums)
+        cross = cross.mT
         if isinstance(covariances, LowRank):
             products, scores = of_scores(covariances.factor.scores, mass, cross, first, gaps)
             cross, products, scores = expected(covariances, mass, cross, products, scores)
         else:
-            products, scores = of_scores(_directions(self.kernel).T.to(rows), mass, cross, first, gaps)
+            products, scores = of_scores(_directions(self.kernel).T.to(sums), mass, cross, first, gaps)
         second = self.kernel.moment.joined(cross, squares, products, scores)
         return Statistics(mass, first, second, totals[0], totals[1], totals[2], centre)
 
