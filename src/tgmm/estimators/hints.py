@@ -38,7 +38,10 @@ LACKING = {
         "init_covariances": "give init_means, or fit(X, init_responsibilities=...).",
         "n_factors": "covariance_type='low_rank' and 'factor' are of GaussianMixture.",
     },
-    "select": {"covariance_type": "it compares several: name them in covariance_types."},
+    "select": {
+        "covariance_type": "it compares several: name them in covariance_types.",
+        "warm_start": "there is no earlier solution to go on from: every mixture is fitted anew.",
+    },
 }
 
 # Attributes and methods of fitted models.
