@@ -10,6 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from tgmm.runtime.devices import float64_device
+
 S = TypeVar("S")
 
 
@@ -24,7 +26,9 @@ class Chunk(NamedTuple):
 
     def own_weights(self) -> Tensor:
         """Return the weights, 1 where none were given, (c,)."""
-        return self.rows.new_ones(self.rows.shape[0], dtype=torch.float64) if self.weights is None else self.weights
+        if self.weights is not None:
+            return self.weights
+        return torch.ones(self.rows.shape[0], dtype=torch.float64, device=float64_device(self.rows.device))
 
     def part(self, index: slice | Tensor) -> Chunk:
         """Return some of the rows; the index of the first stays that of the chunk."""
