@@ -27,13 +27,13 @@ from tgmm.runtime import devices
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of fits that are cut short
 K, D = 3, 3
-X, COMPONENTS = mixture(0, n=90, d=D, n_components=K)
+X, COMPONENTS = mixture(0, n=60, d=D, n_components=K)
 LACKING = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 WEIGHTS = np.random.default_rng(1).uniform(0.5, 2, len(X))
 LABELS = np.where(np.arange(len(X)) % 5 == 0, COMPONENTS, -1)
 PRIORS = prior_keywords("all", "full", K, D)
-WIDE = mixture(1, n=80, d=40, n_components=2)[0]
-BRIEF = {"init_means": "kpp", "random_state": 0, "max_iter": 5}
+WIDE = mixture(1, n=50, d=40, n_components=2)[0]
+BRIEF = {"init_means": "kpp", "random_state": 0, "max_iter": 2}
 
 
 @pytest.fixture(params=["parameters on the host", "parameters on the device"])
@@ -85,7 +85,7 @@ def test_every_structure_with_missing_values_and_together(structure, monkeypatch
 
 
 @pytest.mark.parametrize("structure", ["low_rank", "factor"])
-def test_sums_over_rows_and_factors(structure, place):
+def test_sums_over_rows_and_factors(structure):
     def task(rows):
         model = GaussianMixture(2, covariance_type=structure, n_factors=1, **BRIEF).fit(rows)
         return [*parameters(model), model.factor_loadings_, model.noise_variances_, model.score_samples(rows)]
@@ -100,15 +100,20 @@ SPECIAL = {
     "responsibilities": (X, {}, {"init_responsibilities": COMPONENTS}),
     "noise": (X, {"noise": True}, {}),
     "noise that is known": (X, {"noise": True, "noise_init": np.arange(len(X)) % 9 == 0}, {}),
-    "default start": (X, {"init_means": "auto", "max_iter": 20}, {}),
-    "default start, noise": (X, {"init_means": "auto", "noise": True, "max_iter": 20}, {}),
+    "default start": (X, {"init_means": "auto"}, {}),
+    "default start, noise": (X, {"init_means": "auto", "noise": True}, {}),
     "start": (X, {"init_means": X[:K], "init_covariances": np.eye(D), "init_weights": np.ones(K) / K}, {}),
     "fixed": (X, {"fixed": {"means": [True, False, False]}, "init_means": X[:K]}, {}),
     "priors": (X, PRIORS, {}),
     "classification": (X, {"cem": True}, {}),
     "all": (
         LACKING,
-        {"missing": "em", "noise": True, "fixed": {"weights": [True, False, False]}, "init_weights": np.array([0.3, 0.35, 0.35])},
+        {
+            "missing": "em",
+            "noise": True,
+            "fixed": {"weights": [True, False, False]},
+            "init_weights": np.array([0.3, 0.35, 0.35]),
+        },
         {"labels": LABELS, "sample_weight": WEIGHTS},
     ),
 }
@@ -137,14 +142,14 @@ def test_many_problems_with_what_belongs_to_their_rows(case):
 @pytest.mark.parametrize("start", [*STARTS, "auto"])
 def test_starts_of_many_problems(start):
     def task(rows, groups):
-        models = fit_many(rows, groups, n_components=2, init_means=start, random_state=0, max_iter=5)
+        models = fit_many(rows, groups, n_components=2, init_means=start, random_state=0, max_iter=2)
         return [*parameters(models), models.predict(rows, groups), models.score_samples(rows, groups)]
 
     assert_same_on_device(task, X, np.arange(len(X)) % 3)
 
 
 def variational(rows):
-    model = BayesianGaussianMixture(4, random_state=0, max_iter=20).fit(rows, sample_weight=rows[:, 0].abs())
+    model = BayesianGaussianMixture(4, random_state=0, max_iter=5).fit(rows, sample_weight=rows[:, 0].abs())
     priors = [*model.weight_concentration_, model.mean_precision_, model.degrees_of_freedom_, model.covariance_prior_]
     return [*parameters(model), *priors, model.predict_proba(rows), model.score(rows)]
 
@@ -173,12 +178,12 @@ def regressed(rows):
 
 
 def selected(rows):
-    found = select(rows, [1, 2], ["full", "EVI"], n_init=1, random_state=0, max_iter=20)
+    found = select(rows, [1, 2], ["full", "EVI"], n_init=1, random_state=0, max_iter=5)
     return parameters(found.best_)
 
 
 def validated(rows):
-    found = select(rows, [1, 2], "diag", "held_out", cv=2, n_init=1, random_state=0, max_iter=20)
+    found = select(rows, [1, 2], "diag", "held_out", cv=2, n_init=1, random_state=0, max_iter=5)
     return parameters(found.best_)
 
 
@@ -195,8 +200,8 @@ def test_other_estimators(task):
     assert_same_on_device(task, X, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("structure", ["full", "tied_diag", "VEV", "factor"])
-def test_what_a_mixture_is_asked(structure, place, tmp_path):
+@pytest.mark.parametrize("structure", ["full", "tied_diag", "low_rank"])
+def test_what_a_mixture_is_asked(structure, tmp_path):
     def task(rows):
         model = GaussianMixture(K, covariance_type=structure, **BRIEF).fit(rows)
         other, mixed = model.reorder([2, 0, 1]), model.mixture_
@@ -218,15 +223,12 @@ def test_what_a_mixture_is_asked(structure, place, tmp_path):
     assert_same_on_device(task, X)
 
 
-def test_draws_are_made_on_the_device(place):
+def test_draws_are_made_on_the_device():
     rows = torch.from_numpy(X)
     with SimulatedCard():
         model = GaussianMixture(2, noise=True, **BRIEF).fit(rows.to(CARD))
         drawn, component = model.sample(50, random_state=torch.Generator("cuda"))
         within, _ = model.sample(5, confidence=0.9, random_state=0)
-        conditional = model.mixture_.marginal([0]) if model.noise_weight_ == 0 else None
-    assert conditional is None
-    with SimulatedCard():
         assert drawn.device == component.device == within.device == CARD
         assert drawn.isfinite().all() and set(component.tolist()) <= {-1, 0, 1}
 
@@ -244,9 +246,9 @@ def test_many_models_are_saved_and_loaded_on_the_device(tmp_path):
 
 def test_a_checkpoint_is_continued_on_the_device(tmp_path):
     def task(rows):
-        settings = {**BRIEF, "missing": "em", "noise": True, "tol": 0, "max_iter": 3}
+        settings = {**BRIEF, "missing": "em", "noise": True, "tol": 0, "max_iter": 1}
         model = GaussianMixture(K, checkpoint=tmp_path / f"{rows.device.type}.pth", **settings).fit(rows)
-        return parameters(model.set_params(max_iter=6).fit(rows, resume=True))
+        return parameters(model.set_params(max_iter=2).fit(rows, resume=True))
 
     assert_same_on_device(task, LACKING)
 
@@ -255,12 +257,18 @@ def test_a_checkpoint_is_continued_on_the_device(tmp_path):
 def test_a_device_without_float64(case):
     tasks = {
         "float32": lambda rows: GaussianMixture(2, covariance_type="VEV", **BRIEF).fit(rows).predict_proba(rows),
-        "missing": lambda rows: imputed_in_float32(rows),
+        "missing": imputed_in_float32,
         "noise": lambda rows: GaussianMixture(2, noise=True, **BRIEF).fit(rows).predict_proba(rows),
         "default start": lambda rows: GaussianMixture(2, random_state=0, max_iter=5).fit(rows).score_samples(rows),
-        "factors": lambda rows: GaussianMixture(2, covariance_type="factor", n_factors=1, **BRIEF).fit(rows).predict(rows),
-        "many": lambda rows: fit_many(rows.reshape(2, -1, rows.shape[1]), n_components=2, **BRIEF)[0].predict_proba(rows),
-        "variational": lambda rows: BayesianGaussianMixture(3, random_state=0, max_iter=5).fit(rows).predict_proba(rows),
+        "factors": lambda rows: (
+            GaussianMixture(2, covariance_type="factor", n_factors=1, **BRIEF).fit(rows).predict(rows)
+        ),
+        "many": lambda rows: fit_many(rows.reshape(2, -1, rows.shape[1]), n_components=2, **BRIEF)[0].predict_proba(
+            rows
+        ),
+        "variational": lambda rows: (
+            BayesianGaussianMixture(3, random_state=0, max_iter=5).fit(rows).predict_proba(rows)
+        ),
     }
     with SimulatedCard("mps") as card:
         rows = torch.from_numpy((WIDE if case == "factors" else X).astype(np.float32)).to("mps")
@@ -271,3 +279,44 @@ def test_a_device_without_float64(case):
 def imputed_in_float32(rows):
     lacking = torch.from_numpy(LACKING.astype(np.float32)).to(rows.device)
     return GaussianMixture(2, missing="em", **BRIEF).fit(lacking).mixture_.impute(lacking)
+
+
+WAITS = {
+    "mixture": (1, X, {}),
+    "noise": (2, X, {"noise": True}),
+    "factors": (1, WIDE, {"covariance_type": "factor"}),
+    "missing": (34, LACKING, {"missing": "em"}),
+    "many": (17, X.reshape(3, -1, D), {}),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_an_iteration_waits_no_more_often(case):
+    allowed, rows, settings = WAITS[case]
+
+    def waits(max_iter):
+        with SimulatedCard() as card:
+            given, chosen = torch.from_numpy(rows).to(CARD), {**BRIEF, "tol": 0, "accelerate": None, **settings}
+            chosen |= {"n_components": 2, "max_iter": max_iter}
+            fit_many(given, **chosen) if rows.ndim == 3 else GaussianMixture(**chosen).fit(given)
+        return card.waits.total()
+
+    assert waits(6) - waits(2) <= 4 * allowed
+
+
+def test_the_device_tells_generators_scalars_and_copies_apart():
+    with SimulatedCard("mps") as card:
+        there, here = torch.ones(2, device="mps"), torch.ones(2)
+        assert (there * torch.tensor(2.0)).device == there[torch.tensor([0])].device == card.device
+        for mixing in (
+            lambda: torch.stack([there[0], here[0]]),
+            lambda: there.clamp(min=here[0]),
+            lambda: here.add_(there[0]),
+            lambda: there.index_put((torch.tensor([0]),), here[:1]),
+            lambda: torch.rand(2, device="mps", generator=torch.Generator()),
+        ):
+            with pytest.raises(RuntimeError, match="device|generator"):
+                mixing()
+        for asked in (there.numpy, there.double, lambda: np.asarray(there)):
+            with pytest.raises(TypeError, match="mps|MPS"):
+                asked()
