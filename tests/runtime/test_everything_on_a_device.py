@@ -1,7 +1,6 @@
 """All that is fitted and asked, on a device that is simulated: nothing mixes devices, and the results are the CPU's."""
 
 import copy
-import warnings
 
 import numpy as np
 import pytest
@@ -193,8 +192,15 @@ def of_batches(rows):
     return model.predict_proba(batches)
 
 
+def of_arrays(rows):
+    settings = {"device": rows.device.type, "missing": "em", **BRIEF}
+    model = GaussianMixture(K, **settings).fit(LACKING, sample_weight=WEIGHTS, labels=LABELS)
+    together = fit_many(X.reshape(2, -1, D), n_components=2, device=rows.device.type, **BRIEF)
+    return [*parameters(model), model.predict_proba(LACKING), *parameters(together)]
+
+
 @pytest.mark.parametrize(
-    "task", [variational, outliers, imputed, classified, regressed, selected, validated, of_batches]
+    "task", [of_arrays, variational, outliers, imputed, classified, regressed, selected, validated, of_batches]
 )
 def test_other_estimators(task):
     assert_same_on_device(task, X, tolerance=1e-6)

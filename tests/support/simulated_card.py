@@ -66,18 +66,20 @@ def bare(value):
 
 
 def mapped(function, value):
-    """The results of a function of all that lists, tuples and dicts hold; torch's own mapping takes ten times as long."""
+    """The results of a function of all that lists, tuples and dicts hold, in a tenth of the time of torch's tree_map."""
     if isinstance(value, (list, tuple)):
         return type(value)([mapped(function, each) for each in value])
-    return (
-        {name: mapped(function, each) for name, each in value.items()} if isinstance(value, dict) else function(value)
-    )
+    if isinstance(value, dict):
+        return {name: mapped(function, each) for name, each in value.items()}
+    return function(value)
 
 
 def tensors_in(value):
     if isinstance(value, torch.Tensor):
         return [value]
-    if isinstance(value, dict):
+    if isinstance(value, slice):
+        value = value.start, value.stop, value.step
+    elif isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return []
@@ -186,9 +188,9 @@ class SimulatedCard(TorchFunctionMode):
         arrays = [part for part in tensors_in(index) if part.ndim or part.dtype == torch.bool]
         if not isinstance(tensor, OnCard) and any(isinstance(part, OnCard) for part in arrays):
             raise RuntimeError(f"{name}: indices should be on {HOST}, where the indexed tensor is")
-        if arrays and isinstance(value, torch.Tensor) and isinstance(value, OnCard) != isinstance(tensor, OnCard):
-            if value.ndim or isinstance(value, OnCard):
-                raise RuntimeError(f"{name}: Expected values on the device of the tensor")
+        is_stranger = isinstance(value, torch.Tensor) and isinstance(value, OnCard) != isinstance(tensor, OnCard)
+        if arrays and is_stranger and (value.ndim or isinstance(value, OnCard)):
+            raise RuntimeError(f"{name}: Expected values on the device of the tensor")
 
     def _check_generator(self, name, generator, place):
         if generator is not None and generator.device != place:
@@ -208,19 +210,9 @@ class SimulatedCard(TorchFunctionMode):
 def waited_for(tensor, index, value=None):
     """The parts of an index that the host must know: how many are true in a mask, and single places."""
     parts = tensors_in(index)
-    if isinstance(index, slice) or (isinstance(index, tuple) and any(isinstance(part, slice) for part in index)):
-        ends = [
-            (part.start, part.stop)
-            for part in (index if isinstance(index, tuple) else [index])
-            if isinstance(part, slice)
-        ]
-        parts += tensors_in(ends)
     filled = value is not None and len(parts) == 1 and (not isinstance(value, torch.Tensor) or value.ndim == 0)
-    return [
-        part
-        for part in parts
-        if (part.dtype == torch.bool and not filled) or (part.dtype != torch.bool and not part.ndim)
-    ]
+    masks = [part for part in parts if part.dtype == torch.bool and not filled]
+    return masks + [part for part in parts if part.dtype != torch.bool and not part.ndim]
 
 
 def wanted_device(name, args, kwargs):
