@@ -66,7 +66,7 @@ def bare(value):
 
 
 def mapped(function, value):
-    """The results of a function of all that lists, tuples and dicts hold, in a tenth of the time of torch's tree_map."""
+    """The results of a function of all that lists, tuples and dicts hold, in a tenth of the time of tree_map."""
     if isinstance(value, (list, tuple)):
         return type(value)([mapped(function, each) for each in value])
     if isinstance(value, dict):
