@@ -4,8 +4,8 @@
 
 The parts are the tests that need a GPU; the errors of products of bfloat16 parts against plain ones in float64; the
 time and memory of a pass over rows (an E-step with its sums, all that grows with the rows); E-steps and fits that
-others published, each named with its card; fits from raw data; and iterations of whole fits beside scikit-learn on
-tensors.
+others published, each named with its card; fits from raw data, with missing values too; many small fits at once; and
+iterations of whole fits beside scikit-learn on tensors.
 
 Floors are measured on the same card in the same run: the bytes of the rows, read once, over the bandwidth of a copy;
 the operations of both matrix products over the rate of bfloat16 products, of which float32 accuracy takes six.
@@ -38,7 +38,8 @@ from harness.options import add_shapes
 from harness.problems import STRUCTURES, Shape
 from harness.records import RESULTS, save
 from harness.tables import table
-from tgmm import GaussianMixture
+from suites.many import make_problems
+from tgmm import GaussianMixture, fit_many
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ("1Mx128x1024", "1Mx32x64", "1Mx16x16")
@@ -51,6 +52,8 @@ TIMES = {"10kx128x1024": 3e-3, "100kx128x1024": 18e-3, "1Mx128x1024": 152e-3, "1
 FLASH_GMM = "Flash-GMM's README, A100"
 FITS = {("1Mx64x64", "diag"): (7.7, "pycave, GTX 1080 Ti"), ("100kx32x16", "full"): (2.4, "pycave, GTX 1080 Ti")}
 ITERATIONS = 100
+PROBLEMS, SWEEP, GMM_GPU = 1000, 0.111, "gmm-gpu, P100"  # seconds of all problems
+LACKING = 0.1  # of the values, where some are missing
 RAW = ("100kx16x16", "1Mx10x8", "1Mx32x64")
 Record = dict[str, Any]
 
@@ -123,8 +126,29 @@ class Check:
             short = seconds if isinstance(seconds, str) else None
             yield {"what": "default fit", "shape": name, "structure": "full", "seconds": seconds, "short": short}
 
-    def _fit(self, shape: Shape, structure: str, **settings: Any) -> float:
+    def missing(self) -> Iterator[Record]:
+        """Time as many iterations on rows that lack values as on the same rows with all values."""
+        shares = {"all values": 0.0, "missing values": LACKING}
+        for shape, (what, share) in product(map(Shape.parse, self.chosen.raw[:1]), shares.items()):
+            fit = partial(self._fit, shape, "full", share, init_means="kpp", max_iter=10, tol=0, accelerate=None)
+            seconds = attempt(fit)
+            short = seconds if isinstance(seconds, str) else None
+            yield {"what": f"10 iterations, {what}", "shape": str(shape), "seconds": seconds, "short": short}
+
+    def many(self) -> Iterator[Record]:
+        """Fit many small problems at once, as others published it."""
+        rows = torch.from_numpy(make_problems(self.chosen.problems)).to(self.card.device)
+        for start in ("kmeans", "auto"):
+            fit = partial(fit_many, rows, n_components=2, init_means=start, random_state=0)
+            theirs = SWEEP * len(rows) / PROBLEMS if start == "kmeans" else None
+            what, shape = f"fit_many, init_means={start!r}; {GMM_GPU}", f"{len(rows)} of 400x2x2"
+            yield self._against(what, shape, "full", attempt(self.card.seconds, fit), theirs)
+
+    def _fit(self, shape: Shape, structure: str, lacking: float = 0.0, **settings: Any) -> float:
         rows = torch.from_numpy(gpu_passes.rows_of(shape)[0]).to(self.card.device)
+        if lacking:
+            gaps = torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < lacking
+            rows, settings = rows.masked_fill(gaps.to(rows.device), torch.nan), settings | {"missing": "em"}
         model = GaussianMixture(shape.n_components, covariance_type=structure, random_state=0, **settings)
         model.fit(rows)
         return self.card.once(lambda: model.fit(rows))
@@ -183,7 +207,7 @@ class Check:
         }  # fmt: skip
 
 
-PARTS = ("tests", "accuracy", "passes", "published", "raw", "iterations")
+PARTS = ("tests", "accuracy", "passes", "published", "raw", "missing", "many", "iterations")
 
 
 def named(problem: Problem) -> Record:
@@ -240,6 +264,7 @@ def add_options(options: ArgumentParser) -> None:
     options.add_argument("--structures", nargs="+", choices=STRUCTURES, default=UNTIED)
     options.add_argument("--accuracy", nargs="*", type=Shape.parse, default=[Shape.parse(shape) for shape in ACCURACY])
     options.add_argument("--raw", nargs="*", default=RAW, help="shapes of the fits from raw data")
+    options.add_argument("--problems", type=int, default=PROBLEMS, help="how many are fitted at once")
     options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options.add_argument("--million", default="1M", help="rows in the place of a million of what others published")
     options.add_argument("--flash-gmm", type=Path, help="folder of IBM's modules")

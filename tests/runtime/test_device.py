@@ -11,7 +11,6 @@ from support import COVARIANCE_TYPES, STARTS
 
 from tgmm import GaussianMixture, MixtureClassifier, MixtureRegressor
 from tgmm.kernels.products import Products
-from tgmm.mixture import sampling
 from tgmm.runtime import devices
 
 X, LABELS = mixture(0)
@@ -140,8 +139,7 @@ def test_regressions_are_computed_on_the_card(place):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_predictions_are_made_on_the_card(covariance_type, monkeypatch):
-    monkeypatch.setattr(sampling, "on_device", lambda generator, device: generator)  # which cannot be simulated
+def test_predictions_are_made_on_the_card(covariance_type):
     rows = torch.from_numpy(np.concatenate([X, [[1e200, 0, 0]]]))  # one of them far away
     reference = fitted(X, "cpu", covariance_type=covariance_type)
     with SimulatedCard():

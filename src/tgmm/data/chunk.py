@@ -10,6 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from tgmm.runtime.devices import float64_device
+
 S = TypeVar("S")
 
 
@@ -17,22 +19,26 @@ class Chunk(NamedTuple):
     """Consecutive rows of the data, with everything that belongs to each row."""
 
     rows: Tensor  # (c, d), in the user's units
-    weights: Tensor | None  # (c,)
+    weights: Tensor | None  # (c,) in float64, on the CPU where the rows' device has none
     first: int  # the index of the first row
     known: Tensor | None = None  # (c,) or (c, K), what was said of each row's component
     stays: bool = False  # whether each pass over the data gives these very rows, and nothing else
 
     def own_weights(self) -> Tensor:
         """Return the weights, 1 where none were given, (c,)."""
-        return self.rows.new_ones(self.rows.shape[0], dtype=torch.float64) if self.weights is None else self.weights
+        if self.weights is not None:
+            return self.weights
+        return torch.ones(self.rows.shape[0], dtype=torch.float64, device=float64_device(self.rows.device))
 
     def part(self, index: slice | Tensor) -> Chunk:
         """Return some of the rows; the index of the first stays that of the chunk."""
-        weights = None if self.weights is None else self.weights[index]
-        known = self.known
-        if known is not None:
-            known = known[index if isinstance(index, slice) else index.to(known.device)]
+        weights, known = (None if each is None else _part(each, index) for each in (self.weights, self.known))
         return Chunk(self.rows[index], weights, self.first, known)
+
+
+def _part(values: Tensor, index: slice | Tensor) -> Tensor:
+    """Return a part of values that need not be where the rows are."""
+    return values[index if isinstance(index, slice) else index.to(values.device)]
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:

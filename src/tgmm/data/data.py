@@ -13,6 +13,7 @@ from torch import Tensor
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.reservoir import Reservoir
 from tgmm.data.summary import Summary, SummaryOf, bulk
+from tgmm.runtime.devices import float64_device
 from tgmm.runtime.processes import ALONE, Processes
 
 S = TypeVar("S")
@@ -153,9 +154,10 @@ class TensorData(Data):
     def of(cls, rows: Tensor, weights: Tensor | None) -> TensorData:
         """Leave out rows of weight 0."""
         if weights is None or bool((weights > 0).all()):
-            return cls(rows, None if weights is None else weights.to(rows.device))
-        kept = (weights > 0).to(rows.device)
-        return cls(rows[kept], weights.to(rows.device)[kept], mask=kept)
+            return cls(rows, None if weights is None else weights.to(float64_device(rows.device)))
+        kept = weights > 0
+        mask = kept.to(rows.device)
+        return cls(rows[mask], weights[kept].to(float64_device(rows.device)), mask=mask)
 
     @property
     def n_features(self) -> int:

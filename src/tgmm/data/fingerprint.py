@@ -48,7 +48,8 @@ class FingerprintOf(Accumulator[Fingerprint]):
     def add(self, chunk: Chunk) -> None:
         """Add that of a chunk."""
         rows = known = _hashed(chunk.rows)  # (c,)
-        weights = _hashed(chunk.own_weights()[:, None], rows)
+        weights = chunk.own_weights()
+        weights = _hashed(weights[:, None], rows.to(weights.device))
         if chunk.known is not None:
             known = _hashed(chunk.known.reshape(len(rows), -1), rows.to(chunk.known.device))
         self.total += Fingerprint(*(int(hashes.sum()) % 2**64 for hashes in (rows, weights, known)))

@@ -16,7 +16,7 @@ from tgmm.data.reservoir import Reservoir, Sampling
 from tgmm.data.source import Source, as_batch
 from tgmm.data.summary import Summary, SummaryOf
 from tgmm.data.validation import NO_WEIGHT, check_finite, check_weight_values
-from tgmm.runtime.devices import widen
+from tgmm.runtime.devices import float64_device, widen
 from tgmm.runtime.progress import progress_bar
 
 ROWS_MIN = 8192  # smaller batches are put together: each costs a call of the kernels
@@ -56,9 +56,10 @@ class Stream:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield chunks, while a thread reads, checks and (for CUDA) pins the next ones."""
+        where = float64_device(self.device)
         for chunk in prefetched(self._ready()):
             rows = chunk.rows.to(self.device, non_blocking=True)
-            weights = None if chunk.weights is None else chunk.weights.to(self.device, non_blocking=True)
+            weights = None if chunk.weights is None else chunk.weights.to(where, non_blocking=True)
             yield chunk._replace(rows=rows, weights=weights)
 
     def _ready(self) -> Iterator[Chunk]:

@@ -124,10 +124,11 @@ def bulk(rows: Tensor, weights: Tensor | None) -> Tensor:
 
     A row of weight 2 counts as two. Missing values do not count.
     """
+    rows = widen(rows)
     gaps = torch.isnan(rows)
     if weights is None and not gaps.any():
-        return widen(rows).median(0).values
-    values, order = widen(rows).sort(0)  # NaN comes last
+        return rows.median(0).values
+    values, order = rows.sort(0)  # NaN comes last
     weights = torch.ones_like(values[:, 0]) if weights is None else weights.to(rows.device)
     below = torch.where(gaps.gather(0, order), 0.0, weights[order]).cumsum(0)  # (m, d)
     place = (2 * below < below[-1] * (1 - HALF)).sum(0, keepdim=True)

@@ -86,17 +86,18 @@ class EvidenceOf(Accumulator[Total]):
         assert chunk.known is not None, "labels travel with the rows"
         shares = self.kernel.log_joint(chunk.rows, self.operands, self.buffer)[0]  # (K, c)
         soft(shares)
-        multiples = self._multiples(chunk.known).to(shares.device)  # (c, K)
+        shares = widen(shares)
+        multiples = self._multiples(chunk.known).to(shares)  # (c, K)
         logs = multiples.log().clamp(min=OUT_OF_THE_QUESTION)
         weights = chunk.own_weights().to(shares.device)
-        self.total += (widen(logs * weights[:, None]).T @ widen(shares).T).cpu()
+        self.total += ((logs * weights[:, None]).T @ shares.T).cpu()
 
     def _multiples(self, known: Tensor) -> Tensor:
         """Return what multiplies the weights in each row, (c, K)."""
         if known.ndim == 2:
             return known
         components = torch.arange(self.kernel.n_components, device=known.device)
-        return ((known[:, None] < 0) | (known[:, None] == components)).double()
+        return (known[:, None] < 0) | (known[:, None] == components)
 
     def result(self) -> Total:
         """Return what all rows say."""

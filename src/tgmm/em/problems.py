@@ -226,7 +226,7 @@ def _side_by_side(tables: Sequence[Table], n_components: int) -> tuple[Tensor, T
         given = table.known
         assert given is not None
         if given.ndim == 1:
-            shares[:, : len(given)].scatter_(0, given[None], 1.0)
+            shares[:, : len(given)].scatter_(0, given[None].to(CPU), 1.0)
         else:
             shares[:, : len(given)] = given.T
     return rows, weights, known

@@ -60,8 +60,9 @@ class Solution:
         memory = Memory.of(run.point.statistics.scale(units.unit))
         parameters, held = out_of_frame(run.parameters, frame, units.dtype).to(place), units.special.held
         parameters = parameters if held is None else held.put_in(parameters)
+        noise = None if units.special.noise is None else units.special.noise.to(place)
         return cls(
-            mixture=Mixture.of(parameters, structure, units.dtype, columns, noise=units.special.noise),
+            mixture=Mixture.of(parameters, structure, units.dtype, columns, noise=noise),
             converged=run.converged or run.is_at_rest,
             n_iter=run.n_iter,
             log_likelihood=frame.log_density_out(run.log_likelihood),

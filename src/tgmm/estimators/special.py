@@ -21,6 +21,7 @@ from tgmm.model.held import Held
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.checks import as_float64, at_row, check_flag, is_number
+from tgmm.runtime.devices import widen
 
 HYPERVOLUME = "hypervolume"
 FIXED = ("weights", "means", "covariances")
@@ -65,7 +66,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
                 row,
             )
         return found
-    values = values.double()
+    values = widen(values)
     bad = torch.nonzero(~((values >= 0) & torch.isfinite(values)).all(1) | ~(values > 0).any(1)).flatten()
     if bad.numel():
         row = int(bad[0])

@@ -91,8 +91,8 @@ def given(joint: Tensor, known: Tensor | None, background: Background = None) ->
     A row of label -1 is in no component.
     """
     assert known is not None, "responsibilities travel with the rows"
-    known = known.to(joint.device)
     if known.ndim == 1:
+        known = known.to(joint.device)
         joint.zero_().scatter_(0, known.clamp(min=0)[None], (known >= 0)[None].to(joint))
     else:
         joint.copy_(known.T)
@@ -132,13 +132,13 @@ class Labelled:
         """
         if known is None:
             return self.rule(joint, None, background)
-        known = known.to(joint.device)
         if known.ndim == 2:
-            return self.rule(joint.add_(known.log2().T), None, background)
+            return self.rule(joint.add_(known.log2().T.to(joint)), None, background)
+        known = known.to(joint.device)
         components = torch.arange(joint.shape[0], device=joint.device)
         joint.masked_fill_((known >= 0) & (known != components[:, None]), -torch.inf)
         if background is not None:
-            background = torch.where(known >= 0, -torch.inf, background)
+            background = torch.where(known >= 0, -torch.inf, background.to(joint.dtype))
         return self.rule(joint, None, background)
 
 

@@ -133,8 +133,8 @@ class ProductSums(Accumulator[Statistics]):
         joint = multiply(self.eta, used)
         likelihood, objective = self.assignment(joint, chunk.known)
         if weights is not None:
-            weights = weights.to(kernel.device)
-            joint.mul_(weights.to(kernel.dtype))
+            weights = weights.to(float64_device(kernel.device))
+            joint.mul_(weights.to(kernel.device, kernel.dtype))
         total = weighted_total(likelihood, weights)
         climbed = total if objective is likelihood else weighted_total(objective, weights)
         weight = torch.full_like(total, phi.shape[1]) if weights is None else widen(weights).sum()

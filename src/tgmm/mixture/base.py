@@ -185,7 +185,7 @@ def without_noise(verb: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[
 
 def own_array(mixture: BaseMixture, values: Tensor) -> Any:
     """Return what a mixture says of itself in its float type, as a copy in its kind of array: it never changes."""
-    return mixture.columns.own_array(values.to(mixture.dtype))
+    return mixture.columns.own_array(values.to(mixture.parameters.means.device, mixture.dtype))
 
 
 def as_mixture(model: Any, name: str) -> BaseMixture:

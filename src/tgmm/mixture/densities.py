@@ -19,7 +19,7 @@ from tgmm.kernels.chunking import rows_per_chunk
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.marginal import marginal
 from tgmm.model.frame import Frame
-from tgmm.runtime.devices import standalone, widen
+from tgmm.runtime.devices import float64_device, standalone, widen
 
 # Quadratic parts of the exponent this close are equal: what separates them is rounding.
 TIE = 1e-12
@@ -72,7 +72,8 @@ class Predictor:
             parameters = parameters.apart()  # beside noise, nothing of a density cancels
             components = replace(parameters, weights=parameters.weights / parameters.weights.sum())
             self.frame = Frame.around(components, dtype, one_scale=one_scale)
-            self.noise = Noisy.of(mixture.noise.to(device), self.frame, parameters.to(device), soft)
+            place = float64_device(device)
+            self.noise = Noisy.of(mixture.noise.to(place), self.frame, parameters.to(place), soft)
         self.parameters = self.frame.parameters_in(parameters)
         self.may_lack, self.mixture = mixture.columns.may_lack, mixture
         moment = parameters.covariances.own_moment if self.may_lack else parameters.covariances.evaluating_moment
@@ -156,7 +157,7 @@ class Predictor:
             if common is not None:
                 size += common.abs()
             far = None
-            background = None if self.noise is None else self._background(rows[part])
+            background = None if self.noise is None else self._background(rows[part]).to(bits)
             if not float(size.max()) < self.limit:
                 is_far = ~(size < self.limit)
                 if background is None:

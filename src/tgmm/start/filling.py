@@ -21,16 +21,16 @@ def filled(sample: Chunk, frame: Frame) -> Chunk:
     Clusters stay apart so, which means of all rows would put together. Where no row has the value, it is that at the
     frame's origin. It is a start only: EM sees the rows as they are. Each is to have some value.
     """
-    gaps = torch.isnan(sample.rows)
+    given = widen(sample.rows)
+    gaps = torch.isnan(given)
     if not gaps.any():
         return sample
-    rows = frame.rows_in(widen(sample.rows))  # (m, d)
+    rows = frame.rows_in(given)  # (m, d)
     donors = _donors(rows, gaps)
     lacks = gaps.any(1).nonzero().flatten()
     for part in lacks.split(ROWS):
         rows[part] = _taken(rows[part], donors)
-    whole = frame.rows_out(rows).to(sample.rows)
-    return sample._replace(rows=torch.where(gaps, whole, sample.rows))
+    return sample._replace(rows=torch.where(gaps, frame.rows_out(rows), given).to(sample.rows))
 
 
 def _donors(rows: Tensor, gaps: Tensor) -> Tensor:

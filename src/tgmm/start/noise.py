@@ -37,7 +37,7 @@ def cleaned(sample: Chunk, different: Tensor, frame: Frame, share: float) -> lis
     step = max(1, different.shape[0] // AMONG)
     others = drawn_in(different[::step].cpu().double()).numpy()
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others))).fit(others)
-    distances = torch.from_numpy(search.kneighbors(rows)[0][:, -1]).to(sample.rows.device)
+    distances = torch.from_numpy(search.kneighbors(rows)[0][:, -1])
     is_near = [distances <= distances.quantile(1 - share), ~_sparse(distances, rows.shape[1])]
     shares = [1 - float(near.double().mean()) for near in is_near]
     found = [Cleaned(near, own) for near, own in zip(is_near, shares, strict=True) if LEAST < own < MOST]
