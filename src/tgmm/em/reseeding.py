@@ -17,6 +17,8 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 
+NEGLIGIBLE = 16 * torch.finfo(torch.float64).eps  # share of the rows from which nothing can be estimated
+
 
 def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     """Return which components have no mass to estimate anything from, (..., K), or None where all have some.
@@ -25,10 +27,10 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     """
     if priors.proper:
         return None
-    negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight[..., None]
-    if bool((statistics.mass > negligible).all()):
+    shares = statistics.mass / statistics.weight[..., None]
+    if float(shares.min()) > NEGLIGIBLE:
         return None
-    lost = statistics.mass <= negligible
+    lost = shares <= NEGLIGIBLE
     if priors.concentration is not None:
         lost = lost & (priors.weight_mass(statistics.mass) > 0)
     return lost if lost.any() else None

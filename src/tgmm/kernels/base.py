@@ -79,6 +79,16 @@ class Kernel(ABC):
         """What rows are multiplied by, (d, 1)."""
         return (1 / self.frame.scale).to(self.dtype).to(self.device)[:, None]
 
+    @cached_property
+    def resolution(self) -> float:
+        """The smallest share of a second moment that sums give precisely as a variance."""
+        return torch.finfo(self.dtype).eps / TOLERANCE[self.dtype]
+
+    @cached_property
+    def least_variance(self) -> float:
+        """The variance below which squares underflow."""
+        return torch.finfo(self.dtype).tiny / torch.finfo(self.dtype).eps
+
     @abstractmethod
     def gather(
         self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None

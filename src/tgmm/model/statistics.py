@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance.moments import Sums
+from tgmm.runtime.frozen import replace
 
 NO_MASS = torch.finfo(torch.float64).tiny  # in place of a mass of 0, so that nothing over nothing is 0
 

@@ -93,7 +93,10 @@ def fields_of(record: Any) -> dict[str, Any]:
 
 def transferred(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors of one float type on the device, by one transfer."""
-    if all(tensor.device == device for tensor in tensors):
+    for tensor in tensors:
+        if tensor.device != device:
+            break
+    else:
         return tensors
     packed = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     parts = packed.split([tensor.numel() for tensor in tensors])
