@@ -232,8 +232,8 @@ class Covariances(ABC):
     @kept
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest variance of any feature in any component; NaN where any is."""
-        variances = self.variances.detach()
-        return float(variances.min()), float(variances.max())
+        least, largest = self.variances.detach().aminmax()
+        return float(least), float(largest)
 
     @property
     def own_moment(self) -> Moment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from tgmm.kernels.gaps import Gaps
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.frozen import replace
 
 NEGLIGIBLE = 16 * torch.finfo(torch.float64).eps  # share of the rows from which nothing can be estimated
 

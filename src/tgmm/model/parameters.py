@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from tgmm.covariance.moments import Sums
 from tgmm.model.posterior import Posterior
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
-from tgmm.runtime.frozen import kept
+from tgmm.runtime.frozen import kept, replace
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Parameters:
     @kept
     def smallest_variance(self) -> float:
         """The smallest variance of any feature in any component."""
-        return float(self.covariances.variances.detach().min())
+        return self.covariances.extremes[0]
 
     @kept
     def amplification_about_origin(self) -> float:

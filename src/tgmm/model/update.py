@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,6 +15,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import floors
 from tgmm.model.statistics import NO_MASS, Statistics
+from tgmm.runtime.frozen import kept, replace
 
 
 class Maximiser(Protocol):
@@ -216,7 +216,7 @@ class Update:
             return scatter.exponent(scatter.n_features) * counts * self.regularisation
         return floors(counts[..., None] * self.regularisation, scatter.variances, self._signs)
 
-    @cached_property
+    @kept
     def _signs(self) -> Tensor | float:
         """Where something regularises, (..., d), or 1 where it does so everywhere: the same in all steps of a run."""
         assert self.regularisation is not None

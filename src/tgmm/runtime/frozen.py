@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cache, cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 Record = TypeVar("Record")
 T = TypeVar("T", covariant=True)
@@ -23,6 +23,10 @@ class kept(cached_property[T]):  # it stands where the standard library's does
     def __init__(self, function: Callable[[Any], T]) -> None:
         super().__init__(function)
 
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> kept[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         """Return the value, computed now: once it is kept, this is not called."""
         if instance is None:
@@ -46,9 +50,9 @@ def replace(record: Record, **changes: Any) -> Record:
     values = vars(changed)
     values.update(vars(record))
     values.update(changes)
-    names = _names(kind)
+    names = field_names(kind)
     if len(values) > len(names):
-        for name in values.keys() - names:
+        for name in values.keys() - set(names):
             if name in changes:
                 raise TypeError(f"{kind.__name__} has no field {name!r}.")
             del values[name]
@@ -56,5 +60,6 @@ def replace(record: Record, **changes: Any) -> Record:
 
 
 @cache
-def _names(kind: Any) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind))
+def field_names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass, in their order."""
+    return tuple(field.name for field in fields(kind))
