@@ -61,7 +61,7 @@ class Factor(ABC):
         """
         linear = self.times(means)
         constants = torch.sub(constants, torch.linalg.vecdot(means, linear), alpha=0.5)
-        return torch.cat([constants[..., None], linear, self.coefficients().mul(-0.5)], -1)
+        return torch.cat([constants.unsqueeze(-1), linear, self.coefficients().mul(-0.5)], -1)
 
     @abstractmethod
     def amplification(self, second: Tensor) -> Tensor:

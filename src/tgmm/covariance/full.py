@@ -91,8 +91,10 @@ class FullFactor(MatrixFactor):
     def natural(self, means: Tensor, constants: Tensor) -> Tensor:
         """Return the natural parameters by one product: with (1, z) in the place of z, W z - W m is linear."""
         n_features = means.shape[-1] + 1
-        roots = torch.cat([self.inverse_root @ means.unsqueeze(-1), self.inverse_root], -1)  # (..., K, d, 1 + d)
-        forms = (roots.mT @ roots).flatten(-2).index_select(-1, upper_places(n_features, roots.device))
+        multiply = torch.bmm if means.ndim == 2 else torch.matmul  # of which the first has less to look at
+        white = multiply(self.inverse_root, means.unsqueeze(-1))
+        roots = torch.cat([white, self.inverse_root], -1)  # (..., K, d, 1 + d)
+        forms = multiply(roots.mT, roots).flatten(-2).index_select(-1, upper_places(n_features, roots.device))
         forms = forms * _factors(n_features, forms.dtype, forms.device)
         forms.select(-1, 0).add_(constants)
         return forms
@@ -160,7 +162,7 @@ class Full(Covariances):
 
     def plus(self, amount: Tensor) -> Full:
         """Return the matrices with amount added to their diagonals."""
-        return self._of(torch.addcmul(self.values, amount[..., None], self._identity))
+        return self._of(torch.addcmul(self.values, amount.unsqueeze(-1), self._identity))
 
     def rescale(self, scale: Tensor) -> Full:
         """Return S Sigma S with S = diag(scale)."""

@@ -107,11 +107,9 @@ class Moment(Sums):
 
     def about_means(self, second: Tensor, mass: Tensor, step: Tensor) -> Tensor:
         """Return what is left without the moments of the means."""
-        return (
-            torch.addcmul(second, mass[..., None], self.of(step), value=-1)
-            if not self.shared
-            else (self.pooled(second) - self.pooled(mass[..., None] * self.of(step)))
-        )
+        if self.shared:
+            return self.pooled(second) - self.pooled(mass.unsqueeze(-1) * self.of(step))
+        return torch.addcmul(second, mass.unsqueeze(-1), self.of(step), value=-1)
 
     def moved(self, second: Tensor, mass: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
         """Return the sums with what they change by for the mean (the parallel axis theorem)."""

@@ -195,4 +195,4 @@ class Free(Structure):
     def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
         """Return the scatter over the counts; one variance for d features counts each row d times."""
         exponent = self.form.exponent(scatter.n_features)
-        return scatter.over((counts if exponent == 1 else exponent * counts).clamp(min=NO_ROWS))
+        return scatter.over((counts if exponent == 1 else exponent * counts).clamp_min(NO_ROWS))

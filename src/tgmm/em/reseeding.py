@@ -28,7 +28,7 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     """
     if priors.proper:
         return None
-    shares = statistics.mass / statistics.weight[..., None]
+    shares = statistics.mass / statistics.weight.unsqueeze(-1)
     if float(shares.min()) > NEGLIGIBLE:
         return None
     lost = shares <= NEGLIGIBLE

@@ -38,12 +38,12 @@ def soft(joint: Tensor, known: Tensor | None = None, background: Background = No
     largest = joint.amax(-2, keepdim=True)  # (..., 1, c)
     if background is not None:
         largest = torch.maximum(largest, background.to(largest))
-    largest = largest.clamp_(min=lowest)
-    joint.sub_(largest).clamp_(min=log_tiny).exp2_().sub_(tiny)
+    largest = largest.clamp_min_(lowest)
+    joint.sub_(largest).clamp_min_(log_tiny).exp2_().sub_(tiny)
     total = joint.sum(-2, keepdim=True)
     if background is not None:
         total += (background.to(largest) - largest).exp2()
-    total = total.clamp_(min=tiny)  # (..., 1, c)
+    total = total.clamp_min_(tiny)  # (..., 1, c)
     joint.div_(total)
     log_likelihood = total.log2_().add_(largest).mul_(LOG_2).squeeze(-2)
     return log_likelihood, log_likelihood

@@ -214,7 +214,7 @@ class Update:
         assert self.regularisation is not None
         if scatter.one_scale:
             return scatter.exponent(scatter.n_features) * counts * self.regularisation
-        return floors(counts[..., None] * self.regularisation, scatter.variances, self._signs)
+        return floors(counts.unsqueeze(-1) * self.regularisation, scatter.variances, self._signs)
 
     @kept
     def _signs(self) -> Tensor | float:
@@ -236,7 +236,7 @@ def means_and_scatter(
     Of the scatter, the distance from the prior is part; see `Update`.
     """
     mass = statistics.mass
-    step = statistics.first / mass.clamp(min=NO_MASS)[..., None]  # (..., K, d)
+    step = statistics.first / mass.clamp_min(NO_MASS).unsqueeze(-1)  # (..., K, d)
     means = statistics.centre + step
     scatter = structure.sums.about_means(statistics.second, mass, step)  # (..., B, q)
     if prior is not None and mean_precision is not None:
