@@ -41,8 +41,8 @@ class Statistics:
     @property
     def mean(self) -> Tensor:
         """The mean of all rows, (..., d), where each has been given to components in whole."""
-        mass = self.mass[..., None]
-        return (self.first + mass * self.centre).sum(-2) / self.weight[..., None]
+        mass = self.mass.unsqueeze(-1)
+        return torch.addcmul(self.first, mass, self.centre).sum(-2) / self.weight.unsqueeze(-1)
 
     def of_some(self, index: Any) -> Statistics:
         """Return those of some of the mixtures of a batch."""
@@ -59,8 +59,8 @@ class Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         if self.centre is centre or not (shift := self.centre - centre).any():
             return self
-        mass = self.mass[..., None]
-        mean = self.first / mass.clamp(min=NO_MASS)  # (..., K, d) about the old centre
+        mass = self.mass.unsqueeze(-1)
+        mean = self.first / mass.clamp_min(NO_MASS)  # (..., K, d) about the old centre
         second = sums.moved(self.second, self.mass, mean, shift)
         return replace(self, first=mass * (mean + shift), second=second, centre=centre)
 
