@@ -122,10 +122,24 @@ def test_a_factor_is_an_inverse_root(name):
     scaled = second.sqrt().numpy()
     bound = (scaled[:, :, None] * np.abs(inverse) * scaled[:, None, :]).sum(-1).max(-1)
     np.testing.assert_allclose(factor.amplification(second), bound, rtol=1e-9)
-    assert (bound <= factor.amplified_at_most(second).numpy() * (1 + 1e-9)).all()
+    assert (bound <= factor.amplified_at_most(second) * (1 + 1e-9)).all()
     one = value.take(slice(1, 2))
     np.testing.assert_allclose(one.factor.distances(rows[1:2]), expected[1:2], rtol=1e-9)
     assert "factor" in vars(one)  # that of all, not made again
+
+
+@every_structure
+def test_natural_parameters_give_log_densities(name):
+    matrices, value = member(name)
+    generator = torch.Generator().manual_seed(0)
+    rows, means = (torch.randn(size, D, dtype=torch.float64, generator=generator) for size in (7, K))
+    constants = torch.arange(K, dtype=torch.float64)
+    apart = value.apart(K)
+    features = torch.cat([torch.ones(7, 1), rows, apart.own_moment.of(rows)], 1)
+    gaps = (rows - means[:, None]).numpy()
+    expected = constants[:, None].numpy() - 0.5 * np.einsum("kni,kij,knj->kn", gaps, np.linalg.inv(matrices), gaps)
+    natural = apart.factor.natural(means, constants)
+    np.testing.assert_allclose((natural @ features.T).numpy(), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_distances_and_moments_by_blocks_are_those_of_whole_matrices():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tgmm.covariance.moments import Moment, Sums
 from tgmm.runtime.devices import fields_of
+from tgmm.runtime.frozen import kept
 
 
 class CovarianceCollapse(ValueError):
@@ -53,6 +54,15 @@ class Factor(ABC):
     def coefficients(self) -> Tensor:
         """Return (..., B, q): z' P z is their inner product with moment(z)."""
 
+    def natural(self, means: Tensor, constants: Tensor) -> Tensor:
+        """Return the natural parameters, (..., K, 1 + d + q); constants (..., K) are the log-densities at the means.
+
+        constant - (z - m)' P (z - m) / 2 is their inner product with (1, z, moment(z)).
+        """
+        linear = self.times(means)
+        constants = torch.sub(constants, torch.linalg.vecdot(means, linear), alpha=0.5)
+        return torch.cat([constants.unsqueeze(-1), linear, self.coefficients().mul(-0.5)], -1)
+
     @abstractmethod
     def amplification(self, second: Tensor) -> Tensor:
         """Return by how much rounding in second moments is amplified in the variances, (..., K).
@@ -64,9 +74,9 @@ class Factor(ABC):
         (Chan, Golub & LeVeque 1983, The American Statistician 37).
         """
 
-    def amplified_at_most(self, second: Tensor) -> Tensor:
-        """Return what the amplification does not exceed, where that is less work, (..., K)."""
-        return self.amplification(second)
+    def amplified_at_most(self, second: Tensor) -> float:
+        """Return what the amplification does not exceed in any component, where that is less work."""
+        return float(self.amplification(second).max())
 
     def distances(self, deviations: Tensor) -> Tensor:
         """Return the squared Mahalanobis distances (..., K, c) of deviations (..., B or K, c, d) from the means."""
@@ -214,12 +224,12 @@ class Covariances(ABC):
         """
         return (self.variances[..., 0, :] > least).nonzero().flatten()
 
-    @cached_property
+    @kept
     @abstractmethod
     def factor(self) -> Factor:
         """The factored covariances; raises CovarianceCollapse where they are not positive definite."""
 
-    @cached_property
+    @kept
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest variance of any feature in any component; NaN where any is."""
         least, largest = self.variances.detach().aminmax()

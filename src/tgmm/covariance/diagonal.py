@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances, Factor
 from tgmm.covariance.moments import Square
+from tgmm.runtime.frozen import kept
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,24 @@ class DiagonalFactor(Factor):
 
     def times(self, vectors: Tensor) -> Tensor:
         """Return vectors divided by the variances."""
-        return vectors * self.inverse_sd.square()
+        return vectors * self.precision
 
     def coefficients(self) -> Tensor:
         """Return the inverse variances."""
+        return self.precision
+
+    @kept
+    def precision(self) -> Tensor:
+        """The inverse variances."""
         return self.inverse_sd.square()
 
     def amplification(self, second: Tensor) -> Tensor:
         """Return the largest ratio of second moment to variance."""
-        return (second * self.inverse_sd.square()).amax(-1)
+        return (second * self.precision).amax(-1)
+
+    def amplified_at_most(self, second: Tensor) -> float:
+        """Return the largest of all components."""
+        return float((second * self.precision).max())
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class Diagonal(Covariances):
         """Return the smallest ratio of variances."""
         return (self.variances / whole.variances).amin(-1)
 
-    @cached_property
+    @kept
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations."""
         self._require_positive()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances, Factor
-from tgmm.covariance.moments import BLOCK, Outer, doubled, symmetric_places, upper_places, upper_triangle
+from tgmm.covariance.moments import BLOCK, Outer, doubled, identity, symmetric_places, upper_places, upper_triangle
+from tgmm.runtime.frozen import kept
 
 
 class MatrixFactor(Factor):
     """What follows from precision matrices (..., B, d, d)."""
 
-    @cached_property
+    @kept
     @abstractmethod
     def precision(self) -> Tensor:
         """The precision matrices, (..., B, d, d)."""
@@ -33,10 +34,23 @@ class MatrixFactor(Factor):
         root = second.sqrt()  # (..., K, d)
         return (root * (self.precision.abs() @ root[..., None])[..., 0]).amax(-1)
 
-    def amplified_at_most(self, second: Tensor) -> Tensor:
+    def amplified_at_most(self, second: Tensor) -> float:
         """Return d times the largest diagonal entry of D P D: it is positive definite, so that no entry is larger."""
-        diagonal = self.precision.diagonal(dim1=-2, dim2=-1)
-        return (second.shape[-1] * diagonal * second).amax(-1)
+        return _most(self.precision.diagonal(dim1=-2, dim2=-1), second)
+
+
+def _most(diagonal: Tensor, second: Tensor) -> float:
+    """Return d times the largest product of a diagonal entry (..., B, d) and a second moment (..., K, d)."""
+    return second.shape[-1] * float((diagonal * second).max())
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _factors(n_columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what turns the upper triangle of [W m, W]' [W m, W] into natural parameters, (q,)."""
+    factors = -0.5 * doubled(n_columns, dtype, device)
+    factors[1:n_columns].neg_()
+    return factors
 
 
 @dataclass(frozen=True)
@@ -69,10 +83,25 @@ class FullFactor(MatrixFactor):
         """Return the precision times each vector."""
         return (self.precision @ vectors.unsqueeze(-1)).squeeze(-1)
 
-    @cached_property
+    @kept
     def precision(self) -> Tensor:
         """The precision matrices, (..., B, d, d)."""
         return self.inverse_root.mT @ self.inverse_root
+
+    def natural(self, means: Tensor, constants: Tensor) -> Tensor:
+        """Return the natural parameters by one product: with (1, z) in the place of z, W z - W m is linear."""
+        n_features = means.shape[-1] + 1
+        multiply = torch.bmm if means.ndim == 2 else torch.matmul  # of which the first has less to look at
+        white = multiply(self.inverse_root, means.unsqueeze(-1))
+        roots = torch.cat([white, self.inverse_root], -1)  # (..., K, d, 1 + d)
+        forms = multiply(roots.mT, roots).flatten(-2).index_select(-1, upper_places(n_features, roots.device))
+        forms = forms * _factors(n_features, forms.dtype, forms.device)
+        forms.select(-1, 0).add_(constants)
+        return forms
+
+    def amplified_at_most(self, second: Tensor) -> float:
+        """Return the same, of a diagonal that takes no product of matrices."""
+        return _most(self.inverse_root.square().sum(-2), second)
 
 
 @dataclass(frozen=True)
@@ -121,10 +150,10 @@ class Full(Covariances):
         i, j = upper_triangle(self.n_features, self.values.device)
         return self.values[..., i, j]
 
-    @property
-    def variances(self) -> Tensor:
+    @kept
+    def variances(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  # kept, but as good as a property
         """The diagonals."""
-        return self.values.diagonal(dim1=-2, dim2=-1)
+        return self.values.diagonal(0, -2, -1)
 
     @property
     def dense(self) -> Tensor:
@@ -133,7 +162,7 @@ class Full(Covariances):
 
     def plus(self, amount: Tensor) -> Full:
         """Return the matrices with amount added to their diagonals."""
-        return self._of(self.values + torch.diag_embed(amount))
+        return self._of(torch.addcmul(self.values, amount.unsqueeze(-1), self._identity))
 
     def rescale(self, scale: Tensor) -> Full:
         """Return S Sigma S with S = diag(scale)."""
@@ -178,24 +207,26 @@ class Full(Covariances):
         return torch.tensor(kept, dtype=torch.int64, device=left.device)
 
     @property
+    def _identity(self) -> Tensor:
+        return identity(self.n_features, self.values.dtype, self.values.device)
+
+    @property
     def _rounding(self) -> float:
         """The share of a feature's variance that is nothing but rounding of the matrix's entries."""
         return 4 * self.n_features * torch.finfo(self.values.dtype).eps
 
-    @cached_property
+    @kept
     def factor(self) -> FullFactor:
-        """Factored correlation matrices, so that the features' units do not matter.
+        """Inverse Cholesky factors, whose rounding is as if features had unit variances (Higham 2002, Theorem 10.5).
 
-        A squared pivot is the share of a feature's variance that the features before it leave unexplained;
+        A squared pivot is the part of a feature's variance that the features before it leave unexplained;
         below rounding of the matrix's own entries there is nothing left to factor.
         """
-        self._require_positive()
-        inverse_sd = self.variances.rsqrt()  # (..., B, d)
-        correlation = self.values * inverse_sd.unsqueeze(-1) * inverse_sd.unsqueeze(-2)
-        root, info = torch.linalg.cholesky_ex(correlation)
-        pivots = root.diagonal(dim1=-2, dim2=-1)  # (..., B, d)
-        if info.any() or not float(pivots.detach().amin()) > self._rounding**0.5:
-            self._collapse((info != 0) | ~(pivots.square() > self._rounding).all(-1))
-        inverse_root = torch.linalg.solve_triangular(root, torch.diag_embed(inverse_sd), upper=False)
-        log_det = inverse_root.diagonal(dim1=-2, dim2=-1).log().sum(-1).mul_(-2)
-        return FullFactor(log_det, inverse_root)
+        root, info = torch.linalg.cholesky_ex(self.values)
+        pivots = root.diagonal(0, -2, -1)  # (..., B, d)
+        shares = pivots.detach() * self.variances.detach().rsqrt()  # their roots; NaN of what is no variance
+        if not float(shares.min()) > self._rounding**0.5 or int(info.max()):
+            self._require_positive()
+            self._collapse((info != 0) | ~(shares.square() > self._rounding).all(-1))
+        inverse_root = torch.linalg.solve_triangular(root, self._identity, upper=False)
+        return FullFactor(pivots.log().sum(-1).mul_(2), inverse_root)

@@ -8,7 +8,6 @@ computed of d features takes products with the q columns of V, by the identity o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from tgmm.covariance.base import Covariances
 from tgmm.covariance.full import Full, MatrixFactor
 from tgmm.covariance.latent import Latent
 from tgmm.covariance.moments import Outer, Sums
+from tgmm.runtime.frozen import kept
 
 BISECTIONS = 60
 NOTHING = 1e-300  # in the place of products of no rows, so that nothing over nothing is 0
@@ -61,7 +61,7 @@ class LowRankFactor(MatrixFactor):
         """What makes the whitened scores u of factors of a row, with |x|^2 = x' Psi^-1 x - |u|^2, (..., B, d, q)."""
         return self.inverse_sd[..., None] * self.loadings * (1 + self.strengths).rsqrt()[..., None, :]
 
-    @cached_property
+    @kept
     def precision(self) -> Tensor:
         """The precision matrices, (..., B, d, d)."""
         root = self._shrunk(torch.diag_embed(self.inverse_sd))
@@ -205,7 +205,7 @@ class LowRank(Covariances):
         whiten = whole.factor.whiten
         return torch.linalg.eigvalsh(whiten(whiten(self.dense).mT))[..., 0]
 
-    @cached_property
+    @kept
     def factor(self) -> LowRankFactor:
         """Scaled loadings, rotated to be orthogonal."""
         self._require_positive()
@@ -216,7 +216,7 @@ class LowRank(Covariances):
         log_det = self.noise.log().sum(-1) + strengths.log1p().sum(-1)
         return LowRankFactor(log_det, inverse_sd, self.loadings * inverse_sd[..., None] @ rotation, strengths)
 
-    @cached_property
+    @kept
     def spectrum(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues lambda of W' Psi^-1 W, (..., B, q) descending, and the rotation R to its axes, (..., B, q, q)."""
         scaled = self.loadings * self.noise.rsqrt()[..., None]

@@ -52,6 +52,13 @@ def doubled(n_features: int, dtype: torch.dtype, device: torch.device) -> Tensor
     return 2.0 - (i == j).to(dtype)
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def identity(n_features: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the identity matrix, (d, d): not to be written to."""
+    return torch.eye(n_features, dtype=dtype, device=device)
+
+
 @dataclass(frozen=True)
 class Sums(ABC):
     """What is summed of rows besides the rows themselves, q numbers a component, of which an M-step is a function.
@@ -100,7 +107,9 @@ class Moment(Sums):
 
     def about_means(self, second: Tensor, mass: Tensor, step: Tensor) -> Tensor:
         """Return what is left without the moments of the means."""
-        return self.pooled(second) - self.pooled(mass[..., None] * self.of(step))
+        if self.shared:
+            return self.pooled(second) - self.pooled(mass.unsqueeze(-1) * self.of(step))
+        return torch.addcmul(second, mass.unsqueeze(-1), self.of(step), value=-1)
 
     def moved(self, second: Tensor, mass: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
         """Return the sums with what they change by for the mean (the parallel axis theorem)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.diagonal import DiagonalFactor
 from tgmm.covariance.moments import Norm
+from tgmm.runtime.frozen import kept
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Spherical(Covariances):
         """Return the ratio of variances."""
         return (self.variances / whole.variances).amin(-1)
 
-    @cached_property
+    @kept
     def factor(self) -> DiagonalFactor:
         """Inverse standard deviations, (..., B, 1)."""
         self._require_positive()

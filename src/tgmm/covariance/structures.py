@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.moments import Moment, Sums
+from tgmm.runtime.frozen import kept
 
 NO_ROWS = 1e-300  # in place of a count of 0, so that nothing over nothing is 0
 
@@ -54,7 +54,7 @@ class Structure(ABC):
         """Whether the covariance of one component restricts those of others."""
         return self.shared or bool(self.restriction)
 
-    @cached_property
+    @kept
     def moment(self) -> Moment:
         """The moments of rows that the covariances are functions of."""
         return self.form.moment(shared=self.shared)
@@ -195,4 +195,4 @@ class Free(Structure):
     def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
         """Return the scatter over the counts; one variance for d features counts each row d times."""
         exponent = self.form.exponent(scatter.n_features)
-        return scatter.over((counts if exponent == 1 else exponent * counts).clamp(min=NO_ROWS))
+        return scatter.over((counts if exponent == 1 else exponent * counts).clamp_min(NO_ROWS))

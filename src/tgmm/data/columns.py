@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
+
+from tgmm.runtime.frozen import replace
 
 MOST_SAID = 8  # features in one message
 ARRAYS = ("numpy", "torch")  # the kinds of arrays in which a mixture can tell of itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.data.reservoir import Reservoir
 from tgmm.data.summary import Summary, SummaryOf, bulk
 from tgmm.runtime.devices import float64_device
+from tgmm.runtime.frozen import replace
 from tgmm.runtime.processes import ALONE, Processes
 
 S = TypeVar("S")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.runtime.devices import moved, widen
+from tgmm.runtime.frozen import replace
 
 SUMMARY_ROWS = 8192
 HALF = 1e-9  # what rounding can do to a sum of weights that is half of all

@@ -8,7 +8,7 @@ M-step that it has, and what crosses processes stays the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -17,6 +17,7 @@ from tgmm.em.state import LONGEST, Path, Point, RunState
 from tgmm.em.step import EM, Step
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import ESTIMATED, Statistics, together
+from tgmm.runtime.frozen import replace
 
 SHORTEST = 3.0  # the least step length of a jump: EM's steps shrink by a third or less, and are not soon at the end
 

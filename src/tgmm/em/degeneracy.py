@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from tgmm.model.regularisation import floors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
+from tgmm.runtime.frozen import kept
 from tgmm.start.sample import drawn_in, start_rows
 
 THIN = 1e-5  # of the data's variance in the same direction, for a component of few rows
@@ -86,17 +86,17 @@ class Guard:
         fixed = None if problem.update.held is None else problem.update.held.covariances.cpu()
         return cls(look, problem.structure, problem.update.priors, rows_per_row, own, fixed)
 
-    @cached_property
+    @kept
     def seen(self) -> tuple[Tensor, Tensor]:
         """The different rows and their weights."""
         return self.look()
 
-    @cached_property
+    @kept
     def whole(self) -> Covariances:
         """The covariance of all rows, in the form of the components', as that of one."""
         return whole_of(*self.seen, self.structure)
 
-    @cached_property
+    @kept
     def rows_per_weight(self) -> float:
         """How many different rows a unit of weight is."""
         return self.seen[0].shape[0] * self.rows_per_row

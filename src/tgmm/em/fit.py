@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 
@@ -27,6 +26,7 @@ from tgmm.em.state import RunState
 from tgmm.em.step import EM
 from tgmm.kernels.assignment import hard, soft
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import kept, replace
 
 ALL_NOISE, HALF_A_ROW = 0.99, 0.5  # share of the rows from which all are noise, and number below which none is
 ROUNDING = 1e-9  # of a log-volume
@@ -199,7 +199,7 @@ class Fit:
             ]
         return []
 
-    @cached_property
+    @kept
     def _guard(self) -> Guard:
         return Guard.of(self.problem)
 

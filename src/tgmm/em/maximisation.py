@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tgmm.model.held import Held
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
+from tgmm.runtime.frozen import replace
 
 
 class Proposal(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tgmm.kernels.base import Kernel
-from tgmm.kernels.choose import first_precise, is_precise, resolution
+from tgmm.kernels.choose import first_precise, is_precise
 from tgmm.model.parameters import Parameters
 
 NOISE = 2e-5  # of the average objective in float32, with room to spare
@@ -41,7 +41,7 @@ class Ladder:
 
     def resolution(self, rung: int) -> float:
         """Return the smallest share of a second moment that sums give precisely as a variance."""
-        return resolution(self.kernels[rung])
+        return self.kernels[rung].resolution
 
     def decides(self, rung: int, change: float, tol: float) -> bool:
         """Whether the kernel's arithmetic can tell a change of the objective from tol.

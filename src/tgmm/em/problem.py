@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import home, moved, widen, working_type
+from tgmm.runtime.frozen import kept, replace
 from tgmm.start.filling import filled
 from tgmm.start.noise import cleaned
 from tgmm.start.sample import are_far, projection, start_rows
@@ -132,7 +132,7 @@ class Problem:
         weights = some.own_weights()
         return TensorData(some.rows, weights * (float(self.summary.weight) / weights.sum()))
 
-    @cached_property
+    @kept
     def ladder(self) -> Ladder:
         """The kernels of this data, which they keep something of."""
         # Beside noise, sums over components depend on what they have of each row.
@@ -155,7 +155,7 @@ class Problem:
         """The noise among the rows."""
         return self.special.noise
 
-    @cached_property
+    @kept
     def without_noise(self) -> list[Problem]:
         """The problems that starts solve: of rows, or those of the sample, which are not likely to be noise."""
         if self.noise is None:
@@ -186,12 +186,12 @@ class Problem:
         """The covariance structure."""
         return self.update.structure
 
-    @cached_property
+    @kept
     def whole_sample(self) -> Chunk:
         """What starts look at: the sample, with something in the place of values that its rows lack."""
         return filled(self.sample_with_values, self.frame) if self.summary.n_gaps else self.sample
 
-    @cached_property
+    @kept
     def sample_with_values(self) -> Chunk:
         """The sample without rows that have no value at all."""
         if not self.summary.n_gaps:
@@ -199,17 +199,17 @@ class Problem:
         empty = torch.isnan(self.sample.rows).all(1)
         return self.sample.part(~empty) if bool(empty.any()) else self.sample
 
-    @cached_property
+    @kept
     def start_rows(self) -> tuple[Tensor, Tensor]:
         """The different rows that starts look at, in the frame, (m, d), and their weights, (m,)."""
         return start_rows(self.whole_sample, self.frame, self.dtype)
 
-    @cached_property
+    @kept
     def has_far_rows(self) -> bool:
         """Whether starts see rows nearer than they are."""
         return bool(are_far(self.start_rows[0]).any())
 
-    @cached_property
+    @kept
     def regularisation(self) -> Regularisation:
         """What is added to variances."""
         least = ALL_SINGULAR if self.reg_covar > 0 and self._are_all_singular() else 0.0
@@ -229,7 +229,7 @@ class Problem:
             rule = Labelled(rule)
         return Expectation(self.data, self.ladder, rule, noise=self.noise)
 
-    @cached_property
+    @kept
     def units(self) -> Units:
         """What maps the fit's numbers out of the frame."""
         weight = self.data.weight / self.data.unit

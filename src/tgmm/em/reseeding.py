@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from tgmm.kernels.gaps import Gaps
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.frozen import replace
+
+NEGLIGIBLE = 16 * torch.finfo(torch.float64).eps  # share of the rows from which nothing can be estimated
 
 
 def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
@@ -25,10 +28,10 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     """
     if priors.proper:
         return None
-    negligible = 16 * torch.finfo(torch.float64).eps * statistics.weight[..., None]
-    if bool((statistics.mass > negligible).all()):
+    shares = statistics.mass / statistics.weight.unsqueeze(-1)
+    if float(shares.min()) > NEGLIGIBLE:
         return None
-    lost = statistics.mass <= negligible
+    lost = shares <= NEGLIGIBLE
     if priors.concentration is not None:
         lost = lost & (priors.weight_mass(statistics.mass) > 0)
     return lost if lost.any() else None

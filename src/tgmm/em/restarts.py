@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -11,6 +11,7 @@ from tgmm.covariance import CovarianceCollapse
 from tgmm.em.batch import OPTIMISM
 from tgmm.em.run import Runner, Stopping
 from tgmm.em.state import FollowedRun, RunState
+from tgmm.runtime.frozen import replace
 
 SHORT_RUN = 10  # M-steps before runs are compared for the first time; twice as many each time after that
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tgmm.em.precision import ends
 from tgmm.em.state import RunState
 from tgmm.em.step import EM, Step
+from tgmm.runtime.frozen import replace
 
 REMEMBERED = 2  # jumps of an acceleration, the rates before which tell how far the end is
 

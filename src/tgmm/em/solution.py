@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import float64_device
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True)

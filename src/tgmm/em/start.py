@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import widen
+from tgmm.runtime.frozen import replace
 from tgmm.start import Start
 from tgmm.start.sample import repeated
 from tgmm.start.views import Views

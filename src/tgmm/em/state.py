@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 
 SETTLED = 1e-12  # a change of the average objective, relative to the objective, that is nothing but rounding
 LONGEST = 4.0  # the first bound on the step length of an acceleration, and the factor by which it grows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tgmm.em.expectation import Expectation
@@ -12,6 +12,7 @@ from tgmm.em.state import Point, RunState
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
+from tgmm.runtime.frozen import replace
 
 
 class Step(NamedTuple):

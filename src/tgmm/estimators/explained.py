@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -14,6 +15,12 @@ from tgmm.mixture.summary import Summary
 
 class ExplainedEstimator(BaseEstimator, ABC):
     """An estimator with a summary."""
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the names of the settings, for which scikit-learn inspects the constructor each time."""
+        return super()._get_param_names()
 
     @abstractmethod
     def summary(self) -> Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tgmm.covariance import CovarianceCollapse
@@ -21,6 +20,7 @@ from tgmm.files.plain import plain_values
 from tgmm.model.update import Maximiser
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
+from tgmm.runtime.frozen import replace
 from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.processes import ALONE, Group, Processes
 from tgmm.runtime.progress import Reporter

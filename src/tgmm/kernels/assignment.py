@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.runtime.largest import mark_largest
 
 Background = Tensor | None
+LOG_2 = math.log(2)
 
 
 # Of joint (K, c), in bits, what is known of the rows, and a background: overwrites the first by responsibilities, and
@@ -32,19 +34,26 @@ def soft(joint: Tensor, known: Tensor | None = None, background: Background = No
     A row infinitely far from every component gets probabilities 0, not NaN. Probabilities below the smallest normal
     number become 0, and are never computed: denormal numbers cost many times as much.
     """
-    limits = torch.finfo(joint.dtype)
+    lowest, tiny, log_tiny = _limits(joint.dtype)
     largest = joint.amax(-2, keepdim=True)  # (..., 1, c)
     if background is not None:
         largest = torch.maximum(largest, background.to(largest))
-    largest = largest.clamp_(min=limits.min)
-    joint.sub_(largest).clamp_(min=math.log2(limits.tiny)).exp2_().sub_(limits.tiny)
+    largest = largest.clamp_min_(lowest)
+    joint.sub_(largest).clamp_min_(log_tiny).exp2_().sub_(tiny)
     total = joint.sum(-2, keepdim=True)
     if background is not None:
         total += (background.to(largest) - largest).exp2()
-    total = total.clamp_(min=limits.tiny)  # (..., 1, c)
+    total = total.clamp_min_(tiny)  # (..., 1, c)
     joint.div_(total)
-    log_likelihood = total.log2_().add_(largest).mul_(math.log(2)).squeeze(-2)
+    log_likelihood = total.log2_().add_(largest).mul_(LOG_2).squeeze(-2)
     return log_likelihood, log_likelihood
+
+
+@cache
+def _limits(dtype: torch.dtype) -> tuple[float, float, float]:
+    """Return the lowest number of a float type, its smallest normal number, and the logarithm of that in bits."""
+    limits = torch.finfo(dtype)
+    return limits.min, limits.tiny, math.log2(limits.tiny)
 
 
 def hard(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from tgmm.data.chunk import Accumulator
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.frozen import kept
 
 # Overwrites joint log-densities (K, c), in bits, of rows of which so much is known, by responsibilities
 # and returns the rows' log-densities and what EM climbs, (c,) each, in nats; see `tgmm.kernels.assignment`.
@@ -69,15 +69,25 @@ class Kernel(ABC):
         self.n_moments = moment.size(self.n_features)
         self.n_standardised = max(64, BLOCK_BYTES // (self.n_features * dtype.itemsize))  # rows at a time
 
-    @cached_property
+    @kept
     def shift(self) -> Tensor:
         """The frame's shift, (d, 1)."""
         return self.frame.shift.to(self.dtype).to(self.device)[:, None]
 
-    @cached_property
+    @kept
     def inverse_scale(self) -> Tensor:
         """What rows are multiplied by, (d, 1)."""
         return (1 / self.frame.scale).to(self.dtype).to(self.device)[:, None]
+
+    @kept
+    def resolution(self) -> float:
+        """The smallest share of a second moment that sums give precisely as a variance."""
+        return torch.finfo(self.dtype).eps / TOLERANCE[self.dtype]
+
+    @kept
+    def least_variance(self) -> float:
+        """The variance below which squares underflow."""
+        return torch.finfo(self.dtype).tiny / torch.finfo(self.dtype).eps
 
     @abstractmethod
     def gather(

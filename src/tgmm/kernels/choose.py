@@ -97,23 +97,18 @@ def has_matrix_units(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def resolution(kernel: Kernel) -> float:
-    """Return the smallest share of a second moment that the kernel's sums give precisely as a variance."""
-    return torch.finfo(kernel.dtype).eps / TOLERANCE[kernel.dtype]
-
-
 def is_precise(kernel: Kernel, parameters: Parameters, centre: Tensor | None, widest: torch.dtype) -> bool:
     """Whether the kernel's sums about centre (K, d), or the origin, give the variances of parameters precisely.
 
     In the widest float type, sums that no other centre would improve are as precise as can be.
     """
-    if parameters.smallest_variance < torch.finfo(kernel.dtype).tiny / torch.finfo(kernel.dtype).eps:
-        return False  # squares underflow
+    if parameters.smallest_variance < kernel.least_variance:
+        return False
     about_one = centre is None or centre.shape[0] == 1  # point for all components, near the origin
-    if about_one and resolution(kernel) * kernel.amplified_at_most(parameters) <= 1:
+    if about_one and kernel.resolution * kernel.amplified_at_most(parameters) <= 1:
         return True
     amplification = kernel.amplification(parameters, None if about_one else centre)
-    if resolution(kernel) * amplification <= 1:
+    if kernel.resolution * amplification <= 1:
         return True
     best = kernel.amplification(parameters, parameters.means)
     return kernel.dtype == widest and amplification <= NEARLY_CENTRED * best
@@ -132,4 +127,7 @@ def are_precise(parameters: Parameters) -> Tensor:
 def first_precise(kernels: Sequence[Kernel], parameters: Parameters) -> int:
     """Return the index of the first kernel whose joint log-densities are precise; the last always serves."""
     last = len(kernels) - 1
-    return next((i for i in range(last) if is_precise(kernels[i], parameters, None, kernels[last].dtype)), last)
+    for index, kernel in enumerate(kernels[:last]):
+        if is_precise(kernel, parameters, None, kernels[last].dtype):
+            return index
+    return last

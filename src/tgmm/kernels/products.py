@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ class Products(Kernel):
         self.pooled_second: Tensor | None = None  # (1, q) float64
         self._own_buffer = self.buffer()
         self._kept: tuple[Tensor, Tensor] | None = None  # rows that stay, and their features
+        self._weight: tuple[int, Tensor] | None = None  # a number of rows without weights, and their weight
         self._origin = torch.zeros(1, self.n_features, dtype=torch.float64, device=self.frame.shift.device)
 
     def gather(
@@ -72,7 +74,8 @@ class Products(Kernel):
 
     def bits(self, coefficients: Tensor) -> Tensor:
         """Return natural parameters in bits, in the kernel's float type."""
-        return (coefficients * BITS).to(self.dtype).to(self.device)
+        found = coefficients * BITS
+        return found if found.dtype == self.dtype and found.device == self.device else found.to(self.device, self.dtype)
 
     def features_of(self, chunk: Chunk) -> Tensor:
         """Return the features of a chunk's rows; where all passes give these rows, they are made once."""
@@ -94,11 +97,19 @@ class Products(Kernel):
             self.moment.fill(z, phi[1 + self.n_features :])
         return phi
 
-    def statistics(self, sums: Tensor, totals: Tensor, parameters: Parameters) -> Statistics:
-        """Return the statistics of sums (K, 1 + d [+ q]) and totals (3,), with what shared moments left out."""
-        sums, totals = transferred(self.frame.shift.device, sums, totals)
+    def weight_of(self, chunk: Chunk, like: Tensor) -> Tensor:
+        """Return the weight of a chunk, (), where another total is; a number of rows is kept for the next pass."""
+        if chunk.weights is not None:
+            return widen(chunk.weights.to(self.device)).sum()
+        n_rows = chunk.rows.shape[0]
+        if self._weight is None or self._weight[0] != n_rows:
+            self._weight = (n_rows, torch.full_like(like, n_rows))
+        return self._weight[1]
+
+    def statistics(self, sums: Tensor, totals: Sequence[Tensor], parameters: Parameters) -> Statistics:
+        """Return the statistics of sums (K, 1 + d [+ q]) and totals () of likelihood, objective and weight."""
+        sums, log_likelihood, objective, weight = transferred(self.frame.shift.device, sums, *totals)
         first, second = sums[:, 1 : 1 + self.n_features], sums[:, 1 + self.n_features :]
-        log_likelihood, objective, weight = totals.unbind()
         if self.moment.shared and self.pooled_second is not None:
             second = self.pooled_second
             if parameters.covariances.own_moment == self.moment:
@@ -137,27 +148,25 @@ class ProductSums(Accumulator[Statistics]):
             joint.mul_(weights.to(kernel.device, kernel.dtype))
         total = weighted_total(likelihood, weights)
         climbed = total if objective is likelihood else weighted_total(objective, weights)
-        weight = torch.full_like(total, phi.shape[1]) if weights is None else widen(weights).sum()
-        found = [widen(multiply(joint, phi.T)), torch.stack([total, climbed, weight])]
+        weight = kernel.weight_of(chunk, total)
+        found = [widen(multiply(joint, phi.T)), total, climbed, weight]
         if self.is_pooling:
             row_weights = phi[0] if weights is None else weights
             found.append(kernel.moment.weighted_sum(widen(phi[1:]).T, widen(row_weights))[None])
-        self.found = (
-            [before.add_(more) for before, more in zip(self.found, found, strict=True)] if self.found else found
-        )
+        self.found = [before + more for before, more in zip(self.found, found, strict=True)] if self.found else found
 
     def result(self) -> Statistics:
         """Return the statistics."""
-        sums, totals, *second = self.found or self._nothing()
+        sums, log_likelihood, objective, weight, *second = self.found or self._nothing()
         if self.is_pooling:
             self.kernel.pooled_second = second[0].to(self.kernel.frame.shift.device)
-        return self.kernel.statistics(sums, totals, self.parameters)
+        return self.kernel.statistics(sums, (log_likelihood, objective, weight), self.parameters)
 
     def _nothing(self) -> list[Tensor]:
         """Return the sums of no rows."""
         kernel = self.kernel
         where = float64_device(kernel.device)
-        shapes = [(kernel.n_components, kernel.n_columns), (3,), (1, kernel.n_moments)]
+        shapes = [(kernel.n_components, kernel.n_columns), (), (), (), (1, kernel.n_moments)]
         return [torch.zeros(shape, dtype=torch.float64, device=where) for shape in shapes]
 
 

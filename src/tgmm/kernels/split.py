@@ -172,8 +172,8 @@ class SplitSums(Accumulator[Statistics]):
         """Return the statistics."""
         products = self.kernel.products
         sums = self.sums[: self.kernel.n_components, : products.n_columns]
-        totals = torch.stack([self.totals[0], *self.totals])
-        return products.statistics(sums, totals, self.parameters)
+        likelihood, weight = self.totals
+        return products.statistics(sums, (likelihood, likelihood, weight), self.parameters)
 
 
 def whole_slices(n_rows: int) -> tuple[int, int]:

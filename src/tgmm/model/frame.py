@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.frozen import kept, replace
 
 Values = TypeVar("Values", Tensor, float)
 
@@ -51,7 +51,7 @@ class Frame:
         """Return the frames of some of many problems."""
         return Frame(self.shift[index], self.scale[index])
 
-    @cached_property
+    @kept
     def log_volume(self) -> float:
         """The log-volume of the frame's unit cube, in the user's units."""
         return float(self.scale.log().sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from tgmm.covariance import Covariances
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True)

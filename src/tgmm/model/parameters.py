@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from tgmm.covariance.moments import Sums
 from tgmm.model.posterior import Posterior
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
+from tgmm.runtime.frozen import kept, replace
 
 
 @dataclass(frozen=True)
@@ -69,31 +69,32 @@ class Parameters:
         posterior = None if self.posterior is None else self.posterior.of_some(index)
         return Parameters(self.weights[index], self.means[index], self.covariances.of_some(index), posterior)
 
-    @cached_property
+    @kept
     def log_weights(self) -> Tensor:
         """Log weight, with a posterior the expected one and what it expects of a log-density besides, (..., K)."""
         return self.weights.log() if self.posterior is None else self.posterior.log_weights(self.covariances)
 
-    @cached_property
+    @kept
     def log_constants(self) -> Tensor:
         """Log weight plus the log-density at the mean, (..., K)."""
         constant = self.covariances.factor.log_det + self.n_features * math.log(2 * math.pi)
         return torch.sub(self.log_weights, constant, alpha=0.5)
 
-    @cached_property
+    @kept
     def natural(self) -> Tensor:
         """The natural parameters (..., K, 1 + d + q), or (..., K, 1 + d) where the components share their covariance.
 
         log(weight_k p_k(z)) = eta_k . (1, z, moment(z)), up to the quadratic part that all components have in common
         (Bishop, PRML, 2.4 and exercise 2.57).
         """
-        linear = self.covariances.factor.times(self.means)  # (..., K, d)
+        factor = self.covariances.factor
+        if not self.covariances.shared:
+            return factor.natural(self.means, self.log_constants)
+        linear = factor.times(self.means)  # (..., K, d)
         constant = torch.sub(self.log_constants, torch.linalg.vecdot(self.means, linear), alpha=0.5)  # (..., K)
-        if self.covariances.shared:
-            return torch.cat([constant[..., None], linear], -1)
-        return torch.cat([constant[..., None], linear, self.quadratic], -1)
+        return torch.cat([constant[..., None], linear], -1)
 
-    @cached_property
+    @kept
     def quadratic(self) -> Tensor:
         """The coefficients of moment(z) in the log-densities, (..., B, q)."""
         return -0.5 * self.covariances.factor.coefficients()
@@ -102,21 +103,21 @@ class Parameters:
         """Return log(weight_k p_k) of rows with these deviations (..., K, c, d) from the means, (..., K, c)."""
         return self.log_constants[..., None] - 0.5 * self.covariances.factor.distances(deviations)
 
-    @cached_property
+    @kept
     def smallest_variance(self) -> float:
         """The smallest variance of any feature in any component."""
         return self.covariances.extremes[0]
 
-    @cached_property
+    @kept
     def amplification_about_origin(self) -> float:
         """The largest amplification over the components in sums about the origin."""
         return float(self.amplification().amax())
 
-    @cached_property
+    @kept
     def amplified_at_most(self) -> float:
         """What the amplification about the origin does not exceed in any component, where that is less work."""
         second = torch.addcmul(self.covariances.variances, self.means, self.means)  # (K, d)
-        return float(self.covariances.factor.amplified_at_most(second).amax())
+        return self.covariances.factor.amplified_at_most(second)
 
     def expected(self, statistics: Statistics, sums: Sums) -> Tensor:
         """Return the sum of the joint log-densities of rows with the components that statistics gave them to, (...)."""

@@ -7,13 +7,14 @@ sticks; Gelman et al., Bayesian Data Analysis, 3rd edition, 3.6 for the normal-i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
+from tgmm.runtime.frozen import replace
 
 NOTHING = 1e-30  # of a stick: the logarithm is -1e30, which every float type has
 

@@ -6,7 +6,7 @@ Data Analysis, 3rd edition, 3.6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True)

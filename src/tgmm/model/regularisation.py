@@ -18,13 +18,14 @@ ENOUGH = 0.1  # of the average weight, for a component whose variances may be th
 SINGULAR = 16 * torch.finfo(torch.float64).eps
 
 
-def floors(amount: Tensor, variances: Tensor) -> Tensor:
+def floors(amount: Tensor, variances: Tensor, signs: Tensor | float | None = None) -> Tensor:
     """Return what keeps variances (..., B, d) positive where amount (..., d) is what regularises, (..., B, d).
 
-    Both may be multiplied by the numbers of rows. Where nothing regularises, nothing is added.
+    Both may be multiplied by the numbers of rows. Where nothing regularises, nothing is added. Signs of the amount can
+    be given where they are known.
     """
-    least = SINGULAR * variances.shape[-1] * variances
-    return torch.maximum(amount, amount.sign() * least)
+    signs = amount.sign() if signs is None else signs
+    return torch.maximum(amount, signs * (SINGULAR * variances.shape[-1]) * variances)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tgmm.covariance.moments import Sums
+from tgmm.runtime.frozen import replace
 
 NO_MASS = torch.finfo(torch.float64).tiny  # in place of a mass of 0, so that nothing over nothing is 0
 
@@ -40,8 +41,8 @@ class Statistics:
     @property
     def mean(self) -> Tensor:
         """The mean of all rows, (..., d), where each has been given to components in whole."""
-        mass = self.mass[..., None]
-        return (self.first + mass * self.centre).sum(-2) / self.weight[..., None]
+        mass = self.mass.unsqueeze(-1)
+        return torch.addcmul(self.first, mass, self.centre).sum(-2) / self.weight.unsqueeze(-1)
 
     def of_some(self, index: Any) -> Statistics:
         """Return those of some of the mixtures of a batch."""
@@ -58,8 +59,8 @@ class Statistics:
         """Return the statistics about another centre, (1, d), (K, d), or (P, 1, d) of a batch."""
         if self.centre is centre or not (shift := self.centre - centre).any():
             return self
-        mass = self.mass[..., None]
-        mean = self.first / mass.clamp(min=NO_MASS)  # (..., K, d) about the old centre
+        mass = self.mass.unsqueeze(-1)
+        mean = self.first / mass.clamp_min(NO_MASS)  # (..., K, d) about the old centre
         second = sums.moved(self.second, self.mass, mean, shift)
         return replace(self, first=mass * (mean + shift), second=second, centre=centre)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -15,6 +15,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.regularisation import floors
 from tgmm.model.statistics import NO_MASS, Statistics
+from tgmm.runtime.frozen import kept, replace
 
 
 class Maximiser(Protocol):
@@ -112,7 +113,10 @@ class Update:
 
     def regularised(self, amount: Tensor | None) -> Update:
         """Return the update that adds so much to every variance."""
-        return replace(self, regularisation=amount)
+        kept = vars(self).get("_with_amount")  # a run asks for the same one again and again
+        if kept is None or kept.regularisation is not amount:
+            vars(self)["_with_amount"] = kept = replace(self, regularisation=amount)
+        return kept
 
     def without_noise(self) -> Update:
         """Return the update for rows without noise."""
@@ -210,7 +214,14 @@ class Update:
         assert self.regularisation is not None
         if scatter.one_scale:
             return scatter.exponent(scatter.n_features) * counts * self.regularisation
-        return floors(counts[..., None] * self.regularisation, scatter.variances)
+        return floors(counts.unsqueeze(-1) * self.regularisation, scatter.variances, self._signs)
+
+    @kept
+    def _signs(self) -> Tensor | float:
+        """Where something regularises, (..., d), or 1 where it does so everywhere: the same in all steps of a run."""
+        assert self.regularisation is not None
+        signs = self.regularisation.sign()
+        return 1.0 if bool((signs == 1).all()) else signs
 
     def log_prior(self, parameters: Parameters) -> Tensor | float:
         """Return the log prior density of parameters in the frame, up to terms that are free of them, (...)."""
@@ -225,7 +236,7 @@ def means_and_scatter(
     Of the scatter, the distance from the prior is part; see `Update`.
     """
     mass = statistics.mass
-    step = statistics.first / mass.clamp(min=NO_MASS)[..., None]  # (..., K, d)
+    step = statistics.first / mass.clamp_min(NO_MASS).unsqueeze(-1)  # (..., K, d)
     means = statistics.centre + step
     scatter = structure.sums.about_means(statistics.second, mass, step)  # (..., B, q)
     if prior is not None and mean_precision is not None:

@@ -6,7 +6,7 @@ Jordan 2006 (Bayesian Analysis 1) and Kurihara, Welling & Teh 2007 (IJCAI) for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from tgmm.model.posterior import Posterior, divergence_of_covariances, divergenc
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import means_and_scatter
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True)

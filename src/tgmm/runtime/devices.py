@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from tgmm.runtime.frozen import field_names, replace
 
 # Every branch on a value that an accelerator holds waits for the work queued there, some 20 us, and an M-step has a
 # dozen of them. A megabyte crosses a PCIe bus in less; the M-step on a few numbers takes no longer on the host.
@@ -76,24 +78,31 @@ def home(n_numbers: int, device: torch.device) -> torch.device:
 def moved(record: Record, device: torch.device) -> Record:
     """Return a dataclass with its tensors on the device, those in dataclasses among its fields too."""
     changes: dict[str, Any] = {}
-    for field in fields(record):  # pyright: ignore[reportArgumentType]
-        value = getattr(record, field.name)
+    for name in field_names(type(record)):
+        value = getattr(record, name)
         if isinstance(value, Tensor):
-            changes[field.name] = value.to(device)
+            there = value.to(device)
         elif is_dataclass(value):
             move = getattr(value, "to", None)
-            changes[field.name] = moved(value, device) if move is None else move(device)
-    return replace(record, **changes)  # pyright: ignore[reportArgumentType]
+            there = moved(value, device) if move is None else move(device)
+        else:
+            continue
+        if there is not value:
+            changes[name] = there
+    return replace(record, **changes) if changes else record
 
 
 def fields_of(record: Any) -> dict[str, Any]:
     """Return the fields of a dataclass by name: what it consists of, without what follows from that."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: getattr(record, name) for name in field_names(type(record))}
 
 
 def transferred(device: torch.device, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors of one float type on the device, by one transfer."""
-    if all(tensor.device == device for tensor in tensors):
+    for tensor in tensors:
+        if tensor.device != device:
+            break
+    else:
         return tensors
     packed = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     parts = packed.split([tensor.numel() for tensor in tensors])
