@@ -18,9 +18,11 @@ from torch import Tensor
 from tgmm.covariance.orientation import Orientation, not_flat, weights_of
 
 # Derivatives in an angle, per row, at which the axes are found: what is left to gain is their square. The next
-# iteration goes on from previous axes, so that less will do for these.
+# iteration goes on from previous axes, so that less will do for these, and fewer steps: hundreds are of components
+# that have collapsed, whose likelihood has no limit.
 LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
-STEPS = 1000
+STEPS, STEPS_OF_PREVIOUS = 1000, 50
+SOON, FEW = 8, 3  # steps after which only the best searches go on, and how many these are
 NEWTON = 32  # features up to which Newton's method is used, whose steps take some d^6 operations
 NUMBERS = 1 << 20  # of second derivatives that are worked on at a time, but for small factors
 SHORTER, SHORTENED = 0.25, 12  # by which a step that does not lower the value is shortened, and how often
@@ -45,11 +47,14 @@ def common_axes(matrices: Tensor, counts: Tensor, near: Tensor | None = None, *,
     """
     shares = counts / counts.sum(-1, keepdim=True)
     if near is not None:
-        return _found(_axes_of(near), matrices, shares, equal_volumes, LEVEL_OF_PREVIOUS)[0]
-    first = _first_axes(matrices, counts)  # (..., K + 1, d, d)
-    axes, values = _found(first, matrices[..., None, :, :, :], shares[..., None, :], equal_volumes, LEVEL)
-    best = values.argmin(-1)[..., None, None, None].expand(*values.shape[:-1], 1, *axes.shape[-2:])
-    return axes.gather(-3, best)[..., 0, :, :]
+        return _found(_axes_of(near), matrices, shares, equal_volumes, LEVEL_OF_PREVIOUS, STEPS_OF_PREVIOUS)[0]
+    axes = _first_axes(matrices, counts)  # (..., K + 1, d, d)
+    problem = (matrices[..., None, :, :, :], shares[..., None, :], equal_volumes, LEVEL)
+    for n_steps, n_best in ((SOON, FEW), (STEPS, 1)):
+        axes, values = _found(axes, *problem, n_steps)
+        best = values.argsort(-1)[..., :n_best, None, None].expand(*values.shape[:-1], -1, *axes.shape[-2:])
+        axes = axes.gather(-3, best)
+    return axes[..., 0, :, :]
 
 
 def variances_along(axes: Tensor, matrices: Tensor) -> Tensor:
@@ -74,27 +79,29 @@ def _axes_of(covariances: Tensor) -> Tensor:
     return torch.linalg.eigh((factors[:, None, None] * covariances).sum(-3)).eigenvectors
 
 
-def _found(axes: Tensor, matrices: Tensor, shares: Tensor, equal_volumes: bool, level: float) -> tuple[Tensor, Tensor]:
-    """Return the axes (..., d, d) to which searches from such axes lead, and their values (...)."""
+def _found(
+    axes: Tensor, matrices: Tensor, shares: Tensor, equal_volumes: bool, level: float, n_steps: int
+) -> tuple[Tensor, Tensor]:
+    """Return the axes (..., d, d) to which searches of some steps from such axes lead, and their values (...)."""
     batch, (n_components, d) = axes.shape[:-2], matrices.shape[-3:-1]
     matrices, shares = matrices.expand(*batch, n_components, d, d), shares.expand(*batch, n_components)
     flat = axes.reshape(-1, d, d), matrices.reshape(-1, n_components, d, d), shares.reshape(-1, n_components)
     start = Orientation(*flat, equal_volumes)
     parts = torch.arange(len(start.axes), device=axes.device).split(max(1, NUMBERS // d**4))
-    found = [_descended(start.of_some(part), level) for part in parts]
+    found = [_descended(start.of_some(part), level, n_steps) for part in parts]
     axes, values = torch.cat([each.axes for each in found]), torch.cat([each.value for each in found])
     return axes.reshape(*batch, d, d), values.reshape(batch)
 
 
-def _descended(place: Orientation, level: float) -> Orientation:
-    """Return the minima to which steps lead that all lower the value, until nothing is steeper than the level."""
+def _descended(place: Orientation, level: float, n_steps: int) -> Orientation:
+    """Return where steps lead that all lower the value, until nothing is steeper than the level."""
     n_features = place.axes.shape[-1]
     if n_features == 1:
         return place
     step = _stepped if n_features <= NEWTON else _swept
     axes, going = place.axes.clone(), (place.steepness > level).nonzero().flatten()
     here = place.of_some(going)
-    for _ in range(STEPS):
+    for _ in range(n_steps):
         if not len(going):
             break
         found = step(here)
