@@ -49,7 +49,11 @@ class Runs:
     def of_some(self, index: Any) -> Runs:
         """Return some of the runs."""
         parameters, statistics = self.parameters.of_some(index), self.statistics.of_some(index)
-        return Runs(parameters, statistics, self.objective[index], self.start[index])
+        some = Runs(parameters, statistics, self.objective[index], self.start[index])
+        if "judged" in vars(self):  # see `tgmm.em.degeneracy.Guard`
+            judge, verdict = vars(self)["judged"]
+            vars(some)["judged"] = judge, verdict[index]
+        return some
 
 
 class Rows(Protocol):
@@ -220,12 +224,16 @@ def joined(runs: Sequence[Runs]) -> Runs:
     if len(runs) == 1:
         return runs[0]
     parameters = [each.parameters for each in runs]
-    return Runs(
+    whole = Runs(
         parameters_joined(parameters),
         stacked([each.statistics for each in runs]),
         torch.cat([each.objective for each in runs]),
         torch.cat([each.start for each in runs]),
     )
+    judges, verdicts = zip(*(vars(each).get("judged", (None, None)) for each in runs), strict=True)
+    if judges[0] is not None and all(judge is judges[0] for judge in judges):
+        vars(whole)["judged"] = judges[0], torch.cat(verdicts)
+    return whole
 
 
 def parameters_joined(parameters: Sequence[Parameters]) -> Parameters:

@@ -59,6 +59,9 @@ class Trials:
         Passes over the rows, by one mixture, that the moves of a heat are worth.
     tells : bool
         Whether the rows are enough to tell which of the solutions is best; otherwise all are worth more rows.
+    are_all : bool
+        Whether the rows are all that there are. Then solutions that are seen to be lower than the best are not followed
+        to their ends.
     """
 
     def __init__(
@@ -72,8 +75,9 @@ class Trials:
         n_followed: int = FOLLOWED,
         worth: float = math.inf,
         tells: bool = True,
+        are_all: bool = True,
     ) -> None:
-        self.views, self.n_components = views, n_components
+        self.views, self.n_components, self.are_all = views, n_components, are_all
         self.nearest, self.n_followed, self.worth, self.tells = nearest, n_followed, worth, tells
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
@@ -120,7 +124,10 @@ class Trials:
             heats = yield from self._moved(runs, heats)
             more = yield from self._ended(heats)
             runs = joined([runs, more])
-        return (yield Climb(self.batch, self._best(runs, self.n_followed), self.nearest, LAST))
+        best = self._best(runs, self.n_followed)
+        if self.are_all:  # what is lower on them is lower, wherever it would end
+            return best
+        return (yield Climb(self.batch, best, self.nearest, LAST))
 
     def _first(self) -> Search[Runs]:
         """Search for the best runs of the first heat, the best of which has moved.
