@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 TRIED = 3  # beginnings for each direction
-STEPS, SETTLED = 15, 1e-6  # of the fixed point
+STEPS, SETTLED = 25, 1e-6  # of the fixed point
 NOTHING = 1e-3  # length of what is left of a beginning that other directions have used up
 
 
@@ -42,8 +42,8 @@ def least_kurtosis(rows: Tensor, weights: Tensor, n_directions: int) -> Tensor:
 def _fixed_points(rows: Tensor, shares: Tensor, rest: Tensor, directions: Tensor) -> Tensor:
     """Return the directions (d, t) to which the fixed point leads from these."""
     for _ in range(STEPS):
-        along = rows @ directions  # (m, t)
-        following = rest @ (3 * directions - rows.T @ (shares[:, None] * along * along.square()))
+        cubes = (rows @ directions) ** 3  # (m, t)
+        following = rest @ (3 * directions - rows.T @ (shares[:, None] * cubes))
         lengths = following.norm(dim=0)
         following = torch.where(lengths > torch.finfo(rows.dtype).eps, following / lengths, directions)
         turned = 1 - (following * directions).sum(0).abs().amin()
