@@ -107,10 +107,8 @@ class Moves:
     def _hopeful(self, runs: Runs, floor: float) -> Search[Runs]:
         """Search for the runs that after a few steps could still rise above the floor."""
         for n_steps, patience in SHORT:
-            before = yield Steps(self.batch, runs, n_steps - 1)
-            runs = yield Steps(self.batch, before, 1)
-            hopes = runs.objective + patience * (runs.objective - before.objective)
-            runs = runs.of_some(hopes > floor)
+            runs = yield Steps(self.batch, runs, n_steps)
+            runs = runs.of_some(runs.objective + patience * runs.gain > floor)
             if not len(runs):
                 break
         return runs
