@@ -108,6 +108,7 @@ class Moves:
         """Search for the runs that after a few steps could still rise above the floor."""
         for n_steps, patience in SHORT:
             runs = yield Steps(self.batch, runs, n_steps)
+            assert runs.gain is not None
             runs = runs.of_some(runs.objective + patience * runs.gain > floor)
             if not len(runs):
                 break

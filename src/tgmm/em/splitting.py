@@ -91,7 +91,7 @@ class Local:
         weights = kernel.weights if kernel.weights.ndim == 2 else kernel.weights[None]
         return cls(kernel, update, Parts.of(kernel.of_shares(torch.full_like(weights, SHARE)[:, None])))
 
-    def of_some(self, index: Tensor | slice) -> Local:
+    def of_some(self, index: Tensor) -> Local:
         """Return those among the rows of some of the mixtures."""
         if isinstance(self.kernel, Batched):
             return self
@@ -172,7 +172,8 @@ class Splits(Request):
 
 def _together(requests: Sequence[Splits]) -> Local:
     """Return the rows of several requests: those that all have, or those of each."""
-    first, kernels = requests[0].local, [each.local.kernel for each in requests]
+    first = requests[0].local
+    kernels = [each.local.kernel for each in requests if isinstance(each.local.kernel, Batched)]
     if all(kernel.rows is first.kernel.rows for kernel in kernels):
         return first
     return Local.of(side_by_side(kernels), first.update)
@@ -186,8 +187,7 @@ def _split(local: Local, owner: Tensor, mine: Tensor, whole: Parts) -> tuple[Par
     n_ways, n_features = (3 if whole.first.shape[1] > 1 else 2), whole.first.shape[1]
     size = n_ways * mine.shape[1] * (n_features + whole.second.shape[1] + 8)
     found = [
-        _split_some(local.of_some(owner[some]), mine[some], whole[some])
-        for some in parts(len(mine), size, mine.device)
+        _split_some(local.of_some(owner[some]), mine[some], whole[some]) for some in parts(len(mine), size, mine.device)
     ]
     if not found:
         nothing = mine.new_zeros(0, n_ways, 2)

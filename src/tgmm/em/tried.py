@@ -61,7 +61,7 @@ def tried(
 
 def _views(problems: Problems, place: int, table: Table, seed: int) -> Views | None:
     """Return what starts see of the rows of one of the problems, None where there are to be no trials of it."""
-    shape = Shape(*table.rows.shape, problems.n_components)
+    shape = _shape(problems, table)
     most = trial_rows(shape.n_features, shape.n_components)
     is_worthwhile = shape.n_components <= MOST_COMPONENTS and worth(problems.structure, shape, shape.n_rows) >= STEPS
     if not is_worthwhile or shape.n_rows > most or bool(are_far(problems.start_rows[0][place]).any()):
@@ -87,7 +87,7 @@ def _search(
     """Search for the solutions of one of the problems."""
     if views is None:
         return []
-    shape, structure = Shape(*table.rows.shape, problems.n_components), problems.structure
+    shape, structure = _shape(problems, table), problems.structure
     update = tried_update(Update(structure, Priors()), shape.n_features)
     weight = float(problems.kernel.weight[place])
     budget = worth(structure, shape, views.rows.shape[0])
@@ -95,6 +95,10 @@ def _search(
     # What is drawn at random is drawn anew, as in a fit.
     found = yield from searched(trials, n_heats, torch.Generator().manual_seed(seed))
     return [of_structure(structure, trial) for trial in found]
+
+
+def _shape(problems: Problems, table: Table) -> Shape:
+    return Shape(table.rows.shape[0], table.rows.shape[1], problems.n_components)
 
 
 def can_be_tried(problems: Problems) -> bool:

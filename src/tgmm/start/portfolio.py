@@ -92,9 +92,7 @@ RANDOM_PARTITIONS: dict[str, RandomPartition] = {
 
 def partitions(views: Views, n_components: int, names: Iterable[str] = PARTITIONS) -> dict[str, Tensor]:
     """Return the partitions into K clusters by the names of those starts that find one."""
-    found = {
-        name: views.kept((name, n_components), partial(PARTITIONS[name], views, n_components)) for name in names
-    }
+    found = {name: views.kept((name, n_components), partial(PARTITIONS[name], views, n_components)) for name in names}
     return {name: labels for name, labels in found.items() if labels is not None}
 
 
