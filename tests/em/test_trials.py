@@ -149,9 +149,8 @@ def test_solutions_are_limits():
     trials, _ = trials_of(overlapping(0), 3)
     found = alone(trials.solutions(2, generator()))
     further = trials.batch.climbed(found, 1e-9, 600).objective
-    is_limit = further - found.objective < 2e-6
-    assert is_limit[0]
-    assert (is_limit | (further < found.objective[0])).all()  # others can be seen to be lower before
+    assert further[0] - found.objective[0] < 2e-6
+    assert (further - found.objective < 6e-5).all()  # those that are lower are no more than reported
     trials.are_all = False
     found = alone(trials.solutions(2, generator()))
     assert (trials.batch.climbed(found, 1e-9, 600).objective - found.objective < 2e-6).all()

@@ -18,7 +18,7 @@ LONGEST = 4.0  # the first bound on the step length of an acceleration, and the 
 
 
 class FollowedRun(NamedTuple):
-    """A run that was followed to the end, or until it was clear that it would end lower than the best.
+    """A run that was followed to the end.
 
     Attributes
     ----------

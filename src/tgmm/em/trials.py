@@ -60,8 +60,8 @@ class Trials:
     tells : bool
         Whether the rows are enough to tell which of the solutions is best; otherwise all are worth more rows.
     are_all : bool
-        Whether the rows are all that there are. Then solutions that are seen to be lower than the best are not followed
-        to their ends.
+        Whether the rows are all that there are. Then solutions that are lower than the best are no more than reported,
+        and need not be followed as near to their limits.
     """
 
     def __init__(
@@ -125,9 +125,12 @@ class Trials:
             more = yield from self._ended(heats)
             runs = joined([runs, more])
         best = self._best(runs, self.n_followed)
-        if self.are_all:  # what is lower on them is lower, wherever it would end
+        if not self.are_all:
+            return (yield Climb(self.batch, best, self.nearest, LAST))
+        if len(best) == 1:  # which is at its limit
             return best
-        return (yield Climb(self.batch, best, self.nearest, LAST))
+        others = yield Climb(self.batch, best.of_some(slice(1, None)), NEAR, LAST)
+        return joined([best.of_some(slice(1)), others])
 
     def _first(self) -> Search[Runs]:
         """Search for the best runs of the first heat, the best of which has moved.

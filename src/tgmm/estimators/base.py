@@ -416,7 +416,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
 
     @property
     def runs_(self) -> list[FollowedRun]:
-        """Runs that were followed to the end, or until clearly lower, best first: objective, start and seed of each."""
+        """Runs that were followed to the end, best first: objective, start and seed of each."""
         return list(self._fitted().runs)
 
     @property

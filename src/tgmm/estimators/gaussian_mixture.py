@@ -149,8 +149,8 @@ class GaussianMixture(MixtureEstimator):
         Average objective after each iteration, from the start to the result. The objective is the log-likelihood, plus
         the log-density of the priors if there are any.
     runs_ : list of FollowedRun
-        The runs that were followed to the end, or until it was clear that they would end lower, best first: the
-        objective, start and seed of each. Runs with close objectives are rival solutions.
+        The runs that were followed to the end, best first: the objective, start and seed of each. Runs with close
+        objectives are rival solutions.
     reg_covar_ : array or Tensor of shape (d,) or ()
         What was added to the variances.
 
