@@ -148,12 +148,8 @@ def test_solutions_are_different_and_the_best_comes_first():
 def test_solutions_are_limits():
     trials, _ = trials_of(overlapping(0), 3)
     found = alone(trials.solutions(2, generator()))
-    further = trials.batch.climbed(found, 1e-9, 600).objective
-    assert further[0] - found.objective[0] < 2e-6
-    assert (further - found.objective < 6e-5).all()  # those that are lower are no more than reported
-    trials.are_all = False
-    found = alone(trials.solutions(2, generator()))
-    assert (trials.batch.climbed(found, 1e-9, 600).objective - found.objective < 2e-6).all()
+    further = trials.batch.climbed(found, 1e-9, 600)
+    assert (further.objective - found.objective < 2e-6).all()
 
 
 def test_every_solution_says_which_start_it_began_with():

@@ -202,8 +202,8 @@ def _tried(
     """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few."""
     if views.rows.shape[0] <= problem.n_components:
         return []
-    are_all, n_rows = views.is_all and _is_all(problem), views.rows.shape[0]
-    near = NEAREST if are_all else _near(problem, n_rows)
+    near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
+    n_rows = views.rows.shape[0]
     trials = Trials(
         views,
         float(problem.summary.weight),
@@ -214,7 +214,6 @@ def _tried(
         n_followed=FOLLOWED_FILLED if problem.summary.n_gaps else FOLLOWED,
         worth=_worth(problem, n_rows),
         tells=views.is_all or _tell(problem, n_rows),
-        are_all=are_all,
     )
     found = yield from searched(trials, n_heats, generator)
     if problem.has_far_rows:

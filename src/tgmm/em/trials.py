@@ -59,9 +59,6 @@ class Trials:
         Passes over the rows, by one mixture, that the moves of a heat are worth.
     tells : bool
         Whether the rows are enough to tell which of the solutions is best; otherwise all are worth more rows.
-    are_all : bool
-        Whether the rows are all that there are. Then solutions that are lower than the best are no more than reported,
-        and need not be followed as near to their limits.
     """
 
     def __init__(
@@ -75,9 +72,8 @@ class Trials:
         n_followed: int = FOLLOWED,
         worth: float = math.inf,
         tells: bool = True,
-        are_all: bool = True,
     ) -> None:
-        self.views, self.n_components, self.are_all = views, n_components, are_all
+        self.views, self.n_components = views, n_components
         self.nearest, self.n_followed, self.worth, self.tells = nearest, n_followed, worth, tells
         self.names: list[str] = []  # of the starts, by their numbers
         weights = views.weights * (weight / views.weights.sum())
@@ -125,11 +121,9 @@ class Trials:
             more = yield from self._ended(heats)
             runs = joined([runs, more])
         best = self._best(runs, self.n_followed)
-        if not self.are_all:
-            return (yield Climb(self.batch, best, self.nearest, LAST))
-        if len(best) == 1:  # which is at its limit
+        if len(best) == 1:  # which is at its limit; of others it was enough that they are lower
             return best
-        others = yield Climb(self.batch, best.of_some(slice(1, None)), NEAR, LAST)
+        others = yield Climb(self.batch, best.of_some(slice(1, None)), self.nearest, LAST)
         return joined([best.of_some(slice(1)), others])
 
     def _first(self) -> Search[Runs]:
