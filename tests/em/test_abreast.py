@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from batches import batch_of, begun_at, standardised, tensor
+from batches import batch_of, begun_at, moves_of, standardised, tensor
 from cases import mixture
 
 from tgmm.covariance import STRUCTURES
 from tgmm.em.abreast import Climb, Steps, abreast, alone
 from tgmm.em.batch import joined
+from tgmm.em.splitting import Splits
 
 EVERY_KIND = ["full", "diag", "tied_full", "tied_spherical", "VEI"]
 
@@ -111,3 +112,38 @@ def test_a_search_that_fails_spoils_no_other_and_says_why_alone():
     assert_same(found, alone(climbs()))
     with pytest.raises(ValueError, match="why"):
         alone(fails())
+
+
+def splits_of(batch, run):
+    return (yield Splits(batch, run, moves_of(batch)._local, 1.0))
+
+
+@pytest.mark.parametrize("name", ["full", "diag", "tied_full", "spherical"])
+@pytest.mark.parametrize("what", ["the same rows", "rows of their own"])
+def test_splits_of_each_run_are_those_that_it_has_alone(name, what):
+    """One has a component on too few rows to be split."""
+    rows = [rows_of(0), rows_of(1, 70), rows_of(2, 110)]
+    tables = [standardised(each, one_scale=STRUCTURES[name].one_scale) for each in rows]
+    if what == "the same rows":
+        tables = tables[:1] * 3
+    runs = []
+    for number, table in enumerate(tables):
+        batch = batch_of(name, table, tensor(np.random.default_rng(7).uniform(0.5, 2.0, len(table))))
+        labels = np.arange(len(table)) % 3
+        runs.append((batch, begun_at(batch, np.where(labels == 2, np.arange(len(table)) > 8, labels), 3 - number % 2)))
+    expected = [alone(splits_of(*each)) for each in runs]
+    for one, other in zip(abreast([splits_of(*each) for each in runs]), expected, strict=True):
+        assert torch.equal(one.component, other.component)
+        torch.testing.assert_close(one.gain, other.gain, rtol=1e-6, atol=1e-6)
+        for part in ("mass", "first", "second"):
+            for found, alike in ((one.whole, other.whole), (one.halves, other.halves)):
+                torch.testing.assert_close(getattr(found, part), getattr(alike, part), rtol=1e-6, atol=1e-6)
+
+
+def test_the_halves_of_a_split_have_the_rows_of_their_component():
+    batch = batch_of("full", standardised(rows_of(3)))
+    found = alone(splits_of(batch, begun_at(batch, np.arange(90) % 2, 2)))
+    assert sorted(found.component.tolist()) == [0, 0, 0, 1, 1, 1]  # in three ways each
+    torch.testing.assert_close(found.halves.mass.sum(1), found.whole.mass[found.component], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.halves.first.sum(1), found.whole.first[found.component], rtol=1e-9, atol=1e-9)
+    assert (found.gain > 0).all()

@@ -9,7 +9,7 @@ from batches import covariances_of, priors_of, tensor
 from structures import SPECS
 
 from tgmm.covariance import STRUCTURES, separate
-from tgmm.em.batch import Runs
+from tgmm.em.batch import Runs, joined
 from tgmm.em.degeneracy import FEW, LEAST_SHARED, OWN, OWN_IN_TRIALS, RIDGE, THIN, Guard
 from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
@@ -171,3 +171,13 @@ def test_a_component_of_fewer_rows_than_factors_need_is_an_accident(name):
     runs = runs_of(name, np.array([[MANY, least - 0.1, MANY], [MANY, least + 0.1, MANY], [MANY] * 3]), matrices)
     guard = guard_of(name, tensor(X))
     assert guard.degenerate(runs).tolist() == [True, False, False]
+
+
+def test_a_guard_keeps_its_verdict_and_leaves_that_of_others(monkeypatch):
+    whole, rows = whole_of("full")
+    one, other = guard_of("full", rows), guard_of("full", rows, 0.01)
+    runs = runs_of("full", [[MANY, 5.0, MANY], [MANY] * 3], [with_one("full", whole, 0.6 * whole)] * 2)
+    verdicts = [guard.degenerate(runs).tolist() for guard in (one, other, one)]
+    assert verdicts == [[True, False], [True, False], [True, False]]
+    monkeypatch.setattr(Guard, "bad", None)  # which is not asked again
+    assert one.degenerate(joined([runs.of_some([1]), runs])).tolist() == [False, True, False]

@@ -123,7 +123,7 @@ def test_mixtures_that_are_a_split_and_a_merge_away_are_of_all_rows(name):
     X[7] += 300
     batch = batch_of(name, standardised(X), tensor(np.random.default_rng(6).uniform(0.5, 2, 300)))
     run, kernel = begun_at(batch, start, 6), batch.kernel
-    triples = list(moves_of(batch)._triples(run, np.inf))
+    triples = alone(moves_of(batch)._triples(run, np.inf))
     assert triples
     for mixtures in triples:
         assert mixtures.mass.shape[1:] == (6,)

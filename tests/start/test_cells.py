@@ -6,7 +6,7 @@ import torch
 from scipy.cluster.hierarchy import fcluster
 from sklearn.metrics import adjusted_rand_score
 
-from tgmm.start.cells import Clusters, MergeTree
+from tgmm.start.cells import CACHED, Clusters, MergeTree, merge_side_by_side
 from tgmm.start.ward import hierarchy
 
 RIDGE = 1e-3  # of the variance, as documented
@@ -116,6 +116,21 @@ def test_what_a_merge_costs_is_what_the_criterion_rises_by():
     now = cost_of(X, labels, within)
     expected = [cost_of(X, np.where(labels == b, a, labels), within) - now for a, b in zip(i, j, strict=True)]
     np.testing.assert_allclose(clusters.costs(i, j), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_trees_whose_cells_merge_side_by_side_are_those_alone():
+    """Of several numbers of cells, and more trees than merge at once; what was not made then is made later."""
+    trees, alone = ([tree_of(seed) for seed in range(CACHED + 3)] for _ in range(2))
+    merge_side_by_side(trees, 4)
+    for tree, one in zip(trees, alone, strict=True):
+        for n_clusters in (6, 4, 2):
+            assert torch.equal(tree.labels(n_clusters), one.labels(n_clusters))
+        assert tree.merges == one.merges
+    merge_side_by_side([], 4)
+
+
+def tree_of(seed):
+    return MergeTree(torch.tensor(elongated(seed, n=3 + 5 * seed)[0]), 30, 7)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -162,6 +162,20 @@ def test_random_clusters_are_drawn_by_weight():
             assert len(found.unique()) == 2
 
 
+def test_what_several_searches_ask_of_the_same_views_is_made_once(monkeypatch):
+    views, calls = views_of(overlapping()[0]), []
+    monkeypatch.setitem(PARTITIONS, "ward", lambda *_: calls.append("ward"))
+    monkeypatch.setitem(RANDOM_PARTITIONS, "k-means++", lambda *_: calls.append("k-means++"))
+    draws = [generator(), generator()]
+    heats = [[partitions(views, 3) and random_partitions(views, 3, draw) for _ in range(2)] for draw in draws]
+    assert calls == ["ward", "k-means++", "k-means++"]
+    for one, other in zip(*heats, strict=True):
+        assert all(one[name] is other[name] for name in RANDOM_PARTITIONS)
+    name = "random rows, whitened"
+    assert not torch.equal(heats[0][0][name], heats[0][1][name])
+    assert torch.equal(draws[0].get_state(), draws[1].get_state())
+
+
 def test_starts_that_find_no_k_clusters_are_left_out(monkeypatch):
     views = views_of(overlapping()[0])
     assert list(partitions(views, 3)) == list(PARTITIONS)
@@ -169,4 +183,5 @@ def test_starts_that_find_no_k_clusters_are_left_out(monkeypatch):
     for name, found in partitions(views, 3).items():
         assert torch.equal(found, found_by(name, views, 3))
     monkeypatch.setitem(PARTITIONS, "ward", lambda *_: None)
+    views = views_of(overlapping()[0])
     assert list(partitions(views, 3)) == [name for name in PARTITIONS if name != "ward"]

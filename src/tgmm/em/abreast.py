@@ -1,6 +1,6 @@
 """Searches side by side: what all of them ask for next is done as one batch.
 
-A search is a generator that yields a request, is sent the runs that come of it, and returns what it found. Runs of few
+A search is a generator that yields a request, is sent what comes of it, and returns what it found. Runs of few
 rows take longer to ask for than to advance, so that many searches together take a fraction of the time that they take
 one after another.
 """
@@ -41,12 +41,40 @@ class Request(ABC):
         """What requests that are done together have in common."""
 
     @abstractmethod
-    def done(self, batch: Batch[Any], runs: Runs, requests: Sequence[Any]) -> Runs:
-        """Return what comes of the runs of several requests of this kind."""
+    def answers(self, requests: Sequence[Any]) -> list[Any]:
+        """Return what comes of each of several requests that are alike, of which this is one."""
 
 
 @dataclass(frozen=True, eq=False)
-class Steps(Request):
+class Advance(Request):
+    """Runs that are to be advanced."""
+
+    @abstractmethod
+    def done(self, batch: Batch[Any], runs: Runs, requests: Sequence[Any]) -> Runs:
+        """Return what comes of the runs of several requests of this kind."""
+
+    def answers(self, requests: Sequence[Advance]) -> list[Runs]:
+        """Return the runs of each, which are advanced as one batch."""
+        if len(requests) == 1:
+            return [self.done(self.batch, self.runs, requests)]
+        kernels = [each.batch.kernel for each in requests]
+        counts = [len(each.runs) for each in requests]
+        owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts))
+        rows = kernels[0] if kernels[1].rows is kernels[0].rows else side_by_side(kernels).of_some(owner)
+        n_components = [each.runs.parameters.n_components for each in requests]
+        most = max(n_components)
+        runs = joined([_filled_up(each.runs, most) for each in requests])
+        if isinstance(rows, OwnRows):
+            runs = replace(runs, statistics=replace(runs.statistics, weight=rows.weight))
+        found = self.done(replace(self.batch, kernel=Together(rows, owner, kernels)), runs, requests)
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        places = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        parts = zip(places, n_components, kernels, strict=True)
+        return [_cut(found.of_some(place), count, kernel) for place, count, kernel in parts]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Advance):
     """So many EM steps of each run."""
 
     n_steps: int
@@ -62,7 +90,7 @@ class Steps(Request):
 
 
 @dataclass(frozen=True, eq=False)
-class Climb(Request):
+class Climb(Advance):
     """Steps and jumps of each run to its limits, see `tgmm.em.batch.Batch.climbed`."""
 
     tol: float
@@ -82,7 +110,7 @@ class Climb(Request):
 
 
 T = TypeVar("T")
-Search = Generator[Request, Runs, T]
+Search = Generator[Request, Any, T]
 
 
 @torch.inference_mode()
@@ -94,7 +122,7 @@ def alone(search: Search[T]) -> T:
             request = search.send(answer)
         except StopIteration as end:
             return end.value
-        (answer,) = _done([request])
+        (answer,) = request.answers([request])
 
 
 @torch.inference_mode()
@@ -116,13 +144,14 @@ def abreast(searches: Sequence[Search[T]]) -> list[T | None]:
                 continue
         answers = {}
         for numbers in _alike(_next(asked)):
-            answers |= zip(numbers, _done([asked.pop(number) for number in numbers]), strict=True)
+            alike = [asked.pop(number) for number in numbers]
+            answers |= zip(numbers, alike[0].answers(alike), strict=True)
     return [found.get(number) for number in range(len(searches))]
 
 
 def _next(asked: dict[int, Request]) -> dict[int, Request]:
     """Return the requests that are next: climbs, which take longest, wait until there are as many as can be."""
-    return {number: request for number, request in asked.items() if isinstance(request, Steps)} or asked
+    return {number: request for number, request in asked.items() if not isinstance(request, Climb)} or asked
 
 
 def _alike(asked: dict[int, Request]) -> list[list[int]]:
@@ -150,27 +179,6 @@ def _common(request: Request) -> Hashable:
         return request
     amount = tuple(update.regularisation.reshape(-1).tolist())
     return (type(request), request.kind, update.structure.name, amount, request.batch.assignment)
-
-
-def _done(requests: Sequence[Request]) -> list[Runs]:
-    """Return what comes of each of several requests that are alike."""
-    first = requests[0]
-    if len(requests) == 1:
-        return [first.done(first.batch, first.runs, requests)]
-    kernels = [each.batch.kernel for each in requests]
-    counts = [len(each.runs) for each in requests]
-    owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts))
-    rows = first.batch.kernel if kernels[1].rows is first.batch.kernel.rows else _side_by_side(kernels).of_some(owner)
-    n_components = [each.runs.parameters.n_components for each in requests]
-    most = max(n_components)
-    runs = joined([_filled_up(each.runs, most) for each in requests])
-    if isinstance(rows, OwnRows):
-        runs = replace(runs, statistics=replace(runs.statistics, weight=rows.weight))
-    found = first.done(replace(first.batch, kernel=Together(rows, owner, kernels)), runs, requests)
-    ends = torch.tensor(counts).cumsum(0).tolist()
-    places = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-    parts = zip(places, n_components, kernels, strict=True)
-    return [_cut(found.of_some(place), count, kernel) for place, count, kernel in parts]
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ class Together:
             kernel.count(n_passes, own)
 
 
-def _side_by_side(kernels: Sequence[Batched]) -> OwnRows:
+def side_by_side(kernels: Sequence[Batched]) -> OwnRows:
     """Return the rows of each of several kernels, filled up with rows of weight 0."""
     first, n_rows = kernels[0], max(each.rows.shape[0] for each in kernels)
     known = [each.features for each in kernels if each.features is not None]

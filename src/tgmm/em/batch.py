@@ -33,6 +33,7 @@ class Runs:
     statistics: Statistics  # (R, ...), which the rows have under them
     objective: Tensor  # (R,), per unit of weight
     start: Tensor  # (R,) int64, which start each began with
+    gain: Tensor | None = None  # (R,), of the last EM step, where that was asked for
 
     @classmethod
     def of(cls, run: RunState) -> Runs:
@@ -49,7 +50,12 @@ class Runs:
     def of_some(self, index: Any) -> Runs:
         """Return some of the runs."""
         parameters, statistics = self.parameters.of_some(index), self.statistics.of_some(index)
-        return Runs(parameters, statistics, self.objective[index], self.start[index])
+        gain = None if self.gain is None else self.gain[index]
+        some = Runs(parameters, statistics, self.objective[index], self.start[index], gain)
+        if "judged" in vars(self):  # see `tgmm.em.degeneracy.Guard`
+            judge, verdict = vars(self)["judged"]
+            vars(some)["judged"] = judge, verdict[index]
+        return some
 
 
 class Rows(Protocol):
@@ -120,11 +126,12 @@ class Batch(Generic[R]):
         return self.at(self._next(runs.statistics, runs.parameters), runs.start)
 
     def advanced(self, runs: Runs, n_steps: int) -> Runs:
-        """Return the runs after so many EM steps."""
+        """Return the runs after so many EM steps, with what the last of them gained."""
         self.kernel.count(n_steps, len(runs))
+        before = runs
         for _ in range(n_steps):
-            runs = self.stepped(runs)
-        return runs
+            before, runs = runs, self.stepped(runs)
+        return replace(runs, gain=runs.objective - before.objective)
 
     def climbed(
         self, runs: Runs, tol: float | Tensor, max_iter: int | Tensor, floor: float | Tensor = -math.inf
@@ -220,12 +227,16 @@ def joined(runs: Sequence[Runs]) -> Runs:
     if len(runs) == 1:
         return runs[0]
     parameters = [each.parameters for each in runs]
-    return Runs(
+    whole = Runs(
         parameters_joined(parameters),
         stacked([each.statistics for each in runs]),
         torch.cat([each.objective for each in runs]),
         torch.cat([each.start for each in runs]),
     )
+    judges, verdicts = zip(*(vars(each).get("judged", (None, None)) for each in runs), strict=True)
+    if judges[0] is not None and all(judge is judges[0] for judge in judges):
+        vars(whole)["judged"] = judges[0], torch.cat(verdicts)
+    return whole
 
 
 def parameters_joined(parameters: Sequence[Parameters]) -> Parameters:

@@ -17,7 +17,7 @@ from tgmm.em.problem import Problem
 from tgmm.em.state import RunState
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
-from tgmm.model.regularisation import floors
+from tgmm.model.regularisation import SINGULAR, floors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
@@ -102,35 +102,48 @@ class Guard:
         return self.seen[0].shape[0] * self.rows_per_row
 
     def degenerate(self, runs: Runs, amount: Tensor | None = None) -> Tensor:
-        """Return which of the runs are at such a solution, (R,); amount is what regularises them, that of trials."""
-        return self.bad(runs, amount).any(-1)
+        """Return which of the runs are at such a solution, (R,); amount is what regularises them, that of trials.
+
+        Those of trials, which are asked for again and again, keep the answer.
+        """
+        if amount is not None:
+            return self.bad(runs, amount).any(-1)
+        judge, verdict = vars(runs).get("judged", (None, None))
+        if judge is not self or verdict is None:
+            verdict = self.bad(runs).any(-1)
+            vars(runs)["judged"] = self, verdict
+        return verdict
 
     def bad(self, runs: Runs, amount: Tensor | None = None) -> Tensor:
         """Return which components of the runs make their solutions degenerate, (R, K)."""
         weights, covariances = runs.parameters.weights, runs.parameters.covariances
         if self.priors.covariance is not None:
             return torch.zeros_like(weights, dtype=torch.bool)
-        bad = self._resting(covariances, amount).expand(weights.shape)
-        if weights.shape[-1] > 1:
-            least = _least_rows(covariances)
-            n_rows = runs.statistics.mass * self.rows_per_weight  # (R, K)
-            few = n_rows < FEW * least
-            bad = bad | (n_rows < least)
-            if (few & self._may_be_thin(covariances)).any() and (dims := self.varying(amount)).numel():
-                thin = covariances.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (R, B)
-                bad = bad | (few & thin)
+        least, n_rows = _least_rows(covariances), runs.statistics.mass * self.rows_per_weight  # (R, K)
+        bad = n_rows < least if weights.shape[-1] > 1 else torch.zeros_like(weights, dtype=torch.bool)
+        if (doubtful := self._may_be_thin(covariances, amount)).any():
+            some = covariances.of_some(doubtful)  # (N,)
+            bad = bad | torch.zeros_like(doubtful).masked_scatter(doubtful, self._resting(some, amount))
+            few = doubtful & (n_rows < FEW * least)
+            if weights.shape[-1] > 1 and few.any() and (dims := self.varying(amount)).numel():
+                thin = some.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (N,)
+                bad = bad | (few & torch.zeros_like(doubtful).masked_scatter(doubtful, thin))
         if self.fixed is not None:
             bad = bad & ~self.fixed
         return bad & (weights > 0)  # a prior can leave a component without any
 
-    def _may_be_thin(self, covariances: Covariances) -> Tensor:
-        """Return which covariances are not by far too large for thin ones, whatever their features, (R, B).
+    def _may_be_thin(self, covariances: Covariances, amount: Tensor | None) -> Tensor:
+        """Return which covariances are not by far too large for thin ones, or for those at rest, (R, B).
 
         With D the variances of all rows, whose covariance is at most d D, and P a precision, the smallest variance in
-        any direction, relative to that of all rows, is at least 1 / (d |D^1/2 P D^1/2|).
+        any direction is at least 1 / |D^1/2 P D^1/2| of that of D: whatever the features, and more than what
+        regularises where that is less of each of D.
         """
-        whole = self.whole.variances
-        return whole.shape[-1] * THIN * covariances.factor.amplification(whole) >= 1
+        whole = self.whole.variances  # (1, d)
+        amount = torch.tensor(RIDGE, dtype=whole.dtype) if amount is None else amount
+        floor = ((amount + SINGULAR * whole.shape[-1] * covariances.variances) / whole).amax(-1)  # (R, B)
+        least = ((1 + self.own) * floor).clamp(min=whole.shape[-1] * THIN)
+        return ~(least * covariances.factor.amplification(whole) < 1)
 
     def heights(self, runs: Runs) -> Tensor:
         """Return the objectives by which runs are compared, (R,): those of degenerate ones are below all others."""

@@ -7,10 +7,8 @@ splits are refined within the rows of their component alone, and all that promis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,14 +16,12 @@ from torch import Tensor
 from tgmm.em.abreast import Climb, Search, Steps
 from tgmm.em.batch import Batch, Runs, joined
 from tgmm.em.degeneracy import Guard
-from tgmm.kernels.assignment import soft
+from tgmm.em.splitting import Divided, Local, Parts, Splits
 from tgmm.kernels.batched import Batched
-from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 
 ROUNDS = 6
-LOCAL_STEPS = 6  # EM steps of a split among the rows of its component
 SPLITS, MOST_SPLITS = 4, 12  # of them that are tried together, and in all
 PER_COMPONENT = 2  # of them that are tried, at most
 MERGES = 10  # that are tried with each
@@ -34,46 +30,8 @@ TRIED = 12  # of the triples that are followed, after one E-step
 SHORT = ((2, 60), (6, 30))  # for how many steps; how many times the gain of the last one they are then credited with
 FOLLOWED, LONG, NEAR = 3, 40, 1e-4  # and then
 GAIN = 2e-4  # nats a row that a move is to win
-SHARE = 1e-6  # of all rows, that components have at least
 NOTHING = 1e-300  # the mass of a component that a prior leaves without any
 SAME, SAME_MASS = 1e-4, 2e-3  # nats a row, and share of the rows, by which runs differ that are at one solution
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Sums over the rows of components, from which mixtures can be put together."""
-
-    mass: Tensor  # (...)
-    first: Tensor  # (..., d)
-    second: Tensor  # (..., q)
-
-    @classmethod
-    def of(cls, statistics: Statistics) -> Parts:
-        """Return the components of mixtures, (R, K)."""
-        return cls(statistics.mass, statistics.first, statistics.second)
-
-    def __getitem__(self, index: Any) -> Parts:
-        """Return some of the components."""
-        return Parts(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    def __add__(self, other: Parts) -> Parts:
-        """Return components that are one of these and one of those."""
-        return Parts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
-
-    def flattened(self, n_dimensions: int) -> Parts:
-        """Return the components with the first so many dimensions as one."""
-        return Parts(*(getattr(self, field.name).flatten(0, n_dimensions - 1) for field in fields(self)))
-
-    def with_others(self, other: Parts, dim: int) -> Parts:
-        """Return these components and the others."""
-        names = [field.name for field in fields(self)]
-        return Parts(*(torch.cat([getattr(self, name), getattr(other, name)], dim) for name in names))
-
-    def statistics(self, weight: Tensor) -> Statistics:
-        """Return the statistics of mixtures of components (R, K)."""
-        nothing = self.mass.new_zeros(self.mass.shape[0])
-        centre = self.first.new_zeros(1, self.first.shape[-1])
-        return Statistics(self.mass, self.first, self.second, nothing, nothing, weight, centre)
 
 
 @dataclass(frozen=True)
@@ -100,9 +58,9 @@ class Moves:
     worth: float = math.inf
 
     @cached_property
-    def _floor(self) -> Parts:
-        """A tiny share of all rows, which keeps components from being singular."""
-        return Parts.of(self.local.of_shares(torch.full_like(self.local.weights, SHARE)[None, None]))
+    def _local(self) -> Local:
+        """Mixtures of components that each have their own covariance."""
+        return Local.of(self.local, self.update)
 
     def improved(self, run: Runs, bleak: float = BLEAK, goal: float = -torch.inf) -> Search[Runs]:
         """Search for where moves lead one run to.
@@ -133,7 +91,7 @@ class Moves:
         is_degenerate = bool(self.guard.degenerate(run))
         floor = goal if is_degenerate else max(goal, float(run.objective))
         tells = not (is_degenerate or run.parameters.covariances.shared)  # whether worths are those of EM
-        for triples in self._triples(run, bleak if tells else torch.inf):
+        for triples in (yield from self._triples(run, bleak if tells else torch.inf)):
             if self.batch.kernel.n_passes > most:
                 break
             start = run.start.expand(triples.mass.shape[0])
@@ -149,81 +107,35 @@ class Moves:
     def _hopeful(self, runs: Runs, floor: float) -> Search[Runs]:
         """Search for the runs that after a few steps could still rise above the floor."""
         for n_steps, patience in SHORT:
-            before = yield Steps(self.batch, runs, n_steps - 1)
-            runs = yield Steps(self.batch, before, 1)
-            hopes = runs.objective + patience * (runs.objective - before.objective)
-            runs = runs.of_some(hopes > floor)
+            runs = yield Steps(self.batch, runs, n_steps)
+            assert runs.gain is not None
+            runs = runs.of_some(runs.objective + patience * runs.gain > floor)
             if not len(runs):
                 break
         return runs
 
-    def _triples(self, run: Runs, bleak: float) -> Iterator[Statistics]:
-        """Yield the statistics of mixtures (R, K, ...) that are a split and a merge away, but for bleak ones."""
-        joint = self.batch.kernel.joint(run.parameters)
-        soft(joint)
-        whole = Parts.of(self.local.of_shares(joint))[0]  # (K,)
-        halves, components = self._splits(joint[0], whole)  # (C, 2), (C,)
-        if not components.numel():
-            return
+    def _triples(self, run: Runs, bleak: float) -> Search[list[Statistics]]:
+        """Search for the statistics of mixtures (R, K, ...) that are a split and a merge away, but for bleak ones."""
+        divided: Divided = yield Splits(self.batch, run, self._local, self.guard.rows_per_weight)
+        whole, chosen = divided.whole, self._promising(divided)
+        if not chosen:
+            return []
+        halves, components = divided.halves[chosen], divided.component[chosen]  # (C, 2), (C,)
         everything = torch.arange(whole.mass.shape[0]).expand(components.shape[0], -1)
         rest = everything[everything != components[:, None]].view(components.shape[0], -1)
-        tried, worths = self._merged(whole[rest].with_others(halves, 1))  # (C, M, K), (C,)
+        tried, worths = self._merged(Parts.joined([whole[rest], halves], 1))  # (C, M, K), (C,)
         hopeful = (worths >= self._worth(whole).sum() - bleak * self.local.weight).nonzero().flatten()
-        for first in range(0, len(hopeful), SPLITS):
-            yield tried[hopeful[first : first + SPLITS]].flattened(2).statistics(self.local.weight)
+        return [tried[some].flattened(2).statistics(self.local.weight) for some in hopeful.split(SPLITS) if len(some)]
 
-    def _splits(self, shares: Tensor, whole: Parts) -> tuple[Parts, Tensor]:
-        """Return the splits (C, 2) that promise most, and their components (C,)."""
-        own = self._alone(whole)  # (K, 1, ...)
-        sides, components = self._sides(shares, whole, own)
-        if not components.numel():
-            return whole, components
-        mine, local = shares[components], self.local  # (C, m)
-        joint = torch.stack([mine * sides, mine * ~sides], 1)  # (C, 2, m)
-        likelihood = torch.zeros_like(mine)
-        for _ in range(LOCAL_STEPS):
-            joint = local.joint(self._mixtures_of(Parts.of(local.of_shares(joint))))
-            likelihood, _ = soft(joint)
-            joint.mul_(mine[:, None])
-        halves = Parts.of(local.of_shares(joint))
-        before, _ = soft(local.joint(own))  # (K, m)
-        gain = (mine * (likelihood - before[components])) @ local.weights  # (C,)
-        n_rows = halves.mass * self.guard.rows_per_weight
-        gain = torch.where((n_rows > own.n_features + 2).all(1), gain, -torch.inf)
-        chosen: list[int] = []
-        of = components.tolist()
+    def _promising(self, divided: Divided) -> list[int]:
+        """Return the indices of the splits that promise most, of halves with rows enough."""
+        n_rows = divided.halves.mass * self.guard.rows_per_weight
+        gain = torch.where((n_rows > self.local.n_features + 2).all(1), divided.gain, -torch.inf)
+        of, gains, chosen = divided.component.tolist(), gain.tolist(), list[int]()
         for index in gain.argsort(descending=True).tolist():
-            if gain[index] > 0 and [of[i] for i in chosen].count(of[index]) < PER_COMPONENT:
+            if gains[index] > 0 and [of[i] for i in chosen].count(of[index]) < PER_COMPONENT:
                 chosen.append(index)
-        return halves[chosen[:MOST_SPLITS]], components[chosen[:MOST_SPLITS]]
-
-    def _sides(self, shares: Tensor, whole: Parts, own: Parameters) -> tuple[Tensor, Tensor]:
-        """Return ways to divide the rows in two (C, m), and which component each is for, (C,).
-
-        By the component's longest axis, by the axis of least kurtosis of its rows, and by distance.
-        """
-        n_features = own.n_features
-        large = (whole.mass * self.guard.rows_per_weight >= 4 * (n_features + 1)).nonzero().flatten()
-        if not large.numel():
-            return shares, large
-        values, axes = torch.linalg.eigh(own.covariances.of_some(large).dense[:, 0])  # (k, d), (k, d, d)
-        gaps = self.local.rows - own.means[large]  # (k, m, d)
-        white = gaps @ (axes / values.clamp(min=1e-12).sqrt()[:, None, :])
-        squares = white.square().sum(-1)  # (k, m)
-        ways = [white[..., -1] > 0, squares > n_features]
-        if n_features > 1:
-            weights = shares[large] * squares * self.local.weights
-            fourth = (white * weights[..., None]).mT @ white
-            ways.append((white @ torch.linalg.eigh(fourth)[1][..., :1])[..., 0] > 0)
-        return torch.cat(ways), large.repeat(len(ways))
-
-    def _alone(self, parts: Parts) -> Parameters:
-        """Return each of components (...) as a mixture of its own, (..., 1)."""
-        return self._mixtures_of(Parts(parts.mass[..., None], parts.first[..., None, :], parts.second[..., None, :]))
-
-    def _mixtures_of(self, parts: Parts) -> Parameters:
-        """Return mixtures of components (..., K) that each have their own covariance."""
-        return self.update((parts + self._floor).statistics(self.local.weight))
+        return chosen[:MOST_SPLITS]
 
     def _merged(self, parts: Parts) -> tuple[Parts, Tensor]:
         """Return mixtures (C, M, K) in which two of K + 1 components are one, and the worth of the best of M, (C,).
@@ -238,12 +150,12 @@ class Moves:
         everything = torch.arange(n_parts).expand(*best.shape, -1)
         rest = everything[(everything != i[best, None]) & (everything != j[best, None])].view(*best.shape, -1)
         split = torch.arange(n_splits)[:, None]
-        tried = parts[split[..., None], rest].with_others(union[split, best][:, :, None], 2)
+        tried = Parts.joined([parts[split[..., None], rest], union[split, best][:, :, None]], 2)
         return tried, worth.sum(1) - loss[:, 0]
 
     def _worth(self, parts: Parts) -> Tensor:
         """Return what components (...) add to the bound that EM climbs, up to a constant a row, (...)."""
-        log_det = self._alone(parts).covariances.factor.log_det[..., 0]
+        log_det = self._local.mixtures(parts.apart()).covariances.factor.log_det[..., 0]
         return parts.mass * (parts.mass.clamp(min=NOTHING).log() - 0.5 * log_det)
 
 

@@ -120,7 +120,11 @@ class Trials:
             heats = yield from self._moved(runs, heats)
             more = yield from self._ended(heats)
             runs = joined([runs, more])
-        return (yield Climb(self.batch, self._best(runs, self.n_followed), self.nearest, LAST))
+        best = self._best(runs, self.n_followed)
+        if len(best) == 1:  # which is at its limit; of others it was enough that they are lower
+            return best
+        others = yield Climb(self.batch, best.of_some(slice(1, None)), self.nearest, LAST)
+        return joined([best.of_some(slice(1)), others])
 
     def _first(self) -> Search[Runs]:
         """Search for the best runs of the first heat, the best of which has moved.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
-from tgmm.covariance import Free
+from tgmm.covariance import Free, Structure
 from tgmm.data.chunk import Chunk
 from tgmm.em.abreast import Search, abreast
 from tgmm.em.problems import Problems, Table
@@ -27,6 +28,7 @@ from tgmm.kernels.base import Assignment
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
+from tgmm.start.cells import MergeTree, merge_side_by_side
 from tgmm.start.sample import are_far
 from tgmm.start.views import Views
 
@@ -47,30 +49,56 @@ def tried(
     found: list[list[Trial] | None] = []
     for first in range(0, len(problems), size):
         some = range(first, min(first + size, len(problems)))
-        found += abreast([_search(problems, place, tables[place], n_heats, seed, assignment) for place in some])
+        views = [_views(problems, place, tables[place], seed) for place in some]
+        _merge([each for each in views if each is not None], problems.structure, problems.n_components)
+        searches = [
+            _search(problems, place, tables[place], seen, n_heats, seed, assignment)
+            for place, seen in zip(some, views, strict=True)
+        ]
+        found += abreast(searches)
     return [each if each and is_highest(each) else [] for each in found]
 
 
-def _search(
-    problems: Problems, place: int, table: Table, n_heats: int, seed: int, assignment: Assignment
-) -> Search[list[Trial]]:
-    """Search for the solutions of one of the problems."""
-    n_rows, n_features = table.rows.shape
-    shape, structure = Shape(n_rows, n_features, problems.n_components), problems.structure
-    most = trial_rows(n_features, shape.n_components)
-    is_worthwhile = shape.n_components <= MOST_COMPONENTS and worth(structure, shape, n_rows) >= STEPS
-    if not is_worthwhile or n_rows > most or bool(are_far(problems.start_rows[0][place]).any()):
-        return []
+def _views(problems: Problems, place: int, table: Table, seed: int) -> Views | None:
+    """Return what starts see of the rows of one of the problems, None where there are to be no trials of it."""
+    shape = _shape(problems, table)
+    most = trial_rows(shape.n_features, shape.n_components)
+    is_worthwhile = shape.n_components <= MOST_COMPONENTS and worth(problems.structure, shape, shape.n_rows) >= STEPS
+    if not is_worthwhile or shape.n_rows > most or bool(are_far(problems.start_rows[0][place]).any()):
+        return None
     frame = Frame(problems.frame.shift[place, 0].cpu(), problems.frame.scale[place, 0].cpu())
     generator = torch.Generator().manual_seed(seed)
-    views = Views.of(Chunk(table.rows, table.weights, 0), frame, most, shape.n_components, generator)
-    update = tried_update(Update(structure, Priors()), n_features)
+    return Views.of(Chunk(table.rows, table.weights, 0), frame, most, shape.n_components, generator)
+
+
+def _merge(several: Sequence[Views], structure: Structure, n_components: int) -> None:
+    """Merge the cells of rows that first starts see, side by side; what goes wrong with one is seen in its search."""
+    trees: list[MergeTree] = []
+    for views in several:
+        with suppress(Exception):
+            trees.append(views.merged_sphered(n_components) if structure.form.one_scale else views.merged)
+    with suppress(Exception):
+        merge_side_by_side(trees, n_components)
+
+
+def _search(
+    problems: Problems, place: int, table: Table, views: Views | None, n_heats: int, seed: int, assignment: Assignment
+) -> Search[list[Trial]]:
+    """Search for the solutions of one of the problems."""
+    if views is None:
+        return []
+    shape, structure = _shape(problems, table), problems.structure
+    update = tried_update(Update(structure, Priors()), shape.n_features)
     weight = float(problems.kernel.weight[place])
     budget = worth(structure, shape, views.rows.shape[0])
     trials = Trials(views, weight, update, shape.n_components, assignment, worth=budget)
     # What is drawn at random is drawn anew, as in a fit.
     found = yield from searched(trials, n_heats, torch.Generator().manual_seed(seed))
     return [of_structure(structure, trial) for trial in found]
+
+
+def _shape(problems: Problems, table: Table) -> Shape:
+    return Shape(table.rows.shape[0], table.rows.shape[1], problems.n_components)
 
 
 def can_be_tried(problems: Problems) -> bool:

@@ -83,6 +83,14 @@ class OwnRows:
             second=None if self.second is None else self.second[index],
         )
 
+    def joint(self, parameters: Parameters) -> Tensor:
+        """Return the joint log-densities of each mixture's components, in bits, (P, K, n).
+
+        Where components share their covariance the quadratic part is left out.
+        """
+        eta = parameters.natural * BITS  # (P, K, 1 + d [+ q])
+        return eta @ self.features[:, : eta.shape[-1]]
+
     def of_shares(self, shares: Tensor) -> Statistics:
         """Return the statistics of responsibilities that are known, (P, K, n); there is no likelihood."""
         nothing = torch.zeros_like(self.weight)

@@ -10,6 +10,7 @@ None where it finds no K clusters. Registering it here makes it one that the def
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -91,13 +92,20 @@ RANDOM_PARTITIONS: dict[str, RandomPartition] = {
 
 def partitions(views: Views, n_components: int, names: Iterable[str] = PARTITIONS) -> dict[str, Tensor]:
     """Return the partitions into K clusters by the names of those starts that find one."""
-    found = {name: PARTITIONS[name](views, n_components) for name in names}
+    found = {name: views.kept((name, n_components), partial(PARTITIONS[name], views, n_components)) for name in names}
     return {name: labels for name, labels in found.items() if labels is not None}
 
 
 def random_partitions(views: Views, n_components: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return random partitions into K clusters by the names of their starts."""
-    return {name: start(views, n_components, generator) for name, start in RANDOM_PARTITIONS.items()}
+    """Return random partitions into K clusters by the names of their starts, drawn once where draws are the same."""
+
+    def drawn() -> tuple[dict[str, Tensor], Tensor]:
+        found = {name: start(views, n_components, generator) for name, start in RANDOM_PARTITIONS.items()}
+        return found, generator.get_state()
+
+    found, state = views.kept((n_components, generator.get_state().numpy().tobytes()), drawn)
+    generator.set_state(state)
+    return found
 
 
 def _nearest(rows: Tensor, centres: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from tgmm.start.ward import hierarchy
 CLUSTERED, CLUSTERED_PER_COMPONENT = 512, 6  # rows that hierarchies see
 CELLS, MANY_CELLS = (60, 3), (100, 10)  # with which merging as Gaussians begins: in all, or for each component
 FEATURES = 8  # in which cells are merged, at most
+
+T = TypeVar("T")
 
 
 class Views:
@@ -43,6 +47,7 @@ class Views:
         self.some, _ = subset(weights, size, generator)  # indices of the rows that hierarchies see
         self._spheres: dict[int, Tensor] = {}
         self._trees: dict[int, MergeTree] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     @classmethod
     def of(cls, sample: Chunk, frame: Frame, size: int, most: int, generator: torch.Generator) -> Views:
@@ -55,6 +60,12 @@ class Views:
         views = cls(drawn_in(rows[drawn]).contiguous(), weights, most, generator)
         views.is_all = drawn.shape[0] == rows.shape[0]
         return views
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is made of the views, once for all that ask by the same key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     @property
     def sees_all(self) -> bool:
