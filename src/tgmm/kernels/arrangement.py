@@ -18,8 +18,9 @@ class Arrangement:
     """Which rows lack no value, and which others are computed together, as indices where weights are.
 
     Finding them makes the host wait for a device some twenty times; a pass with them does not. They take 8 bytes a row,
-    and of a row with gaps 9 more for each time it is in a group, and at most 4 for each value that it lacks. The rows that lack none are
-    kept themselves where they fit in one chunk, so that their kernel can keep what it makes of them, too.
+    and of a row with gaps 9 more for each time it is in a group, and at most 4 for each value that it lacks. The
+    rows that lack none are kept themselves where they fit in one chunk, so that their kernel can keep what it makes of
+    them, too.
     """
 
     whole: Tensor  # (n,) the rows that lack nothing
