@@ -289,7 +289,7 @@ WAITS = {
     "mixture": (1, X, {}),
     "noise": (2, X, {"noise": True}),
     "factors": (1, WIDE, {"covariance_type": "low_rank", "n_factors": 1}),
-    "missing": (34, LACKING, {"missing": "em"}),
+    "missing": (8, LACKING, {"missing": "em"}),
     "many": (17, X.reshape(3, -1, D), {}),
 }
 

@@ -18,6 +18,7 @@ from tgmm.covariance import Full, FullFactor
 from tgmm.model.parameters import Parameters
 
 NUMBERS = 1 << 20  # entries of the largest tensors held at a time
+ROWS = 1 << 16  # that are converted at a time
 BITS = 52  # that a float64 tells apart
 FEW_ROWS = 8  # of a pattern, up to which patterns of fewer are computed along with it
 
@@ -57,8 +58,9 @@ def blocks_of(observed: Tensor, which: Tensor, n_components: int) -> Iterator[Bl
     while first < len(list_of_sizes):
         n_rows = list_of_sizes[first]
         if n_rows > most:
+            pattern = patterns[first, None]  # the same for all of its blocks: what follows from it can be kept
             for index in which[order[int(begins[first]) :][:n_rows]].split(most):
-                yield Block(patterns[first, None], index[None], torch.ones_like(index[None], dtype=torch.bool))
+                yield Block(pattern, index[None], torch.ones_like(index[None], dtype=torch.bool))
             first += 1
             continue
         numbers = max(n_rows * of_a_row, n_components * n_features**2)  # of a pattern
@@ -76,8 +78,9 @@ def blocks_of(observed: Tensor, which: Tensor, n_components: int) -> Iterator[Bl
 def numbered(observed: Tensor) -> Tensor:
     """Return the same number, from 0, for rows (c, d) that are the same, (c,) int64."""
     number = torch.zeros_like(observed[:, 0], dtype=torch.int64)
-    for part in observed.double().split(BITS, dim=1):
-        code = part @ torch.arange(part.shape[1], device=part.device).double().exp2()  # exact
+    for part in observed.split(BITS, dim=1):
+        powers = torch.arange(part.shape[1], device=part.device).double().exp2()
+        code = torch.cat([rows.double() @ powers for rows in part.split(ROWS)])  # exact
         different, code = code.unique(return_inverse=True)
         number = (number * different.shape[0] + code).unique(return_inverse=True)[1]
     return number

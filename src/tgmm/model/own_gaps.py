@@ -31,14 +31,19 @@ class OwnGaps:
         Of the covariances as matrices, (B, d, d).
     rows : Tensor of shape (n, d)
         NaN where a value is missing.
+    missing : Tensor of int64, (n, m)
+        The features that each row lacks.
+    units : Tensor of shape (n,)
+        The logarithm of what densities are multiplied by.
     """
 
-    def __init__(self, parameters: Parameters, factor: FullFactor, rows: Tensor) -> None:
-        self.parameters, self.factor = parameters, factor
-        self.gaps = torch.isnan(rows)  # (n, d)
-        self.missing = self.gaps.nonzero()[:, 1].view(len(rows), -1)  # (n, m)
-        deviations = torch.where(self.gaps, 0.0, rows) - parameters.means[:, None]
-        self.deviations = deviations.masked_fill_(self.gaps, 0.0)  # (K, n, d)
+    def __init__(
+        self, parameters: Parameters, factor: FullFactor, rows: Tensor, missing: Tensor, units: Tensor
+    ) -> None:
+        self.parameters, self.factor, self.missing, self.units = parameters, factor, missing, units
+        gaps = torch.isnan(rows)  # (n, d)
+        deviations = torch.where(gaps, 0.0, rows) - parameters.means[:, None]
+        self.deviations = deviations.masked_fill_(gaps, 0.0)  # (K, n, d)
         self.told = self.deviations @ factor.precision  # (K, n, d)
         i, j = self.missing[:, :, None], self.missing[:, None, :]
         self.root = torch.linalg.cholesky(factor.precision[:, i, j])  # (B, n, m, m)
@@ -52,13 +57,13 @@ class OwnGaps:
     def _told_of_missing(self) -> Tensor:
         return self.told.gather(2, self.missing.expand(len(self.told), -1, -1))  # (K, n, m)
 
-    def log_joint(self) -> Tensor:
+    def joint(self) -> Tensor:
         """Return log(weight_k p_k) of what is observed, (K, n)."""
         n_observed = self.deviations.shape[2] - self.missing.shape[1]
         distances = (self.deviations * self.told).sum(-1) + (self._told_of_missing * self.expected).sum(-1)
         log_det = self.factor.log_det[:, None] + 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # (B, n)
         constant = n_observed * math.log(2 * math.pi) + log_det
-        return self.parameters.weights.log()[:, None] - 0.5 * (constant + distances)
+        return self.parameters.weights.log()[:, None] - 0.5 * (constant + distances) + self.units
 
     def sums(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return masses (K,), and the expected sums of deviations (K, d) and of their products (K, d, d)."""
