@@ -52,6 +52,6 @@ class ExplainedEstimator(BaseEstimator, ABC):
 
 
 @cache
-def _names_of_settings(kind: type[ExplainedEstimator]) -> tuple[str, ...]:
+def _names_of_settings(kind: Any) -> tuple[str, ...]:
     """Return the names of the settings, for which scikit-learn inspects the constructor each time."""
     return tuple(super(ExplainedEstimator, kind)._get_param_names())
