@@ -19,7 +19,8 @@ class ExplainedEstimator(BaseEstimator, ABC):
     @classmethod
     def _get_param_names(cls) -> list[str]:
         """Return the names of the settings, in a list that subclasses may add to."""
-        return list(_names_of_settings(cls))
+        kind: Any = cls
+        return list(_names_of_settings(kind))
 
     @abstractmethod
     def summary(self) -> Summary:
