@@ -41,3 +41,18 @@ def test_axes_that_components_have_in_common_are_found(d, equal_volumes):
     found = common_axes(matrices, counts, near, equal_volumes=equal_volumes)
     gaps = found.T @ matrices @ found - torch.diag_embed(variances_along(found, matrices))
     torch.testing.assert_close(gaps, torch.zeros_like(gaps), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("seed", "equal_volumes"), [(5, True), (128, False), (171, False)])
+def test_searches_that_begin_slowly_are_not_given_up(seed, equal_volumes, monkeypatch):
+    generator = torch.Generator().manual_seed(seed)
+    roots = torch.randn(5, 6, 6, dtype=torch.float64, generator=generator)
+    matrices, counts = roots @ roots.mT, torch.ones(5, dtype=torch.float64)
+
+    def lowest():
+        axes = common_axes(matrices, counts, equal_volumes=equal_volumes)
+        return Orientation(axes[None], matrices[None], counts / 5, equal_volumes).value
+
+    found = lowest()
+    monkeypatch.setattr("tgmm.covariance.axes.FEW", 6)  # all of them
+    torch.testing.assert_close(found, lowest())

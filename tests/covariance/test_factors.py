@@ -274,3 +274,10 @@ def test_files_and_parameters_keep_the_number_of_factors(kind, tmp_path):
     assert made.n_parameters == model.mixture_.n_parameters
     with pytest.raises(ValueError, match=f"covariances must be those of covariance_type='{kind}'"):
         Mixture(model.weights_, model.means_, model.covariances_, kind, n_factors=1)
+
+
+@pytest.mark.filterwarnings("ignore")  # of two rows there is little to say
+def test_fewer_features_that_vary_than_factors_are_judged_too():
+    X = np.random.default_rng(0).normal(size=(2, 12))
+    model = GaussianMixture(2, covariance_type="low_rank", n_factors=1, random_state=0).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()

@@ -314,3 +314,14 @@ def test_refit_forgets_the_first_fit(blobs):
     assert_same_fit(gmm, fresh)
     assert gmm.n_iter_ == fresh.n_iter_
     assert len(gmm.objective_history_) == gmm.n_iter_ + 1
+
+
+def test_subclasses_may_add_names_of_settings():
+    class Named(GaussianMixture):
+        @classmethod
+        def _get_param_names(cls):
+            names = super()._get_param_names()
+            names.append("more")
+            return names
+
+    assert Named._get_param_names() == Named._get_param_names() == [*GaussianMixture._get_param_names(), "more"]

@@ -257,9 +257,14 @@ def test_a_checkpoint_is_continued_on_the_device(tmp_path):
     assert_same_on_device(task, LACKING)
 
 
-@pytest.mark.parametrize("case", ["float32", "missing", "noise", "default start", "factors", "many", "variational"])
+@pytest.mark.parametrize(
+    "case", ["float32", "weights", "missing", "noise", "default start", "factors", "many", "variational"]
+)
 def test_a_device_without_float64(case):
     tasks = {
+        "weights": lambda rows: (
+            GaussianMixture(K, **BRIEF).fit(rows, sample_weight=WEIGHTS, labels=LABELS).predict_proba(rows)
+        ),
         "float32": lambda rows: GaussianMixture(2, covariance_type="VEV", **BRIEF).fit(rows).predict_proba(rows),
         "missing": imputed_in_float32,
         "noise": lambda rows: GaussianMixture(2, noise=True, **BRIEF).fit(rows).predict_proba(rows),

@@ -22,7 +22,7 @@ from tgmm.covariance.orientation import Orientation, not_flat, weights_of
 # that have collapsed, whose likelihood has no limit.
 LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
 STEPS, STEPS_OF_PREVIOUS = 1000, 50
-SOON, FEW = 8, 3  # steps after which only the best searches go on, and how many these are
+SOON, FEW = 32, 2  # steps after which only the best searches go on, and how many these are: sooner, others may yet win
 NEWTON = 32  # features up to which Newton's method is used, whose steps take some d^6 operations
 NUMBERS = 1 << 20  # of second derivatives that are worked on at a time, but for small factors
 SHORTER, SHORTENED = 0.25, 12  # by which a step that does not lower the value is shortened, and how often

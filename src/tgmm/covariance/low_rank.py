@@ -200,7 +200,8 @@ class LowRank(Covariances):
 
     def thinness(self, whole: Covariances) -> Tensor:
         """Return the smallest eigenvalues in coordinates in which the whole is the identity."""
-        if isinstance(whole, LowRank) and not whole.loadings.any():
+        has_few_factors = self.loadings.shape[-1] < self.n_features  # of all features, but not of some alone
+        if has_few_factors and isinstance(whole, LowRank) and not whole.loadings.any():
             return least_eigenvalue(self.noise / whole.noise, self.loadings * whole.noise.rsqrt()[..., None])
         whiten = whole.factor.whiten
         return torch.linalg.eigvalsh(whiten(whiten(self.dense).mT))[..., 0]

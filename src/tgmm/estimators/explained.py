@@ -17,10 +17,10 @@ class ExplainedEstimator(BaseEstimator, ABC):
     """An estimator with a summary."""
 
     @classmethod
-    @cache
     def _get_param_names(cls) -> list[str]:
-        """Return the names of the settings, for which scikit-learn inspects the constructor each time."""
-        return super()._get_param_names()
+        """Return the names of the settings, in a list that subclasses may add to."""
+        kind: Any = cls
+        return list(_names_of_settings(kind))
 
     @abstractmethod
     def summary(self) -> Summary:
@@ -50,3 +50,9 @@ class ExplainedEstimator(BaseEstimator, ABC):
         except NotFittedError:
             return False
         return True
+
+
+@cache
+def _names_of_settings(kind: Any) -> tuple[str, ...]:
+    """Return the names of the settings, for which scikit-learn inspects the constructor each time."""
+    return tuple(super(ExplainedEstimator, kind)._get_param_names())

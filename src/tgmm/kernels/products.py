@@ -100,7 +100,7 @@ class Products(Kernel):
     def weight_of(self, chunk: Chunk, like: Tensor) -> Tensor:
         """Return the weight of a chunk, (), where another total is; a number of rows is kept for the next pass."""
         if chunk.weights is not None:
-            return widen(chunk.weights.to(self.device)).sum()
+            return chunk.weights.to(float64_device(self.device)).sum()
         n_rows = chunk.rows.shape[0]
         if self._weight is None or self._weight[0] != n_rows:
             self._weight = (n_rows, torch.full_like(like, n_rows))
