@@ -32,6 +32,7 @@ FOLLOWED, LONG, NEAR = 3, 40, 1e-4  # and then
 GAIN = 2e-4  # nats a row that a move is to win
 NOTHING = 1e-300  # the mass of a component that a prior leaves without any
 SAME, SAME_MASS = 1e-4, 2e-3  # nats a row, and share of the rows, by which runs differ that are at one solution
+ROUNDING = 1e-10  # nats a row that do not decide which of two runs is the higher
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def alike(one: Runs, others: Runs) -> Tensor:
 def distinct(runs: Runs, guard: Guard) -> Runs:
     """Return the runs, highest first, without those that are where a higher one is."""
     same, kept = alike(runs, runs).tolist(), []
-    for index in guard.heights(runs).argsort(descending=True).tolist():
+    for index in _order(runs, guard).tolist():
         if not any(same[index][other] for other in kept):
             kept.append(index)
     return runs.of_some(kept)
@@ -181,4 +182,9 @@ def _shares(runs: Runs) -> Tensor:
 
 def highest(runs: Runs, count: int, guard: Guard) -> Runs:
     """Return the highest of the runs, highest first."""
-    return runs.of_some(guard.heights(runs).argsort(descending=True)[:count])
+    return runs.of_some(_order(runs, guard)[:count])
+
+
+def _order(runs: Runs, guard: Guard) -> Tensor:
+    """Return the runs' places, highest first, or the first where only rounding makes one the higher."""
+    return (guard.heights(runs) / ROUNDING).round().argsort(descending=True, stable=True)
