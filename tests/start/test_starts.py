@@ -193,7 +193,9 @@ def test_first_parameters_are_the_structures_mode_of_the_rows_nearest_to_each_ce
 
     matrices = parameters.covariances.dense.expand(2, D, D).numpy()
     assert STRUCTURES[structure].contains(parameters.covariances)
-    assert np.abs(slope(objective, structure, matrices)).max() < 1e-9 * counts.sum()
+    # Noise at its least, 1e-6 of a variance, amplifies what rounding leaves of the other slopes a million times.
+    level = 1e-8 if structure == "factor" else 1e-9
+    assert np.abs(slope(objective, structure, matrices)).max() < level * counts.sum()
 
 
 # --- their parts ------------------------------------------------------------------------------------------------
