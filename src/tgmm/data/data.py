@@ -154,9 +154,11 @@ class TensorData(Data):
     @classmethod
     def of(cls, rows: Tensor, weights: Tensor | None) -> TensorData:
         """Leave out rows of weight 0."""
-        if weights is None or bool((weights > 0).all()):
-            return cls(rows, None if weights is None else weights.to(float64_device(rows.device)))
+        if weights is None:
+            return cls(rows, None)
         kept = weights > 0
+        if kept.all():
+            return cls(rows, weights.to(float64_device(rows.device)))
         mask = kept.to(rows.device)
         return cls(rows[mask], weights[kept].to(float64_device(rows.device)), mask=mask)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -26,6 +26,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 
 OPTIMISM = 20.0  # how many times the gain to be foreseen a run is given credit for
 

@@ -7,7 +7,7 @@ that falls) ends it here: its problem is to be fitted alone, which knows what to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,7 @@ from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 from tgmm.runtime.parts import parts
 from tgmm.start.together import StartTogether
 

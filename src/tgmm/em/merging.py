@@ -9,7 +9,7 @@ Source: Hughes & Sudderth 2013 (NIPS 26).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -23,6 +23,7 @@ from tgmm.em.state import RunState
 from tgmm.em.step import EM
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.frozen import replace
 
 MERGED, DELETED = 3, 2  # pairs and components that are tried each time
 PAIRS = 2  # a component, the nearest of which are looked at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from tgmm.model.priors import Priors
 from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Update
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 from tgmm.start.sample import projection
 
 CPU = torch.device("cpu")

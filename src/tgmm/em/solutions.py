@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -21,6 +21,7 @@ from tgmm.em.state import FollowedRun, Point, RunState
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 
 
 @dataclass(frozen=True)

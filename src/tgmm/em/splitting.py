@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from tgmm.kernels.own_rows import OwnRows
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
+from tgmm.runtime.frozen import replace
 from tgmm.runtime.parts import parts
 
 STEPS = 6  # EM steps of a split among the rows of its component

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
 from tgmm.runtime.devices import widen
+from tgmm.runtime.frozen import replace
 from tgmm.start.sample import drawn_in, projection, sample_size
 from tgmm.start.views import Views
 

@@ -5,7 +5,7 @@ Source: Cappé & Moulines 2009 (J. Royal Statistical Society B 71), with the sch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import moved
+from tgmm.runtime.frozen import replace
 
 DECAY = 0.6  # of the step size; between 1/2 and 1, so that steps sum to infinity and their squares do not
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -19,6 +18,7 @@ from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
+from tgmm.runtime.frozen import replace
 from tgmm.start.portfolio import PARTITIONS, partitions, random_partitions
 from tgmm.start.sample import are_far
 from tgmm.start.views import Views

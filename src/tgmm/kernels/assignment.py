@@ -70,7 +70,7 @@ def hard(joint: Tensor, known: Tensor | None = None, background: Background = No
     if background is not None:
         joint.mul_((largest >= background.to(largest)).unsqueeze(-2))
         largest = torch.maximum(largest, background.to(largest))
-    return log_likelihood, largest * math.log(2)
+    return log_likelihood, largest * LOG_2
 
 
 def winners(joint: Tensor, known: Tensor | None = None, background: Background = None) -> tuple[Tensor, Tensor]:
@@ -171,7 +171,7 @@ class Noisy:
     @classmethod
     def of(cls, noise: Noise, frame: Frame, parameters: Parameters, rule: Rule) -> Noisy:
         """Return the assignment in a frame, to the components of parameters or noise."""
-        background = (parameters.rest.log() + noise.log_density_in(frame)) / math.log(2)
+        background = (parameters.rest.log() + noise.log_density_in(frame)) / LOG_2
         return cls(rule, background, noise.log_sides)
 
     def __call__(self, joint: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:

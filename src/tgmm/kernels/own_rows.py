@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import BITS, Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
+from tgmm.runtime.frozen import replace
 from tgmm.runtime.parts import parts
 
 

@@ -113,10 +113,10 @@ class Update:
 
     def regularised(self, amount: Tensor | None) -> Update:
         """Return the update that adds so much to every variance."""
-        kept = vars(self).get("_with_amount")  # a run asks for the same one again and again
-        if kept is None or kept.regularisation is not amount:
-            vars(self)["_with_amount"] = kept = replace(self, regularisation=amount)
-        return kept
+        update = vars(self).get("_with_amount")  # a run asks for the same one again and again
+        if update is None or update.regularisation is not amount:
+            update = vars(self)["_with_amount"] = replace(self, regularisation=amount)
+        return update
 
     def without_noise(self) -> Update:
         """Return the update for rows without noise."""
