@@ -15,7 +15,7 @@ from tgmm.em.acceleration import Squarem
 from tgmm.em.batch import Runs
 from tgmm.em.degeneracy import Guard
 from tgmm.em.labels import in_order
-from tgmm.em.moves import NEAR, SAME
+from tgmm.em.moves import NEAR, SAME, SAME_MASS
 from tgmm.em.problem import Problem
 from tgmm.em.restarts import SHORT_RUN
 from tgmm.em.run import Runner, Stopping
@@ -47,6 +47,7 @@ CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sa
 MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
 FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
 LONG_RUN = 80  # M-steps by which these are told apart
+SAME_MEANS = 0.02  # standard deviations of a feature by which the means of one solution differ on a sample
 CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
@@ -259,9 +260,18 @@ def _different(found: list[Trial]) -> list[Trial]:
     """Return solutions, best first, without those that are where a higher one is."""
     kept: list[Trial] = []
     for each in sorted(found, key=lambda trial: trial.objective, reverse=True):
-        if not any(abs(each.objective - other.objective) < SAME for other in kept):
+        if not any(_are_one(each, other) for other in kept):
             kept.append(each)
     return kept
+
+
+def _are_one(trial: Trial, other: Trial) -> bool:
+    """Whether two solutions are one, whatever the order of their components."""
+    (weights, means), (others, others_means) = (
+        (each.parameters.weights.sort().values, each.parameters.means.sort(0).values) for each in (trial, other)
+    )
+    near = abs(trial.objective - other.objective) < SAME and bool((weights - others).abs().max() < SAME_MASS)
+    return near and bool((means - others_means).abs().max() < SAME_MEANS)
 
 
 def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
@@ -308,8 +318,7 @@ def _refined(
     # In a small sample it costs little to end near where others do, and shows which need no run over all rows.
     is_small = _tell(problem, n_rows) and n_rows * SMALL <= problem.data.n_rows
     reached = _ended(runner, begun, Stopping(CLOSER if is_small else _near(problem, n_rows), LAST))
-    rivals = _rivals(reached, n_rows)
-    return _different(rivals) if is_small else rivals
+    return _different(_rivals(reached, n_rows))
 
 
 def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
