@@ -97,7 +97,7 @@ class Factor(ABC):
         return self._each(lambda tensor: tensor.to(device, dtype))
 
     def _each(self, convert: Callable[[Tensor], Tensor]) -> Factor:
-        return type(self)(*[convert(getattr(self, field.name)) for field in fields(self)])
+        return type(self)(*map(convert, fields_of(self).values()))
 
 
 C = TypeVar("C", bound="Covariances")

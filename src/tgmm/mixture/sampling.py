@@ -109,7 +109,12 @@ def _draw_noise(noise: Noise, n_rows: int, generator: torch.Generator) -> Tensor
 
 def draw_components(weights: Tensor, n_rows: int, generator: torch.Generator) -> Tensor:
     """Return components drawn with these weights (K,) or (n, K), (n_rows,) or (n, n_rows), on the CPU."""
-    return torch.multinomial(weights.cpu(), n_rows, replacement=True, generator=generator)
+    weights = weights.cpu()
+    if n_rows > 1:
+        return torch.multinomial(weights, n_rows, replacement=True, generator=generator)
+    # The same draw without its checks: of clocks that ring at these rates, each is the first with its weight.
+    waits = torch.empty_like(weights).exponential_(generator=generator)
+    return weights.div(waits).argmax(-1, keepdim=True)
 
 
 def draw_radii(n_rows: int, n_features: int, interval: Interval, generator: torch.Generator) -> Tensor:

@@ -115,7 +115,11 @@ def standalone() -> Iterator[None]:
 
     Nor in the user's inference mode: what is kept of its tensors could not be differentiated through later.
     """
-    with torch.inference_mode(False), torch.no_grad():
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), standalone():
+            yield
+        return
+    with torch.no_grad():
         if torch.empty(0).device.type == "cpu":  # the context slows every operation down
             yield
         else:
