@@ -12,6 +12,7 @@ from support import COVARIANCE_TYPES
 from tgmm import GaussianMixture, fit_many
 from tgmm.covariance import STRUCTURES
 from tgmm.estimators import many, together
+from tgmm.start.views import Views
 
 K, D = 3, 2
 N_PROBLEMS = 6
@@ -225,6 +226,23 @@ def test_problems_that_fail_spoil_no_other(bad):
     for b, rows in enumerate(tables):
         if b != 4:
             assert_same_fit(mixtures[b], GaussianMixture(**settings).fit(rows))
+
+
+def test_views_that_cannot_be_made_of_one_table_spoil_no_other(monkeypatch):
+    tables, make = ragged(), Views.of
+    unspoilt = fit_many(tables, n_components=K, random_state=0)
+
+    def of(chunk, *rest):
+        if torch.equal(chunk.rows, torch.from_numpy(tables[2])):
+            raise ValueError("There is no view.")
+        return make(chunk, *rest)
+
+    monkeypatch.setattr(Views, "of", of)
+    with pytest.warns(UserWarning, match="There is no view"):
+        mixtures = fit_many(tables, n_components=K, random_state=0)
+    assert list(mixtures.failures_) == [2]
+    for b in {0, 1, 3, 4, 5}:
+        assert_same_fit(mixtures[b], unspoilt[b])
 
 
 def test_settings_that_no_problem_can_have_are_refused():

@@ -149,6 +149,13 @@ def test_a_contamination_that_is_no_share_is_named(blobs, contamination):
         MixtureOutlierDetector(contamination).fit(blobs)
 
 
+@pytest.mark.parametrize("method", ["predict", "score_samples", "summary"])
+def test_rows_of_another_width_are_not_what_the_detector_expects(method):
+    detector = MixtureOutlierDetector(random_state=0).fit(np.arange(60.0).reshape(30, 2) % 7)
+    with pytest.raises(ValueError, match="3 features, but MixtureOutlierDetector is expecting 2"):
+        getattr(detector, method)(np.zeros((4, 3)))
+
+
 def test_an_unfitted_detector_says_so(blobs):
     with pytest.raises(NotFittedError):
         MixtureOutlierDetector().predict(blobs)

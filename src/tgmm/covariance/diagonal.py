@@ -43,10 +43,6 @@ class DiagonalFactor(Factor):
         """Return the largest ratio of second moment to variance."""
         return (second * self.precision).amax(-1)
 
-    def amplified_at_most(self, second: Tensor) -> float:
-        """Return the largest of all components."""
-        return float((second * self.precision).max())
-
 
 @dataclass(frozen=True)
 class Diagonal(Covariances):

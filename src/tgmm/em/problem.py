@@ -119,13 +119,9 @@ class Problem:
             special=special,
         )
 
-    def on(self, data: Data) -> Problem:
-        """Return the same problem on other rows."""
-        return replace(self, data=data)
-
     def on_sample(self, sample: Chunk) -> Problem:
-        """Return the same problem on rows of a sample, which stand for all."""
-        return self.on(self._standing_for_all(sample))
+        """Return the same problem on rows of a sample, which stand for all; starts see what they see of all."""
+        return replace(self, data=self._standing_for_all(sample)).seeing(self)
 
     def _standing_for_all(self, some: Chunk) -> TensorData:
         """Return some rows, with weights that sum to that of all."""

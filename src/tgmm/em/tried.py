@@ -60,7 +60,10 @@ def tried(
 
 
 def _views(problems: Problems, place: int, table: Table, seed: int) -> Views | None:
-    """Return what starts see of the rows of one of the problems, None where there are to be no trials of it."""
+    """Return what starts see of the rows of one of the problems, None where there are to be no trials of it.
+
+    Nor are there any where that fails, which the fit of the problem alone tells.
+    """
     shape = _shape(problems, table)
     most = trial_rows(shape.n_features, shape.n_components)
     is_worthwhile = shape.n_components <= MOST_COMPONENTS and worth(problems.structure, shape, shape.n_rows) >= STEPS
@@ -68,7 +71,9 @@ def _views(problems: Problems, place: int, table: Table, seed: int) -> Views | N
         return None
     frame = Frame(problems.frame.shift[place, 0].cpu(), problems.frame.scale[place, 0].cpu())
     generator = torch.Generator().manual_seed(seed)
-    return Views.of(Chunk(table.rows, table.weights, 0), frame, most, shape.n_components, generator)
+    with suppress(Exception):
+        return Views.of(Chunk(table.rows, table.weights, 0), frame, most, shape.n_components, generator)
+    return None
 
 
 def _merge(several: Sequence[Views], structure: Structure, n_components: int) -> None:

@@ -19,8 +19,10 @@ from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
 from tgmm.mixture.comparable import comparable_log_density
 from tgmm.mixture.evaluation import evaluated, weighted
+from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import check_flag, is_number
+from tgmm.runtime.frozen import replace
 
 
 class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
@@ -137,7 +139,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
             In nats. A row that lacks values has the log-density of complete rows that are as far from the components.
         """
         check_is_fitted(self)
-        return evaluated(self.mixture_.mixture_, X, comparable_log_density)
+        return evaluated(self._judge, X, comparable_log_density)
 
     def decision_function(self, X: Any) -> Any:
         """Return the log-density of each row minus `offset_`.
@@ -186,11 +188,12 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
         """
-        found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        check_is_fitted(self)
         facts: dict[str, Any] = {"Contamination": self.contamination, "Threshold": self.offset_}
         if X is not None:
-            scores, weights = weighted(comparable_log_density, self.mixture_.mixture_, X, sample_weight)
+            scores, weights = weighted(comparable_log_density, self._judge, X, sample_weight)
             facts["Outliers"] = float(weights[scores < self.offset_].sum())
+        found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
         note = "Rows with a log-density below the threshold are outliers."
         return retitled(found, "Outlier detection by a Gaussian mixture", facts, [note])
 
@@ -221,6 +224,11 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         self.mixture_, self.offset_ = model, offset
 
     @property
+    def _judge(self) -> Mixture:
+        """The fitted mixture under the detector's name, by which errors call what rows do not fit to."""
+        return self.mixture_.mixture_.derived(_called, type(self).__name__)
+
+    @property
     def n_iter_(self) -> int:
         """Number of EM iterations of the fit."""
         return self.mixture_.n_iter_
@@ -246,6 +254,11 @@ MixtureOutlierDetector.__init__.__signature__ = inspect.Signature(
         ),
     ]
 )
+
+
+def _called(mixture: Mixture, owner: str) -> Mixture:
+    """Return the mixture with another owner of its columns."""
+    return mixture.changed(columns=replace(mixture.columns, owner=owner))
 
 
 def _check_contamination(given: Any) -> float:

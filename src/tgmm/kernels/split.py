@@ -17,7 +17,6 @@ computations" (products of parts); Ootomo & Yokota 2022, Int. J. High Performanc
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking, split_device
-from tgmm.kernels.assignment import soft
+from tgmm.kernels.assignment import LOG_2, soft
 from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
 from tgmm.kernels.products import Products, weighted_total
 from tgmm.model.parameters import Parameters
@@ -145,7 +144,7 @@ class Split(Kernel):
         grid = (-(-self.n_padded // shape["COMPONENTS"]), -(-n_columns // shape["COLUMNS"]))
         sizes = (n_slices, n_fewer, self.n_padded, n_columns)
         compiled.totals_kernel[grid](of_high, of_low, sums, *sizes, **shape)
-        return log_sums.mul_(math.log(2))
+        return log_sums.mul_(LOG_2)
 
 
 class SplitSums(Accumulator[Statistics]):

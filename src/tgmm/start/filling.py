@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,15 @@ from tgmm.start.sample import projection
 
 DONORS = 1024  # rows at most from which values are taken
 NEAREST = 3  # of them
-ROWS = 1024  # that are filled in at a time
+ROWS = 512  # that are filled in at a time: what is computed of them and the donors is to stay in a core's cache
+
+
+class Gift(NamedTuple):
+    """What the same donors have, so that a row takes all that it lacks of it from the same ones."""
+
+    features: Tensor  # (f,)
+    givers: Tensor | slice  # (a,) of the donors
+    values: Tensor  # (a, f) that they have
 
 
 def filled(sample: Chunk, frame: Frame) -> Chunk:
@@ -27,9 +37,9 @@ def filled(sample: Chunk, frame: Frame) -> Chunk:
         return sample
     rows = frame.rows_in(given)  # (m, d)
     donors = _donors(rows, gaps)
-    lacks = gaps.any(1).nonzero().flatten()
+    gifts, lacks = _gifts(donors), gaps.any(1).nonzero().flatten()
     for part in lacks.split(ROWS):
-        rows[part] = _taken(rows[part], donors)
+        rows[part] = _taken(rows[part], donors, gifts)
     return sample._replace(rows=torch.where(gaps, frame.rows_out(rows), given).to(sample.rows))
 
 
@@ -44,24 +54,39 @@ def _donors(rows: Tensor, gaps: Tensor) -> Tensor:
     return rows[order[:DONORS]]
 
 
-def _taken(rows: Tensor, donors: Tensor) -> Tensor:
+def _gifts(donors: Tensor) -> list[Gift]:
+    """Return what donors (m, d) have: one gift where they lack nothing."""
+    has, which = (~torch.isnan(donors)).unique(dim=1, return_inverse=True)  # (m, g), (d,)
+    gifts = []
+    for i, able in enumerate(has.unbind(1)):
+        if able.any():
+            features = (which == i).nonzero().flatten()
+            givers = slice(None) if able.all() else able.nonzero().flatten()
+            gifts.append(Gift(features, givers, donors[:, features][givers]))
+    return gifts
+
+
+def _taken(rows: Tensor, donors: Tensor, gifts: list[Gift]) -> Tensor:
     """Return rows (c, d) with the values that they lack from the nearest donors (m, d) which have them.
 
     Rows with the very values of others would lie in planes, on which components collapse.
     """
-    distances, rows = _distances(rows, donors), rows.clone()  # (c, m)
-    for j in range(rows.shape[1]):
-        some, able = torch.isnan(rows[:, j]).nonzero().flatten(), (~torch.isnan(donors[:, j])).nonzero().flatten()
-        if some.numel() and able.numel():
-            near = distances[some][:, able].topk(min(NEAREST, able.numel()), largest=False).indices
-            rows[some, j] = donors[able, j][near].mean(1)
-    return rows.nan_to_num(nan=0.0)
+    distances, gaps, rows = _distances(rows, donors), torch.isnan(rows), rows.nan_to_num(nan=0.0)  # (c, m)
+    for features, givers, values in gifts:
+        some = gaps[:, features].any(1).nonzero()  # (r, 1)
+        if some.numel():
+            near = distances[some[:, 0]][:, givers].topk(min(NEAREST, values.shape[0]), largest=False).indices
+            rows[some, features] = torch.where(gaps[some, features], values[near].mean(1), rows[some, features])
+    return rows
 
 
 def _distances(rows: Tensor, donors: Tensor) -> Tensor:
-    """Return the mean squares of the differences in the features that both have, (c, m); infinite without any."""
-    one, other = (~torch.isnan(rows)).to(rows), (~torch.isnan(donors)).to(rows)
-    rows, donors = rows.nan_to_num(nan=0.0), donors.nan_to_num(nan=0.0)
-    sums = rows.square() @ other.T + one @ donors.square().T - 2 * rows @ donors.T
-    counts = one @ other.T
-    return torch.where(counts > 0, sums.clamp(min=0) / counts.clamp(min=1), torch.inf)
+    """Return the mean squares of the differences in the features that both have, (c, m); NaN, the last, without any."""
+    (one, rows), (other, donors) = _split(rows), _split(donors)
+    sums = torch.cat([rows.square(), one, -2 * rows], 1) @ torch.cat([other, donors.square(), donors], 1).T
+    return sums.clamp_(min=0).div_(one @ other.T)
+
+
+def _split(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 where rows have a value and 0 elsewhere, and the rows with 0 for what they lack."""
+    return (~torch.isnan(rows)).to(rows), rows.nan_to_num(nan=0.0)
