@@ -40,15 +40,15 @@ def test_many_rows_of_overlapping_round_clusters_end_no_lower_than_from_kmeans()
     assert default.lower_bound_ >= plain.lower_bound_ - 1e-3
 
 
-def test_of_runs_that_end_at_one_solution_of_a_small_sample_one_sees_all_rows(monkeypatch):
+def test_of_runs_that_end_at_one_solution_of_a_sample_one_sees_all_rows(monkeypatch):
     rng = np.random.default_rng(3)
     means = rng.normal(0, 2.5, (5, 3))
     X = means[rng.integers(5, size=35_000)] + rng.standard_normal((35_000, 3))
-    before = fit(X, 5)
-    monkeypatch.setattr(starts, "SMALL", 2)
-    after = fit(X, 5)
-    assert (len(before.runs_), len(after.runs_)) == (2, 1)
-    assert after.lower_bound_ >= before.lower_bound_
+    one = fit(X, 5)
+    monkeypatch.setattr(starts, "SAME_MASS", 0.0)
+    two = fit(X, 5)
+    assert (len(one.runs_), len(two.runs_)) == (1, 2)
+    assert one.lower_bound_ == pytest.approx(two.lower_bound_, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))

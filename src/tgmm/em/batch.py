@@ -124,7 +124,7 @@ class Batch(Generic[R]):
 
     def stepped(self, runs: Runs) -> Runs:
         """Return the runs after an EM step each."""
-        return self.at(self._next(runs.statistics, runs.parameters), runs.start)
+        return self.at(self._next(runs.statistics, runs.parameters)[0], runs.start)
 
     def advanced(self, runs: Runs, n_steps: int) -> Runs:
         """Return the runs after so many EM steps, with what the last of them gained."""
@@ -170,8 +170,8 @@ class Batch(Generic[R]):
         order, found = zip(*ended, strict=True)
         return joined(found).of_some(torch.cat(order).argsort())
 
-    def _next(self, statistics: Statistics, previous: Parameters) -> Parameters:
-        """Return the parameters of statistics, or the previous ones of runs whose covariances collapse.
+    def _next(self, statistics: Statistics, previous: Parameters) -> tuple[Parameters, Tensor | None]:
+        """Return the parameters of statistics, and which runs keep the previous ones because covariances collapse.
 
         Components that a prior leaves without weight stay where they are.
         """
@@ -181,9 +181,11 @@ class Batch(Generic[R]):
             means = torch.where(gone[..., None], previous.means, parameters.means)
             covariances = parameters.covariances.replaced(gone, previous.covariances)
             parameters = Parameters(parameters.weights, means, covariances)
+        stay = None
         while (bad := collapsed(parameters)) is not None:
             parameters = parameters_where(bad, previous, parameters)
-        return parameters
+            stay = bad if stay is None else stay | bad
+        return parameters, stay
 
     def _jumped(self, runs: Runs, path: Tensor, longest: Tensor) -> tuple[Runs, Tensor]:
         """Return the runs after jumps, and the lengths (R,) that they may have next.
@@ -203,8 +205,11 @@ class Batch(Generic[R]):
         possible = jumps & ((statistics.mass > 0) | unused).all(-1)
         if not possible.all():  # a third step instead
             statistics = statistics_where(possible, statistics, runs.statistics)
-        reached = self.at(self._next(statistics, runs.parameters), runs.start)
+        parameters, stay = self._next(statistics, runs.parameters)
+        reached = self.at(parameters, runs.start)
         better = jumps & (reached.objective >= runs.objective)
+        if stay is not None:  # no jump: whether it ends as high is a matter of rounding
+            better = better & ~stay
         longer = torch.where(better & (length == longest), longest * LONGEST, longest)
         shorter = (longest / LONGEST).clamp(min=LONGEST)
         return runs_where(better, reached, runs), torch.where(jumps & ~better, shorter, longer)
