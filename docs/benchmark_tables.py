@@ -6,12 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from harness.environments import PEERS
 from harness.measuring import IN_PROJECT
 from harness.records import RESULTS
+from suites import all as everything
 from suites import convergence, factors, fits, imputation, iteration, memory, small
 
-LIBRARIES = [*IN_PROJECT, *PEERS]
 CLOCK = "processor_seconds"
 
 
@@ -19,10 +18,10 @@ def write(folder: Path) -> None:
     """Write each to a file in Markdown."""
     results, two = (json.loads((RESULTS / name).read_text()) for name in ("cpu-1-thread.json", "cpu-2-threads.json"))
     tables = {
-        "iteration": iteration.show(results["iteration"], LIBRARIES, CLOCK, results["rates"]),
+        "iteration": iteration.show(results["iteration"], everything.COMPARED, CLOCK, results["rates"]),
         "two_threads": iteration.show(two["iteration"], IN_PROJECT, "seconds", two["rates"]),
         "convergence": convergence.show(results["convergence"], IN_PROJECT, CLOCK),
-        "memory": memory.show(results["memory"], LIBRARIES),
+        "memory": memory.show(results["memory"], everything.COMPARED),
         "imputation": imputation.show(json.loads((RESULTS / "imputation-1-thread.json").read_text())["imputation"]),
     }
     few_factors = json.loads((RESULTS / "factors-1-thread.json").read_text())

@@ -15,6 +15,7 @@ PEERS = {
     "pomegranate": ["pomegranate==1.1.2"],
     "gmmx": ["gmmx==0.7", "scikit-learn"],  # its start is scikit-learn's k-means
 }
+PUBLISHED = "tgmm-0.4.3"  # before this library was rewritten: compared with where it is asked for
 
 
 def python_of(library: str) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.environments import PEERS
+from harness.environments import PEERS, PUBLISHED
 from harness.measuring import DTYPES, IN_PROJECT, OURS, problems, workers
 from harness.options import add_clock, add_grid, add_libraries, add_shapes
 from harness.problems import STRUCTURES, Shape
@@ -23,6 +23,7 @@ from harness.processes import report
 from harness.records import RESULTS, add, machine, save
 from suites import convergence, iteration, latency, memory
 
+COMPARED = [*IN_PROJECT, *(peer for peer in PEERS if peer != PUBLISHED)]
 SHAPES = ("100kx2x5", "100kx16x16", "50kx64x32", "1Mx8x8", "20kx128x64")
 QUICK = ("10kx2x5", "10kx16x16")
 STARTED = ("full", "diag", "tied_full")  # fits from raw data: the others begin as one of these does
@@ -98,7 +99,7 @@ def add_options(options: ArgumentParser) -> None:
     add_grid(options)
     add_libraries(options)
     add_clock(options)
-    options.set_defaults(libraries=[*IN_PROJECT, *PEERS])
+    options.set_defaults(libraries=COMPARED)
     options.add_argument("--quick", action="store_true", help="small problems: whether it works, not how fast")
     options.add_argument("--budget", type=float, default=0.1, help="seconds of iterations in one fit")
     options.add_argument("--turns", type=int, default=3, help="times that every fit is repeated")

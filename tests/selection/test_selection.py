@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
+from tgmm.covariance import COMMON
 from tgmm.selection import Cell, Selection, ranked
 from tgmm.selection.fitter import Fitter, FoldSource
 
@@ -366,3 +367,22 @@ def test_types_that_are_one_mixture_of_one_feature_agree():
             assert len(cells) == 3
             assert len({cell.status for cell in cells}) == 1
             np.testing.assert_allclose([cell.bic for cell in cells], cells[0].bic, rtol=1e-9)
+
+
+def test_a_type_that_is_another_of_one_feature_is_not_fitted_again_and_goes_on_as_if_it_had_been():
+    rng = np.random.default_rng(2)
+    X, more = (6.0 * rng.integers(3, size=(n, 1)) + rng.normal(size=(n, 1)) for n in (90, 40))
+    together = Fitter(X, None, {"device": None}, [3], 1, 0)
+    for names in (COMMON[:3], COMMON[3:]):
+        models = [together.fit(3, name).model() for name in names]
+        means = models[0].means_
+        for name, model in zip(names, models, strict=True):
+            alone = Fitter(X, None, {"device": None}, [3], 1, 0).fit(3, name).model()
+            np.testing.assert_array_equal(model.means_, means)
+            assert model.covariance_type == name
+            for attribute in ("weights_", "means_", "covariances_"):
+                found, expected = getattr(model, attribute), getattr(alone, attribute)
+                np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+            assert model.score(more) == pytest.approx(alone.score(more), rel=1e-9)
+            model.partial_fit(more)
+            np.testing.assert_allclose(model.covariances_, alone.partial_fit(more).covariances_, rtol=1e-6)

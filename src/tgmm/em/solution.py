@@ -89,6 +89,11 @@ class Solution:
             continuation=None if continuation is None else continuation.reordered(order),
         )
 
+    def in_form_of(self, structure: Structure) -> Solution:
+        """Return the same solution as one of a structure that is the same mixture, of one feature."""
+        parameters = self.mixture.parameters.in_form_of(structure)
+        return replace(self, mixture=self.mixture.changed(parameters=parameters, structure=structure))
+
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:
         """Return the solution for rows x, of one for (x - shift) / scale.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Covariances
+from tgmm.covariance import Covariances, Structure
 from tgmm.em.labels import labelled_centres
 from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
@@ -31,6 +31,10 @@ class Trial(NamedTuple):
     parameters: Parameters  # in the frame, on the CPU
     objective: float  # of the rows that it was tried on
     name: str  # of the start that it came from
+
+    def in_form_of(self, structure: Structure) -> Trial:
+        """Return the same solution as one of a structure that is the same mixture, see `em.starts.tried_update`."""
+        return self._replace(parameters=self.parameters.in_form_of(structure))
 
 
 @dataclass(frozen=True)

@@ -183,11 +183,11 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
     tried, n_rows = partial(_tried, problem, views, generator=generator, assignment=assignment), views.rows.shape[0]
     found = alone(tried(n_heats)) if origin.tried is None else origin.tried
-    found = [of_structure(problem.structure, trial) for trial in found]
+    found = [trial.in_form_of(problem.structure) for trial in found]
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
         reached = _refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
-            found = [of_structure(problem.structure, trial) for trial in alone(tried(n_heats + MORE_HEATS))]
+            found = [trial.in_form_of(problem.structure) for trial in alone(tried(n_heats + MORE_HEATS))]
             reached = _refined(problem, found, assignment)
         return reached
     if views.is_all:
@@ -245,15 +245,6 @@ def tried_update(update: Maximiser, n_features: int) -> Maximiser:
     if update.priors != Priors() or update.held is not None:
         return update
     return replace(update, structure=next(each for each in FREE if each.shared == update.structure.shared))
-
-
-def of_structure(structure: Structure, trial: Trial) -> Trial:
-    """Return a solution with its covariances in the form of a structure that is the same, see `tried_update`."""
-    parameters, covariances = trial.parameters, trial.parameters.covariances
-    if structure.keeps(covariances):
-        return trial
-    covariances = structure.form.from_packed(covariances.packed, parameters.n_features, shared=structure.shared)
-    return trial._replace(parameters=replace(parameters, covariances=covariances))
 
 
 def _different(found: list[Trial]) -> list[Trial]:

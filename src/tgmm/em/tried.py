@@ -17,7 +17,6 @@ from tgmm.em.starts import (
     STEPS,
     Shape,
     is_highest,
-    of_structure,
     searched,
     trial_rows,
     tried_update,
@@ -99,7 +98,7 @@ def _search(
     trials = Trials(views, weight, update, shape.n_components, assignment, worth=budget)
     # What is drawn at random is drawn anew, as in a fit.
     found = yield from searched(trials, n_heats, torch.Generator().manual_seed(seed))
-    return [of_structure(structure, trial) for trial in found]
+    return [trial.in_form_of(structure) for trial in found]
 
 
 def _shape(problems: Problems, table: Table) -> Shape:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance import Covariances, Spherical
+from tgmm.covariance import Covariances, Spherical, Structure
 from tgmm.covariance.moments import Sums
 from tgmm.model.posterior import Posterior
 from tgmm.model.statistics import Statistics
@@ -54,6 +54,13 @@ class Parameters:
     def apart(self) -> Parameters:
         """Return the same mixture, with a covariance for each component."""
         return replace(self, covariances=self.covariances.apart(self.n_components))
+
+    def in_form_of(self, structure: Structure) -> Parameters:
+        """Return the same mixture with covariances as a structure keeps them that comes to the same, of one feature."""
+        if structure.keeps(self.covariances):
+            return self
+        covariances = structure.form.from_packed(self.covariances.packed, self.n_features, shared=structure.shared)
+        return replace(self, covariances=covariances)
 
     def reordered(self, order: Tensor) -> Parameters:
         """Return the same mixture with its components in another order, (K,) of their present numbers."""

@@ -84,7 +84,8 @@ class Fitter:
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
         )
         self.labels = None if labels is None else self._checked(labels)
-        self._tried: dict[CellKey, list[Trial] | None] = {}  # what the trials of cells have found
+        self._tried: dict[Hashable, list[Trial] | None] = {}  # what trials have found, by mixture
+        self._fitted: dict[Hashable, Fitted] = {}  # the first of several cells that are one mixture
         self._views: dict[bool, Views] = {}
         self._problems: dict[bool, Problem] = {}  # the first of each unit of features, with what starts see
 
@@ -138,36 +139,34 @@ class Fitter:
         when it is fitted.
         """
         searches: dict[Hashable, Search[list[Trial]]] = {}
-        wanted: dict[CellKey, Hashable] = {}  # which search each cell is to have
         for cell in cells:
             try:
                 fit = self._posed(cell)[0]
             except Exception:
                 continue
-            problem, classification = fit.problem, fit.policy.classification
-            found = search(problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
+            classification = fit.policy.classification
+            found = search(fit.problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
             if found is not None:
-                units = (*problem.frame.shift.tolist(), *problem.frame.scale.tolist())
-                wanted[cell] = (
-                    problem.n_components,
-                    tried_update(problem.update, self.data.n_features).structure,
-                    units,
-                )
-                searches.setdefault(wanted[cell], found)
-        reached = dict(zip(searches, abreast(list(searches.values())), strict=True))
-        self._tried |= {cell: reached[key] for cell, key in wanted.items()}
+                searches.setdefault(_mixture_of(fit.problem), found)
+        self._tried |= zip(searches, abreast(list(searches.values())), strict=True)
 
     def fit(self, n_components: int, covariance_type: str, n_factors: int | None = None) -> Fitted:
         """Return the fit of a cell."""
-        cell = (n_components, covariance_type, n_factors)
-        fit, settings, given = self._posed(cell)
-        fit = replace(fit, origin=replace(fit.origin, tried=self._tried.pop(cell, None)))
+        fit, settings, given = self._posed((n_components, covariance_type, n_factors))
+        problem, mixture = fit.problem, _mixture_of(fit.problem)
+        known = self._fitted.get(mixture)
+        if known is not None:
+            return Fitted(known.solution.in_form_of(problem.structure), given, known.is_degenerate)
+        fit = replace(fit, origin=replace(fit.origin, tried=self._tried.pop(mixture, None)))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
             race = fit.raced(NoJournal(), progress)
-        run, problem = fit.best_of(race), fit.problem
+        run = fit.best_of(race)
         notes = [*problem.degeneracies(), *fit.notes(run)]
         solution = Solution.of_race(race, run, problem, self.training.columns, notes)
-        return Fitted(solution, given, fit.is_degenerate(run))
+        found = Fitted(solution, given, fit.is_degenerate(run))
+        if self.data.n_features == 1:
+            self._fitted[mixture] = found
+        return found
 
     def _posed(self, cell: CellKey) -> tuple[Fit, Settings, dict[str, Any]]:
         """Return the fit of a cell before it begins, and its settings, as they are and as they were given."""
@@ -192,6 +191,12 @@ class Fitter:
             most = min(max(self.counts), MOST_COMPONENTS)
             self._views[one_scale] = views_of(problem, most, self.seed)
         return self._views[one_scale]
+
+
+def _mixture_of(problem: Problem) -> Hashable:
+    """Return what cells have in common that are one mixture in the same units, as types of one feature are."""
+    units = (*problem.frame.shift.tolist(), *problem.frame.scale.tolist())
+    return problem.n_components, tried_update(problem.update, problem.data.n_features).structure, units
 
 
 @dataclass(frozen=True)
