@@ -105,7 +105,7 @@ def measure(problem: Problem, libraries: Sequence[Worker], budget: float, turns:
 def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str, rates: dict[str, float]) -> str:
     """Return a table: milliseconds an iteration (fraction of the matrix rate), and how many times faster we are."""
     rows = []
-    for key, found in by_problem(records):
+    for key, found in by_problem([record for record in records if record["library"] in libraries]):
         cells = (_cell(found[name], clock, rates.get(key[2])) if name in found else "" for name in libraries)
         peers = [record[clock] for library, record in found.items() if library != OURS]
         ratio = f"{min(peers) / found[OURS][clock]:.1f}" if peers and OURS in found else ""
