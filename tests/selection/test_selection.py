@@ -12,6 +12,7 @@ from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_dens
 
 from tgmm import GaussianMixture, select
 from tgmm.covariance import COMMON
+from tgmm.estimators.base import solution_of
 from tgmm.selection import Cell, Selection, ranked
 from tgmm.selection.fitter import Fitter, FoldSource
 
@@ -369,6 +370,12 @@ def test_types_that_are_one_mixture_of_one_feature_agree():
             np.testing.assert_allclose([cell.bic for cell in cells], cells[0].bic, rtol=1e-9)
 
 
+def regularisations(model):
+    """What a fit has added to variances, in the user's units and in the frame that it goes on in."""
+    solution = solution_of(model)
+    return solution.regularisation, solution.continuation.regularisation
+
+
 def test_a_type_that_is_another_of_one_feature_is_not_fitted_again_and_goes_on_as_if_it_had_been():
     rng = np.random.default_rng(2)
     X, more = (6.0 * rng.integers(3, size=(n, 1)) + rng.normal(size=(n, 1)) for n in (90, 40))
@@ -384,5 +391,7 @@ def test_a_type_that_is_another_of_one_feature_is_not_fitted_again_and_goes_on_a
                 found, expected = getattr(model, attribute), getattr(alone, attribute)
                 np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
             assert model.score(more) == pytest.approx(alone.score(more), rel=1e-9)
+            for found, expected in zip(regularisations(model), regularisations(alone), strict=True):
+                torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
             model.partial_fit(more)
             np.testing.assert_allclose(model.covariances_, alone.partial_fit(more).covariances_, rtol=1e-6)

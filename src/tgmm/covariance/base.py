@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
@@ -89,8 +89,7 @@ class Factor(ABC):
     @staticmethod
     def joined(parts: Sequence[Factor]) -> Factor:
         """Return the factors of several batches of mixtures as those of one."""
-        tensors = [torch.cat([getattr(each, field.name) for each in parts]) for field in fields(parts[0])]
-        return type(parts[0])(*tensors)
+        return type(parts[0])(*map(torch.cat, zip(*(fields_of(each).values() for each in parts), strict=True)))
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Factor:
         """Return the factor on a device, in another float type if one is given."""

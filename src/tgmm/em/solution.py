@@ -91,8 +91,16 @@ class Solution:
 
     def in_form_of(self, structure: Structure) -> Solution:
         """Return the same solution as one of a structure that is the same mixture, of one feature."""
-        parameters = self.mixture.parameters.in_form_of(structure)
-        return replace(self, mixture=self.mixture.changed(parameters=parameters, structure=structure))
+        parameters, continuation = self.mixture.parameters.in_form_of(structure), self.continuation
+        shape = () if structure.one_scale else (1,)  # of what regularises
+        if continuation is not None:
+            continuation = replace(continuation, regularisation=continuation.regularisation.reshape(shape))
+        return replace(
+            self,
+            mixture=self.mixture.changed(parameters=parameters, structure=structure),
+            regularisation=self.regularisation.reshape(shape),
+            continuation=continuation,
+        )
 
     def in_units(self, shift: Tensor, scale: Tensor, structure: Structure) -> Solution:
         """Return the solution for rows x, of one for (x - shift) / scale.
