@@ -1,6 +1,8 @@
-"""All that is fitted and asked, on a device that is simulated: nothing mixes devices, and the results are the CPU's."""
+"""All that is fitted and asked, on a simulated or real device: nothing mixes devices, and the results are the CPU's."""
 
 import copy
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,9 +53,20 @@ def found_on(there, task, *arguments):
     return [as_numpy(result) for result in results]
 
 
-def assert_same_on_device(task, *arguments, tolerance=1e-7):
+@pytest.fixture(params=[SimulatedCard, pytest.param(nullcontext, marks=pytest.mark.gpu)])
+def on_card(request):
+    """The context in which there is a card."""
+    return request.param
+
+
+@pytest.fixture
+def assert_same_on_device(on_card):
+    return partial(assert_same, on_card)
+
+
+def assert_same(on_card, task, *arguments, tolerance=1e-7):
     """The results of a task on the device are there, and those of the CPU."""
-    with SimulatedCard():
+    with on_card():
         found = found_on(CARD, task, *arguments)
     for one, other in zip(found, found_on(torch.device("cpu"), task, *arguments), strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
@@ -64,7 +77,7 @@ def parameters(model):
 
 
 @pytest.mark.parametrize("structure", SPECS)
-def test_every_structure_with_missing_values_and_together(structure, monkeypatch):
+def test_every_structure_with_missing_values_and_together(structure, monkeypatch, assert_same_on_device):
     monkeypatch.setattr(devices, "HOST_NUMBERS", 0)
     settings = {**BRIEF, "n_components": 2, "covariance_type": structure}
 
@@ -77,7 +90,7 @@ def test_every_structure_with_missing_values_and_together(structure, monkeypatch
 
 
 @pytest.mark.parametrize("structure", ["low_rank", "factor"])
-def test_sums_over_rows_and_factors(structure):
+def test_sums_over_rows_and_factors(structure, assert_same_on_device):
     def task(rows):
         model = GaussianMixture(2, covariance_type=structure, n_factors=1, **BRIEF).fit(rows)
         return [*parameters(model), model.factor_loadings_, model.noise_variances_, model.score_samples(rows)]
@@ -115,7 +128,7 @@ SPECIAL = {
     ("case", "most_on_the_host"),
     [*((case, devices.HOST_NUMBERS) for case in SPECIAL), ("all", 0), ("priors", 0), ("default start, noise", 0)],
 )
-def test_what_belongs_to_rows_and_to_the_model(case, most_on_the_host, monkeypatch):
+def test_what_belongs_to_rows_and_to_the_model(case, most_on_the_host, monkeypatch, assert_same_on_device):
     monkeypatch.setattr(devices, "HOST_NUMBERS", most_on_the_host)
 
     def task(rows, settings, fit):
@@ -126,7 +139,7 @@ def test_what_belongs_to_rows_and_to_the_model(case, most_on_the_host, monkeypat
 
 
 @pytest.mark.parametrize("case", ["weights of rows", "labels", "responsibilities", "noise", "priors", "fixed", "all"])
-def test_many_problems_with_what_belongs_to_their_rows(case):
+def test_many_problems_with_what_belongs_to_their_rows(case, assert_same_on_device):
     rows, settings, fit = SPECIAL[case]
     fit = {name: value.reshape(3, -1) for name, value in fit.items()}
 
@@ -137,7 +150,7 @@ def test_many_problems_with_what_belongs_to_their_rows(case):
 
 
 @pytest.mark.parametrize("start", [*STARTS, "auto"])
-def test_starts_of_many_problems(start):
+def test_starts_of_many_problems(start, assert_same_on_device):
     def task(rows, groups):
         models = fit_many(rows, groups, n_components=2, init_means=start, random_state=0, max_iter=2)
         return [*parameters(models), models.predict(rows, groups), models.score_samples(rows, groups)]
@@ -200,12 +213,12 @@ def of_arrays(rows):
 @pytest.mark.parametrize(
     "task", [of_arrays, variational, outliers, imputed, classified, regressed, selected, validated, of_batches]
 )
-def test_other_estimators(task):
+def test_other_estimators(task, assert_same_on_device):
     assert_same_on_device(task, X, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("structure", ["full", "tied_diag", "low_rank"])
-def test_what_a_mixture_is_asked(structure, tmp_path):
+def test_what_a_mixture_is_asked(structure, tmp_path, assert_same_on_device):
     def task(rows):
         model = GaussianMixture(K, covariance_type=structure, **BRIEF).fit(rows)
         other, mixed = model.reorder([2, 0, 1]), model.mixture_
@@ -227,9 +240,9 @@ def test_what_a_mixture_is_asked(structure, tmp_path):
     assert_same_on_device(task, X)
 
 
-def test_draws_are_made_on_the_device():
+def test_draws_are_made_on_the_device(on_card):
     rows = torch.from_numpy(X)
-    with SimulatedCard():
+    with on_card():
         model = GaussianMixture(2, noise=True, **BRIEF).fit(rows.to(CARD))
         drawn, component = model.sample(50, random_state=torch.Generator("cuda"))
         within, _ = model.sample(5, confidence=0.9, random_state=0)
@@ -237,7 +250,7 @@ def test_draws_are_made_on_the_device():
         assert drawn.isfinite().all() and set(component.tolist()) <= {-1, 0, 1}
 
 
-def test_many_models_are_saved_and_loaded_on_the_device(tmp_path):
+def test_many_models_are_saved_and_loaded_on_the_device(tmp_path, assert_same_on_device):
     path = tmp_path / "many.safetensors"
 
     def task(rows):
@@ -248,7 +261,7 @@ def test_many_models_are_saved_and_loaded_on_the_device(tmp_path):
     assert_same_on_device(task, X)
 
 
-def test_a_checkpoint_is_continued_on_the_device(tmp_path):
+def test_a_checkpoint_is_continued_on_the_device(tmp_path, assert_same_on_device):
     def task(rows):
         settings = {**BRIEF, "missing": "em", "noise": True, "tol": 0, "max_iter": 1}
         model = GaussianMixture(K, checkpoint=tmp_path / f"{rows.device.type}.pth", **settings).fit(rows)
