@@ -7,25 +7,21 @@ import sys
 import numpy as np
 import pytest
 import torch
-from structures import SPECS
 from support import COVARIANCE_TYPES, TIED_TYPES
 
 pytest.importorskip("triton")
 
 from cases import explicit_start, fit_quietly, mixture
+from triton_problems import DEVICE, SUMS, assert_close, expectation, problem
 
 from tgmm import GaussianMixture
-from tgmm.covariance import STRUCTURES, Spherical
-from tgmm.data.data import TensorData
+from tgmm.covariance import Spherical
 from tgmm.kernels import choose, split
 from tgmm.kernels.assignment import given, hard, soft
 from tgmm.kernels.products import Products
-from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 
-DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 CPU = torch.device("cpu")
-SUMS = ("mass", "first", "second")
 
 CASES = [
     *((covariance_type, 5, 3) for covariance_type in COVARIANCE_TYPES),
@@ -36,42 +32,12 @@ CASES = [
 ]
 
 
-def problem(covariance_type, n_components, n_features, *, n=250, weighted=False):
-    """Rows (float32), a mixture that overlaps on them, in their frame, and the arguments of a kernel."""
-    structure, generator = STRUCTURES[covariance_type], torch.Generator().manual_seed(0)
-    rows = 3 + 2 * torch.randn(n, n_features, generator=generator)
-    frame = Frame.of(rows.double().mean(0), rows.double().var(0), torch.float32, one_scale=structure.one_scale)
-    means = 0.5 * torch.randn(n_components, n_features, dtype=torch.float64, generator=generator)
-    matrices = SPECS[covariance_type].member(0, n_components, n_features, 0.3 / n_features**0.5)
-    public = torch.tensor(SPECS[covariance_type].public(matrices))
-    covariances = structure.from_public(public, n_components, n_features)
-    weights = 0.1 + torch.rand(n_components, dtype=torch.float64, generator=generator)
-    start = Parameters(weights / weights.sum(), means, covariances)
-    sample_weights = torch.rand(n, dtype=torch.float64, generator=generator) if weighted else None
-    return TensorData(rows, sample_weights), start, (structure.moment, frame, n_components)
-
-
-def expectation(kernel, data, parameters, assignment):
-    """The statistics of all rows."""
-    return data.fold(lambda: kernel.gather(parameters, assignment))
-
-
 def split_kernel(arguments, data, start):
     """A kernel past its first pass."""
     kernel = split.Split(*arguments, torch.float32, DEVICE)
     if start.covariances.shared:
         expectation(kernel, data, start, soft)
     return kernel
-
-
-def assert_close(statistics, expected, tolerance=2e-5):
-    """Equal relative to the largest sum of each kind."""
-    for name in (*SUMS, "log_likelihood", "objective", "weight"):
-        actual, reference = getattr(statistics, name).cpu(), getattr(expected, name)
-        assert actual.dtype == torch.float64
-        assert actual.shape == reference.shape, name
-        error = (actual - reference).abs().max() / reference.abs().max()
-        assert error <= tolerance, f"{name} is {float(error):.2g} off"
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -163,9 +129,14 @@ def test_fits_are_those_of_plain_products(covariance_type, monkeypatch):
     starts = {"init_weights": weights, "init_means": means, "init_covariances": covariances}
     model = GaussianMixture(3, covariance_type=covariance_type, max_iter=5, tol=0, device=DEVICE, **starts)
     X = X.astype(np.float32)
+    monkeypatch.setattr("tgmm.em.problem.FEW_NUMBERS", 0)  # for which the CPU takes float64
+    monkeypatch.setattr(choose, "products_for", lambda *problem: Products)
     expected = fit_quietly(model, X).objective_history_
+    made, eta = [], split.Split.eta
     monkeypatch.setattr(choose, "products_for", lambda *problem: split.Split if torch.float32 in problem else Products)
+    monkeypatch.setattr(split.Split, "eta", lambda self, parameters: made.append(1) or eta(self, parameters))
     np.testing.assert_allclose(fit_quietly(model, X).objective_history_, expected, rtol=1e-5)
+    assert made  # the kernel served
 
 
 COMPILE = """

@@ -6,6 +6,7 @@ A new kernel is a line here, and is then held against the dense formulas for eve
 import os
 from importlib.util import find_spec
 
+import pytest
 import torch
 
 from tgmm.kernels.centred import Centred
@@ -29,10 +30,18 @@ KERNELS = {
 FORMS = {Products, Centred, Scored}  # the last is for sums of its own: test_factors
 
 if find_spec("triton") is not None:
+    from tgmm.kernels.fused import Fused, fits
     from tgmm.kernels.split import Split
 
     # In Triton's interpreter where there is no GPU, see `conftest.py`.
-    KERNELS["bfloat16 parts, float32"] = made(
-        Split, torch.float32, HOST if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
-    )
-    FORMS.add(Split)
+    WHERE = HOST if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
+    KERNELS["bfloat16 parts, float32"] = made(Split, torch.float32, WHERE)
+
+    def fused(moment, frame, n_components):
+        """The fused kernel of what stays on a GPU's chip."""
+        if not fits(moment, frame.shift.shape[0], n_components):
+            pytest.skip("more columns and components than the kernel is for")
+        return Fused(moment, frame, n_components, torch.float32, WHERE)
+
+    KERNELS["fused, float32"] = fused
+    FORMS |= {Fused, Split}

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import chunking, split_device
-from tgmm.kernels.assignment import LOG_2, soft
-from tgmm.kernels.base import BITS, Assignment, Buffer, Kernel
-from tgmm.kernels.products import Products, weighted_total
+from tgmm.kernels.assignment import LOG_2
+from tgmm.kernels.base import BITS
+from tgmm.kernels.products import weighted_total
+from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, power_of_2
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
@@ -37,26 +37,15 @@ SLICES = 4  # slices that the sums of small parts, which round less, run over
 CHUNK_BYTES = 1 << 30  # that the host may queue a chunk's kernels while the one before is computed
 BLOCK = 4096  # numbers that a program of a kernel works on
 compiled: Any = split_device  # whose functions Triton makes launchable
-LIMITS = torch.finfo(torch.float32)
-LARGEST = 3e38  # whose parts are finite
 
 
-class Split(Kernel):
-    """Products of bfloat16 parts, in place of float32, of soft assignments; by `Products` where those do not apply.
-
-    They do not for other assignments, for covariances of another form than the one whose moments are wanted (starts),
-    and for the first pass where moments are shared, in which they are summed.
-    """
-
-    moment: Moment
+class Split(TritonKernel):
+    """Products of bfloat16 parts, in place of float32."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.products = Products(*args, **kwargs)
-        # Which features are multiplied: (2, q), or None where the squared norm has a column, or there are none.
-        pairs = None if self.moment.shared else self.moment.pairs(self.n_features)
-        self.norm_column = 1 + self.n_features if pairs is None and not self.moment.shared else None
-        columns = self._columns(pairs).to(self.device)
+        self.norm_column = 1 + self.n_features if self.pairs is None and not self.moment.shared else None
+        columns = self._columns(self.pairs).to(self.device)
         self.n_columns = columns.shape[1]
         self.factors = columns.unbind()  # of each column, (columns,) each
         self.n_padded = _padded(self.n_components, ALIGNED)
@@ -64,25 +53,9 @@ class Split(Kernel):
         n_bytes = 12 * self.n_columns + 8 * self.n_padded
         self.n_rows, self.slice = whole_slices(max(chunking.ROWS_MIN, CHUNK_BYTES // n_bytes))
 
-    def gather(
-        self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
-    ) -> Accumulator[Statistics]:
-        """Return what gathers the statistics about the frame's origin; centre is not used."""
-        if not self._serves(parameters, assignment):
-            return self.products.gather(parameters, assignment, centre)
+    def sums(self, parameters: Parameters) -> Accumulator[Statistics]:
+        """Return what gathers the statistics."""
         return SplitSums(self, parameters)
-
-    def operands(self, parameters: Parameters) -> Any:
-        """Return what plain products need."""
-        return self.products.operands(parameters)
-
-    def log_joint(self, rows: Tensor, operands: Any, buffer: Buffer) -> tuple[Tensor, Tensor | None]:
-        """Return the joint log-densities by plain products."""
-        return self.products.log_joint(rows, operands, buffer)
-
-    def _serves(self, parameters: Parameters, assignment: Assignment) -> bool:
-        is_first = self.moment.shared and self.products.pooled_second is None
-        return assignment is soft and parameters.covariances.own_moment == self.moment and not is_first
 
     def _columns(self, pairs: Tensor | None) -> Tensor:
         """Return which features are multiplied in each column, (2, columns): -1 for none."""
@@ -107,7 +80,7 @@ class Split(Kernel):
         n_rows, n_padded = rows.shape[0], _padded(rows.shape[0], self._slice_of(rows))
         features = rows.new_empty(n_padded, 6 * self.n_columns, dtype=torch.bfloat16)
         inputs, sizes = (rows, self.shift, self.inverse_scale), (n_rows, n_padded, self.n_columns)
-        width = min(128, _power_of_2(self.n_columns))
+        width = min(128, power_of_2(self.n_columns))
         shape = {"ROWS": BLOCK // width // 2, "COLUMNS": width, "N_FEATURES": self.n_features, "LARGEST": LARGEST}
         grid = (-(-n_padded // shape["ROWS"]), -(-self.n_columns // width))
         compiled.features_kernel[grid](*inputs, *self.factors, features, *sizes, **shape)
@@ -124,7 +97,7 @@ class Split(Kernel):
         n_padded, n_components = joint.shape
         high, low = (torch.empty_like(joint, dtype=torch.bfloat16) for _ in range(2))
         log_sums = joint.new_empty(n_rows)
-        width = min(1024, _power_of_2(n_components))
+        width = min(1024, power_of_2(n_components))
         shape = {"ROWS": BLOCK // width, "COMPONENTS": width, "WEIGHTED": weights is not None}
         limits = {"LOWEST": LIMITS.min, "TINY": LIMITS.tiny}
         grid = (-(-n_padded // shape["ROWS"]),)
@@ -201,11 +174,6 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 def _sliced(matrix: Tensor, n_slices: int) -> Tensor:
     """Return rows by slice, (slices, rows, columns)."""
     return matrix.view(n_slices, -1, matrix.shape[1])
-
-
-def _power_of_2(number: int) -> int:
-    """Return the smallest power of 2 from 16 that is not smaller."""
-    return max(16, 1 << (number - 1).bit_length())
 
 
 def _padded(number: int, size: int) -> int:
