@@ -27,6 +27,7 @@ from tgmm.kernels.base import Assignment
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
+from tgmm.runtime.devices import moved
 from tgmm.start.cells import MergeTree, merge_side_by_side
 from tgmm.start.sample import are_far
 from tgmm.start.views import Views
@@ -45,33 +46,37 @@ def tried(
     n_features = problems.rows.shape[2]
     numbers = problems.rows.shape[1] * (1 + n_features + problems.structure.moment.size(n_features))
     size = max(1, min(ABREAST, NUMBERS // numbers))
+    # What is asked of each on the host, by one transfer of all.
+    frame, weights = moved(problems.frame, torch.device("cpu")), problems.kernel.weight.tolist()
+    far = are_far(problems.start_rows[0]).flatten(1).any(1).tolist()
     found: list[list[Trial] | None] = []
     for first in range(0, len(problems), size):
         some = range(first, min(first + size, len(problems)))
-        views = [_views(problems, place, tables[place], seed) for place in some]
+        views = [None if far[place] else _views(problems, frame, place, tables[place], seed) for place in some]
         _merge([each for each in views if each is not None], problems.structure, problems.n_components)
         searches = [
-            _search(problems, place, tables[place], seen, n_heats, seed, assignment)
+            _search(problems, weights[place], tables[place], seen, n_heats, seed, assignment)
             for place, seen in zip(some, views, strict=True)
         ]
         found += abreast(searches)
     return [each if each and is_highest(each) else [] for each in found]
 
 
-def _views(problems: Problems, place: int, table: Table, seed: int) -> Views | None:
+def _views(problems: Problems, frame: Frame, place: int, table: Table, seed: int) -> Views | None:
     """Return what starts see of the rows of one of the problems, None where there are to be no trials of it.
 
-    Nor are there any where that fails, which the fit of the problem alone tells.
+    Nor are there any where that fails, which the fit of the problem alone tells. The frames are those of all, on the
+    host.
     """
     shape = _shape(problems, table)
     most = trial_rows(shape.n_features, shape.n_components)
     is_worthwhile = shape.n_components <= MOST_COMPONENTS and worth(problems.structure, shape, shape.n_rows) >= STEPS
-    if not is_worthwhile or shape.n_rows > most or bool(are_far(problems.start_rows[0][place]).any()):
+    if not is_worthwhile or shape.n_rows > most:
         return None
-    frame = Frame(problems.frame.shift[place, 0].cpu(), problems.frame.scale[place, 0].cpu())
+    own = Frame(frame.shift[place, 0], frame.scale[place, 0])
     generator = torch.Generator().manual_seed(seed)
     with suppress(Exception):
-        return Views.of(Chunk(table.rows, table.weights, 0), frame, most, shape.n_components, generator)
+        return Views.of(Chunk(table.rows, table.weights, 0), own, most, shape.n_components, generator)
     return None
 
 
@@ -86,14 +91,19 @@ def _merge(several: Sequence[Views], structure: Structure, n_components: int) ->
 
 
 def _search(
-    problems: Problems, place: int, table: Table, views: Views | None, n_heats: int, seed: int, assignment: Assignment
+    problems: Problems,
+    weight: float,
+    table: Table,
+    views: Views | None,
+    n_heats: int,
+    seed: int,
+    assignment: Assignment,
 ) -> Search[list[Trial]]:
-    """Search for the solutions of one of the problems."""
+    """Search for the solutions of one of the problems, whose rows have such a weight."""
     if views is None:
         return []
     shape, structure = _shape(problems, table), problems.structure
     update = tried_update(Update(structure, Priors()), shape.n_features)
-    weight = float(problems.kernel.weight[place])
     budget = worth(structure, shape, views.rows.shape[0])
     trials = Trials(views, weight, update, shape.n_components, assignment, worth=budget)
     # What is drawn at random is drawn anew, as in a fit.
@@ -107,4 +117,4 @@ def _shape(problems: Problems, table: Table) -> Shape:
 
 def can_be_tried(problems: Problems) -> bool:
     """Whether trials of problems can be made side by side."""
-    return isinstance(problems.structure, Free) and problems.update.priors == Priors() and problems.rows.is_cpu
+    return isinstance(problems.structure, Free) and problems.update.priors == Priors()
