@@ -41,8 +41,10 @@ def covariance(rng: np.random.Generator, d: int, elongation: float) -> np.ndarra
 
 
 def drawn(rng: np.random.Generator, sizes: list[int], means: np.ndarray, covariances: list[np.ndarray]) -> Rows:
-    """Rows of Gaussian clusters."""
-    clusters = [rng.multivariate_normal(m, S, n) for n, m, S in zip(sizes, means, covariances, strict=True)]
+    """Rows of Gaussian clusters, the same on every processor but for rounding: a Cholesky factor is unique."""
+    clusters = [
+        rng.multivariate_normal(m, S, n, method="cholesky") for n, m, S in zip(sizes, means, covariances, strict=True)
+    ]
     return np.concatenate(clusters), np.repeat(np.arange(len(sizes)), sizes)
 
 
