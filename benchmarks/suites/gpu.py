@@ -23,6 +23,7 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class Check:
 
     def tests(self) -> Iterator[Record]:
         """Run the tests that need a GPU, and those of its kernels."""
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        processes = ["-n", "4"] if find_spec("xdist") else []
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes]
         for what in (["-m", "gpu", "tests"], ["-m", "not slow", "tests/kernels"]):
             run = subprocess.run([*command, *what], cwd=ROOT, capture_output=True, text=True)
             lines = run.stdout.strip().splitlines()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tgmm.covariance.moments import Moment
 from tgmm.data.chunk import Accumulator, Chunk
-from tgmm.kernels import chunking, fused_device
+from tgmm.kernels import fused_device
 from tgmm.kernels.assignment import LOG_2
 from tgmm.kernels.base import BITS
 from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, power_of_2
@@ -48,8 +48,7 @@ class Fused(TritonKernel):
             columns = torch.cat([columns, pairs], 1)
         self.left, self.right = columns.int().to(self.device).unbind()  # (columns,) each
         self.paired, self.normed = pairs is not None, pairs is None and not self.moment.shared
-        n_bytes = 4 * (SLICE * self.n_features + self.shape[1] * self.products.n_columns)  # of a slice and its sums
-        self.n_rows = max(1, chunking.ACCELERATOR_BYTES // n_bytes) * SLICE
+        self.n_rows = max(1, self.products.n_rows // SLICE) * SLICE
 
     def sums(self, parameters: Parameters) -> Accumulator[Statistics]:
         """Return what gathers the statistics."""
@@ -67,7 +66,7 @@ class Fused(TritonKernel):
         n_rows, (columns, components) = rows.shape[0], self.shape
         at_a_time = next((rows for most, rows in ROWS if columns * components <= most), ROWS[-1][1])
         size = min(SLICE, max(at_a_time, power_of_2(n_rows // SLICES)))
-        n_slices = -(-n_rows // size)
+        n_slices = max(1, -(-n_rows // size))
         sums = rows.new_empty(n_slices, *eta.shape, dtype=torch.float32)
         totals = rows.new_empty(n_slices, dtype=torch.float64)
         compiled.sums_kernel[(n_slices,)](
