@@ -118,7 +118,8 @@ def test_fits_are_those_of_plain_products(covariance_type, monkeypatch):
     ("covariance_type", "n_features", "n_components", "dtype", "expected"),
     [
         ("spherical", 16, 16, torch.float32, fused.Fused),
-        ("spherical", 64, 128, torch.float32, fused.Fused),
+        ("spherical", 32, 128, torch.float32, fused.Fused),
+        ("spherical", 64, 128, torch.float32, Split),
         ("diag", 32, 64, torch.float32, fused.Fused),
         ("full", 9, 8, torch.float32, fused.Fused),
         ("full", 16, 16, torch.float32, Products),
@@ -156,8 +157,8 @@ KINDS |= dict.fromkeys(("weights", "totals"), "*fp64")
 LIMITS = dict(LOWEST=fused.LIMITS.min, TINY=fused.LIMITS.tiny, LARGEST=fused.LARGEST)
 kernel = fused_device.sums_kernel
 names = kernel.arg_names
-for columns, components in ((16, 16), (64, 16), (64, 64), (64, 128)):
-    rows = next(rows for most, rows in fused.ROWS if columns * components <= most)
+for columns, components in ((16, 16), (64, 16), (64, 64), (16, 128)):
+    rows = fused.rows_of(columns, components)
     constants = dict(
         N_FEATURES=9, PAIRED=True, NORMED=False, WEIGHTED=True, SLICE=fused.SLICE, ROWS=rows,
         COLUMNS=columns, COMPONENTS=components, PRECISION=fused.PRECISION, **LIMITS,
@@ -165,7 +166,7 @@ for columns, components in ((16, 16), (64, 16), (64, 64), (64, 128)):
     signature = {name: "constexpr" if name in constants else KINDS.get(name, "*fp32") for name in names}
     source = ASTSource(kernel, signature, constexprs={(names.index(name),): each for name, each in constants.items()})
     options = {"num_warps": fused.WARPS, "num_stages": fused.STAGES}
-    print(compile(source, target=GPUTarget("cuda", 90, 32), options=options).metadata.shared)
+    print(compile(source, target=GPUTarget("cuda", 86, 32), options=options).metadata.shared)
 """
 
 
@@ -178,4 +179,4 @@ def test_the_kernel_compiles_for_a_gpu_and_fits_its_shared_memory(tmp_path):
     assert run.returncode == 0, run.stderr
     sizes = [int(line) for line in run.stdout.split()]
     assert len(sizes) == 4
-    assert max(sizes) <= 160 << 10  # what a GPU of compute capability 8.0 gives one program; later ones give more
+    assert max(sizes) <= 99 << 10  # what all GPUs from compute capability 8.0 on give one program

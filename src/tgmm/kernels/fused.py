@@ -25,9 +25,10 @@ from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, power_of_2
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
-# Columns of features, components, and one times the other, that stay on the chip.
-MOST_COLUMNS, MOST_COMPONENTS, MOST_SUMS = 64, 128, 1 << 13
-ROWS = ((1 << 8, 128), (1 << 12, 64), (MOST_SUMS, 32))  # with so many of these at most, rows on the chip at a time
+# Columns of features, components, and one times the other, that stay on the chip: in 99 KB, which consumers' GPUs have.
+MOST_COLUMNS, MOST_COMPONENTS, MOST_SUMS = 64, 128, 1 << 12
+FEW_SUMS = 1 << 8
+ROWS, MORE_ROWS = 64, 128  # that are on the chip at a time, and where there are few sums
 SLICES = 512  # that keep a GPU busy
 SLICE = 1024  # rows, at most, whose sums are float32
 WARPS, STAGES = 4, 1  # more stages would keep blocks of rows to come on the chip too
@@ -64,7 +65,7 @@ class Fused(TritonKernel):
     def add(self, rows: Tensor, weights: Tensor | None, eta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of rows (c, d), by slice: (slices, padded K, 1 + d [+ q]) and log-likelihoods (slices,)."""
         n_rows, (columns, components) = rows.shape[0], self.shape
-        at_a_time = next((rows for most, rows in ROWS if columns * components <= most), ROWS[-1][1])
+        at_a_time = rows_of(columns, components)
         size = min(SLICE, max(at_a_time, power_of_2(n_rows // SLICES)))
         n_slices = max(1, -(-n_rows // size))
         sums = rows.new_empty(n_slices, *eta.shape, dtype=torch.float32)
@@ -116,6 +117,11 @@ def shape_of(moment: Moment, n_features: int, n_components: int) -> tuple[int, i
     """Return how many columns of features, besides 1 and the squared norm, and components the kernel works on."""
     pairs = None if moment.shared else moment.pairs(n_features)
     return power_of_2(n_features + (0 if pairs is None else pairs.shape[1])), power_of_2(n_components)
+
+
+def rows_of(columns: int, components: int) -> int:
+    """Return how many rows are on the chip at a time."""
+    return MORE_ROWS if columns * components <= FEW_SUMS else ROWS
 
 
 def fits(moment: Moment, n_features: int, n_components: int) -> bool:
