@@ -118,7 +118,8 @@ def test_fits_are_those_of_plain_products(covariance_type, monkeypatch):
     ("covariance_type", "n_features", "n_components", "dtype", "expected"),
     [
         ("spherical", 16, 16, torch.float32, fused.Fused),
-        ("spherical", 32, 128, torch.float32, fused.Fused),
+        ("tied_full", 64, 64, torch.float32, fused.Fused),
+        ("spherical", 16, 65, torch.float32, Products),
         ("spherical", 64, 128, torch.float32, Split),
         ("diag", 32, 64, torch.float32, fused.Fused),
         ("full", 9, 8, torch.float32, fused.Fused),
@@ -157,7 +158,7 @@ KINDS |= dict.fromkeys(("weights", "totals"), "*fp64")
 LIMITS = dict(LOWEST=fused.LIMITS.min, TINY=fused.LIMITS.tiny, LARGEST=fused.LARGEST)
 kernel = fused_device.sums_kernel
 names = kernel.arg_names
-for columns, components in ((16, 16), (64, 16), (64, 64), (16, 128)):
+for columns, components in ((16, 16), (64, 16), (16, 64), (64, 64)):
     rows = fused.rows_of(columns, components)
     constants = dict(
         N_FEATURES=9, PAIRED=True, NORMED=False, WEIGHTED=True, SLICE=fused.SLICE, ROWS=rows,

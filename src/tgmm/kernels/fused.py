@@ -25,9 +25,8 @@ from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, power_of_2
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
-# Columns of features, components, and one times the other, that stay on the chip: in 99 KB, which consumers' GPUs have.
-MOST_COLUMNS, MOST_COMPONENTS, MOST_SUMS = 64, 128, 1 << 12
-FEW_SUMS = 1 << 8
+MOST = 64  # columns of features, and components, that stay on the chip: in 99 KB, which consumers' GPUs have
+FEW_SUMS = 1 << 8  # columns times components
 ROWS, MORE_ROWS = 64, 128  # that are on the chip at a time, and where there are few sums
 SLICES = 512  # that keep a GPU busy
 SLICE = 1024  # rows, at most, whose sums are float32
@@ -127,4 +126,4 @@ def rows_of(columns: int, components: int) -> int:
 def fits(moment: Moment, n_features: int, n_components: int) -> bool:
     """Whether all of it stays on the chip."""
     columns, components = shape_of(moment, n_features, n_components)
-    return columns <= MOST_COLUMNS and components <= MOST_COMPONENTS and columns * components <= MOST_SUMS
+    return columns <= MOST and components <= MOST
