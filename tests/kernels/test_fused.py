@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 CASES = [
     *((covariance_type, 5, 3) for covariance_type in COVARIANCE_TYPES),
     ("full", 20, 9),
-    ("diag", 70, 30),
+    ("diag", 60, 30),
     ("spherical", 20, 60),
     ("tied_full", 17, 17),
 ]

@@ -1,4 +1,4 @@
-"""The exponential-family form in one kernel: for few components and columns, rows are read once and nothing is written.
+"""The exponential-family form in one kernel: of few components and columns rows are read once, and only sums written.
 
 Where features and responsibilities of a block of rows stay on the chip, a pass over rows takes little more than to read
 them. Each program of the kernel does all of it for a slice of rows, and writes the slice's sums: features, their
