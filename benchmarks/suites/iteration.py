@@ -107,13 +107,15 @@ def show(records: Sequence[dict[str, Any]], libraries: Sequence[str], clock: str
     rows = []
     for key, found in by_problem([record for record in records if record["library"] in libraries]):
         cells = (_cell(found[name], clock, rates.get(key[2])) if name in found else "" for name in libraries)
-        peers = [record[clock] for library, record in found.items() if library != OURS]
+        peers = [record[clock] for name, record in found.items() if name != OURS and not math.isnan(record[clock])]
         ratio = f"{min(peers) / found[OURS][clock]:.1f}" if peers and OURS in found else ""
         rows.append([*key, *cells, ratio, f"{max(abs(record['difference']) for record in found.values()):.0e}"])
     return table(["n x d x K", "type", "float", *libraries, "ratio to best", "difference"], rows)
 
 
 def _cell(record: dict[str, Any], clock: str, rate: float | None) -> str:
+    if math.isnan(record[clock]):
+        return "machine too busy"
     text = f"{1e3 * record[clock]:.3g}"
     text += f" ({record['operations'] / record[clock] / rate:.2f})" if rate else ""
     return text if record["equal"] else text + " other result"
