@@ -1,6 +1,8 @@
 """What the tests of kernels in Triton share: on a GPU where there is one, else in Triton's interpreter."""
 
 import os
+import subprocess
+import sys
 
 import torch
 from structures import SPECS
@@ -11,6 +13,7 @@ from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 
 DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
+CPU = torch.device("cpu")
 SUMS = ("mass", "first", "second")
 
 
@@ -42,3 +45,12 @@ def assert_close(statistics, expected, tolerance=2e-5):
         assert actual.shape == reference.shape, name
         error = (actual - reference).abs().max() / reference.abs().max()
         assert error <= tolerance, f"{name} is {float(error):.2g} off"
+
+
+def shared_memory(script, cache):
+    """The bytes of shared memory that kernels take which a script compiles for a GPU, as it prints them."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(cache)
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return [int(line) for line in run.stdout.split()]

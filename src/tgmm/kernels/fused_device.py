@@ -71,7 +71,7 @@ def sums_kernel(
             phi = tl.minimum(tl.maximum(phi, -LARGEST), LARGEST)
         phi = tl.where(inside[:, None] & is_column[None, :], phi, 0.0)
         joint = tl.dot(phi, linear, input_precision=PRECISION) + constant
-        norms = tl.minimum(tl.sum(phi * phi, 1), LARGEST)[:, None]
+        norms = tl.minimum(tl.sum(phi * phi, 1), LARGEST)[:, None] if NORMED else 0.0
         if NORMED:
             joint += norms * tl.load(at + width - 1)
         largest = tl.maximum(tl.max(joint, 1), LOWEST)
