@@ -55,7 +55,7 @@ def test_statistics_are_those_of_plain_products(form, covariance_type, n_compone
 @every_form
 @full_and_tied
 def test_sums_are_added_up_the_same_way_every_time(form, problem_of):
-    data, start, arguments = problem(*problem_of, n=1300)  # many slices, some of them by four where parts are small
+    data, start, arguments = problem(*problem_of, n=300)  # several slices, some of them by four where parts are small
     kernel = past_its_first_pass(form, arguments, data, start)
     kernel.slice = 16
     first, second = (expectation(kernel, data, start, soft) for _ in range(2))
