@@ -21,7 +21,7 @@ from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.kernels import fused_device
 from tgmm.kernels.assignment import LOG_2
 from tgmm.kernels.base import BITS
-from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, power_of_2
+from tgmm.kernels.triton_kernel import LARGEST, LIMITS, TritonKernel, factors_of, power_of_2
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
@@ -40,14 +40,8 @@ class Fused(TritonKernel):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.shape = shape_of(self.moment, self.n_features, self.n_components)
-        pairs = self.pairs
-        columns = torch.arange(self.n_features).expand(2, -1).clone()
-        columns[0] = -1
-        if pairs is not None:
-            columns = torch.cat([columns, pairs], 1)
-        self.left, self.right = columns.int().to(self.device).unbind()  # (columns,) each
-        self.paired, self.normed = pairs is not None, pairs is None and not self.moment.shared
+        self.shape = power_of_2(self.factors.shape[1]), power_of_2(self.n_components)  # of the kernel's blocks
+        self.left, self.right = self.factors.int().to(self.device).unbind()  # (columns,) each
         self.n_rows = max(1, self.products.n_rows // SLICE) * SLICE
 
     def sums(self, parameters: Parameters) -> Accumulator[Statistics]:
@@ -72,8 +66,8 @@ class Fused(TritonKernel):
         compiled.sums_kernel[(n_slices,)](
             rows, self.shift, self.inverse_scale, self.left, self.right, eta, weights, sums, totals,
             n_rows, self.left.shape[0], eta.shape[1],
-            N_FEATURES=self.n_features, PAIRED=self.paired, NORMED=self.normed, WEIGHTED=weights is not None,
-            LOWEST=LIMITS.min, TINY=LIMITS.tiny, LARGEST=LARGEST,
+            N_FEATURES=self.n_features, PAIRED=self.left.shape[0] > self.n_features, NORMED=self.has_norm,
+            WEIGHTED=weights is not None, LOWEST=LIMITS.min, TINY=LIMITS.tiny, LARGEST=LARGEST,
             SLICE=size, ROWS=at_a_time, COLUMNS=columns, COMPONENTS=components, PRECISION=PRECISION,
             num_warps=WARPS, num_stages=STAGES,
         )  # fmt: skip
@@ -112,12 +106,6 @@ class FusedSums(Accumulator[Statistics]):
         return [zero.expand(self.eta.shape), zero, zero]
 
 
-def shape_of(moment: Moment, n_features: int, n_components: int) -> tuple[int, int]:
-    """Return how many columns of features, besides 1 and the squared norm, and components the kernel works on."""
-    pairs = None if moment.shared else moment.pairs(n_features)
-    return power_of_2(n_features + (0 if pairs is None else pairs.shape[1])), power_of_2(n_components)
-
-
 def rows_of(columns: int, components: int) -> int:
     """Return how many rows are on the chip at a time."""
     return MORE_ROWS if columns * components <= FEW_SUMS else ROWS
@@ -125,5 +113,4 @@ def rows_of(columns: int, components: int) -> int:
 
 def fits(moment: Moment, n_features: int, n_components: int) -> bool:
     """Whether all of it stays on the chip."""
-    columns, components = shape_of(moment, n_features, n_components)
-    return columns <= MOST and components <= MOST
+    return max(n_features, n_components) <= MOST and factors_of(moment, n_features).shape[1] <= MOST

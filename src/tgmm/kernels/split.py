@@ -44,10 +44,11 @@ class Split(TritonKernel):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.norm_column = 1 + self.n_features if self.pairs is None and not self.moment.shared else None
-        columns = self._columns(self.pairs).to(self.device)
-        self.n_columns = columns.shape[1]
-        self.factors = columns.unbind()  # of each column, (columns,) each
+        self.norm_column = 1 + self.n_features if self.has_norm else None
+        self.n_columns = _padded(self.products.n_columns, ALIGNED)
+        padding = (1, self.n_columns - 1 - self.factors.shape[1])
+        columns = torch.nn.functional.pad(self.factors, padding, value=-1).int().to(self.device)
+        self.left, self.right = columns.unbind()  # (columns,) each
         self.n_padded = _padded(self.n_components, ALIGNED)
         # Features in six parts; joint log-densities and two parts of responsibilities.
         n_bytes = 12 * self.n_columns + 8 * self.n_padded
@@ -56,15 +57,6 @@ class Split(TritonKernel):
     def sums(self, parameters: Parameters) -> Accumulator[Statistics]:
         """Return what gathers the statistics."""
         return SplitSums(self, parameters)
-
-    def _columns(self, pairs: Tensor | None) -> Tensor:
-        """Return which features are multiplied in each column, (2, columns): -1 for none."""
-        columns = torch.full((2, self.products.n_columns), -1)
-        columns[1, 1 : 1 + self.n_features] = torch.arange(self.n_features)
-        if pairs is not None:
-            columns[:, 1 + self.n_features :] = pairs
-        padding = -columns.shape[1] % ALIGNED
-        return torch.nn.functional.pad(columns, (0, padding), value=-1).int()
 
     def eta(self, parameters: Parameters) -> Tensor:
         """Return the parts of the natural parameters, in bits, (6 columns, K): as those of the features, reversed."""
@@ -83,7 +75,7 @@ class Split(TritonKernel):
         width = min(128, power_of_2(self.n_columns))
         shape = {"ROWS": BLOCK // width // 2, "COLUMNS": width, "N_FEATURES": self.n_features, "LARGEST": LARGEST}
         grid = (-(-n_padded // shape["ROWS"]), -(-self.n_columns // width))
-        compiled.features_kernel[grid](*inputs, *self.factors, features, *sizes, **shape)
+        compiled.features_kernel[grid](*inputs, self.left, self.right, features, *sizes, **shape)
         if self.norm_column is not None:
             compiled.norms_kernel[grid[:1]](*inputs, features, *sizes, self.norm_column, **shape)
         return features

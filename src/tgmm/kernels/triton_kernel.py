@@ -32,8 +32,8 @@ class TritonKernel(Kernel):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.products = Products(*args, **kwargs)
-        # Which features are multiplied: (2, q), or None where the squared norm has a column, or there are none.
-        self.pairs = None if self.moment.shared else self.moment.pairs(self.n_features)
+        self.factors = factors_of(self.moment, self.n_features)
+        self.has_norm = self.products.n_columns > 1 + self.factors.shape[1]
 
     def gather(
         self, parameters: Parameters, assignment: Assignment, centre: Tensor | None = None
@@ -58,6 +58,16 @@ class TritonKernel(Kernel):
     def _serves(self, parameters: Parameters, assignment: Assignment) -> bool:
         is_first = self.moment.shared and self.products.pooled_second is None
         return assignment is soft and parameters.covariances.own_moment == self.moment and not is_first
+
+
+def factors_of(moment: Moment, n_features: int) -> Tensor:
+    """Return which features are multiplied in each column of the features, (2, columns): -1 for none.
+
+    Besides these there are a first column of 1, and where the moment is the squared norm a last one of that.
+    """
+    factors = torch.stack([torch.full((n_features,), -1), torch.arange(n_features)])
+    pairs = None if moment.shared else moment.pairs(n_features)
+    return factors if pairs is None else torch.cat([factors, pairs], 1)
 
 
 def power_of_2(number: int) -> int:
