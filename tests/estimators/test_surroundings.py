@@ -172,22 +172,22 @@ def test_verbose_takes_a_level(rows, caplog):
 
 
 @pytest.mark.parametrize(
-    ("covariance_type", "d", "n_components", "form"),
+    ("covariance_type", "d", "n_components", "in_float32", "in_float64"),
     [
-        ("full", 16, 1, Products),
-        ("full", 64, 1, Centred),
-        ("full", 64, 32, Products),
-        ("full", 128, 8, Centred),
-        ("full", 128, 16, Products),
-        ("full", 400, 64, Centred),
-        ("tied_full", 400, 2, Products),
-        ("diag", 400, 2, Products),
+        ("full", 16, 1, Products, Products),
+        ("full", 64, 1, Centred, Centred),
+        ("full", 64, 32, Products, Products),
+        ("full", 128, 8, Centred, Centred),
+        ("full", 128, 16, Centred, Products),
+        ("full", 400, 64, Centred, Centred),
+        ("tied_full", 400, 2, Products, Products),
+        ("diag", 400, 2, Products, Products),
     ],
 )
-def test_the_form_suits_the_shape(covariance_type, d, n_components, form):
+def test_the_form_suits_the_shape(covariance_type, d, n_components, in_float32, in_float64):
     frame = Frame(torch.zeros(d, dtype=torch.float64), torch.ones(d, dtype=torch.float64))
     structure = structure_named(covariance_type)
-    for dtype in (torch.float32, torch.float64):
+    for dtype, form in ((torch.float32, in_float32), (torch.float64, in_float64)):
         chosen = kernels_for(structure.moment, frame, n_components, dtype, torch.device("cpu"))
         assert type(chosen[0]) is form
         assert chosen[0].dtype == dtype

@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from structures import SPECS, slope
 from support import STARTS as PROMISED
 
+from tgmm import GaussianMixture
 from tgmm.covariance import STRUCTURES
 from tgmm.data.chunk import Chunk
 from tgmm.data.columns import Columns
@@ -86,6 +87,15 @@ def test_every_order_of_rows_gives_a_start(name):
     by_size = np.argsort(np.abs(X).sum(1))
     for order in (by_size, by_size[::-1], np.random.default_rng(2).permutation(N)):
         assert_start(centres_of(name, X[order], weights[order], 4), X, 4)
+
+
+@every_start
+def test_one_component_begins_at_the_mode_of_all_rows(name):
+    X, weights = clusters(120), weights_of(120)
+    fitted = GaussianMixture(1, init_means=name, random_state=0).fit(X, sample_weight=weights)
+    assert fitted.n_iter_ == 1
+    np.testing.assert_allclose(fitted.means_[0], np.average(X, axis=0, weights=weights), rtol=1e-12)
+    np.testing.assert_allclose(fitted.covariances_[0], np.cov(X.T, ddof=0, aweights=weights), rtol=1e-5)
 
 
 @every_start

@@ -150,6 +150,8 @@ def _from_assignment(
 def _centres(problem: Problem, seen: Problem, origin: Origin, generator: torch.Generator) -> Tensor:
     """Return the centres that the start finds, (K, d); with fewer different rows than K they repeat."""
     start, n_components = origin.start, problem.n_components
+    if n_components == 1:  # it has all rows, wherever it is
+        return problem.frame.shift.new_zeros(1, problem.data.n_features)
     assert start is not None
     rows, weights = seen.start_rows
     if rows.shape[0] <= n_components:

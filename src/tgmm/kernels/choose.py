@@ -18,8 +18,8 @@ from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 
 # Features from which on moments can outweigh, features a component, and features whatever the components, from which
-# on they do.
-FEATURES, FEATURES_PER_COMPONENT, MANY_FEATURES = 64, 9, 320
+# on they do. In float32 products of few rows reach a smaller part of a processor's rate.
+FEATURES, FEATURES_PER_COMPONENT, MANY_FEATURES = 64, {torch.float32: 8, torch.float64: 9}, 320
 # Components below which bfloat16 parts do not pay, and from which on they do however many columns there are.
 FEW_COMPONENTS, MANY_COMPONENTS = 128, 256
 # Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
@@ -40,9 +40,8 @@ def kernels_for(
     if not isinstance(moment, Moment):
         scored = [Scored(moment, frame, n_components, each, device) for each in dict.fromkeys((dtype, widest))]
         return [*scored, Deviating(moment, frame, n_components, widest, device)]
-    outweigh = device.type == "cpu" and moments_outweigh(moment, frame.shift.shape[0], n_components)
     kinds = [
-        (Centred if outweigh else products_for(moment, frame, n_components, float_type, device), float_type)
+        (fastest_for(moment, frame, n_components, float_type, device), float_type)
         for float_type in dict.fromkeys((dtype, widest))
     ]
     kernels = [
@@ -52,14 +51,23 @@ def kernels_for(
     return [Gaps(kernel) for kernel in kernels] if gaps else kernels
 
 
+def fastest_for(
+    moment: Moment, frame: Frame, n_components: int, dtype: torch.dtype, device: torch.device
+) -> type[Kernel]:
+    """Return the fastest form there is in a float type."""
+    if device.type == "cpu" and moments_outweigh(moment, frame.shift.shape[0], n_components, dtype):
+        return Centred
+    return products_for(moment, frame, n_components, dtype, device)
+
+
 def centred_for(moment: Moment, frame: Frame, n_components: int, device: torch.device) -> Kernel:
     """Return the most precise kernel, in the widest float type that the device has."""
     widest = torch.float32 if device.type == "mps" else torch.float64
     return Centred(moment, frame, n_components, widest, device)
 
 
-def moments_outweigh(moment: Moment, n_features: int, n_components: int) -> bool:
-    """Whether the moments of a row, q numbers, are too many for what K components do with them.
+def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: torch.dtype) -> bool:
+    """Whether the moments of a row, q numbers, are too many for what K components do with them in a float type.
 
     A moment costs a write and two reads, and 2 operations a component in each product; the centred form does up to
     twice the operations on rows alone. Measured from 2 to 64 components and 64 to 512 features in both float types: the
@@ -68,7 +76,7 @@ def moments_outweigh(moment: Moment, n_features: int, n_components: int) -> bool
     """
     if moment.shared or moment.size(n_features) <= n_features or n_features < FEATURES:
         return False
-    return n_features >= min(MANY_FEATURES, FEATURES_PER_COMPONENT * n_components)
+    return n_features >= min(MANY_FEATURES, FEATURES_PER_COMPONENT[dtype] * n_components)
 
 
 def products_for(
