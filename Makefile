@@ -31,7 +31,7 @@ help:
 	@echo "make demo         fit Old Faithful, print a report, save a picture and the model in build/demo/ (5 seconds)"
 	@echo "make test         run every test, doctest and README example (about 6 minutes on two cores)"
 	@echo "make bench        compare speed and memory with other libraries (BENCH_ARGS=--quick: only check that it runs)"
-	@echo "make gpu-check    on a machine with a GPU: run its tests and check what docs/performance.md claims (8 minutes)"
+	@echo "make gpu-check    on a machine with a GPU: run its tests and check what docs/performance.md claims"
 	@echo "make check        check lint, types and import contracts"
 	@echo "make format       rewrite the code in the project's format"
 	@echo "make docs         build the site, tutorials and pictures included, in build/docs/ (about 5 minutes)"
