@@ -37,6 +37,7 @@ from harness.card import GIGA, Card, Ceilings
 from harness.gpu_passes import Problem
 from harness.options import add_shapes
 from harness.problems import STRUCTURES, Shape
+from harness.processes import thread_pools
 from harness.records import RESULTS, save
 from harness.tables import table
 from suites.many import make_problems
@@ -71,7 +72,7 @@ class Check:
         """Run the tests that need a GPU, and those of its kernels, in processes of one thread each."""
         processes = ["-n", "8"] if find_spec("xdist") else []
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes]
-        alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        alone = os.environ | thread_pools(1)
         for what in (["-m", "gpu", "tests"], ["-m", "not slow", "-k", ON_CARDS, "tests/kernels"]):
             run = subprocess.run([*command, *what], cwd=ROOT, env=alone, capture_output=True, text=True)
             lines = run.stdout.strip().splitlines()

@@ -178,7 +178,7 @@ def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype, device: 
     """Return how many rows a problem has, at most, that is worth fitting with others, as it is alone in float64."""
     n_components, moment = settings.n_components, settings.structure.moment
     is_narrow = dtype != torch.float64 or float64_device(device) != device
-    if moments_outweigh(moment, n_features, n_components, dtype) or (is_narrow and device.type != "cpu"):
+    if moments_outweigh(moment, n_features, n_components, torch.float64) or (is_narrow and device.type != "cpu"):
         return 0
     numbers = NUMBERS if dtype == torch.float64 else FEW_NUMBERS
     return min(sample_size(n_components, n_features), numbers // numbers_of_row(n_features, n_components, moment))
