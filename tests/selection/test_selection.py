@@ -11,7 +11,6 @@ from scipy.special import logsumexp
 from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_densities
 
 from tgmm import GaussianMixture, select
-from tgmm.covariance import COMMON
 from tgmm.estimators.base import solution_of
 from tgmm.selection import Cell, Selection, ranked
 from tgmm.selection.fitter import Fitter, FoldSource
@@ -359,13 +358,19 @@ class TestLabels:
             select(self.rows()[0], 3, "full", labels=labels)
 
 
+# Of one feature, components have a variance each, or share one, which is kept once or for each of them.
+VARIANCES = ("full", "diag", "spherical", "VEI", "VEE", "VVE", "VEV")
+SHARED = ("tied_full", "tied_diag", "tied_spherical")
+EQUAL = ("EVI", "EVE", "EEV", "EVV")
+
+
 def test_types_that_are_one_mixture_of_one_feature_agree():
     X = np.random.default_rng(6).lognormal(size=(60, 1))
-    found = select(X, range(2, 7), random_state=0)
+    found = select(X, range(2, 7), "mclust", random_state=0)
     for K in range(2, 7):
-        for types in (("full", "diag", "spherical"), ("tied_full", "tied_diag", "tied_spherical")):
+        for types in (VARIANCES, (*SHARED, *EQUAL)):
             cells = [cell for cell in found.cells if cell.n_components == K and cell.covariance_type in types]
-            assert len(cells) == 3
+            assert len(cells) == 7
             assert len({cell.status for cell in cells}) == 1
             np.testing.assert_allclose([cell.bic for cell in cells], cells[0].bic, rtol=1e-9)
 
@@ -380,7 +385,7 @@ def test_a_type_that_is_another_of_one_feature_is_not_fitted_again_and_goes_on_a
     rng = np.random.default_rng(2)
     X, more = (6.0 * rng.integers(3, size=(n, 1)) + rng.normal(size=(n, 1)) for n in (90, 40))
     together = Fitter(X, None, {"device": None}, [3], 1, 0)
-    for names in (COMMON[:3], COMMON[3:]):
+    for names in (VARIANCES, SHARED, EQUAL):
         models = [together.fit(3, name).model() for name in names]
         means = models[0].means_
         for name, model in zip(names, models, strict=True):

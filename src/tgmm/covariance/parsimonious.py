@@ -17,7 +17,7 @@ from tgmm.covariance.axes import common_axes, variances_along
 from tgmm.covariance.base import Covariances
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
-from tgmm.covariance.structures import NO_ROWS, Structure
+from tgmm.covariance.structures import NO_ROWS, Structure, of_variances
 
 SETTLED = 1e-13  # relative change of the volumes at which their iteration has ended
 SWEEPS = 1000
@@ -50,6 +50,10 @@ class Parsimonious(Structure):
         times = {"E": 1, "V": n_components, "I": 0}
         volume, shape, orientation = (times[letter] for letter in self.name)
         return volume + shape * (n_features - 1) + orientation * n_features * (n_features - 1) // 2
+
+    def of_one_feature(self) -> Structure:
+        """Return that of the volumes, which is all there is."""
+        return of_variances(shared=self.name[0] == "E")
 
     def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
         """Return the estimate from the mean squares of each component."""

@@ -90,6 +90,10 @@ class Structure(ABC):
         """Whether another structure is this one, for so many features."""
         return self is other
 
+    def of_one_feature(self) -> Structure:
+        """Return the first structure that is the same mixture as this one, of one feature: where there is one."""
+        return self
+
     def streamed(self, n_features: int) -> Structure:
         """Return the same structure with the sums to be made in a pass over rows of so many features.
 
@@ -192,7 +196,18 @@ class Free(Structure):
         """Return B times the number of different moments."""
         return self.n_covariances(n_components) * self.moment.size(n_features)
 
+    def of_one_feature(self) -> Structure:
+        """Return the first with as many covariances."""
+        return of_variances(shared=self.shared)
+
     def estimate(self, scatter: Covariances, counts: Tensor, previous: Covariances | None = None) -> Covariances:
         """Return the scatter over the counts; one variance for d features counts each row d times."""
         exponent = self.form.exponent(scatter.n_features)
         return scatter.over((counts if exponent == 1 else exponent * counts).clamp_min(NO_ROWS))
+
+
+def of_variances(*, shared: bool) -> Structure:
+    """Return the first of the structures whose components, of one feature, have a variance each, or share one."""
+    from tgmm.covariance import structure_named
+
+    return structure_named("tied_full" if shared else "full")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from tgmm.covariance import FREE, CovarianceCollapse, Free, Structure
+from tgmm.covariance import CovarianceCollapse, Structure
 from tgmm.covariance.moments import Moment
 from tgmm.em.abreast import Search, alone
 from tgmm.em.acceleration import Squarem
@@ -240,11 +240,9 @@ def is_highest(found: Sequence[Trial]) -> bool:
 
 def tried_update(update: Maximiser, n_features: int) -> Maximiser:
     """Return the update of trials: of one feature, the first of the structures that are the same mixture."""
-    if n_features > 1 or not isinstance(update, Update) or not isinstance(update.structure, Free):
+    if n_features > 1 or not isinstance(update, Update) or update.priors != Priors() or update.held is not None:
         return update
-    if update.priors != Priors() or update.held is not None:
-        return update
-    return replace(update, structure=next(each for each in FREE if each.shared == update.structure.shared))
+    return replace(update, structure=update.structure.of_one_feature())
 
 
 def _different(found: list[Trial]) -> list[Trial]:

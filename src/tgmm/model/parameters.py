@@ -59,7 +59,8 @@ class Parameters:
         """Return the same mixture with covariances as a structure keeps them that comes to the same, of one feature."""
         if structure.keeps(self.covariances):
             return self
-        covariances = structure.form.from_packed(self.covariances.packed, self.n_features, shared=structure.shared)
+        packed = (self.covariances if structure.shared else self.covariances.apart(self.n_components)).packed
+        covariances = structure.form.from_packed(packed, self.n_features, shared=structure.shared)
         return replace(self, covariances=covariances)
 
     def reordered(self, order: Tensor) -> Parameters:

@@ -154,10 +154,11 @@ class Fitter:
         """Return the fit of a cell."""
         fit, settings, given = self._posed((n_components, covariance_type, n_factors))
         problem, mixture = fit.problem, _mixture_of(fit.problem)
-        known = self._fitted.get(mixture)
+        which = mixture, problem.structure.shared  # which decides what is kept of the sums, to go on from
+        known = self._fitted.get(which)
         if known is not None:
             return Fitted(known.solution.in_form_of(problem.structure), given, known.is_degenerate)
-        fit = replace(fit, origin=replace(fit.origin, tried=self._tried.pop(mixture, None)))
+        fit = replace(fit, origin=replace(fit.origin, tried=self._tried.get(mixture)))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
             race = fit.raced(NoJournal(), progress)
         run = fit.best_of(race)
@@ -165,7 +166,7 @@ class Fitter:
         solution = Solution.of_race(race, run, problem, self.training.columns, notes)
         found = Fitted(solution, given, fit.is_degenerate(run))
         if self.data.n_features == 1:
-            self._fitted[mixture] = found
+            self._fitted[which] = found
         return found
 
     def _posed(self, cell: CellKey) -> tuple[Fit, Settings, dict[str, Any]]:
