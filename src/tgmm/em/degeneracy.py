@@ -119,18 +119,23 @@ class Guard:
         weights, covariances = runs.parameters.weights, runs.parameters.covariances
         if self.priors.covariance is not None:
             return torch.zeros_like(weights, dtype=torch.bool)
-        least, n_rows = _least_rows(covariances), runs.statistics.mass * self.rows_per_weight  # (R, K)
-        bad = n_rows < least if weights.shape[-1] > 1 else torch.zeros_like(weights, dtype=torch.bool)
+        least, n_rows = _least_rows(covariances), self._n_rows(runs)  # (R, K)
+        bad = n_rows < least
         if (doubtful := self._may_be_thin(covariances, amount)).any():
             some = covariances.of_some(doubtful)  # (N,)
             bad = bad | torch.zeros_like(doubtful).masked_scatter(doubtful, self._resting(some, amount))
             few = doubtful & (n_rows < FEW * least)
-            if weights.shape[-1] > 1 and few.any() and (dims := self.varying(amount)).numel():
+            if few.any() and (dims := self.varying(amount)).numel():
                 thin = some.restrict(dims).thinness(self.whole.restrict(dims)) < THIN  # (N,)
                 bad = bad | (few & torch.zeros_like(doubtful).masked_scatter(doubtful, thin))
         if self.fixed is not None:
             bad = bad & ~self.fixed
         return bad & (weights > 0)  # a prior can leave a component without any
+
+    def _n_rows(self, runs: Runs) -> Tensor:
+        """Return how many different rows each component has, (R, K); of one alone that tells nothing."""
+        mass = runs.statistics.mass
+        return mass * self.rows_per_weight if mass.shape[-1] > 1 else torch.full_like(mass, torch.inf)
 
     def _may_be_thin(self, covariances: Covariances, amount: Tensor | None) -> Tensor:
         """Return which covariances are not by far too large for thin ones, or for those at rest, (R, B).
@@ -157,8 +162,8 @@ class Guard:
     def notes(self, run: RunState, columns: Columns) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
         runs, amount = Runs.of(run), run.regularisation.cpu()
-        covariances, n_rows = runs.parameters.covariances, runs.statistics.mass * self.rows_per_weight
-        if bool(are_sound(covariances, n_rows, amount, self.own)):
+        covariances = runs.parameters.covariances
+        if bool(are_sound(covariances, self._n_rows(runs), amount, self.own)):
             return []
         notes = []
         rests = _rest(covariances, _floors(covariances, amount), 1 + self.own).any()
