@@ -64,7 +64,7 @@ KINDS |= dict.fromkeys(("weights", "totals"), "*fp64")
 LIMITS = dict(LOWEST=fused.LIMITS.min, TINY=fused.LIMITS.tiny, LARGEST=fused.LARGEST)
 kernel = fused_device.sums_kernel
 names = kernel.arg_names
-for columns, components in ((16, 16), (64, 16), (16, 64), (64, 64)):
+for columns, components in ((16, 16), (64, 64)):  # the least, of more rows at a time, and the most
     rows = fused.rows_of(columns, components)
     constants = dict(
         N_FEATURES=9, PAIRED=True, NORMED=False, WEIGHTED=True, SLICE=fused.SLICE, ROWS=rows,
@@ -81,5 +81,5 @@ for columns, components in ((16, 16), (64, 16), (16, 64), (64, 64)):
 def test_the_kernel_compiles_for_a_gpu_and_fits_its_shared_memory(tmp_path):
     pytest.importorskip("triton.backends.nvidia")
     sizes = shared_memory(COMPILE, tmp_path)
-    assert len(sizes) == 4
+    assert len(sizes) == 2
     assert max(sizes) <= 99 << 10  # what all GPUs from compute capability 8.0 on give one program

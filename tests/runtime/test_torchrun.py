@@ -29,7 +29,7 @@ def folder(tmp_path):
     """Five files of different lengths: two ranks get unequal shares."""
     path = tmp_path / "rows"
     path.mkdir()
-    for number, rows in enumerate(np.split(overlapping(20_000), [1000, 7000, 11000, 19000])):
+    for number, rows in enumerate(np.split(overlapping(4000), [200, 1400, 2200, 3800])):
         parquet.write_table(pyarrow.table(dict(zip("abc", rows.T, strict=True))), path / f"{number}.parquet")
     return path
 

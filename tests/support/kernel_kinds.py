@@ -1,6 +1,6 @@
 """Every kernel there is: what makes each in every float type that it is for.
 
-A new kernel is a line here, and is then held against the dense formulas for every structure.
+A new kernel is a line here, and is then held against the dense formulas for every structure that it can tell apart.
 """
 
 import os
@@ -9,11 +9,16 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from tgmm.covariance import COMMON, FACTORS
 from tgmm.kernels.centred import Centred
 from tgmm.kernels.factors import Scored
 from tgmm.kernels.products import Products
 
 HOST = torch.device("cpu")
+
+# The structures that kernels can tell apart: all they know of one is its form and its moments, and the parsimonious
+# ones have those of "full" or "diag".
+TOLD_APART = (*COMMON, *(structure.name for structure in FACTORS))
 
 
 def made(form, dtype, device=HOST):
