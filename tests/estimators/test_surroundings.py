@@ -175,7 +175,10 @@ def test_verbose_takes_a_level(rows, caplog):
     ("covariance_type", "d", "n_components", "in_float32", "in_float64"),
     [
         ("full", 16, 1, Products, Products),
-        ("full", 64, 1, Centred, Centred),
+        ("full", 24, 1, Centred, Centred),
+        ("full", 24, 2, Products, Products),
+        ("full", 48, 4, Centred, Centred),
+        ("full", 64, 7, Centred, Centred),
         ("full", 64, 32, Products, Products),
         ("full", 128, 8, Centred, Centred),
         ("full", 128, 16, Centred, Products),

@@ -36,6 +36,7 @@ from tgmm.start.together import TOGETHER
 NUMBERS = 1 << 23  # that problems fitted together have at most in all, with their responsibilities
 PLAIN = (np.float64, np.float32)  # types of arrays that need no check but for what is not finite
 PLAIN_TENSORS = (torch.float64, torch.float32)
+LARGE = 64  # features, from which on problems whose moments outweigh take less time alone
 UNEVEN = 1.25  # times as many rows as the smallest of them the largest has, at most
 
 
@@ -178,7 +179,9 @@ def _most_rows(settings: Settings, n_features: int, dtype: torch.dtype, device: 
     """Return how many rows a problem has, at most, that is worth fitting with others, as it is alone in float64."""
     n_components, moment = settings.n_components, settings.structure.moment
     is_narrow = dtype != torch.float64 or float64_device(device) != device
-    if moments_outweigh(moment, n_features, n_components, torch.float64) or (is_narrow and device.type != "cpu"):
+    if is_narrow and device.type != "cpu":
+        return 0
+    if n_features >= LARGE and moments_outweigh(moment, n_features, n_components, torch.float64):
         return 0
     numbers = NUMBERS if dtype == torch.float64 else FEW_NUMBERS
     return min(sample_size(n_components, n_features), numbers // numbers_of_row(n_features, n_components, moment))

@@ -17,9 +17,9 @@ from tgmm.kernels.products import Products
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 
-# Features from which on moments can outweigh, features a component, and features whatever the components, from which
-# on they do. In float32 products of few rows reach a smaller part of a processor's rate.
-FEATURES, FEATURES_PER_COMPONENT, MANY_FEATURES = 64, {torch.float32: 8, torch.float64: 9}, 320
+# Features a component, pairs of features a component, and features whatever the components, from which on moments
+# outweigh. In float32 products of few rows reach a smaller part of a processor's rate.
+FEATURES_PER_COMPONENT, PAIRS_PER_COMPONENT, MANY_FEATURES = {torch.float32: 8, torch.float64: 9}, 24**2, 320
 # Components below which bfloat16 parts do not pay, and from which on they do however many columns there are.
 FEW_COMPONENTS, MANY_COMPONENTS = 128, 256
 # Sums whose rounding is this close to the best that any centre can give have nothing to gain from another.
@@ -70,13 +70,15 @@ def moments_outweigh(moment: Moment, n_features: int, n_components: int, dtype: 
     """Whether the moments of a row, q numbers, are too many for what K components do with them in a float type.
 
     A moment costs a write and two reads, and 2 operations a component in each product; the centred form does up to
-    twice the operations on rows alone. Measured from 2 to 64 components and 64 to 512 features in both float types: the
-    memory weighs more from some ratio of features to components on, and for any K where even few rows of moments leave
-    the caches. Shared moments are left out of the products.
+    twice the operations on rows alone. Measured from 1 to 64 components and 4 to 512 features in both float types: the
+    memory weighs more from some ratio of features to components on, which is higher for few features, and for any K
+    where even few rows of moments leave the caches. Shared moments are left out of the products.
     """
-    if moment.shared or moment.size(n_features) <= n_features or n_features < FEATURES:
+    if moment.shared or moment.size(n_features) <= n_features:
         return False
-    return n_features >= min(MANY_FEATURES, FEATURES_PER_COMPONENT[dtype] * n_components)
+    per_component = n_features / n_components
+    is_ratio_high = per_component >= FEATURES_PER_COMPONENT[dtype] and n_features * per_component >= PAIRS_PER_COMPONENT
+    return is_ratio_high or n_features >= MANY_FEATURES
 
 
 def products_for(
