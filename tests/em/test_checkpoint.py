@@ -94,6 +94,16 @@ def test_a_fit_may_go_on_for_longer(tmp_path):
     assert_same_bits([ranks.fitted(longer), ranks.fitted(fit(None, max_iter=30))])
 
 
+@pytest.mark.parametrize("accelerate", [None, "squarem"])
+def test_a_fit_that_converged_may_go_on_to_a_smaller_tol(accelerate, tmp_path):
+    settings = {"init_means": "random", "accelerate": accelerate, "max_iter": 400}
+    loose = fit(tmp_path / "fit.pth", tol=1e-3, **settings)
+    close = fit(tmp_path / "fit.pth", tol=1e-9, resume=True, **settings)
+    assert loose.converged_
+    assert close.n_iter_ > loose.n_iter_ + 5
+    assert_same_bits([ranks.fitted(close), ranks.fitted(fit(None, tol=1e-9, **settings))])
+
+
 def test_without_a_file_a_fit_begins(tmp_path):
     assert_same_bits([ranks.fitted(fit(tmp_path / "fit.pth", resume=True)), ranks.fitted(fit(None))])
 

@@ -111,10 +111,14 @@ def test_a_spike_on_equal_rows_does_not_win():
 
 
 @pytest.mark.parametrize(
-    ("X", "note"), [(np.ones((20, 2)), "identical"), (np.arange(6.0).reshape(2, 3), "no more rows")]
+    ("X", "note"),
+    [
+        (np.ones((20, 2)), "Of the best cell, full, 1: .*identical.* rest on reg_covar"),
+        (np.arange(6.0).reshape(2, 3), "Every cell is degenerate. Of the best, .*no more rows.* rest on reg_covar"),
+    ],
 )
 def test_what_a_fit_of_the_winner_would_warn_of_is_said(X, note):
-    with pytest.warns(UserWarning, match=f"Of the best cell, full, 1: .*{note}.* rest on reg_covar"):
+    with pytest.warns(UserWarning, match=note):
         select(X, range(1, 3), "full", random_state=0)
 
 
@@ -362,6 +366,16 @@ class TestLabels:
 VARIANCES = ("full", "diag", "spherical", "VEI", "VEE", "VVE", "VEV")
 SHARED = ("tied_full", "tied_diag", "tied_spherical")
 EQUAL = ("EVI", "EVE", "EEV", "EVV")
+
+
+def test_one_component_whose_covariance_is_singular_for_want_of_rows_does_not_win():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 40)) + 4 * np.repeat([0, 1], 15)[:, None] * (np.arange(40) < 20)
+    for rows in (X, np.repeat(X, 2, axis=0)):
+        found = select(rows, [1, 2], ["full", "tied_full", "EEV", "tied_spherical"], n_init=1, random_state=0)
+        assert (found.best_.covariance_type, found.best_.n_components) == ("tied_spherical", 2)
+        of_one = [cell.status for cell in found.cells if cell.n_components == 1]
+        assert of_one == ["degenerate", "degenerate", "degenerate", "converged"]
 
 
 def test_types_that_are_one_mixture_of_one_feature_agree():

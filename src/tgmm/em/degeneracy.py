@@ -157,7 +157,20 @@ class Guard:
 
     def varying(self, amount: Tensor | None = None) -> Tensor:
         """Return the features that vary in all rows, besides what those before them tell of them, as indices."""
-        return self.whole.independent(self.own * _floors(self.whole, amount)[0])
+        return self.whole.independent(self._least(amount))
+
+    def _alone_varying(self, amount: Tensor | None) -> Tensor:
+        """Return the features that vary in all rows, whatever others tell of them, as indices."""
+        return (self.whole.variances[0] > self._least(amount)).nonzero().flatten()
+
+    def _least(self, amount: Tensor | None) -> Tensor:
+        """Return the variance in all rows from which on each feature varies, (d,)."""
+        return self.own * _floors(self.whole, amount)[0]
+
+    @property
+    def _tells_dependence(self) -> bool:
+        """Whether there are rows enough to tell that a feature depends on others."""
+        return self.seen[0].shape[0] > self.whole.n_features
 
     def notes(self, run: RunState, columns: Columns) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
@@ -200,10 +213,10 @@ class Guard:
 
     def _dependent(self, amount: Tensor) -> list[int]:
         """Return the features that vary, but not besides others; none where rows are too few to tell."""
-        if self.seen[0].shape[0] <= self.whole.n_features:
+        if not self._tells_dependence:
             return []
-        least, dims = self.own * _floors(self.whole, amount)[0], set(self.varying(amount).tolist())
-        return [j for j in (self.whole.variances[0] > least).nonzero().flatten().tolist() if j not in dims]
+        dims = set(self.varying(amount).tolist())
+        return [j for j in self._alone_varying(amount).tolist() if j not in dims]
 
     def _resting(self, covariances: Covariances, amount: Tensor | None) -> Tensor:
         """Return which covariances rest on what regularises them in some direction, (R, B).
@@ -214,7 +227,7 @@ class Guard:
         resting = _rest(covariances, floor, 1 + self.own)
         if not resting.any():
             return resting
-        dims = self.varying(amount)
+        dims = (self.varying if self._tells_dependence else self._alone_varying)(amount)
         if not dims.numel():
             return torch.zeros_like(resting)
         return _rest(covariances.restrict(dims), floor[..., dims], 1 + self.own)

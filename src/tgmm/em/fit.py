@@ -212,11 +212,12 @@ class Fit:
         return Race(tuple(entrants), ended=ended)
 
     def _resumed(self, earlier: Snapshot) -> Race:
-        """Return the race of an earlier fit, which may have been on a device of more kernels."""
+        """Return the race of an earlier fit, which may have been on a device of more kernels, or with a larger `tol`."""
         race = earlier.to(self.problem.frame.shift.device).race
         last = len(self.problem.ladder.kernels) - 1
         for index, run in race.running().items():
-            race = race.with_entrant(index, Entrant(replace(run, rung=min(run.rung, last))))
+            converged = run.converged and self.policy.stopping.converged(replace(run, converged=False))
+            race = race.with_entrant(index, Entrant(replace(run, rung=min(run.rung, last), converged=converged)))
         return race
 
     def _report(self, run: RunState, observe: Observer) -> None:
