@@ -170,7 +170,10 @@ def test_texts_are_numbered_in_sorted_order(run, X, tmp_path, suffix):
     model = GaussianMixture(2, **settings).fit(X, labels=numbers)
     found = json.loads(out)
     np.testing.assert_array_equal(found["means"], model.means_)
-    assert found["features"] == NAMES and found["bic"] == pytest.approx(model.bic(X))
+    of_parameters = model.mixture_.n_parameters * np.log(len(X))
+    assert found["features"] == NAMES and found["icl"] is None
+    assert found["bic"] == pytest.approx(of_parameters - 2 * len(X) * model.lower_bound_)
+    assert found["log_likelihood"] == pytest.approx(len(X) * found["average_log_likelihood"])
     assert found["labels"] == {"n_rows": int((numbers >= 0).sum()), "components": {"long": 0, "short": 1}}
     text = run("fit", data, "-k", 2, "--labels", "kind")[1]
     assert re.search(r"Component 0 +long\b", text) and re.search(r"Component 1 +short\b", text)
@@ -203,7 +206,8 @@ def test_labels_stay_with_their_rows_where_others_are_left_out(run, gaps, X, tmp
         (["", "", ""], ["-k", 2], "a label for no row"),
         (["a", "b", ""], ["-k", "2:3"], "needs one number of components"),
         (["a", "b", ""], ["-k", 2, "--covariance", "full,diag"], "one covariance type"),
-        (["a", "b", ""], ["-k", 2, "--criterion", "held_out"], "no held-out rows"),
+        (["a", "b", ""], ["-k", 2, "--criterion", "held_out"], "--criterion bic or aic"),
+        (["a", "b", ""], ["-k", 2, "--criterion", "icl"], "--criterion bic or aic"),
         (["a", "b", ""], ["-k", 2, "--columns", "eruptions,kind"], "no feature"),
     ],
 )

@@ -25,13 +25,12 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import FORMATS, format_of
 from tgmm.files.store import ModelFileError, model_file_errors, read_file
-from tgmm.mixture.evaluation import criteria
 from tgmm.mixture.profiles import counted
 from tgmm.runtime.generators import as_generator
 from tgmm.runtime.progress import progress_bar
-from tgmm.selection import Cell, Selection, select
+from tgmm.selection import Selection, select
+from tgmm.selection.search import UNLABELLED
 
-HELD_OUT = "held_out"
 SAMPLED_ROWS = 65536  # rows drawn at a time
 COMPONENT = "component"  # the column of the components that rows are drawn from
 
@@ -88,10 +87,10 @@ def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
     if column is None:
         return None
     n_cells = len(options.components) * len(structures(options)) * len(options.factors or [None])
-    if n_cells != 1 or options.criterion == HELD_OUT:
+    if n_cells != 1 or options.criterion in UNLABELLED:
         raise ValueError(
-            f"--labels {column} needs one number of components and one covariance type, and no held-out rows: choose "
-            "these without labels first."
+            f"--labels {column} needs one number of components and one covariance type, and --criterion bic or aic: "
+            "choose by others without labels first."
         )
     if column in (options.columns or []):
         raise ValueError(f"--labels {column} is among --columns: it is what is known of rows, and no feature.")
@@ -133,12 +132,10 @@ def _select(rows: Any, labels: Labels | None, options: Namespace) -> Selection:
         settings["weight_concentration_prior"] = options.weight_concentration
     if options.mean_precision is not None or options.degrees_of_freedom is not None:
         settings |= _conjugate(rows, types, options)
-    if labels is None:
-        return select(rows, options.components, types, n_factors=options.factors, **settings)
-    criterion = settings.pop("criterion")
-    q = None if options.factors is None else options.factors[0]
-    model = GaussianMixture(options.components[0], covariance_type=types[0], n_factors=q, **settings)
-    return _labelled(model, rows, labels, criterion)
+    known = None if labels is None else labels.components
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is said of the cell
+        return select(rows, options.components, types, labels=known, n_factors=options.factors, **settings)
 
 
 def estimation(options: Namespace) -> dict[str, Any]:
@@ -153,26 +150,6 @@ def estimation(options: Namespace) -> dict[str, Any]:
         "random_state": options.seed,
         "device": options.device,
     }
-
-
-def _labelled(model: GaussianMixture, rows: Any, labels: Labels, criterion: str) -> Selection:
-    """Return the fit to rows of which some have labels, as the selection of one cell."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is said of the cell
-        model.fit(rows, labels=labels.components)
-    found = criteria(model.mixture_, rows)
-    cell = Cell(
-        model.n_components,
-        model.mixture_.covariance_type,
-        log_likelihood=found.log_likelihood,
-        n_parameters=found.n_parameters,
-        bic=found.bic,
-        aic=found.aic,
-        icl=found.icl,
-        n_iter=model.n_iter_,
-        status="converged" if model.converged_ else "not converged",
-    )
-    return Selection(model, cell, (cell,), criterion)
 
 
 def _conjugate(rows: Any, types: list[str], options: Namespace) -> dict[str, Any]:
@@ -194,7 +171,7 @@ def _warn(selection: Selection) -> None:
     if selection.best_cell.status == "not converged":
         warnings.warn("the model is not converged: raise --max-iter or --tol, or try other starts", stacklevel=2)
     for failed in (cell for cell in selection.cells if cell.status == "failed"):
-        warnings.warn(f"{failed.covariance_type}, {failed.n_components} failed: {failed.reason}", stacklevel=2)
+        warnings.warn(f"{failed.structure}, {failed.n_components} failed: {failed.reason}", stacklevel=2)
 
 
 def _draw(selection: Selection, rows: Any, path: Path) -> None:

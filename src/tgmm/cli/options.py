@@ -71,7 +71,8 @@ def _add_special(command: argparse.ArgumentParser) -> None:
         "--scale",
         action="store_true",
         help="Standardise the features before the fit. The saved model is in the units of the data. This matters "
-        "only to the spherical types, which become diagonal.",
+        "only to the types whose features have one unit in common: spherical ones become diagonal, low_rank becomes "
+        "factor, and EVE, VVE, EEV and VEV become full.",
     )
 
 

@@ -92,8 +92,9 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
         "Log-likelihood": f"{cell.log_likelihood:.4f}",
         "BIC": f"{cell.bic:.4f}",
         "AIC": f"{cell.aic:.4f}",
-        "ICL": f"{cell.icl:.4f}",
     }
+    if not math.isnan(cell.icl):  # as of rows whose components are known
+        facts["ICL"] = f"{cell.icl:.4f}"
     if cell.status == "degenerate":
         facts["Status"] = cell.status
     if labels is not None:

@@ -16,12 +16,13 @@ def in_units(selection: Selection, shift: Tensor, scale: Tensor, n_values: Tenso
     """Return a selection that was made from (x - shift) / scale as one from x.
 
     The log-likelihoods change by the units of the values, of which each feature has so many, (d,), so that the criteria
-    are those of the data.
+    are those of the data. Cells know nothing of the features that they were compared without.
     """
-    change = float(n_values @ scale.log())
-    cells = {cell: _cell_in_units(cell, change, n_rows) for cell in selection.cells}
-    best = model_in_units(selection.best_, shift, scale, change / n_rows)
-    return Selection(best, cells[selection.best_cell], tuple(cells.values()), selection.criterion)
+    changes = n_values * scale.log()
+    compared = [j for j in range(len(scale)) if j not in selection.left_out]
+    cells = {cell: _cell_in_units(cell, float(changes[compared].sum()), n_rows) for cell in selection.cells}
+    best = model_in_units(selection.best_, shift, scale, float(changes.sum()) / n_rows)
+    return replace(selection, best_=best, best_cell=cells[selection.best_cell], cells=tuple(cells.values()))
 
 
 def _cell_in_units(cell: Cell, change: float, n_rows: int) -> Cell:

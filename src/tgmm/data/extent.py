@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tgmm.data.chunk import Accumulator, Chunk, Total
 from tgmm.data.data import Data
-from tgmm.data.summary import Summary
+from tgmm.data.summary import DEPENDENT, Summary
 from tgmm.runtime.devices import widen
 
 ROWS = 8192
@@ -19,19 +19,21 @@ def log_hypervolume(data: Data, summary: Summary) -> float:
     """Return the log-volume of the smaller of two boxes around the rows: along the axes, or along the principal axes.
 
     Rows that lack values have but the first. It is that of mclust's ``hypvol`` (Fraley & Raftery 2002, J. American
-    Statistical Association 97). Where rows are in a plane the second has no volume, and does not count.
+    Statistical Association 97). Where a feature is a linear function of others the second has no volume, and does not
+    count.
     """
     along_axes = float((summary.maximum - summary.minimum).log().sum())
     if summary.n_gaps or data.n_features == 1:
         return along_axes
     centre = (summary.origin + summary.mean).cpu()
     scale = (summary.scatter / summary.present).sqrt().cpu()  # so that sums do not overflow
-    products = data.fold(lambda: ProductsOf(centre, scale))
-    axes = torch.linalg.eigh(products.total * scale * scale[:, None])[1]  # (d, d)
+    products = data.fold(lambda: ProductsOf(centre, scale)).total  # (d, d)
+    size = products.diagonal().sqrt()
+    if torch.linalg.eigvalsh(products / size / size[:, None])[0] <= DEPENDENT:
+        return along_axes
+    axes = torch.linalg.eigh(products * scale * scale[:, None])[1]
     extent = data.fold(lambda: ExtentOf(centre, axes))
-    sides = extent.high - extent.low
-    is_flat = bool((sides <= torch.finfo(torch.float64).eps * sides.amax() * len(sides)).any())
-    return along_axes if is_flat else min(along_axes, float(sides.log().sum()))
+    return min(along_axes, float((extent.high - extent.low).log().sum()))
 
 
 class ProductsOf(Accumulator[Total]):

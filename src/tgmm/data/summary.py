@@ -13,6 +13,7 @@ from tgmm.runtime.frozen import replace
 
 SUMMARY_ROWS = 8192
 HALF = 1e-9  # what rounding can do to a sum of weights that is half of all
+DEPENDENT = 5e-11  # of its variance, at most, is left of a feature that is a linear function of others
 TENTH, ENOUGH_BEYOND = 0.1, 0.25  # of a standard deviation, and of the rows
 BULK, WIDEST = 0.9, 30.0  # share of the rows that the bulk is, and how many times its width the unit of a frame can be
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tgmm.covariance import Covariances, Structure, separate, structure_named
 from tgmm.data.columns import Columns
 from tgmm.data.data import Survey
-from tgmm.data.summary import frame_variance
+from tgmm.data.summary import DEPENDENT, frame_variance
 from tgmm.em.batch import Runs
 from tgmm.em.problem import Problem
 from tgmm.em.state import RunState
@@ -32,7 +32,6 @@ RIDGE = 1e-9  # of the frame's units, on every variance in trials
 OWN = 50.0
 RESTING = 1e-6  # or, where less, in units of the variance within components
 OWN_IN_TRIALS = 1e-3  # there the ridge is far above the rounding of the rows
-DEPENDENT = 5e-11  # of its variance, at most, is left of a feature that is a linear function of others
 ONE_ROW = 0.99  # of a row, for rounding: with a share of less, a component describes none
 WHY = "on too few different rows, or on a point, line or plane, where little but reg_covar is left of a variance"
 REMEDY = (

@@ -212,7 +212,7 @@ class Fit:
         return Race(tuple(entrants), ended=ended)
 
     def _resumed(self, earlier: Snapshot) -> Race:
-        """Return the race of an earlier fit, which may have been on a device of more kernels, or with a larger `tol`."""
+        """Return the race of an earlier fit, on a device of more kernels perhaps, or with a larger `tol`."""
         race = earlier.to(self.problem.frame.shift.device).race
         last = len(self.problem.ladder.kernels) - 1
         for index, run in race.running().items():

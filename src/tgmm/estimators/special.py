@@ -22,6 +22,7 @@ from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
 from tgmm.runtime.checks import as_float64, at_row, check_flag, is_number
 from tgmm.runtime.devices import widen
+from tgmm.runtime.frozen import replace
 
 HYPERVOLUME = "hypervolume"
 FIXED = ("weights", "means", "covariances")
@@ -41,9 +42,13 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
         return Special(labels=known, held=held)
     if held is not None and bool(held.weights.all()):
         raise ValueError("noise=True needs weight that fixed weights of all components do not leave: fix fewer.")
-    share, is_noise = _noise_init(given["noise_init"], training)
-    noise = _noise(given["noise_volume"], training)
-    return Special(labels=known, noise=noise, noise_share=share, is_noise=is_noise, held=held)
+    return replace(noise_of(settings, training), labels=known, held=held)
+
+
+def noise_of(settings: Settings, training: Training) -> Special:
+    """Return what is known of noise among the rows beforehand."""
+    share, is_noise = _noise_init(settings.given["noise_init"], training)
+    return Special(noise=_noise(settings.given["noise_volume"], training), noise_share=share, is_noise=is_noise)
 
 
 def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:

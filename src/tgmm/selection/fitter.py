@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from tgmm.em.starts import MOST_COMPONENTS, search, tried_update, views_of
 from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
-from tgmm.estimators.special import label_numbers, special_of
+from tgmm.estimators.special import label_numbers, noise_of, special_of
 from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.generators import drawn_seed
@@ -33,8 +35,8 @@ from tgmm.start.sample import sample_size
 from tgmm.start.views import Views
 
 CellKey = tuple[int, str, int | None]  # the numbers of components and factors of a cell, and its structure between them
-# Settings of a fit that have values for each feature.
-BY_FEATURE = ("mean_prior", "covariance_prior", "init_covariances")
+# Settings of a fit that have values for each feature, or that mean something else where some are left out.
+BY_FEATURE = ("mean_prior", "covariance_prior", "init_covariances", "noise_volume")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Fitter:
         """Return what fits cells to some of the features alone."""
         rows: Any = FeatureSource(self.data, dims) if self.data.in_memory is None else self.data.in_memory[:, dims]
         weights = None if self.data.in_memory is None else self.data.take(torch.arange(self.data.n_rows)).weights
-        given = {**self.given, "n_features": None}
+        given = {**self.given_for(None), "n_features": None}
         weights = None if weights is None else weights.cpu()
         labels = None
         if self.labels is not None:  # those of the rows that have a weight
@@ -120,6 +122,23 @@ class Fitter:
         columns = replace(fitter.training.columns, names=tuple(names[j] for j in dims))
         fitter.training = replace(fitter.training, columns=columns)  # so that notes call them as the user does
         return fitter
+
+    @property
+    def noise(self) -> Tensor | None:
+        """Which rows begin as noise, (n,), where that is said of each, and can be."""
+        settings = Settings.of(GaussianMixture(**self.given).get_params(deep=False))
+        return noise_of(settings, self.training).is_noise if settings.given["noise"] is True else None
+
+    def given_for(self, places: Any) -> dict[str, Any]:
+        """Return the parameters for some of the rows, or for all: of those with a value for each row, that of these.
+
+        Of rows that all begin as noise, or none, only the share is said.
+        """
+        if self.noise is None:
+            return self.given
+        own = self.noise.cpu() if places is None else self.noise.cpu()[places]
+        share = float(self.noise.double().mean())
+        return {**self.given, "noise_init": own if 0 < int(own.sum()) < len(own) else share}
 
     def dependent(self) -> list[int]:
         """Return the features that are constant or linear functions of those before them, to working precision.
@@ -228,23 +247,27 @@ def folds_of(whole: Fitter, cv: int) -> list[Fold]:
             "rows in the same order each time (a loader that shuffles, for example): read the rows in order "
             "(shuffle=False), or choose another criterion."
         )
-    return [
-        Fold(Fitter(rows, weights, whole.given, whole.counts, whole.n_init, whole.seed), rest, rest_weights)
-        for (rows, weights), (rest, rest_weights) in _divided(whole.data, cv, whole.seed)
-    ]
+    return list(_folds(whole, cv))
 
 
-def _divided(data: Data, cv: int, seed: int) -> Iterator[list[tuple[Any, Tensor | None]]]:
-    """Yield, for each fold, what is fitted and what is held out, as rows and their weights."""
-    if data.in_memory is not None:
-        from sklearn.model_selection import KFold
-
-        for parts in KFold(cv, shuffle=True, random_state=seed).split(range(data.n_rows)):
-            chunks = [data.take(torch.from_numpy(part)) for part in parts]
-            yield [(chunk.rows, None if chunk.weights is None else chunk.weights.cpu()) for chunk in chunks]
+def _folds(whole: Fitter, cv: int) -> Iterator[Fold]:
+    data, rest = whole.data, (whole.counts, whole.n_init, whole.seed)
+    if data.in_memory is None:
+        for number in range(cv):
+            own, others = (FoldSource(data, cv, number, whole.seed, held_out=held_out) for held_out in (True, False))
+            yield Fold(Fitter(others, None, whole.given, *rest), own, None)
         return
-    for number in range(cv):
-        yield [(FoldSource(data, cv, number, seed, held_out=held_out), None) for held_out in (False, True)]
+    from sklearn.model_selection import KFold
+
+    for others, own in KFold(cv, shuffle=True, random_state=whole.seed).split(range(data.n_rows)):
+        (rows, weights), held_out = (_taken(data, places) for places in (others, own))
+        yield Fold(Fitter(rows, weights, whole.given_for(others), *rest), *held_out)
+
+
+def _taken(data: Data, places: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """Return some of the rows and their weights."""
+    chunk = data.take(torch.from_numpy(places))
+    return chunk.rows, None if chunk.weights is None else chunk.weights.cpu()
 
 
 class FeatureSource(Source):
@@ -269,6 +292,8 @@ class FeatureSource(Source):
 class FoldSource(Source):
     """The rows of one fold, or all the others; every row is in a random fold, the same at each reading.
 
+    Of as many rows one after another as there are folds, each fold has one, so that all have as many.
+
     Parameters
     ----------
     data : Data
@@ -284,8 +309,11 @@ class FoldSource(Source):
 
     def __iter__(self) -> Iterator[Any]:
         """Yield rows, or pairs of rows and weights."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator, drawn = torch.Generator().manual_seed(self.seed), torch.empty(0, dtype=torch.int64)
         for chunk in self.data:
-            fold = torch.randint(self.cv, (chunk.rows.shape[0],), generator=generator)
-            kept = chunk.part(((fold == self.number) == self.held_out).to(chunk.rows.device))
+            n_rows = chunk.rows.shape[0]
+            n_more = math.ceil((n_rows - len(drawn)) / self.cv)
+            more = torch.rand(max(n_more, 0), self.cv, generator=generator).argsort(1)
+            folds, drawn = torch.cat([drawn, more.flatten()]).tensor_split([n_rows])
+            kept = chunk.part(((folds == self.number) == self.held_out).to(chunk.rows.device))
             yield kept.rows if kept.weights is None else (kept.rows, kept.weights)

@@ -82,12 +82,16 @@ class Selection:
         All cells, ordered by number of components and then by covariance type.
     criterion : str
         The criterion of the choice.
+    left_out : tuple of int
+        The features that cells were compared without, since they are constant or linear functions of others. The
+        winner is fitted to all features.
     """
 
     best_: GaussianMixture
     best_cell: Cell
     cells: tuple[Cell, ...]
     criterion: str
+    left_out: tuple[int, ...] = ()
 
     def table(self) -> Any:
         """Return a table with one row per cell.
@@ -132,9 +136,26 @@ class Selection:
         found = self.best_.summary(X, sample_weight=sample_weight, max_features=max_features)
         return replace(
             found,
-            title=f"Selection by {name_of(self.criterion)}: {best.covariance_type}, {size}",
-            tables=(_table_of(order[:LISTED], len(self.cells)), *found.tables),
+            title=f"Selection by {name_of(self.criterion)}: {best.structure}, {size}",
+            tables=(self._table_of(order[:LISTED]), *found.tables),
         )
+
+    def _table_of(self, cells: list[Cell]) -> Table:
+        """Return cells as a table, with the criteria that are known of any."""
+        known = [name for name in CRITERIA if any(getattr(cell, name) == getattr(cell, name) for cell in cells)]
+        header = ("covariance", "components", "log-likelihood", "parameters", *map(name_of, known), "status")
+        rows = [
+            (
+                *(cell.structure, str(cell.n_components), shown(cell.log_likelihood), str(cell.n_parameters)),
+                *(f"{getattr(cell, name):.{digits_of(name)}f}" for name in known),
+                cell.status,
+            )
+            for cell in cells
+        ]
+        title = f"The best {len(cells)} of {len(self.cells)} cells"
+        if self.left_out:
+            title += f", compared without {self.best_.mixture_.columns.said(self.left_out)}"
+        return Table(title, header, rows)
 
     def _repr_html_(self) -> str:
         """Return the summary as HTML, for notebooks."""
@@ -167,21 +188,6 @@ class Selection:
             return "failed "
         mark = "*" if cell == self.best_cell else "?" if cell.status == "degenerate" else " "
         return f"{getattr(cell, self.criterion):.{digits_of(self.criterion)}f}{mark}"
-
-
-def _table_of(cells: list[Cell], n_cells: int) -> Table:
-    """Return cells as a table, with the criteria that are known of any."""
-    known = [name for name in CRITERIA if any(getattr(cell, name) == getattr(cell, name) for cell in cells)]
-    header = ("covariance", "components", "log-likelihood", "parameters", *map(name_of, known), "status")
-    rows = [
-        (
-            *(cell.covariance_type, str(cell.n_components), shown(cell.log_likelihood), str(cell.n_parameters)),
-            *(f"{getattr(cell, name):.{digits_of(name)}f}" for name in known),
-            cell.status,
-        )
-        for cell in cells
-    ]
-    return Table(f"The best {len(cells)} of {n_cells} cells", header, rows)
 
 
 def name_of(criterion: str) -> str:

@@ -149,6 +149,7 @@ def select(
             raise ValueError(f"select compares many fits in one process; got {name}={settings[name]!r}: leave it out.")
     seed = int(torch.randint(2**31 - 1, (1,), generator=as_generator(random_state)))
     whole = Fitter(X, sample_weight, settings, counts, n_init, seed, labels)
+    _ = whole.noise  # what is wrong with that is wrong with all cells
     dependent = whole.dependent()
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
     folds = folds_of(judged, cv) if criterion == "held_out" else []
@@ -160,17 +161,20 @@ def select(
         warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
         cell = found.best_cell
         best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
-        found = replace(found, best_=best)
-    _warn_of(found.best_cell)
+        found = replace(found, best_=best, left_out=tuple(dependent))
+    _warn_of(found.best_cell, found.best_)
     return found
 
 
-def _warn_of(best: Cell) -> None:
+def _warn_of(best: Cell, fit: GaussianMixture) -> None:
     """Say what befell the fit of the best cell, as that fit alone would have, to who called `select`."""
     if best.status == "degenerate":
         warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
     elif best.reason:
         warnings.warn(f"Of the best cell, {best.structure}, {best.n_components}: {best.reason}.", stacklevel=LEVEL)
+    if not fit.converged_ and fit.max_iter > 0:
+        what = f"{best.structure}, {best.n_components}, has not converged in max_iter={fit.max_iter} iterations"
+        warnings.warn(f"The best cell, {what}: raise max_iter or tol.", ConvergenceWarning, stacklevel=LEVEL)
 
 
 def _check_counts(values: Any, name: str) -> list[int]:
