@@ -111,7 +111,24 @@ def test_rows_that_lack_a_value_or_a_class_are_left_out_where_that_is_wanted(run
     frame.assign(species=[None, *y[1:]]).to_csv(tmp_path / "gaps.csv", index=False)
     code, _, errors = run("classify", tmp_path / "gaps.csv", files[1], "--class", "species")
     assert code == 1
-    assert "species is empty in row 0" in errors
+    assert "species is missing in row 0" in errors
+
+
+@pytest.mark.parametrize("mark", ["?", "NA"])
+def test_marks_of_a_missing_class_are_no_class(run, iris, files, mark, tmp_path):
+    frame, y = iris
+    marked = np.where(np.arange(len(y)) % 10 == 0, mark, y)
+    frame.assign(species=marked).to_csv(tmp_path / "gaps.csv", index=False)
+    code, text, errors = run("classify", tmp_path / "gaps.csv", files[1], "--class", "species", "--drop-missing")
+    assert code == 0 and "15 of 150 rows lack a value" in errors
+    assert [name for name in text.splitlines()[0].split(",") if mark in name] == []
+    code, _, errors = run("classify", tmp_path / "gaps.csv", files[1], "--class", "species")
+    assert code == 1 and f"species is missing in row 0 of {tmp_path / 'gaps.csv'} ({mark!r})" in errors
+
+
+def test_the_class_is_no_feature(run, files):
+    code, _, errors = run("classify", *files, "--class", "species", "--columns", "a,b,species")
+    assert code == 1 and "--class species is among --columns" in errors
 
 
 def test_json_and_the_standard_output(run, files, expected):

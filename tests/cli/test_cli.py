@@ -135,6 +135,17 @@ def test_scaling_matters_to_spherical_types_alone(run, X):
     assert scaled["bic"] == pytest.approx(plain["bic"], rel=1e-9)
 
 
+@pytest.mark.parametrize("feature", [lambda X: np.ones(len(X)), lambda X: X.sum(1)], ids=["constant", "sum"])
+def test_criteria_of_standardised_rows_leave_out_what_cells_are_compared_without(run, X, tmp_path, feature):
+    pd.DataFrame(X).to_csv(tmp_path / "plain.csv", index=False)
+    pd.DataFrame(np.c_[X, feature(X)]).to_csv(tmp_path / "more.csv", index=False)
+    plain = json.loads(run("fit", tmp_path / "plain.csv", "-k", 2, "--json")[1])
+    for more in ((), ("--scale",)):
+        found = json.loads(run("fit", tmp_path / "more.csv", "-k", 2, "--json", *more)[1])
+        for name in ("bic", "aic", "icl", "log_likelihood"):
+            assert found[name] == pytest.approx(plain[name], rel=1e-6), (name, more)
+
+
 def test_mclusts_codes_are_names(run):
     _, out, _ = run("fit", FAITHFUL, "-k", "2", "--covariance", "EEE,VVE", "--json")
     assert [cell["covariance_type"] for cell in json.loads(out)["cells"]] == ["tied_full", "VVE"]
@@ -666,9 +677,12 @@ def test_a_column_goes_along_in_every_format(run, X, model_file, tmp_path):
     assert [record["key"] for record in records] == frame["key"].tolist()
 
 
-@pytest.mark.parametrize(("identifier", "message"), [("none", "none"), ("label", "rename that of the data")])
+@pytest.mark.parametrize(
+    ("identifier", "message"),
+    [("none", "none"), *((name, "rename that of the data") for name in ("label", "probability_0"))],
+)
 def test_an_identifier_that_is_not_there_or_in_the_way_is_refused(run, X, model_file, tmp_path, identifier, message):
-    frame = pd.DataFrame({"label": "x", "eruptions": X[:, 0], "waiting": X[:, 1]})
+    frame = pd.DataFrame({identifier.replace("none", "label"): "x", "eruptions": X[:, 0], "waiting": X[:, 1]})
     for suffix in (".csv", ".parquet"):
         data = write_table(frame, tmp_path / f"rows{suffix}")
         code, out, err = run("predict", model_file, data, "--id", identifier)
@@ -706,9 +720,10 @@ def test_marks_of_missing_values_in_text(run, tmp_path, mark):
 
 
 def test_words_are_no_missing_values_and_rows_that_all_lack_one_are_refused(run, tmp_path):
-    (tmp_path / "words.csv").write_text("a,b\n1,2\n3,red\n")
-    code, _, err = run("fit", tmp_path / "words.csv", "--drop-missing")
-    assert code == 1 and "column 'b': 'red' is not a number" in err
+    for word in ("red", "1_000"):
+        (tmp_path / "words.csv").write_text(f"a,b\n1,2\n3,{word}\n")
+        code, _, err = run("fit", tmp_path / "words.csv", "--drop-missing")
+        assert code == 1 and f"column 'b': '{word}' is not a number" in err
     (tmp_path / "none.csv").write_text("a,b\n1,\n,3\n")
     code, _, err = run("fit", tmp_path / "none.csv", "--drop-missing")
     assert code == 1 and "every row lacks a value" in err

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 from cases import fit_quietly, mixture
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from tgmm import GaussianMixture, MixtureOutlierDetector, select
 from tgmm.data import LoaderSource, Source
@@ -110,6 +119,36 @@ def test_without_anything_by_row_any_order_will_do():
         model = fit_quietly(GaussianMixture(2, max_iter=2, tol=0, init_means=X[:2]), rows())
         expected = fit_quietly(GaussianMixture(2, max_iter=2, tol=0, init_means=X[:2]), X)
         np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"shuffle": True, "drop_last": True}, "it shuffles and leaves out the last batch"),
+        ({"sampler": RandomSampler(DATA, replacement=True)}, "its RandomSampler draws some of them"),
+        ({"sampler": RandomSampler(DATA, num_samples=N - 1)}, "its RandomSampler draws some of them"),
+        ({"sampler": WeightedRandomSampler(WEIGHTS, N)}, "its WeightedRandomSampler draws some of them"),
+    ],
+)
+def test_loaders_of_other_rows_each_time_are_refused(options, reason):
+    loader = DataLoader(DATA, batch_size=N // 2 + 1, **options)
+    for verb in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=f"X is a DataLoader that yields other rows each time, because {reason}"):
+            getattr(GaussianMixture(2), verb)(loader)
+    assert np.isfinite(GaussianMixture(2, random_state=0).fit(X).score(loader))  # which reads once
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"drop_last": True},
+        {"shuffle": True, "drop_last": True, "batch_size": N // 2},
+        {"sampler": WeightedRandomSampler(WEIGHTS, N, replacement=False)},
+        {"sampler": SubsetRandomSampler(range(10, N))},
+    ],
+)
+def test_loaders_of_the_same_rows_each_time_are_not(options):
+    fit_quietly(GaussianMixture(2, max_iter=2), DataLoader(DATA, **{"batch_size": N // 2 + 1, **options}))
 
 
 @pytest.mark.parametrize("kind", ["labels", "probabilities"])

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from tgmm.cli import tables, writing
 from tgmm.cli.commands import estimation, structures, warn_of_left_out, write_of_rows
 from tgmm.cli.features import open_features
+from tgmm.cli.labels import is_missing
 from tgmm.cli.messages import say_written
 from tgmm.cli.writing import Columns
 from tgmm.estimators.classifier import MixtureClassifier
@@ -64,18 +65,21 @@ def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
     if options.save is not None:
         format_of(options.save)
         writing.check_output(options.save, options.training, options.data)
+    if options.of_class in (options.columns or []):
+        raise ValueError(f"--class {options.of_class} is among --columns: it is what rows are told by, and no feature.")
     classes = tables.identifiers(options.training, options.of_class)
     columns = options.columns or tables.columns_but(options.of_class, options.training)
     source = tables.open_table(options.training, columns, lenient=options.drop_missing)
     rows = np.concatenate(list(tables.arrays(source)))
-    known = classes != "" if classes.dtype.kind == "U" else np.full(len(rows), True)
+    known = np.array([not is_missing(str(value)) for value in classes.tolist()])
     if options.drop_missing:
         known &= tables.are_complete(rows)
         warn_of_left_out(int((~known).sum()), int(known.sum()))
     elif not known.all():
         row = int(np.flatnonzero(~known)[0])
         raise ValueError(
-            f"{options.of_class} is empty in row {row} of {options.training}: --drop-missing leaves it out."
+            f"{options.of_class} is missing in row {row} of {options.training} ({str(classes[row])!r}): --drop-missing "
+            "leaves such rows out."
         )
     chosen = partial(
         select,

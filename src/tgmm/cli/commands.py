@@ -293,7 +293,7 @@ def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None
     """Return predictions after what identifies each row, where that is wanted."""
     if name is None or identifiers is None:
         return found
-    if name in found:
+    if name in found or name in writing.flat_of(found):
         raise ValueError(f"--id {name} is the name of a column of predictions: rename that of the data.")
     return {name: identifiers, **found}
 

@@ -69,8 +69,13 @@ def labels_of(values: np.ndarray, column: str, n_components: int) -> Labels:
     return Labels(np.array([UNKNOWN if _is_unknown(text) else found[text] for text in texts]), tuple(names))
 
 
+def is_missing(text: str) -> bool:
+    """Whether a text marks a missing value."""
+    return text.strip().lower() in MISSING | {"nan"}
+
+
 def _is_unknown(text: str) -> bool:
-    return text.lower() in MISSING | {"nan"} or _numbers([text]) == [UNKNOWN]
+    return is_missing(text) or _numbers([text]) == [UNKNOWN]
 
 
 def _numbers(texts: Sequence[str]) -> list[int] | None:

@@ -35,7 +35,7 @@ def as_text(file: BinaryIO, delimiter: str = ",") -> Iterator[Write]:
 
     def write(columns: Columns) -> None:
         nonlocal has_header
-        flat, text = _flat(columns), io.StringIO()
+        flat, text = flat_of(columns), io.StringIO()
         lines = csv.writer(text, delimiter=delimiter, lineterminator="\n")
         if not has_header:
             lines.writerow(flat)
@@ -70,7 +70,7 @@ def as_parquet(file: BinaryIO) -> Iterator[Write]:
 
         def write(columns: Columns) -> None:
             nonlocal opened
-            table = pyarrow.table(_flat(columns))
+            table = pyarrow.table(flat_of(columns))
             if opened is None:
                 opened = stack.enter_context(pyarrow.parquet.ParquetWriter(file, table.schema))
             opened.write_table(table)
@@ -142,7 +142,7 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def _flat(columns: Columns) -> dict[str, np.ndarray]:
+def flat_of(columns: Columns) -> dict[str, np.ndarray]:
     """Return each of several columns of one name under a name of its own."""
     flat: dict[str, np.ndarray] = {}
     for name, values in columns.items():

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from tgmm.data.fields import MISSING
+from tgmm.data.fields import MISSING, is_number
 from tgmm.data.source import Source
 from tgmm.data.tables import CHOOSE
 from tgmm.data.text import TextSource
@@ -36,9 +36,10 @@ class Lenient(Source):
             )
 
     def _number(self, column: str, text: str) -> float:
-        try:
-            return math.nan if text.lower() in MISSING else float(text)
-        except ValueError as error:
+        if text.lower() in MISSING:
+            return math.nan
+        if not is_number(text):
             raise ValueError(
                 f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Mend such rows, or {CHOOSE}."
-            ) from error
+            )
+        return float(text)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from tgmm.data.source import Source
 
@@ -18,8 +25,8 @@ class LoaderSource(Source):
     loader : iterable
         Yields arrays, tensors or data frames (c, d), or pairs (rows, weights). Weights must be floats; integers in
         their place are refused, because they are probably labels. The loader must yield the same rows each time, in any
-        order. Arguments with one value a row, such as `sample_weight`, need a list, a tuple or another sequence, or a
-        data loader that does not shuffle.
+        order; a fit refuses samplers of PyTorch that are seen to draw others. Arguments with one value a row, such as
+        `sample_weight`, need a list, a tuple or another sequence, or a data loader that does not shuffle.
 
     Raises
     ------
@@ -48,12 +55,43 @@ class LoaderSource(Source):
         """Yield the loader's batches from the first one on."""
         return iter(self.loader)
 
+    def require_same_rows(self) -> None:
+        """Raise a ValueError if it can be seen that the rows are others each time."""
+        if reason := _why_rows_change(self.loader):
+            raise ValueError(
+                f"X is a {type(self.loader).__name__} that yields other rows each time, because {reason}. Every "
+                "iteration of EM needs the same rows, in any order."
+            )
+
+
+def _why_rows_change(loader: Iterable[Any]) -> str:
+    """Return why the rows of a loader are others each time, where PyTorch's own samplers tell."""
+    if not isinstance(loader, DataLoader):
+        return ""
+    sampler, leaves_out = _sampler_of(loader)
+    if leaves_out and isinstance(sampler, RandomSampler | SubsetRandomSampler):
+        return "it shuffles and leaves out the last batch where that is not full: set drop_last=False"
+    if not isinstance(sampler, RandomSampler | WeightedRandomSampler):
+        return ""
+    n_rows = len(sampler.data_source if isinstance(sampler, RandomSampler) else sampler.weights)
+    if sampler.replacement or sampler.num_samples != n_rows:
+        return f"its {type(sampler).__name__} draws some of them: let it draw each row once, in a random order"
+    return ""
+
 
 def _keeps_order(loader: Iterable[Any]) -> bool:
     """Whether batches certainly come in the order of the data each time."""
     if not isinstance(loader, DataLoader):
         return isinstance(loader, Sequence)
-    sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    return type(_sampler_of(loader)[0]) is SequentialSampler
+
+
+def _sampler_of(loader: DataLoader[Any]) -> tuple[Any, bool]:
+    """Return what chooses the rows of a loader, and whether batches leave the last of these out."""
+    sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    leaves_out = False
     while type(sampler) is BatchSampler:
-        sampler = sampler.sampler
-    return type(sampler) is SequentialSampler
+        whole: Any = sampler.sampler
+        leaves_out |= sampler.drop_last and len(whole) % sampler.batch_size != 0
+        sampler = whole
+    return sampler, leaves_out

@@ -13,6 +13,7 @@ from tgmm.data.columns import Columns, arrays_of
 from tgmm.data.covariance import covariance_of
 from tgmm.data.data import Data, Survey, TensorData
 from tgmm.data.extent import log_hypervolume
+from tgmm.data.loaders import LoaderSource
 from tgmm.data.opening import as_source
 from tgmm.data.reservoir import Sampling
 from tgmm.data.shards import Shard, ShardedData
@@ -68,6 +69,8 @@ class Training:
         def own() -> tuple[Data, Columns]:
             if source is None:
                 return _in_memory(X, sample_weight, columns, device, is_shard=distributed)
+            if isinstance(source, LoaderSource):
+                source.require_same_rows()
             stream = open_stream(source, sample_weight, columns, check_device(device), may_be_empty=distributed)
             return _scanned(stream, sampling, verbose=verbose and processes.rank == 0)
 
