@@ -273,3 +273,15 @@ def test_a_fit_that_has_not_converged_says_so(blobs):
 def test_names_of_scikit_learn_get_a_hint():
     with pytest.raises(TypeError, match="init_means"):
         BayesianGaussianMixture(init_params="kmeans")
+
+
+def test_moves_are_tried_at_whichever_iteration_a_run_converges():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (60, 2)), rng.normal(6, 1, (60, 2))]).round(3)
+    fits = [BayesianGaussianMixture(5, random_state=seed).fit(X) for seed in range(4)]  # one converged at step 20
+    assert np.ptp([model.lower_bound_ for model in fits]) < 1e-3
+    assert all((model.weights_ > 0.01).sum() == 2 for model in fits)
+    for max_iter in (17, 18, 20, 21):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            assert BayesianGaussianMixture(5, random_state=0, max_iter=max_iter).fit(X).n_iter_ <= max_iter

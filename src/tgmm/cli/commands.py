@@ -74,7 +74,7 @@ def _check_outputs(options: Namespace) -> None:
     if options.plot is not None:
         from tgmm.plotting.style import picture_formats
 
-        if options.plot.suffix not in picture_formats():
+        if options.plot.suffix.lower() not in picture_formats():
             raise ValueError(f"{options.plot}: a picture ends in one of {', '.join(picture_formats())}.")
     for path in (options.out, options.plot):
         if path is not None:

@@ -139,7 +139,8 @@ class Fit:
         """How runs are advanced."""
         em = self.em
         step = Squarem(em).step if self.policy.accelerate else em.step
-        escape = Escape(em, self.policy.stopping.tol) if self.policy.moves else None
+        stopping = self.policy.stopping
+        escape = Escape(em, stopping.tol, stopping.max_iter) if self.policy.moves else None
         return Runner(em, step, self.origin.is_regularised, escape)
 
     def raced(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> Race:

@@ -42,13 +42,18 @@ class Escape:
         With an update of a bound, under which each component costs something.
     tol : float
         What a move must gain, in nats per unit of weight.
+    max_iter : int
+        Iterations of the run, of which a move is one.
     """
 
     em: EM
     tol: float
+    max_iter: int
 
     def __call__(self, state: RunState) -> RunState | None:
         """Return the state after the first move that leads to a higher objective, or None where none does."""
+        if state.n_iter >= self.max_iter:
+            return None
         least = state.objective + max(self.tol, LEAST * abs(state.objective))
         for parameters in self._proposals(state, least):
             try:

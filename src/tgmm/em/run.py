@@ -66,8 +66,7 @@ class Runner:
             history = (*history, following.point.objective)
             state = replace(following, history=history, n_em=state.n_em + 1 if is_em else 0, rates=rates)
             if is_em and stopping.converged(state):
-                state = replace(state, converged=True)
-                state = self._escaped(state) if state.n_iter < stopping.max_iter else state
+                state = self._escaped(replace(state, converged=True))
             yield state
 
     def finished(self, state: RunState, stopping: Stopping) -> RunState:
