@@ -151,6 +151,10 @@ def test_loaders_of_the_same_rows_each_time_are_not(options):
     fit_quietly(GaussianMixture(2, max_iter=2), DataLoader(DATA, **{"batch_size": N // 2 + 1, **options}))
 
 
+def test_of_a_stream_the_last_batch_may_be_left_out():
+    fit_quietly(GaussianMixture(2, max_iter=2), DataLoader(Stream(), batch_size=100, drop_last=True))
+
+
 @pytest.mark.parametrize("kind", ["labels", "probabilities"])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_responsibilities_go_with_the_rows_that_have_a_weight(kind, zeros):

@@ -68,8 +68,9 @@ def _why_rows_change(loader: Iterable[Any]) -> str:
     """Return why the rows of a loader are others each time, where PyTorch's own samplers tell."""
     if not isinstance(loader, DataLoader):
         return ""
-    sampler, leaves_out = _sampler_of(loader)
-    if leaves_out and isinstance(sampler, RandomSampler | SubsetRandomSampler):
+    sampler, batches = _samplers_of(loader)
+    is_random = isinstance(sampler, RandomSampler | SubsetRandomSampler)
+    if is_random and any(each.drop_last and len(sampler) % each.batch_size for each in batches):
         return "it shuffles and leaves out the last batch where that is not full: set drop_last=False"
     if not isinstance(sampler, RandomSampler | WeightedRandomSampler):
         return ""
@@ -83,15 +84,14 @@ def _keeps_order(loader: Iterable[Any]) -> bool:
     """Whether batches certainly come in the order of the data each time."""
     if not isinstance(loader, DataLoader):
         return isinstance(loader, Sequence)
-    return type(_sampler_of(loader)[0]) is SequentialSampler
+    return type(_samplers_of(loader)[0]) is SequentialSampler
 
 
-def _sampler_of(loader: DataLoader[Any]) -> tuple[Any, bool]:
-    """Return what chooses the rows of a loader, and whether batches leave the last of these out."""
+def _samplers_of(loader: DataLoader[Any]) -> tuple[Any, list[BatchSampler]]:
+    """Return what chooses the rows of a loader, and what makes batches of them."""
     sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    leaves_out = False
+    batches: list[BatchSampler] = []
     while type(sampler) is BatchSampler:
-        whole: Any = sampler.sampler
-        leaves_out |= sampler.drop_last and len(whole) % sampler.batch_size != 0
-        sampler = whole
-    return sampler, leaves_out
+        batches.append(sampler)
+        sampler = sampler.sampler
+    return sampler, batches

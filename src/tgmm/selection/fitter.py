@@ -28,7 +28,7 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.special import label_numbers, noise_of, special_of
 from tgmm.mixture.evaluation import criteria
-from tgmm.runtime.checks import check_integer
+from tgmm.runtime.checks import check_flag, check_integer
 from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.progress import Reporter
 from tgmm.start.sample import sample_size
@@ -127,7 +127,8 @@ class Fitter:
     def noise(self) -> Tensor | None:
         """Which rows begin as noise, (n,), where that is said of each, and can be."""
         settings = Settings.of(GaussianMixture(**self.given).get_params(deep=False))
-        return noise_of(settings, self.training).is_noise if settings.given["noise"] is True else None
+        has_noise = check_flag(settings.given["noise"], "noise")
+        return noise_of(settings, self.training).is_noise if has_noise else None
 
     def given_for(self, places: Any) -> dict[str, Any]:
         """Return the parameters for some of the rows, or for all: of those with a value for each row, that of these.
