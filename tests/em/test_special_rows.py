@@ -241,3 +241,38 @@ def test_map_adaptation_of_a_background_model_is_reynolds_formula():
     expected = n / (n + r) * (shares.T @ X / n) + (1 - n / (n + r)) * background.means_
     np.testing.assert_allclose(adapted.means_, expected, rtol=1e-9)
     np.testing.assert_allclose(adapted.covariances_, background.covariances_)
+
+
+def clusters_in_noise():
+    rng = np.random.default_rng(0)
+    clusters = [rng.normal(0, 0.1, (100, 2)), rng.normal(10, 0.1, (100, 2))]
+    return np.concatenate([*clusters, rng.uniform(-2, 12, (10, 2))])
+
+
+@pytest.mark.parametrize("name", ["full", "diag", "spherical", "tied_full", "factor", "low_rank", "VEI"])
+def test_components_that_lose_all_rows_to_noise_are_found_again(name):
+    """From given means that are far from the rows in units of the clusters, noise takes all of them at first."""
+    X = clusters_in_noise()
+    means = np.array([[0.0, 0.0], [10.0, 10.0]])
+    expected = GaussianMixture(2, covariance_type=name, noise=True, random_state=0).fit(X)
+    with pytest.warns(UserWarning, match=r"component\(s\) \[0, 1\] lost all rows and were re-seeded"):
+        found = GaussianMixture(2, covariance_type=name, noise=True, init_means=means - 1).fit(X)
+    assert found.lower_bound_ == pytest.approx(expected.lower_bound_, abs=0.02)
+    assert found.noise_weight_ == pytest.approx(expected.noise_weight_, abs=0.01)
+
+
+def test_components_that_are_found_again_leave_noise_its_share():
+    X = clusters_in_noise()
+    model = GaussianMixture(2, noise=True, random_state=0, warm_start=True).fit(X)
+    with pytest.warns(UserWarning, match="re-seeded|all rows are noise"):
+        model.fit(X + 5)
+    density = np.exp(model.score_samples(X + 5))
+    slope = (1 / model.noise_volume_ / density).mean() - 1  # of the likelihood in the weight of noise
+    assert model.noise_weight_ > 0 and abs(slope) < 1e-2
+
+
+def test_noise_beside_a_prior_that_holds_means_far_away_fits():
+    X = np.random.default_rng(0).normal(10, 1, (100, 2))
+    with pytest.warns(UserWarning):
+        model = GaussianMixture(1, noise=True, mean_prior=[0, 0], mean_precision_prior=2.0).fit(X)
+    assert np.isfinite(model.lower_bound_) and np.isfinite(model.covariances_).all()

@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from tgmm.data.columns import Columns, arrays_of, listed
-from tgmm.runtime.checks import ENCODE, KINDS, as_float64, at_row, require_numbers
+from tgmm.runtime.checks import ENCODE, KINDS, as_float64, at_row, refuse_masked, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
@@ -25,7 +25,7 @@ COMPLEX = (
     "Complex data not supported: X has {}. Pass real features, such as the real and the imaginary parts side by side."
 )
 NO_WEIGHT = "sample_weight is zero for every row: at least one weight must be positive."
-HINT = ", or fit with missing='em'"
+HINT = ", or fit a GaussianMixture with missing='em'"
 FINITE_ROWS = 65536  # rows looked at together for NaN and infinities
 
 
@@ -118,10 +118,7 @@ def as_numeric(X: Any) -> Any:
     """
     if isinstance(X, list | tuple):
         X = _as_table(X)
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        row, *column = np.argwhere(np.ma.getmaskarray(X))[0].tolist()
-        place = ", column ".join(map(str, [row, *column]))
-        raise at_row(f"X has masked values, the first at row {place}: drop or impute such rows.", row)
+    refuse_masked(X, "X")
     names, columns = _type_names(X), list(getattr(X, "columns", ())) or None
     if columns is None and hasattr(X, "columns"):
         raise ValueError(f"X has no columns: its shape is {tuple(X.shape)}. Pass one for each feature.")
@@ -210,7 +207,8 @@ def _type_names(X: Any) -> set[str]:
     """Return the names of the types of an array or of the columns of a data frame; none if X has no types."""
     is_frame = hasattr(X, "dtypes") and getattr(X, "ndim", 2) == 2
     dtypes = X.dtypes if is_frame else [X.dtype] if hasattr(X, "dtype") else ()
-    return {str(dtype).lower() for dtype in dtypes}
+    # A NumPy type is "<f4" or ">f4" as text where its bytes are in another order than the machine's.
+    return {(dtype.name if isinstance(dtype, np.dtype) else str(dtype)).lower() for dtype in dtypes}
 
 
 def _of_types(X: Any, types: Collection[str]) -> list[Any]:

@@ -103,7 +103,8 @@ class Maximisation:
         mode = update(statistics, previous.covariances if update.structure.keeps(previous.covariances) else None)
         if fresh is None or rows is None:
             return mode
-        mode = reseeded(mode, fresh, rows)
+        noise = float(mode.rest) if update.has_noise else 0.0
+        mode = reseeded(mode, fresh, rows, noise)
         return replace(mode, covariances=update.structure.project(mode.covariances, mode.weights))
 
     def _gone(self, statistics: Statistics, lost: Tensor | None, fresh: Tensor | None) -> Tensor | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tgmm.covariance import Covariances
 from tgmm.data.chunk import Accumulator, Chunk
 from tgmm.em.expectation import Expectation
 from tgmm.kernels.assignment import soft
@@ -18,6 +19,7 @@ from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.runtime.frozen import replace
 
+MOST_NOISE = 0.5  # that components are re-seeded beside
 NEGLIGIBLE = 16 * torch.finfo(torch.float64).eps  # share of the rows from which nothing can be estimated
 
 
@@ -37,18 +39,29 @@ def lost_components(statistics: Statistics, priors: Priors) -> Tensor | None:
     return lost if lost.any() else None
 
 
-def reseeded(parameters: Parameters, lost: Tensor, rows: Tensor) -> Parameters:
+def reseeded(parameters: Parameters, lost: Tensor, rows: Tensor, noise: float = 0.0) -> Parameters:
     """Return parameters with lost components on rows in the frame, one for each.
 
-    Each gets the weight 1/K and the weighted mean of the other components' covariances.
+    Each gets a K-th of what noise leaves of the weight, which is half at least, and the weighted mean of the other
+    components' covariances. Where noise has all rows, and there are no others, that is the unit of the frame.
     """
-    n_components = lost.shape[0]
+    n_components, left = lost.shape[0], 1 - min(noise, MOST_NOISE)
     means = parameters.means.clone()
     means[lost] = rows
     others = torch.where(lost, 0.0, parameters.weights)
-    covariances = parameters.covariances.replaced(lost, parameters.covariances.average(others))
-    weights = others / others.sum() * (1 - rows.shape[0] / n_components)
-    return Parameters(torch.where(lost, 1 / n_components, weights), means, covariances)
+    mean = _unit_like(parameters.covariances) if bool(lost.all()) else parameters.covariances.average(others)
+    covariances = mean if parameters.covariances.shared else parameters.covariances.replaced(lost, mean)
+    weights = others / others.sum() * (left - left * rows.shape[0] / n_components)
+    return Parameters(torch.where(lost, left / n_components, weights), means, covariances)
+
+
+def _unit_like(covariances: Covariances) -> Covariances:
+    """Return the covariance of one component that is the unit matrix, kept in the same form."""
+    n_features = covariances.n_features
+    products = torch.eye(n_features, dtype=torch.float64, device=covariances.variances.device)
+    packed = covariances.own_moment.of_products(products)[None]
+    unit = covariances.from_packed(packed, n_features, shared=covariances.shared)
+    return unit.over(products.new_full((1,), covariances.exponent(n_features)))
 
 
 def worst_explained(parameters: Parameters, expectation: Expectation, rung: int, count: int) -> Tensor:

@@ -23,7 +23,7 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixed, template_of, template_state
 from tgmm.files.plain import State
 from tgmm.mixture.summary import FEATURES, Summary, retitled
-from tgmm.runtime.checks import as_float64
+from tgmm.runtime.checks import as_float64, refuse_masked
 from tgmm.runtime.devices import working_type
 from tgmm.runtime.dlpack import imported
 
@@ -278,6 +278,7 @@ def _check_targets(y: Any, owner: str, *, may_lack: bool) -> Tensor:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
     given = imported(y, "y")
     if not isinstance(given, Tensor):
+        refuse_masked(y, "y")
         given = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite=False)
         given = given if given.dtype in (np.float32, np.float64) else as_float64(given, "y").numpy()
         given = torch.from_numpy(np.array(given))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tgmm.runtime.checks import refuse_masked
+
 # Of labels that NumPy makes equal, or text, where they are together in a list; another kind is its own type.
 KINDS = {"bool": (bool, np.bool_), "number": Number, "text": str, "bytes": bytes}
 
@@ -23,6 +25,7 @@ def require_labels(labels: Any, name: str) -> None:
     name : str
         What to call them.
     """
+    refuse_masked(labels, name)
     values = np.asarray(labels)
     if values.ndim != 1:
         return

@@ -84,9 +84,11 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
 
 
 def label_numbers(labels: Any) -> Tensor:
-    """Return labels as a tensor of numbers, with NaN for other marks of a missing value: those of pandas, and None."""
+    """Return labels as a tensor of numbers, with NaN for other marks of a missing value: of pandas, masks, None."""
     if isinstance(labels, Tensor):
         return labels.detach()
+    if isinstance(labels, np.ma.MaskedArray):
+        labels = np.ma.filled(labels.astype(np.float64), np.nan)
     given = np.asarray(labels)
     if given.dtype == object:
         unknown = [value is None or type(value).__name__ == "NAType" for value in given.flat]

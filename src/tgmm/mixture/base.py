@@ -262,7 +262,7 @@ def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
             f"{name} must have shape (n_components,) = ({n_components},); got shape {tuple(weights.shape)}."
         )
     if not (torch.isfinite(weights).all() and (weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-3):
-        raise ValueError(f"{name} must be >= 0 and sum to 1; got {weights.tolist()}.")
+        raise ValueError(f"{name} must be >= 0 and sum to 1; got {weights.tolist()}: divide by their sum.")
     return weights / weights.sum()
 
 

@@ -106,11 +106,12 @@ def to_module(mixture: BaseMixture) -> MixtureModule:
 
     Use it to deploy a mixture, or inside a larger PyTorch model. Called with rows of shape (..., d), it returns what
     `score_samples` and `predict_proba` return, in the shapes (...) and (..., K); another last dimension is a
-    ValueError. You can move, save, compile (`torch.compile`) and export it: with
-    `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
-    ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. If a
-    row is so far away that its squared distance overflows, its log-density is -inf and its probabilities are the
-    weights; the gradient is still that of the density.
+    ValueError. Of a `BayesianGaussianMixture` it is the module of its ``mixture_``, which is another density than the
+    posterior predictive one that its `score_samples` returns. You can move, save, compile (`torch.compile`) and export
+    it: with `torch.export`, and to ONNX after ``pip install onnx onnxscript``, by
+    ``torch.onnx.export(module, (x,), "mixture.onnx", dynamic_shapes=({0: "n"},))``. If a row is so far away that its
+    squared distance overflows, its log-density is -inf and its probabilities are the weights; the gradient is still
+    that of the density.
 
     Returns
     -------
@@ -143,7 +144,8 @@ def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
     -------
     Tensor of shape (...)
         Log-densities in nats, on the device of x, with its autograd graph. They equal those of `score_samples`, in the
-        float type of the mixture. The gradient needs memory for n K d numbers.
+        float type of the mixture. (Those of a `BayesianGaussianMixture` are of its ``mixture_``, while its
+        `score_samples` is the posterior predictive density.) The gradient needs memory for n K d numbers.
 
     Raises
     ------

@@ -94,8 +94,17 @@ def require_numbers(values: np.ndarray, name: str, columns: Sequence[Any] | None
             raise refused(f"{fault}: {error}.") from error
 
 
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise a ValueError for an array of which some values are masked, which stand for nothing."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        row, *column = np.argwhere(np.ma.getmaskarray(value))[0].tolist() or [0]
+        place = ", column ".join(map(str, [row, *column]))
+        raise at_row(f"{name} has masked values, the first at row {place}: drop or fill them.", row)
+
+
 def as_float64(value: Any, name: str) -> Tensor:
     """Return an array-like parameter as a float64 tensor on the CPU, or raise a ValueError that names it."""
+    refuse_masked(value, name)
     value = imported(value, name)
     if isinstance(value, Tensor):
         if value.is_complex():
