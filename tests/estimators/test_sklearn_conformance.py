@@ -39,12 +39,12 @@ CHECKED = [
         covariance_prior=0.5,
         degrees_of_freedom_prior=3.0,
     ),
-    # By default its scores of 15 rows of 30 features are what rounding leaves of 1e9, not equal to 1e-7.
+    # By default what these say of 15 rows of 30 features is what rounding leaves of 1e9, not equal to 1e-7.
     MixtureOutlierDetector(reg_covar=1e-6),
+    MixtureRegressor(GaussianMixture(reg_covar=1e-6)),
     MixtureOutlierDetector(n_components=2, covariance_type="diag"),
     MixtureClassifier(),
     MixtureRegressor(),
-    MixtureRegressor(GaussianMixture()),
     MixtureImputer(),
     MixtureImputer(GaussianMixture()),
     GaussianMixture(n_components=2, missing="em"),
