@@ -29,7 +29,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help:
 	@echo "make demo         fit Old Faithful, print a report, save a picture and the model in build/demo/ (5 seconds)"
-	@echo "make test         run every test, doctest and README example (about 6 minutes on two cores)"
+	@echo "make test         run every test, doctest and README example (6 to 12 minutes on two cores)"
 	@echo "make bench        compare speed and memory with other libraries (BENCH_ARGS=--quick: only check that it runs)"
 	@echo "make gpu-check    on a machine with a GPU: run its tests and check what docs/performance.md claims"
 	@echo "make check        check lint, types and import contracts"
@@ -46,7 +46,7 @@ demo: $(DEMO_STAMP)
 	$(BIN)/python examples/demo.py --output build/demo
 
 test: $(RUN_STAMP)
-	@echo "Running all tests in $(WORKERS) processes. With two, this takes about 6 minutes."
+	@echo "Running all tests in $(WORKERS) processes. With two, this takes 6 to 12 minutes."
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(RUN_STAMP)
