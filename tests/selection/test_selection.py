@@ -243,10 +243,10 @@ def test_sources_are_read_in_batches(blobs, weighted):
         assert one.bic == pytest.approx(other.bic, rel=1e-9)
         assert one.icl == pytest.approx(other.icl, rel=1e-9)
     held_out = [
-        select(X, [1], "full", "held_out", sample_weight=w, random_state=0).best_cell.held_out
+        [select(X, [1], "full", "held_out", sample_weight=w, random_state=seed).best_cell.held_out for seed in range(3)]
         for X, w in ((batches, None), (blobs, sample_weight))
     ]
-    assert held_out[0] == pytest.approx(held_out[1], abs=0.1)  # other folds
+    assert np.mean(held_out[0]) == pytest.approx(np.mean(held_out[1]), abs=0.05)  # other folds
 
 
 @pytest.mark.parametrize("cut", [3, 5, 8])
@@ -430,12 +430,6 @@ class TestLabels:
             select(self.rows()[0], 3, "full", labels=labels)
 
 
-# Of one feature, components have a variance each, or share one, which is kept once or for each of them.
-VARIANCES = ("full", "diag", "spherical", "VEI", "VEE", "VVE", "VEV")
-SHARED = ("tied_full", "tied_diag", "tied_spherical")
-EQUAL = ("EVI", "EVE", "EEV", "EVV")
-
-
 def test_one_component_whose_covariance_is_singular_for_want_of_rows_does_not_win():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 40)) + 4 * np.repeat([0, 1], 15)[:, None] * (np.arange(40) < 20)
@@ -444,6 +438,12 @@ def test_one_component_whose_covariance_is_singular_for_want_of_rows_does_not_wi
         assert (found.best_.covariance_type, found.best_.n_components) == ("tied_spherical", 2)
         of_one = [cell.status for cell in found.cells if cell.n_components == 1]
         assert of_one == ["degenerate", "degenerate", "degenerate", "converged"]
+
+
+# Of one feature, components have a variance each, or share one, which is kept once or for each of them.
+VARIANCES = ("full", "diag", "spherical", "VEI", "VEE", "VVE", "VEV")
+SHARED = ("tied_full", "tied_diag", "tied_spherical")
+EQUAL = ("EVI", "EVE", "EEV", "EVV")
 
 
 def test_types_that_are_one_mixture_of_one_feature_agree():

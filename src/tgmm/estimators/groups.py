@@ -15,7 +15,7 @@ from tgmm.data.columns import listed
 from tgmm.data.source import Source
 from tgmm.data.validation import as_numeric
 from tgmm.estimators.row_labels import require_labels
-from tgmm.runtime.checks import as_float64, refuse_masked
+from tgmm.runtime.checks import as_float64
 
 # Kinds of NumPy's types whose values are plain Python's.
 PLAIN = "biufUS"
@@ -42,7 +42,6 @@ class Groups:
     def of(cls, labels: Any, n_rows: int) -> Groups:
         """Return the groups of rows with these labels, (n,), or raise a ValueError."""
         labels = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
-        refuse_masked(labels, "groups")
         values = np.asarray(labels)
         if values.shape != (n_rows,):
             raise ValueError(

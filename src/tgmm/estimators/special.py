@@ -88,7 +88,7 @@ def label_numbers(labels: Any) -> Tensor:
     if isinstance(labels, Tensor):
         return labels.detach()
     if isinstance(labels, np.ma.MaskedArray):
-        labels = np.ma.filled(labels.astype(np.float64), np.nan)
+        labels = np.ma.filled(labels.astype(object), np.nan)
     given = np.asarray(labels)
     if given.dtype == object:
         unknown = [value is None or type(value).__name__ == "NAType" for value in given.flat]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,8 @@ class Fitter:
         labels: Any = None,
     ) -> None:
         self.given, self.counts, self.n_init, self.seed = given, counts, n_init, seed
-        may_lack = Settings.of(GaussianMixture(**given).get_params(deep=False)).may_lack
-        columns = Columns(None, None, GaussianMixture.__name__, may_lack=may_lack)
+        self.settings = _settings_of(given)  # those that cells have in common
+        columns = Columns(None, None, GaussianMixture.__name__, may_lack=self.settings.may_lack)
         sampling = Sampling(lambda n_features: sample_size(max(counts), n_features), seed)
         self.training = Training.of(
             X, sample_weight, columns, sampling, device=given["device"], verbose=bool(given.get("verbose"))
@@ -111,7 +112,7 @@ class Fitter:
         """Return what fits cells to some of the features alone."""
         rows: Any = FeatureSource(self.data, dims) if self.data.in_memory is None else self.data.in_memory[:, dims]
         weights = None if self.data.in_memory is None else self.data.take(torch.arange(self.data.n_rows)).weights
-        given = {**self.given_for(None), "n_features": None}
+        given = {**self.given_for(slice(None)), "n_features": None}
         weights = None if weights is None else weights.cpu()
         labels = None
         if self.labels is not None:  # those of the rows that have a weight
@@ -123,23 +124,24 @@ class Fitter:
         fitter.training = replace(fitter.training, columns=columns)  # so that notes call them as the user does
         return fitter
 
-    @property
+    @cached_property
     def noise(self) -> Tensor | None:
-        """Which rows begin as noise, (n,), where that is said of each, and can be."""
-        settings = Settings.of(GaussianMixture(**self.given).get_params(deep=False))
-        has_noise = check_flag(settings.given["noise"], "noise")
-        return noise_of(settings, self.training).is_noise if has_noise else None
+        """Which rows begin as noise, (n,) on the CPU, where that is said of each; an error where noise cannot be."""
+        if not check_flag(self.settings.given["noise"], "noise"):
+            return None
+        is_noise = noise_of(self.settings, self.training).is_noise
+        return None if is_noise is None else is_noise.cpu()
 
     def given_for(self, places: Any) -> dict[str, Any]:
-        """Return the parameters for some of the rows, or for all: of those with a value for each row, that of these.
+        """Return the parameters for the rows in these places: of those with a value for each row, that of these.
 
         Of rows that all begin as noise, or none, only the share is said.
         """
         if self.noise is None:
             return self.given
-        own = self.noise.cpu() if places is None else self.noise.cpu()[places]
-        share = float(self.noise.double().mean())
-        return {**self.given, "noise_init": own if 0 < int(own.sum()) < len(own) else share}
+        own = self.noise[places]
+        is_mixed = 0 < int(own.sum()) < len(own)
+        return {**self.given, "noise_init": own if is_mixed else float(self.noise.double().mean())}
 
     def dependent(self) -> list[int]:
         """Return the features that are constant or linear functions of those before them, to working precision.
@@ -194,7 +196,7 @@ class Fitter:
         n_components, covariance_type, n_factors = cell
         given: dict[str, Any] = {"n_components": n_components, "covariance_type": covariance_type}
         given |= {"n_factors": n_factors, "n_init": self.n_init, "random_state": self.seed, **self.given}
-        settings = Settings.of(GaussianMixture(**given).get_params(deep=False))
+        settings = _settings_of(given)
         settings.check_features(self.data.n_features)
         special = special_of(settings, self.training, self.labels, None)
         problem = posed(settings, self.training, settings.update(self.training, special), special)
@@ -212,6 +214,11 @@ class Fitter:
             most = min(max(self.counts), MOST_COMPONENTS)
             self._views[one_scale] = views_of(problem, most, self.seed)
         return self._views[one_scale]
+
+
+def _settings_of(given: dict[str, Any]) -> Settings:
+    """Return the settings that parameters of `GaussianMixture` are."""
+    return Settings.of(GaussianMixture(**given).get_params(deep=False))
 
 
 def _mixture_of(problem: Problem) -> Hashable:
