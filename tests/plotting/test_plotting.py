@@ -1,6 +1,7 @@
 """Pictures, by what is on them: artists, extents, colours, labels."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -259,6 +260,12 @@ def test_selection_curves_show_every_value_and_ring_the_best(blobs):
     assert f"{best.bic:.2f}" in ax.get_ylabel()
 
 
+def test_whole_numbers_alone_are_ticks_where_there_is_one_number(blobs):
+    ax = plot_selection(select(blobs, [3], "diag", random_state=0))
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]
+
+
 def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
     X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
     selection = select(X, [1, 2, 66], ["full"], random_state=0)
@@ -283,10 +290,27 @@ def test_history_and_responsibilities(fitted):
     model, frame = fitted
     ax = plot_history(model)
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), model.objective_history_)
-    assert ax.texts[0].get_text().startswith("converged")
+    assert ax.get_title("right").startswith("converged")
     for row in (frame.iloc[7], frame.iloc[[7]], frame.iloc[7].tolist(), torch.tensor(frame.iloc[7].to_numpy())):
         bars = plot_responsibilities(model, row).patches
         np.testing.assert_allclose([bar.get_width() for bar in bars], model.predict_proba(frame.iloc[[7]])[0])
+
+
+def test_long_names_are_broken_so_that_those_of_pairs_do_not_meet():
+    names = ["od280/od315_of_diluted_wines", "nonflavanoid_phenols", "a name that goes on and on, as if it had no end"]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=names)
+    grid = plot_pairs(GaussianMixture(1).fit(frame), frame)
+    assert [cell.get_xlabel() for cell in grid[-1]] == [
+        "od280/od315_of_\ndiluted_wines",
+        "nonflavanoid_\nphenols",
+        "a name that goes\non and on, as if\N{HORIZONTAL ELLIPSIS}",
+    ]
+    grid[0, 0].figure.canvas.draw()
+    below = [cell.xaxis.label.get_window_extent() for cell in grid[-1]]
+    beside = [cell.yaxis.label.get_window_extent() for cell in grid[:, 0]]
+    assert all(one.x1 < other.x0 for one, other in pairwise(below))
+    assert all(one.y0 > other.y1 for one, other in pairwise(beside))
+    assert style.narrow("x" * 40) == "x" * 17 + "\N{HORIZONTAL ELLIPSIS}"
 
 
 @pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])

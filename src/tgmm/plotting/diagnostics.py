@@ -71,7 +71,7 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
     ring = {"facecolors": "none", "edgecolors": "black", "s": 150, "linewidths": 1.5, "zorder": 3, "clip_on": False}
     ax.scatter(best.n_components, top - base, label=f"best: {best.structure}, {best.n_components}", **ring)
     ax.set_xlabel("number of components")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if CRITERIA[criterion]:
         ax.set_ylabel(f"{name} (higher is better)")
     else:
@@ -126,17 +126,11 @@ def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
     ax = style.axes_or_new(ax)
     end = "converged" if model.converged_ else "stopped before it converged"
     ax.plot(history, color=style.COLOURS[0], marker="." if history.size <= 50 else None)
-    ax.annotate(
-        f"{end}: {history[-1]:.4f}",
-        (history.size - 1, history[-1]),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-    )
+    ax.set_title(f"{end}: {history[-1]:.4f}", loc="right", fontsize="medium")
     ax.set_xlabel("iteration")
     ax.set_ylabel("average objective (nats)")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.ticklabel_format(axis="y", useOffset=False)
     return ax
 
 

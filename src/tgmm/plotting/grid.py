@@ -74,7 +74,9 @@ def plot_pairs(
             draw_components(cell, view, points, labels, LEVELS)
         else:
             draw_density(cell, view, points, "shading")
-    _tidy(grid, [style.feature_names(model)[j] for j in chosen])
+    names = style.feature_names(model)
+    _tidy(grid, [style.narrow(names[j]) for j in chosen])
+    grid[0, 0].figure.align_labels(grid.flat)
     handles, texts = grid[0, 0].get_legend_handles_labels()
     grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)
     return grid

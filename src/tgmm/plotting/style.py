@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ LETTERS, LEAST = 10.0, 4.0  # the usual and the smallest font size of a legend, 
 ROW, COLUMN = 0.22, 1.75  # height and width of a legend entry in the usual font size, in inches
 AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
 SHARE = 0.6  # of the width of the axes, for the legend
+NARROW, MOST_LINES = 18, 2  # letters of a line, and lines, of the name of one of many axes
 
 
 def colour(k: int) -> str:
@@ -141,6 +143,19 @@ def feature_names(model: Model) -> list[str]:
     """Return the names of the features of the fit, or their numbers."""
     names = as_mixture(model, "model").feature_names
     return [f"feature {j}" for j in range(n_features(model))] if names is None else [str(name) for name in names]
+
+
+def narrow(name: str) -> str:
+    """Return a name in short lines, broken after what parts its words, and cut where it is too long for them."""
+    lines = [""]
+    for word in re.findall(r"[^\s_/.-]+[\s_/.-]*|[\s_/.-]+", name):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > NARROW:
+            lines.append("")
+        lines[-1] += word
+    cut = [line.rstrip() for line in lines[:MOST_LINES]]
+    if len(lines) > MOST_LINES:
+        cut[-1] += "\N{HORIZONTAL ELLIPSIS}"
+    return "\n".join(line if len(line) <= NARROW else line[: NARROW - 1] + "\N{HORIZONTAL ELLIPSIS}" for line in cut)
 
 
 def n_features(model: Model) -> int:
