@@ -296,6 +296,31 @@ class TestNoise:
         some = GaussianMixture(2, noise=True, random_state=0, **fixed).fit(X)
         assert some.weights_[0] == 0.3 and some.noise_weight_ > 0
 
+    @pytest.mark.parametrize("init_means", ["auto", "given"])
+    def test_the_weights_of_a_fit_are_a_start_that_leaves_noise_its_own(self, model, init_means):
+        X, _ = rows(SETTINGS["noise"])
+        start = {"init_weights": model.weights_, "init_covariances": model.covariances_, "noise": True}
+        start["init_means"] = model.means_ if init_means == "given" else init_means
+        begun = GaussianMixture(2, max_iter=0, random_state=0, **start).fit(X)
+        np.testing.assert_array_equal(begun.weights_, model.weights_)
+        assert begun.noise_weight_ == pytest.approx(model.noise_weight_, rel=1e-12)
+        again = GaussianMixture(2, random_state=0, **start).fit(X)
+        assert again.lower_bound_ == pytest.approx(model.lower_bound_, abs=1e-5)
+
+    @pytest.mark.parametrize("which", [[True, False], [True, True]])
+    def test_fixed_weights_may_leave_noise_the_rest(self, which):
+        X, _ = rows(SETTINGS["noise"])
+        weights = [0.4, 0.5]
+        fit = GaussianMixture(2, noise=True, fixed={"weights": which}, init_weights=weights, random_state=0).fit(X)
+        assert fit.weights_[0] == 0.4
+        assert all(which) == (fit.noise_weight_ == pytest.approx(0.1))
+
+    @pytest.mark.parametrize("weights", [[0.6, 0.6], [0.0, 0.0], [-0.1, 0.5], [np.nan, 0.5]])
+    def test_weights_beside_noise_are_checked(self, weights):
+        X, _ = rows(SETTINGS["noise"])
+        with pytest.raises(ValueError, match="init_weights must be >= 0 and sum to 1, or to less, .* noise|finite"):
+            GaussianMixture(2, noise=True, init_weights=weights).fit(X)
+
     def test_far_rows_are_noise(self, model):
         far = np.full((2, D), 1e200)
         assert model.predict(far).tolist() == [-1, -1]

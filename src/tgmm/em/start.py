@@ -15,6 +15,7 @@ from tgmm.em.maximisation import Maximisation, Proposal
 from tgmm.em.problem import Problem
 from tgmm.kernels.assignment import given, winners
 from tgmm.kernels.base import Assignment
+from tgmm.mixture.base import SLACK
 from tgmm.model.parameters import Parameters, nearest
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
@@ -62,6 +63,12 @@ class Origin:
         return self.covariances is None
 
     @property
+    def leaves_noise(self) -> bool:
+        """Whether the weights that runs start from leave the noise some."""
+        weights = self.weights if self.solution is None else self.solution.weights
+        return weights is not None and bool(1 - weights.sum() > SLACK)
+
+    @property
     def is_random(self) -> bool:
         """Whether two runs can differ."""
         return self.start is not None or callable(self.means)
@@ -93,7 +100,7 @@ def started(problem: Problem, origin: Origin, seed: int, seen: Problem | None = 
     else:
         centres = _centres(problem, seen, origin, generator) if means is None else means
         found = _from_assignment(seen, origin, nearest(centres), winners, means)
-    if problem.noise is not None and not (origin.solution is not None and found.parameters.rest > 0):
+    if problem.noise is not None and not origin.leaves_noise:
         share = seen.special.noise_share
         found = found._replace(parameters=beside_noise(problem, found.parameters, share))
     return found._replace(name=origin.name, seed=seed if origin.is_random else 0)

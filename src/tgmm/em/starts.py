@@ -172,7 +172,7 @@ def _after_trial(
     if problem.noise is not None:
         parameters = beside_noise(problem, parameters, noise_share)
     found = started_from(problem, origin, parameters, assignment)._replace(name=trial.name, seed=seed)
-    if problem.noise is not None and origin.weights is not None:  # which leave none
+    if problem.noise is not None and origin.weights is not None and not origin.leaves_noise:
         found = found._replace(parameters=beside_noise(problem, found.parameters, noise_share))
     return found
 

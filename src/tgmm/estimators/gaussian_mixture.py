@@ -71,7 +71,8 @@ class GaussianMixture(MixtureEstimator):
         are "kmeans", "kpp" (or "k-means++"), "random" (or "points", random rows) and "maxdist" (rows far apart). You
         can also give the means themselves, or a function ``f(X, n_components, generator)`` that returns them.
     init_weights : array-like of shape (K,), optional
-        Initial weights. By default they follow from the start.
+        Initial weights. By default they follow from the start. With ``noise=True``, weights that sum to less than 1,
+        such as the `weights_` of an earlier fit, leave the noise the rest.
     init_covariances : array-like, optional
         Initial covariances, in the shape of `covariances_` or of one covariance for all components. By default they
         follow from the start.

@@ -125,7 +125,8 @@ class Settings:
         frame, n_components, n_features = problem.frame, self.n_components, problem.data.n_features
         place, weights, covariances = frame.scale.device, self.given["init_weights"], self.given["init_covariances"]
         if weights is not None:
-            weights = check_mixing_weights(weights, n_components, "init_weights").to(place)
+            noise = problem.noise is not None
+            weights = check_mixing_weights(weights, n_components, "init_weights", beside_noise=noise).to(place)
         if covariances is not None:
             name = "init_covariances"
             covariances = check_covariances(covariances, self.structure, n_components, n_features, name)

@@ -16,7 +16,7 @@ from tgmm.em.solution import Solution
 from tgmm.em.special import Special
 from tgmm.estimators.default_priors import PARTNERS
 from tgmm.estimators.settings import Settings
-from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights
+from tgmm.mixture.base import SLACK, check_covariances, check_means, check_mixing_weights
 from tgmm.model.held import Held
 from tgmm.model.noise import Noise
 from tgmm.model.parameters import Parameters
@@ -40,7 +40,7 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
         known = data.processes.guard(lambda: check_labels(labels, data.n_given, n_components))
     if not check_flag(given["noise"], "noise"):
         return Special(labels=known, held=held)
-    if held is not None and bool(held.weights.all()):
+    if held is not None and bool(held.weights.all()) and not held.values.rest > SLACK:
         raise ValueError("noise=True needs weight that fixed weights of all components do not leave: fix fewer.")
     return replace(noise_of(settings, training), labels=known, held=held)
 
@@ -192,7 +192,8 @@ def _start_values(
             raise ValueError(f"fixed={name!r} keeps the {name} of the start: give init_{name}, or warm_start=True.")
     weights = torch.full((n_components,), 1 / n_components, dtype=torch.float64)
     if bool(masks["weights"].any()):
-        weights = check_mixing_weights(given["init_weights"], n_components, "init_weights").cpu()
+        noise = bool(given["noise"])
+        weights = check_mixing_weights(given["init_weights"], n_components, "init_weights", beside_noise=noise).cpu()
     means = torch.zeros(n_components, n_features, dtype=torch.float64)
     if bool(masks["means"].any()):
         means = check_means(given["init_means"], n_components, n_features, "init_means").cpu()

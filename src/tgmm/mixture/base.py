@@ -27,6 +27,7 @@ R = TypeVar("R")
 
 KEPT = 32  # how much that follows from a mixture is kept: conditioning on ever other features must not fill the memory
 SYMMETRY = 1e-6  # relative difference of entries that rounding can explain, of matrices that users hand in
+SLACK = 1e-6  # of the sum of weights, that float32 can explain
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -254,16 +255,23 @@ def check_means(value: Any, n_components: int, n_features: int, name: str) -> Te
     return means
 
 
-def check_mixing_weights(value: Any, n_components: int, name: str) -> Tensor:
-    """Return weights (K,) that sum to 1, or raise a ValueError that names the parameter."""
+def check_mixing_weights(value: Any, n_components: int, name: str, beside_noise: bool = False) -> Tensor:
+    """Return weights (K,) that sum to 1, or raise a ValueError that names the parameter.
+
+    Beside noise they may sum to less, which leaves it the rest.
+    """
     weights = as_float64(value, name)
     if weights.shape != (n_components,):
         raise ValueError(
             f"{name} must have shape (n_components,) = ({n_components},); got shape {tuple(weights.shape)}."
         )
-    if not (torch.isfinite(weights).all() and (weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-3):
-        raise ValueError(f"{name} must be >= 0 and sum to 1; got {weights.tolist()}: divide by their sum.")
-    return weights / weights.sum()
+    total, are_weights = float(weights.sum()), bool((torch.isfinite(weights) & (weights >= 0)).all())
+    if beside_noise and are_weights and 0 < total < 1 - SLACK:
+        return weights
+    if not (are_weights and abs(total - 1) < 1e-3):
+        less = ", or to less, which leaves the noise the rest" * beside_noise
+        raise ValueError(f"{name} must be >= 0 and sum to 1{less}; got {weights.tolist()}: divide by their sum.")
+    return weights / total
 
 
 def check_covariances(value: Any, structure: Structure, n_components: int, n_features: int, name: str) -> Covariances:
