@@ -11,18 +11,12 @@ import torch
 from tgmm.covariance import CovarianceCollapse, Structure
 from tgmm.covariance.moments import Moment
 from tgmm.em.abreast import Search, alone
-from tgmm.em.acceleration import Squarem
-from tgmm.em.batch import Runs
-from tgmm.em.degeneracy import Guard
 from tgmm.em.labels import in_order
-from tgmm.em.moves import NEAR, SAME, SAME_MASS
 from tgmm.em.problem import Problem
-from tgmm.em.restarts import SHORT_RUN
-from tgmm.em.run import Runner, Stopping
+from tgmm.em.refinement import near, refined, rivals, tells
 from tgmm.em.start import Origin, Started, Trial, beside_noise, started, started_from
-from tgmm.em.state import FollowedRun, RunState
-from tgmm.em.step import EM
-from tgmm.em.trials import FOLLOWED, LAST, NEAREST, Trials
+from tgmm.em.state import FollowedRun
+from tgmm.em.trials import FOLLOWED, NEAREST, Trials
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
@@ -37,18 +31,10 @@ from tgmm.start.views import Views
 ROWS, ROWS_PER_COMPONENT = 2048, 64  # of a trial, at most
 ROWS_PER_FEATURE = 8  # of each component: from fewer, solutions with many features are degenerate
 MOST_COMPONENTS = 100  # for which there are trials
-ROWS_PER_PARAMETER = 8  # from which on their likelihood tells solutions apart
 STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves and without
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
-PLAIN = "k-means"  # the start that no trials are made of
-SMALL = 32  # times as many rows as a sample has are so many that runs on the sample cost little
-CLOSER = 3e-5  # nats a row: up to which solutions on such a sample are found, to tell those apart that differ
-CHANCE = 0.05  # of a likelihood's gain by chance, up to which solutions on a sample are found
 MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
 FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
-LONG_RUN = 80  # M-steps by which these are told apart
-SAME_MEANS = 0.02  # standard deviations of a feature by which the means of one solution differ on a sample
-CLOSE = 2.0  # solutions may differ by so much over the root of the number of rows, if both are to be followed
 
 
 class Shape(NamedTuple):
@@ -140,12 +126,7 @@ def _are_worthwhile(problem: Problem) -> bool:
     if wanted > n_seen >= sample_size(problem.n_components, problem.data.n_features):
         return False
     n_rows = min(wanted, n_seen)
-    return _worth(problem, n_rows) >= (STEPS if n_seen <= wanted or _tell(problem, n_rows) else UNMOVED)
-
-
-def _tell(problem: Problem, n_rows: int) -> bool:
-    """Whether so many of the rows are enough to tell solutions apart."""
-    return n_rows >= ROWS_PER_PARAMETER * _n_parameters(problem)
+    return _worth(problem, n_rows) >= (STEPS if n_seen <= wanted or tells(problem, n_rows) else UNMOVED)
 
 
 def worth(structure: Structure, shape: Shape, n_rows: int) -> float:
@@ -185,16 +166,16 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     found = alone(tried(n_heats)) if origin.tried is None else origin.tried
     found = [trial.in_form_of(problem.structure) for trial in found]
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
-        reached = _refined(problem, found, assignment)
+        reached = refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
             found = [trial.in_form_of(problem.structure) for trial in alone(tried(n_heats + MORE_HEATS))]
-            reached = _refined(problem, found, assignment)
+            reached = refined(problem, found, assignment)
         return reached
     if views.is_all:
         return found
-    if _tell(problem, n_rows):
-        return _refined(problem, _rivals(found, n_rows), assignment)
-    return _refined(problem, found, assignment, partial(started, origin=origin, seed=seed))
+    if tells(problem, n_rows):
+        return refined(problem, rivals(found, n_rows), assignment)
+    return refined(problem, found, assignment, partial(started, origin=origin, seed=seed))
 
 
 def _tried(
@@ -203,18 +184,18 @@ def _tried(
     """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few."""
     if views.rows.shape[0] <= problem.n_components:
         return []
-    near = NEAREST if views.is_all and _is_all(problem) else _near(problem, views.rows.shape[0])
     n_rows = views.rows.shape[0]
+    nearest = NEAREST if views.is_all and _is_all(problem) else near(problem, n_rows)
     trials = Trials(
         views,
         float(problem.summary.weight),
         tried_update(problem.update, problem.data.n_features),
         problem.n_components,
         assignment,
-        near,
+        nearest,
         n_followed=FOLLOWED_FILLED if problem.summary.n_gaps else FOLLOWED,
         worth=_worth(problem, n_rows),
-        tells=views.is_all or _tell(problem, n_rows),
+        tells=views.is_all or tells(problem, n_rows),
     )
     found = yield from searched(trials, n_heats, generator)
     if problem.has_far_rows:
@@ -245,24 +226,6 @@ def tried_update(update: Maximiser, n_features: int) -> Maximiser:
     return replace(update, structure=update.structure.of_one_feature())
 
 
-def _different(found: list[Trial]) -> list[Trial]:
-    """Return solutions, best first, without those that are where a higher one is."""
-    kept: list[Trial] = []
-    for each in sorted(found, key=lambda trial: trial.objective, reverse=True):
-        if not any(_are_one(each, other) for other in kept):
-            kept.append(each)
-    return kept
-
-
-def _are_one(trial: Trial, other: Trial) -> bool:
-    """Whether two solutions are one, whatever the order of their components."""
-    (weights, means), (others, others_means) = (
-        (each.parameters.weights.sort().values, each.parameters.means.sort(0).values) for each in (trial, other)
-    )
-    near = abs(trial.objective - other.objective) < SAME and bool((weights - others).abs().max() < SAME_MASS)
-    return near and bool((means - others_means).abs().max() < SAME_MEANS)
-
-
 def _of_rows_as_they_are(problem: Problem, parameters: Parameters) -> Parameters:
     """Return a solution on rows of which some were drawn in as one on the sample, by the same responsibilities."""
     sample = problem.whole_sample
@@ -281,86 +244,3 @@ def _ordered(parameters: Parameters, update: Maximiser) -> Parameters:
     order = projection(parameters.means).argsort()
     covariances = parameters.covariances.take(order)
     return Parameters(parameters.weights[order], parameters.means[order], covariances)
-
-
-def _refined(
-    problem: Problem, found: list[Trial], assignment: Assignment, plain: Callable[[Problem], Started] | None = None
-) -> list[Trial]:
-    """Return where solutions lead to on the whole sample, without those that are clearly lower than the best.
-
-    A start that no trial was made of can be among them.
-    """
-    whole, n_rows, place = problem.on_sample(problem.sample), problem.sample.rows.shape[0], problem.frame.shift.device
-    em = EM(whole.expectation(assignment), whole.update)
-    runner, begun = Runner(em, Squarem(em).step), list[tuple[RunState, str]]()
-    after = partial(started_from, whole, Origin(), assignment=assignment)
-    begin = [(trial.name, partial(after, parameters=trial.parameters.to(place))) for trial in found]
-    if plain is not None:
-        begin.append((PLAIN, partial(plain, whole)))
-    for name, start in begin:
-        try:
-            begun.append((em.begin(start()), name))
-        except CovarianceCollapse:
-            continue
-    if problem.summary.n_gaps:
-        return _survivors(runner, begun, Guard.of(problem))
-    # In a small sample it costs little to end near where others do, and shows which need no run over all rows.
-    is_small = _tell(problem, n_rows) and n_rows * SMALL <= problem.data.n_rows
-    reached = _ended(runner, begun, Stopping(CLOSER if is_small else _near(problem, n_rows), LAST))
-    return _different(_rivals(reached, n_rows))
-
-
-def _ended(runner: Runner, begun: list[tuple[RunState, str]], stopping: Stopping) -> list[Trial]:
-    """Return where runs lead to, best first, without those that are lost."""
-    reached: list[Trial] = []
-    for run, name in begun:
-        try:
-            found = runner.finished(run, stopping)
-        except CovarianceCollapse:
-            continue
-        reached.append(Trial(found.parameters.to(torch.device("cpu")), found.objective, name))
-    return sorted(reached, key=lambda each: each.objective, reverse=True)
-
-
-def _survivors(runner: Runner, begun: list[tuple[RunState, str]], guard: Guard) -> list[Trial]:
-    """Return where the best of runs on rows that lack values lead to, of which half are given up again and again.
-
-    Rows that were filled in tell little of which solution is best, and hide that some are degenerate: of these more
-    are looked at, and none is kept that is.
-    """
-    n_steps, running = SHORT_RUN, begun
-    while True:
-        advanced = []
-        for run, name in running:
-            try:
-                found = runner.finished(run, Stopping(NEAR, n_steps))
-            except CovarianceCollapse:
-                continue
-            if not bool(guard.degenerate(Runs.of(found), found.regularisation.cpu())):
-                advanced.append((found, name))
-        advanced.sort(key=lambda each: each[0].objective, reverse=True)
-        if n_steps >= LONG_RUN:
-            break
-        running, n_steps = advanced[: max(FOLLOWED, (len(advanced) + 1) // 2)], 2 * n_steps
-    return _different([Trial(run.parameters.to(torch.device("cpu")), run.objective, name) for run, name in advanced])
-
-
-def _rivals(found: list[Trial], n_rows: int) -> list[Trial]:
-    """Return solutions, best first, without those that so many rows tell to be lower than the best."""
-    return [each for each in found if each.objective >= found[0].objective - CLOSE / n_rows**0.5]
-
-
-def _near(problem: Problem, n_rows: int) -> float:
-    """Return what solutions on so many rows may still gain: where these are not all, a little of what is chance.
-
-    The maximum of the likelihood on a sample is by p / 2 nats higher than the likelihood of the truth, on average, of
-    p free parameters (Wilks 1938, Annals of Mathematical Statistics 9).
-    """
-    if n_rows >= problem.data.n_rows:
-        return NEAREST
-    return max(NEAREST, CHANCE * _n_parameters(problem) / (2 * n_rows))
-
-
-def _n_parameters(problem: Problem) -> int:
-    n_components, n_features = problem.n_components, problem.data.n_features
-    return n_components * (1 + n_features) + problem.structure.n_parameters(n_components, n_features)
