@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import ranks
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from structures import SPECS
 from support import COVARIANCE_TYPES
 
 from tgmm import BayesianGaussianMixture, Mixture, ModelFileError
+from tgmm.estimators import bayesian
 from tgmm.files.store import signed
 
 PROCESS, DISTRIBUTION = "dirichlet_process", "dirichlet_distribution"
@@ -125,6 +127,27 @@ def test_components_in_use_make_the_mixture(blobs):
     assert model.bic(blobs) == pytest.approx(model.mixture_.bic(blobs))
     first, second = model.weight_concentration_
     assert first.shape == second.shape == (10,)
+
+
+@every_structure
+def test_components_in_use_have_the_first_numbers_where_all_can_change_places(blobs, name, monkeypatch):
+    settings = {"weight_concentration_prior_type": DISTRIBUTION, "init_means": "random", "n_components": 7, "tol": 1e-4}
+    found = [model_of(name, random_state=seed, **settings).fit(blobs) for seed in range(4)]
+    assert all(each.predict(blobs).max() < each.n_components_ < 7 for each in found)
+    given = {"init_means": blobs[::20][:7]}, {"weight_concentration_prior": [3.0, *[0.1] * 6]}
+    found += [model_of(name, **settings | each).fit(blobs) for each in given]
+    monkeypatch.setattr(bayesian, "in_use_first", lambda solution: solution)
+    moved = []
+    for ordered in found:
+        plain = clone(ordered).fit(blobs)
+        order = (plain.mean_precision_ - plain.mean_precision_prior_ <= 1).argsort(kind="stable")
+        moved.append(not (plain.means_ == ordered.means_).all())
+        order = order if moved[-1] else np.arange(7)
+        for each in ("weights_", "means_", "weight_concentration_", "mean_precision_"):
+            np.testing.assert_array_equal(getattr(ordered, each), getattr(plain, each)[order], err_msg=each)
+        np.testing.assert_allclose(ordered.predict_proba(blobs), plain.predict_proba(blobs)[:, order], rtol=1e-9)
+        np.testing.assert_allclose(ordered.score_samples(blobs), plain.score_samples(blobs), rtol=1e-9)
+    assert any(moved[:4]) and moved[4:] == [False, False]
 
 
 def test_several_starts(blobs):

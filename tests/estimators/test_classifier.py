@@ -221,6 +221,32 @@ def test_priors_replace_the_shares_of_the_classes(iris):
 # --- weights ------------------------------------------------------------------------------------------------------
 
 
+def test_a_series_of_priors_is_by_class_unless_its_index_only_counts(iris):
+    X, y = iris
+    names = np.array(["a", "b", "c"])[y]
+    by_class = pd.Series({"c": 0.5, "a": 0.2, "b": 0.3})
+    assert MixtureClassifier(priors=by_class).fit(X, names).class_prior_.tolist() == [0.2, 0.3, 0.5]
+    assert MixtureClassifier(priors=pd.Series([0.2, 0.3, 0.5])).fit(X, names).class_prior_.tolist() == [0.2, 0.3, 0.5]
+    with pytest.raises(ValueError, match="priors must have one for each of the classes"):
+        MixtureClassifier(priors=by_class.rename({"c": "d"})).fit(X, names)
+
+
+def test_bfloat16_labels_and_weights_that_are_differentiated(iris):
+    X, y = iris
+    found = MixtureClassifier().fit(X, torch.from_numpy(y).bfloat16())
+    weights = torch.ones(len(X), requires_grad=True)
+    assert found.score(X, torch.from_numpy(y).bfloat16(), sample_weight=weights) == found.score(X, y) > 0.9
+    assert found.score(X, y, sample_weight=2.0) == found.score(X, y)
+
+
+def test_classes_that_no_file_holds_are_named(iris, tmp_path):
+    X, y = iris
+    days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")[y]
+    with pytest.raises(ValueError, match=r"classes_ are of the type datetime64\[D\].*y.astype\(str\)"):
+        MixtureClassifier().fit(X, days).save(tmp_path / "days.pth")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_weight_of_two_is_the_row_twice_and_of_zero_not_there(stripes):
     X, y = stripes
     weights = np.random.default_rng(0).integers(0, 4, len(X))
@@ -316,6 +342,23 @@ def test_rows_far_away_belong_to_the_class_that_is_widest_there(dtype, types):
         expected = [1, 1, 1] if "spherical" in types else [1, 0, 0]
         assert found.predict(rows).tolist() == expected
         assert probabilities.argmax(1).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", [[100, 100, 3], [-15, 15, 130], [1e7, 1e7, 3]])
+def test_logarithms_of_probabilities_that_underflow_are_accurate(dtype, row):
+    """One component a class: the difference of two quadratic forms, here in long doubles."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(100, 3)), rng.normal([0, 0, 4], 1, size=(100, 3))]).astype(dtype)
+    found = MixtureClassifier().fit(X, np.repeat([0, 1], 100))
+    joint = []
+    for model in found.estimators_:
+        parameters = model.mixture_.parameters
+        precision = np.linalg.inv(parameters.covariances.dense[0].numpy()).astype(np.longdouble)
+        gap = np.asarray(row, dtype).astype(np.longdouble) - parameters.means[0].numpy()
+        joint.append(0.5 * (np.linalg.slogdet(precision.astype(float))[1] - gap @ precision @ gap))
+    expected = min(0.0, joint[0] - joint[1]), min(0.0, joint[1] - joint[0])
+    np.testing.assert_allclose(found.predict_log_proba(np.array([row], dtype))[0], expected, rtol=1e-6)
 
 
 # --- errors and warnings ------------------------------------------------------------------------------------------

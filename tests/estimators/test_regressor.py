@@ -146,6 +146,21 @@ def test_tensors_in_tensors_out(bent):
     assert one.predict(X).shape == (400,)
 
 
+def test_bfloat16_targets_and_weights_of_any_kind(bent):
+    X, y = bent[0], torch.from_numpy(bent[1][:, 0]).bfloat16()
+    found = MixtureRegressor(GaussianMixture(2, random_state=0)).fit(X, y.requires_grad_())
+    plain = found.score(X, y)
+    assert plain == found.score(X, y, sample_weight=2.0)
+    assert plain == found.score(X, y, sample_weight=torch.ones(len(X), requires_grad=True))
+
+
+def test_a_feature_may_have_the_name_that_a_target_would_get(bent):
+    X, y = pd.DataFrame(bent[0], columns=["target", "b"]), bent[1][:, 0] + 100
+    means = MixtureRegressor().fit(X, y).summary().to_frame()["mean"]
+    assert list(means) == ["target", "b", "target (y)"]
+    assert means["target"].abs().max() < 5 and means["target (y)"].min() > 90
+
+
 def test_features_and_targets_of_two_float_types_are_computed_in_the_wider_one(bent):
     X, y = bent
     assert MixtureRegressor().fit(X.astype(np.float32), y.astype(np.float32)).predict(X).dtype == np.float32

@@ -90,6 +90,8 @@ def test_settings_that_serve_all_components_stay(blobs):
     prior = blobs.mean(0)
     gmm = fitted(blobs, mean_prior=prior, mean_precision_prior=0.1, fixed="means", init_means=blobs[:3], max_iter=2)
     assert gmm.reorder(ORDER).mean_prior is prior and gmm.fixed == "means"
+    gmm = fitted(blobs, fixed={"means": True}, init_means=blobs[:3], max_iter=2)
+    assert gmm.reorder(ORDER).fixed == {"means": True}
 
 
 def test_the_heaviest_first_or_the_smallest_mean():

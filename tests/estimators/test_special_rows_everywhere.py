@@ -327,6 +327,21 @@ class TestNoise:
         np.testing.assert_allclose(model.predict_proba(far)[:, -1], 1)
         np.testing.assert_allclose(model.score_samples(far), np.log(model.noise_weight_ / model.noise_volume_))
 
+    @pytest.mark.parametrize("missing", ["error", "em"])
+    def test_far_rows_are_of_components_where_no_noise_is_left(self, missing):
+        X = np.random.default_rng(0).normal(size=(500, 64)).astype(np.float32)
+        found = GaussianMixture(1, noise=True, missing=missing, random_state=0).fit(X)
+        assert found.noise_weight_ == 0
+        far = np.repeat([[-500.0], [500.0]], 64, axis=1).astype(np.float32)
+        alone = Mixture(found.weights_, found.means_, found.covariances_)
+        assert found.predict(far).tolist() == alone.predict(far).tolist()
+        np.testing.assert_allclose(found.predict_proba(far).sum(1), 1)
+        np.testing.assert_allclose(found.score_samples(far), alone.score_samples(far), rtol=1e-5)
+        if missing == "em":
+            far[:, 3] = np.nan
+            assert found.predict(far).tolist() == alone.predict(np.nan_to_num(far)).tolist()
+            np.testing.assert_allclose(found.predict_proba(far).sum(1), 1)
+
     def test_bic_counts_one_parameter_more(self, model):
         X, _ = rows(SETTINGS["noise"])
         plain = GaussianMixture(2, random_state=0).fit(X)

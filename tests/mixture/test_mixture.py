@@ -17,6 +17,8 @@ from tgmm import ConditionalMixture, GaussianMixture, Mixture, ModelFileError
 from tgmm.covariance.full import Full
 
 K, D = 3, 4
+CHAIN = [[1e10, 0, 0, 0], [0, 1, 0.5, 0], [0, 0.5, 1, -0.5], [0, 0, -0.5, 1]]
+TURNED = [[[1e10, 0, 0], [0, 1, sign * 0.5], [0, sign * 0.5, 2]] for sign in (1, -1)]
 # What a mixture does that needs no training, SPEC of the estimator and of the mixture alike.
 VERBS = [
     "predict",
@@ -195,11 +197,17 @@ def test_a_marginal_of_a_mixture_is_a_mixture(covariance_type, X):
         (([1.0], [[0.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), "covariances must be positive definite"),
         (([1.0], [[0.0, 0.0]], [[1.0, 1.0]]), "covariances must have shape"),
         (([1.0], [[0.0]], [1.0], "round"), "covariance_type must be one of"),
+        # One feature has far larger units than the others.
+        (([1.0], [[0.0] * 3], [[[1e10, 0, 0], [0, 1, 0.9], [0, -0.9, 1]]]), "covariances must be symmetric"),
+        (([1.0], [[0.0] * 3], [np.diag([1e10, 1, 1.5])], "low_rank"), "all eigenvalues of each .* are the same"),
+        (([1.0], [[0.0] * 4], [CHAIN], "factor"), "each covariance is that of n_factors factors"),
+        (([0.5, 0.5], [[0.0] * 3] * 2, TURNED, "VVE"), "covariances must be those of"),
     ],
 )
 def test_parameters_of_no_mixture_are_refused(arguments, message):
+    n_factors = 1 if arguments[-1] in ("low_rank", "factor") else None
     with pytest.raises(ValueError, match=message):
-        Mixture(*arguments)
+        Mixture(*arguments, n_factors=n_factors)
 
 
 def test_rows_that_do_not_fit_are_refused(X):

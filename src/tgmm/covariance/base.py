@@ -15,6 +15,8 @@ from tgmm.covariance.moments import Moment, Sums
 from tgmm.runtime.devices import fields_of
 from tgmm.runtime.frozen import kept
 
+ROUNDING = 1e-13  # of the largest of the variances, in the entries of matrices that are made from their eigenvalues
+
 
 class CovarianceCollapse(ValueError):
     """A covariance that is not positive definite to working precision: that of a component, or the shared one.
@@ -330,6 +332,19 @@ class Covariances(ABC):
 
 
 @cache
+def differ_by_rounding(found: Tensor, given: Tensor, rtol: float, atol: float) -> bool:
+    """Whether nothing but rounding makes matrices (..., d, d) differ from those given.
+
+    A difference counts relative to the entry, to the standard deviations of both features, of which one may have far
+    larger units than the other, and for what an eigendecomposition rounds to the largest variance.
+    """
+    variances = given.diagonal(dim1=-2, dim2=-1).abs()  # (..., d)
+    deviations = variances.sqrt()
+    units = deviations[..., :, None] * deviations[..., None, :]
+    rounding = ROUNDING * variances.amax(-1)[..., None, None]
+    return bool(((found - given).abs() <= rtol * given.abs() + atol * units + rounding).all())
+
+
 def _moment(kind: type[Moment], shared: bool) -> Moment:
     """Return the one object of a moment."""
     return kind(shared)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgmm.covariance.base import Covariances
+from tgmm.covariance.base import Covariances, differ_by_rounding
 from tgmm.covariance.full import Full
 from tgmm.covariance.latent import Latent
 from tgmm.covariance.low_rank import LowRank, scatter_of, signed
@@ -168,8 +168,7 @@ class Factors(Structure):
             noise = covariances.noise
             return torch.allclose(self.shared_noise(noise), noise, rtol=ALIKE, atol=0)
         dense, found = covariances.dense, self.of_matrices(covariances.dense)
-        slack = ALIKE * float(covariances.variances.amax())
-        return torch.allclose(found.dense, dense, rtol=ALIKE, atol=slack)
+        return differ_by_rounding(found.dense, dense, ALIKE, ALIKE)
 
     def from_public(self, covariances: Tensor, n_components: int, n_features: int) -> LowRank:
         """Return the estimate from rows that have these covariance matrices."""

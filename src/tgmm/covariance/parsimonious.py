@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance.axes import common_axes, variances_along
-from tgmm.covariance.base import Covariances
+from tgmm.covariance.base import Covariances, differ_by_rounding
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
 from tgmm.covariance.structures import NO_ROWS, Structure, of_variances
@@ -67,8 +67,9 @@ class Parsimonious(Structure):
         """Whether the estimate from rows that have these covariances is the same."""
         variances = covariances.variances
         projected = self.project(covariances, torch.ones_like(variances[..., 0]))
-        slack = ALIKE * variances.amax((-2, -1)).item() if self.form is Full else 0.0
-        return torch.allclose(projected.values, covariances.values, rtol=ALIKE, atol=slack)
+        if self.form is Full:
+            return differ_by_rounding(projected.values, covariances.values, ALIKE, ALIKE)
+        return torch.allclose(projected.values, covariances.values, rtol=ALIKE, atol=0.0)
 
     def degrees_of_each(self, degrees_of_freedom: Tensor, n_features: int, *, beside_means: bool) -> Tensor:
         """Return nu with which the densities of single covariances count as many rows as mclust counts."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
 from tgmm.em.fit import Policy
 from tgmm.estimators import saving
 from tgmm.estimators.agreement import check_alike
@@ -19,6 +17,9 @@ from tgmm.estimators.posterior import (
     PROCESS,
     check_chosen,
     family,
+    in_use,
+    in_use_first,
+    plugged_in,
     resolved,
     restored,
     stored_names,
@@ -29,7 +30,6 @@ from tgmm.files.plain import State
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.predictive import log_predictive, mean_log_predictive, sample_predictive
-from tgmm.model.parameters import Parameters
 from tgmm.model.posterior import Posterior
 from tgmm.model.variational import Variational
 from tgmm.runtime.checks import check_flag
@@ -133,6 +133,8 @@ class BayesianGaussianMixture(MixtureEstimator):
     -----
     `predict` and `predict_proba` use the variational responsibilities, `score_samples` and `score` the posterior
     predictive density, a mixture of Student-t distributions, and all others `mixture_`. Predictions have X's type.
+    Components in use have the first numbers where their order is of no account: with "dirichlet_distribution", the same
+    prior for all and a start by name. Moves put those of a Dirichlet process in the order of their sizes.
 
     Sources: Attias 2000 (NIPS 12); Bishop 2006 (PRML, 10.2); Blei & Jordan 2006 (Bayesian Analysis 1); Kurihara,
     Welling & Teh 2007 (IJCAI).
@@ -240,6 +242,9 @@ class BayesianGaussianMixture(MixtureEstimator):
         journal = journal_of(settings, resume=resume, has_posterior=True)
         rows = (X, sample_weight, init_responsibilities)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
+        is_anywhere = isinstance(self.init_means, str) and init_responsibilities is None and not settings.warm_start
+        if is_anywhere:  # no component is where it was put
+            solution = in_use_first(solution)
         self._adopt(solution)
         warn_of(solution, self.max_iter)
         return self
@@ -362,9 +367,9 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def mixture_(self) -> Mixture:
-        """The mixture of the components in use, with the expected parameters."""
-        kept = self._used.nonzero().flatten().tolist()
-        return self._whole.derived(_plugged_in, tuple(kept))
+        """The mixture of the components in use, with the expected parameters, numbered from 0 in their order."""
+        used = in_use(self._fitted()).nonzero().flatten().tolist()
+        return self._whole.derived(plugged_in, tuple(used))
 
     @property
     def reorder(self) -> Any:
@@ -373,13 +378,6 @@ class BayesianGaussianMixture(MixtureEstimator):
             "A posterior keeps the order of its components, on which the prior of the weights may depend. "
             "Use mixture_.reorder() for the mixture in another order."
         )
-
-    @property
-    def _used(self) -> Tensor:
-        """Which components have more than one row's mass, or the most, (K,)."""
-        prior, posterior = self._prior, self._posterior
-        mass = posterior.mean_precision - prior.mean_precision.to(posterior.mean_precision.device)
-        return (mass > 1) | (mass == mass.amax())
 
     @property
     def _posterior(self) -> Posterior:
@@ -396,7 +394,7 @@ class BayesianGaussianMixture(MixtureEstimator):
     @property
     def n_components_(self) -> int:
         """Number of components that hold more than one row; at least 1."""
-        return int(self._used.sum())
+        return int(in_use(self._fitted()).sum())
 
     @property
     def weights_(self) -> Any:
@@ -489,11 +487,3 @@ def _check_priors(chosen: State, mixture: Mixture) -> None:
     """Raise for priors among settings that do not fit the mixture they are meant for."""
     if saving.is_of(chosen, mixture):
         check_chosen(chosen, mixture)
-
-
-def _plugged_in(mixture: Mixture, kept: tuple[int, ...]) -> Mixture:
-    """Return the mixture of some components at their expected parameters, without the posterior."""
-    parameters, index = mixture.parameters, list(kept)
-    weights = parameters.weights[index]
-    covariances = parameters.covariances.take(index)
-    return mixture.changed(parameters=Parameters(weights / weights.sum(), parameters.means[index], covariances))

@@ -209,7 +209,9 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         float
         """
-        return accuracy_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+        labels = as_array(y)
+        weights = as_array(check_weights(sample_weight, len(labels)))
+        return accuracy_score(labels, as_array(self.predict(X)), sample_weight=weights)
 
     def summary(
         self, X: Any = None, y: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES
@@ -282,7 +284,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         template, left_out = template_state(self.estimator, classes)
         state: State = {
             **template,
-            "classes_": json.dumps([_type_of(self.classes_), classes]),
+            "classes_": _classes_as_stored(self.classes_),
             "class_prior_": as_float64(self.class_prior_, "class_prior_"),
             "priors": as_float64([] if self.priors is None else _in_order(self.priors, classes), "priors"),
         }
@@ -367,7 +369,12 @@ def _arranged(estimator: Any, classes: list[Any]) -> list[Any]:
 
 
 def _in_order(priors: Any, classes: list[Any]) -> Any:
-    """Return prior probabilities by class in the order of the classes, and others as they are."""
+    """Return prior probabilities by class in the order of the classes, and others as they are.
+
+    A pandas series is by class, unless its index only counts.
+    """
+    if hasattr(priors, "to_dict") and list(priors.index) != list(range(len(priors))):
+        priors = priors.to_dict()
     if not isinstance(priors, Mapping):
         return priors
     if set(priors) != set(classes):
@@ -393,6 +400,17 @@ def _check_priors(priors: Any, classes: list[Any]) -> np.ndarray:
 def _type_of(classes: np.ndarray) -> str:
     """Return NumPy's name of the type of classes; text is as wide as its longest."""
     return "U" if classes.dtype.kind == "U" else classes.dtype.str
+
+
+def _classes_as_stored(classes: np.ndarray) -> str:
+    """Return what a file holds of classes."""
+    try:
+        return json.dumps([_type_of(classes), classes.tolist()])
+    except TypeError as error:
+        raise ValueError(
+            f"classes_ are of the type {classes.dtype}, and a file holds numbers or text: fit to labels of these, such "
+            "as y.astype(str), or pickle the classifier."
+        ) from error
 
 
 def _stored_classes(text: Any) -> np.ndarray:

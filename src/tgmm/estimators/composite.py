@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -28,7 +29,10 @@ MIXTURE_PARAMETERS = inspect.signature(GaussianMixture).parameters
 def as_array(values: Any) -> Any:
     """Return an array of another library, on any device, as NumPy's, and anything else as it is."""
     values = imported(values, "y")
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    if not isinstance(values, Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # of which NumPy knows nothing
 
 
 def may_lack(estimator: Any) -> bool:

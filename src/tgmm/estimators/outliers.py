@@ -18,6 +18,7 @@ from tgmm.estimators.nesting import fitted_model, fitted_state, part_of, prefixe
 from tgmm.estimators.saved import SavedEstimator
 from tgmm.files.plain import State
 from tgmm.mixture.comparable import comparable_log_density
+from tgmm.mixture.densities import Predictor
 from tgmm.mixture.evaluation import evaluated, weighted
 from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.summary import FEATURES, Summary, retitled
@@ -169,7 +170,12 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         array or Tensor of shape (n,)
             1 for normal rows and -1 for outliers.
         """
-        return 2 * (self.decision_function(X) >= 0) - 1
+        check_is_fitted(self)
+
+        def labels(predictor: Predictor, rows: Tensor) -> Tensor:
+            return torch.where(comparable_log_density(predictor, rows) - self.offset_ >= 0, 1, -1)
+
+        return evaluated(self._judge, X, labels)
 
     def summary(self, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
         """Explain the fitted detector: its threshold, and the mixture that describes the rows.

@@ -20,7 +20,9 @@ from tgmm.estimators.settings import PRIORS, Settings, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own
 from tgmm.mixture.base import BaseMixture
+from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
+from tgmm.model.parameters import Parameters
 from tgmm.model.posterior import Posterior
 from tgmm.model.variational import Variational
 
@@ -29,6 +31,30 @@ SINGULAR = 1e-6  # of a variance, which is added to each where the covariance of
 CONSTANT = 1e-6  # the variance in the default prior of a feature that has none, in its own units
 STORED = ("sticks", "mean_precision", "degrees_of_freedom")  # of a posterior
 STORED_PRIOR = ("sticks", "mean", "mean_precision", "scale", "degrees_of_freedom")
+
+
+def in_use(solution: Solution) -> Tensor:
+    """Return which components have more than one row's mass, or the most, (K,)."""
+    prior, posterior = solution.update, solution.mixture.parameters.posterior
+    assert isinstance(prior, Variational) and posterior is not None
+    mass = posterior.mean_precision - prior.mean_precision.to(posterior.mean_precision.device)
+    return (mass > 1) | (mass == mass.amax())
+
+
+def in_use_first(solution: Solution) -> Solution:
+    """Return the same solution with the components in use before the others, where all can change places."""
+    prior = solution.update
+    if not (isinstance(prior, Variational) and prior.is_exchangeable):
+        return solution
+    return solution.reordered((~in_use(solution)).to(torch.int8).argsort(stable=True))
+
+
+def plugged_in(mixture: Mixture, kept: tuple[int, ...]) -> Mixture:
+    """Return the mixture of some components at their expected parameters, without the posterior."""
+    parameters, index = mixture.parameters, list(kept)
+    weights = parameters.weights[index]
+    covariances = parameters.covariances.take(index)
+    return mixture.changed(parameters=Parameters(weights / weights.sum(), parameters.means[index], covariances))
 
 
 def family(before: Variational | None = None) -> Callable[[Settings, Training, Special], Variational]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tgmm.data.columns import Columns
 from tgmm.data.opening import as_source
-from tgmm.data.validation import Rows, check_finite, check_rows
+from tgmm.data.validation import Rows, check_finite, check_rows, check_weights
 from tgmm.estimators import explaining
 from tgmm.estimators.composite import CompositeEstimator, as_array, checking, fitted_mixture, may_lack
 from tgmm.estimators.explaining_composites import LINEAR, linear_functions
@@ -168,7 +168,9 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R^2 of the predictions, the mean over targets."""
-        return r2_score(as_array(y), as_array(self.predict(X)), sample_weight=sample_weight)
+        targets = as_array(y)
+        weights = as_array(check_weights(sample_weight, len(targets)))
+        return r2_score(targets, as_array(self.predict(X)), sample_weight=weights)
 
     def summary(
         self, X: Any = None, y: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES
@@ -215,6 +217,8 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         n_targets = self.estimator_.n_features_in_ - n_features
         features = getattr(self, "feature_names_in_", [f"feature {j}" for j in range(n_features)])
         targets = ["target"] if n_targets == 1 else [f"target {j}" for j in range(n_targets)]
+        while not set(targets).isdisjoint(map(str, features)):
+            targets = [f"{target} (y)" for target in targets]
         return [*map(str, features), *targets]
 
     @property
@@ -286,8 +290,9 @@ def _check_targets(y: Any, owner: str, *, may_lack: bool) -> Tensor:
         raise ValueError(f"y must have shape (n_samples,) or (n_samples, n_targets); got shape {tuple(given.shape)}.")
     if given.is_complex():
         raise ValueError("y must be real numbers: it has complex numbers.")
+    given = given.detach()
     check_finite(given.reshape(len(given), -1), None, may_lack=may_lack, hint=MAY_LACK, what="y")
-    return given.detach()
+    return given
 
 
 def _joined(rows: Rows, targets: Tensor) -> Tensor:

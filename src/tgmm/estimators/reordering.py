@@ -101,7 +101,9 @@ def reordered(given: Mapping[str, Any], structure: Structure, order: Tensor) -> 
     }
     fixed = given.get("fixed")
     if isinstance(fixed, Mapping):
-        found["fixed"] = {name: _taken(which, order, "fixed") for name, which in fixed.items()}
+        found["fixed"] = {
+            name: _taken(which, order, "fixed") if np.ndim(which) else which for name, which in fixed.items()
+        }
     return found
 
 

@@ -142,7 +142,7 @@ class _Law:
         log_weights = joint.log_softmax(0).T
         far = torch.nonzero(~(joint.amax(0).abs() < FAR / torch.finfo(torch.float64).eps)).flatten()
         if far.numel():
-            log_weights[far] = exact_predictor_of(self.observed).responsibilities(rows[far]).log()
+            log_weights[far] = exact_predictor_of(self.observed).far_log_responsibilities(rows[far])
         return log_weights, means.transpose(0, 1)
 
     @property

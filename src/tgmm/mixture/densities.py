@@ -101,7 +101,14 @@ class Predictor:
                 return joint.bits.T.contiguous()
             return torch.cat([joint.bits, joint.noise(log_density)[None]]).T.contiguous()
 
-        return self._of_parts(rows, near, lambda far: far[1].T)
+        return self._of_parts(rows, near, lambda far: far[1].T.exp())
+
+    def far_log_responsibilities(self, rows: Tensor) -> Tensor:
+        """Return the logarithms of what `responsibilities` gives, however far rows are and however small, (n, K [+ 1]).
+
+        It takes longer.
+        """
+        return self._far(rows, torch.arange(rows.shape[0]))[1].T
 
     def labels(self, rows: Tensor) -> Tensor:
         """Return the most probable components, -1 where that is noise, (n,) int64."""
@@ -124,7 +131,7 @@ class Predictor:
                 certain = torch.maximum(certain, joint.noise(log_density))
             return torch.stack([self.frame.log_density_out(log_density), certain.log_()], 1)
 
-        return self._of_parts(rows, near, lambda far: torch.stack([far[0], far[1].amax(0).log()], 1))
+        return self._of_parts(rows, near, lambda far: torch.stack([far[0], far[1].amax(0)], 1))
 
     def _of_parts(
         self, rows: Tensor, near: Callable[[Joint], Tensor], far: Callable[[tuple[Tensor, Tensor]], Tensor]
@@ -160,7 +167,7 @@ class Predictor:
             background = None if self.noise is None else self._background(rows[part]).to(bits)
             if not float(size.max()) < self.limit:
                 is_far = ~(size < self.limit)
-                if background is None:
+                if background is None or not self.parameters.rest > 0:
                     far = part.start + torch.nonzero(is_far).flatten()
                 else:  # what is far from all components is noise
                     bits.masked_fill_(is_far, -torch.inf)
@@ -175,13 +182,17 @@ class Predictor:
         return base + BITS * (torch.isnan(rows).to(self.noise.log_sides) @ self.noise.log_sides)
 
     def _far(self, rows: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-densities (m,) and responsibilities (K, m) of the rows with indices far (m,)."""
+        """Return log-densities (m,) and log-responsibilities (K [+ 1], m) of the rows with indices far (m,)."""
         if self.may_lack:
-            return self._far_with_gaps(rows[far.to(rows.device)])
-        count = max(1, FAR_NUMBERS // self.parameters.means.numel())
-        parts = [self._far_part(rows[part.to(rows.device)]) for part in far.split(count)]
-        densities, posteriors = zip(*parts, strict=True)
-        return torch.cat(densities), torch.cat(posteriors, 1)
+            density, posterior = self._far_with_gaps(rows[far.to(rows.device)])
+        else:
+            count = max(1, FAR_NUMBERS // self.parameters.means.numel())
+            parts = [self._far_part(rows[part.to(rows.device)]) for part in far.split(count)]
+            densities, posteriors = zip(*parts, strict=True)
+            density, posterior = torch.cat(densities), torch.cat(posteriors, 1)
+        if self.noise is not None:  # of which there is none: otherwise far rows are noise
+            posterior = torch.cat([posterior, torch.full_like(posterior[:1], -torch.inf)])
+        return density, posterior
 
     def _far_with_gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same of far rows that may lack values, by the mixtures of what they have."""
@@ -190,14 +201,14 @@ class Predictor:
         patterns, which = torch.isnan(rows).unique(dim=0, return_inverse=True)
         for number, gaps in enumerate(patterns):
             dims, some = (~gaps).nonzero().flatten(), (which == number).nonzero().flatten()
-            whole = self.mixture.changed(columns=replace(self.mixture.columns, may_lack=False))
+            whole = self.mixture.changed(columns=replace(self.mixture.columns, may_lack=False), noise=None)
             alone = Predictor(marginal(whole, dims.tolist()), self.dtype, self.device)
             own = rows[some][:, dims]
             density[some], posterior[:, some] = alone._far(own, torch.arange(len(own)))
         return density, posterior
 
     def _far_part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-densities (m,) and responsibilities (K, m) of far rows.
+        """Return log-densities (m,) and log-responsibilities (K, m) of far rows.
 
         Distances are computed for rows divided by their size. Where the log-density's own rounding hides the
         differences between components, or it leaves the float type and is -inf, what grows fastest with the row
@@ -217,10 +228,12 @@ class Predictor:
         linear = factor.times(means)  # (K, d)
         rest = parameters.log_constants - 0.5 * (means * linear).sum(-1)  # (K,)
         rest = rest[:, None] / size + linear @ scaled.T  # (K, m)
-        rest = torch.where(quadratic <= quadratic.amin(0) * (1 + TIE), rest, -torch.inf)
-        limit = (rest - rest.amax(0)) * size
+        least = quadratic.amin(0)
+        is_tied = quadratic <= least * (1 + TIE)
+        rest = torch.where(is_tied, rest, -torch.inf)
+        limit = torch.where(is_tied, (rest - rest.amax(0)) * size, -0.5 * (quadratic - least) * size * size)
         hidden = ~(log_density.abs() < FAR / torch.finfo(torch.float64).eps)
-        posterior = torch.where(hidden, limit, joint).softmax(0)
+        posterior = torch.where(hidden, limit, joint).log_softmax(0)
         return log_density.to(self.device, self.dtype), posterior.to(self.device, self.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,24 +58,31 @@ class Discriminant:
     def log_posterior(self, rows: Tensor, device: torch.device) -> Tensor:
         """Return the logarithms of the posterior probabilities of rows, (n, C) in float64, by Bayes' theorem.
 
-        Where rounding hides the differences between densities, or these are 0, the one mixture of all components knows
-        what to do with far rows.
+        Where rounding in the float type hides the differences between densities, those in float64 tell; and where it
+        hides these too, or densities are 0, the one mixture of all components knows what to do with far rows.
         """
-        densities = torch.stack([predictor_of(mixture, device).log_density(rows) for mixture in self.mixtures], 1)
-        joint = widen(densities)
-        joint = joint + self.priors.log().to(joint.device)  # (n, C)
-        found = joint.log_softmax(1)
-        near = joint.amax(1).abs() < FAR / torch.finfo(densities.dtype).eps * (1 + rows.shape[1] / 1000)
-        if not near.all():
-            far = torch.nonzero(~near).flatten()
-            found[far] = self._far(rows[far.to(rows.device)]).to(found.device).log()
+        found, far = self._by_densities(rows, [predictor_of(mixture, device) for mixture in self.mixtures])
+        if far.numel():
+            found[far] = self._exact(rows[far.to(rows.device)]).to(found.device)
         return found
 
-    def _far(self, rows: Tensor) -> Tensor:
-        """Return the posterior probabilities of far rows, (m, C)."""
-        posterior = exact_predictor_of(self.union).responsibilities(rows)  # (m, K), K of all classes
-        counts = [mixture.n_components for mixture in self.mixtures]
-        return torch.stack([part.sum(1) for part in posterior.split(counts, 1)], 1)
+    def _by_densities(self, rows: Tensor, predictors: Sequence[Predictor]) -> tuple[Tensor, Tensor]:
+        """Return the same (n, C), and for which rows it is not to be relied on, (m,) indices."""
+        densities = torch.stack([predictor.log_density(rows) for predictor in predictors], 1)
+        joint = widen(densities)
+        joint = joint + self.priors.log().to(joint.device)  # (n, C)
+        near = joint.amax(1).abs() < FAR / torch.finfo(densities.dtype).eps * (1 + rows.shape[1] / 1000)
+        return joint.log_softmax(1), torch.nonzero(~near).flatten()
+
+    def _exact(self, rows: Tensor) -> Tensor:
+        """Return the same of far rows, (m, C), from densities in float64, and of farther ones from the union."""
+        found, far = self._by_densities(rows, [exact_predictor_of(mixture) for mixture in self.mixtures])
+        if far.numel():
+            farther = rows[far.to(rows.device)]
+            posterior = exact_predictor_of(self.union).far_log_responsibilities(farther)  # (m, K), K of all classes
+            counts = [mixture.n_components for mixture in self.mixtures]
+            found[far] = torch.stack([part.logsumexp(1) for part in posterior.split(counts, 1)], 1)
+        return found
 
     @cached_property
     def union(self) -> BaseMixture:

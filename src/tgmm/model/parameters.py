@@ -16,6 +16,8 @@ from tgmm.model.statistics import Statistics
 from tgmm.runtime.devices import fields_of, moved
 from tgmm.runtime.frozen import kept, replace
 
+ROUNDING = 1e-12  # of a sum of weights
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -64,13 +66,18 @@ class Parameters:
         return replace(self, covariances=covariances)
 
     def reordered(self, order: Tensor) -> Parameters:
-        """Return the same mixture with its components in another order, (K,) of their present numbers."""
-        return Parameters(self.weights[order], self.means[order], self.covariances.take(order))
+        """Return the same mixture with its components in another order, (K,) of their present numbers.
+
+        A posterior must be of a Dirichlet distribution.
+        """
+        posterior = None if self.posterior is None else self.posterior.exchanged(order)
+        return Parameters(self.weights[order], self.means[order], self.covariances.take(order), posterior)
 
     @property
     def rest(self) -> Tensor:
-        """What the weights leave, of 1, (...)."""
-        return (1 - self.weights.sum(-1)).clamp(min=0)
+        """What the weights leave, of 1, (...); nothing where rounding can explain it."""
+        rest = 1 - self.weights.sum(-1)
+        return torch.where(rest > ROUNDING, rest, 0.0)
 
     def of_some(self, index: Any) -> Parameters:
         """Return those of some of the mixtures of a batch, by an index of the first dimension."""

@@ -56,6 +56,15 @@ class Posterior:
         sticks[0, component] = NOTHING
         return replace(self, sticks=sticks)
 
+    def exchanged(self, order: Tensor) -> Posterior:
+        """Return the posterior with components in another order, (K,), of their numbers; it is to be of a Dirichlet."""
+        concentration, freedom = self.sticks[0][order], self.degrees_of_freedom
+        return Posterior(
+            sticks=torch.stack([concentration, after(concentration)]),
+            mean_precision=self.mean_precision[order],
+            degrees_of_freedom=freedom if freedom.shape[0] == 1 else freedom[order],
+        )
+
     def log_weights(self, covariances: Covariances) -> Tensor:
         """Return what makes the log-density at the expected parameters the expected one, with weights, (..., K).
 
@@ -82,6 +91,12 @@ def expected_log_weights(sticks: Tensor) -> Tensor:
     whole = torch.digamma(first + second)
     left = torch.digamma(torch.where(second > 0, second, 1.0)) - whole
     return torch.digamma(first) - whole + _before(left)
+
+
+def after(mass: Tensor) -> Tensor:
+    """Return the mass of the components after each, (..., K)."""
+    onwards = mass.flip(-1).cumsum(-1).flip(-1)
+    return torch.cat([onwards[..., 1:], torch.zeros_like(mass[..., :1])], -1)
 
 
 def _before(left: Tensor) -> Tensor:

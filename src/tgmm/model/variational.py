@@ -14,7 +14,13 @@ from torch import Tensor
 from tgmm.covariance import Covariances, Structure
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
-from tgmm.model.posterior import Posterior, divergence_of_covariances, divergence_of_sticks, expected_weights
+from tgmm.model.posterior import (
+    Posterior,
+    after,
+    divergence_of_covariances,
+    divergence_of_sticks,
+    expected_weights,
+)
 from tgmm.model.priors import Priors
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import means_and_scatter
@@ -61,6 +67,13 @@ class Variational:
         """The priors of means and covariances."""
         return Priors(None, self.mean, self.mean_precision, self.scale, self.degrees_of_freedom)
 
+    @property
+    def is_exchangeable(self) -> bool:
+        """Whether components can change places: under a Dirichlet distribution, with one prior for all."""
+        own = (self.sticks[0], self.mean, self.mean_precision, self.scale.packed, self.degrees_of_freedom)
+        is_dirichlet = torch.equal(self.sticks[1], after(self.sticks[0]))
+        return is_dirichlet and all(bool((each == each[:1]).all()) for each in own)
+
     def in_frame(self, frame: Frame) -> Variational:
         """Map the priors from the user's units into the frame."""
         return replace(self, mean=frame.rows_in(self.mean), scale=self.scale.rescale(1 / frame.scale))
@@ -91,7 +104,7 @@ class Variational:
         means, scatter = means_and_scatter(statistics, self.structure, self.mean, self.mean_precision)
         counts = mass.sum(-1, keepdim=True) if self.structure.shared else mass  # (..., B)
         posterior = Posterior(
-            sticks=self.sticks + torch.stack([mass, _after(mass)], -2),
+            sticks=self.sticks + torch.stack([mass, after(mass)], -2),
             mean_precision=self.mean_precision + mass,
             degrees_of_freedom=self.degrees_of_freedom + form.exponent(means.shape[-1]) * counts,
         )
@@ -127,9 +140,3 @@ class Variational:
         second = psi - self.scale.packed + moment.pooled(own - self.mean_precision[:, None] * moment.of(self.mean))
         zero = torch.zeros_like(mass.sum())
         return Statistics(mass, first, second, zero, zero, mass.sum(), torch.zeros_like(first[:1]))
-
-
-def _after(mass: Tensor) -> Tensor:
-    """Return the mass of the components after each, (..., K)."""
-    onwards = mass.flip(-1).cumsum(-1).flip(-1)
-    return torch.cat([onwards[..., 1:], torch.zeros_like(mass[..., :1])], -1)

@@ -11,7 +11,7 @@ import torch
 from tgmm.data.validation import check_rows
 from tgmm.estimators.base import MixtureEstimator
 from tgmm.mixture.base import BaseMixture, as_mixture
-from tgmm.mixture.evaluation import predict_proba
+from tgmm.mixture.evaluation import predict, predict_proba
 from tgmm.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ def probabilities_of(model: Model | BaseMixture, X: Any) -> np.ndarray:
 
 
 def labels_of(model: Model, X: Any) -> np.ndarray:
-    """Return the most probable components as an array (n,)."""
-    return _array(model.predict(X))
+    """Return the most probable components as an array (n,), by the numbers of those that are drawn."""
+    return _array(predict(as_mixture(model, "model"), X))
 
 
 def _array(values: Any) -> np.ndarray:
