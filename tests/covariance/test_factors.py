@@ -145,7 +145,7 @@ def test_numbers_of_factors_that_cannot_be_are_refused():
         GaussianMixture(1, n_factors=2).fit(X)
     with pytest.raises(ValueError, match="n_factors must be"):
         GaussianMixture(1, covariance_type="factor", n_factors=0).fit(X)
-    with pytest.raises(ValueError, match="n_factors=3 is of no covariance_types"):
+    with pytest.raises(ValueError, match="n_factors=3 applies only to"):
         select(X, 1, "full", n_factors=3)
     with pytest.raises(AttributeError, match="factor_loadings"):
         _ = GaussianMixture(1).fit(X).factor_loadings_

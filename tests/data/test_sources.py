@@ -434,6 +434,76 @@ def test_small_batches_are_put_together(monkeypatch, rows):
     assert [chunk.first for chunk in chunks] == [0, 100, 200]
 
 
+class Refilled(Source):
+    """Batches in one buffer, which is filled again and again."""
+
+    def __init__(self, rows, weights, kind):
+        self.rows, self.weights, self.kind = rows, weights, kind
+
+    def __iter__(self):
+        rows, weights = np.empty((10, D)), np.empty(10)
+        parts = (self.kind(rows), self.kind(weights))
+        for first in range(0, N, 10):
+            rows[:], weights[:] = self.rows[first : first + 10], self.weights[first : first + 10]
+            yield parts
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_a_buffer_may_be_filled_again_and_again(kind, rows, weights):
+    source = Refilled(rows, weights, kind)
+    found = fit_quietly(GaussianMixture(K, random_state=0), source)
+    expected = fit_quietly(GaussianMixture(K, random_state=0), rows, sample_weight=weights)
+    assert_same_fit(found, expected, **EXACT)
+    assert found.score(source) == pytest.approx(expected.score(rows, sample_weight=weights))
+
+
+class Frames(Source):
+    def __init__(self, frames, feature_names=None):
+        self.frames, self.feature_names = frames, feature_names
+
+    def __iter__(self):
+        return iter(self.frames)
+
+
+def test_batches_of_frames_have_the_same_columns(rows):
+    frames = [pd.DataFrame(part, columns=NAMES) for part in np.split(rows, 2)]
+    assert_same_fit(GaussianMixture(1).fit(Frames(frames)), GaussianMixture(1).fit(rows), **EXACT)
+    for other in (["b", "a", "c"], ["a", "b", "d"]):
+        with pytest.raises(ValueError, match=r"Batch 1 of X has the columns .* but \['a', 'b', 'c'\] are expected"):
+            GaussianMixture(1).fit(Frames([frames[0], frames[1].set_axis(other, axis=1)]))
+    with pytest.raises(ValueError, match=r"Batch 0 of X has the columns .* but \['x', 'y', 'z'\] are expected"):
+        GaussianMixture(1).fit(Frames(frames, ["x", "y", "z"]))
+    with pytest.raises(ValueError, match="X has 3 features, but 2 feature_names"):
+        GaussianMixture(1).fit(Frames(np.split(rows, 2), ["a", "b"]))
+
+
+@pytest.mark.parametrize("first", ["float32", "int32"])
+def test_files_of_different_types_are_read_in_one_that_holds_all(first, tmp_path):
+    values = 1e6 + np.random.default_rng(0).normal(size=(100, 1)) / 100
+    values[0] = 1e6
+    frame = pd.DataFrame(values, columns=["a"])
+    frame[:1].astype(first).to_parquet(tmp_path / "0.parquet")
+    frame[1:].to_parquet(tmp_path / "1.parquet")
+    found = GaussianMixture(1).fit(tmp_path)
+    assert found.means_.dtype == np.float64
+    np.testing.assert_allclose(found.covariances_, GaussianMixture(1).fit(frame).covariances_)
+
+
+def test_files_of_different_columns_are_refused_unless_those_that_all_have_are_named(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(100, 2)), columns=["a", "b"])
+    frame[:50].to_parquet(tmp_path / "0.parquet")
+    frame[50:].assign(c="text").to_parquet(tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match=r"have different columns: only one has \['c'\]"):
+        GaussianMixture(1).fit(tmp_path)
+    found = GaussianMixture(1).fit(ParquetSource(tmp_path, columns=["a", "b"]))
+    np.testing.assert_allclose(found.means_[0], frame.mean())
+
+
+def test_a_folder_without_files_says_so(tmp_path):
+    with pytest.raises(ValueError, match="which holds no parquet file"):
+        GaussianMixture(1).fit(tmp_path)
+
+
 def readers():
     return [thread for thread in threading.enumerate() if thread.name == "tgmm-reader"]
 

@@ -160,6 +160,7 @@ def test_parameters_count_as_a_batch_as_heavy_as_the_first():
     fitted = fit_quietly(model(max_iter=500, tol=1e-13), X)
     given = GaussianMixture.from_parameters(fitted.weights_, fitted.means_, fitted.covariances_).set_params(reg_covar=0)
     given.partial_fit(Y, sample_weight=v)
+    assert given.lower_bound_ == pytest.approx(fitted.score(Y, sample_weight=v))  # of the batch, by what it began with
     expected = naive_stepwise(parameters(fitted), [(X, np.full(len(X), v.sum() / len(X))), (Y, v)], "full", {})
     assert_same_parameters(parameters(given), expected, "full", 1e-6)
 
@@ -255,6 +256,7 @@ def test_a_loaded_model_goes_on_with_its_weight(structure, step, tmp_path):
     loaded.partial_fit(Z, sample_weight=u, step=step)
     gmm.partial_fit(Z, sample_weight=u, step=step)
     assert_same_fit(loaded, gmm, rtol=1e-9)
+    assert loaded.lower_bound_ == pytest.approx(gmm.lower_bound_, rel=1e-9)
     assert solution_of(loaded).continuation.memory.seen == pytest.approx(w.sum() + v.sum() + u.sum())
 
 

@@ -483,3 +483,46 @@ def test_labels_of_each_problem():
             np.testing.assert_array_equal(many[place].predict(X[place]), components[place])
     failed = fit_many(X, labels=[labels[0], labels[1] + 5, labels[2]], **settings)
     assert list(failed.failures_) == [1] and "labels must be integers" in failed.failures_[1]
+
+
+def test_rows_of_weight_0_are_looked_at_as_those_of_a_single_fit_are():
+    tables, weights = [X[:30].copy() for X in np.split(np.random.default_rng(0).normal(size=(90, 2)), 3)], np.ones(30)
+    tables[1][7, 0], weights[7] = np.nan, 0
+    found = fit_many(tables, sample_weight=[weights] * 3, init_means="kmeans", random_state=0)
+    with pytest.raises(ValueError, match="Input X contains NaN") as alone:
+        GaussianMixture(init_means="kmeans", random_state=0).fit(tables[1], sample_weight=weights)
+    assert found.failures_ == {1: f"ValueError: {alone.value}"}
+
+
+def test_a_file_that_is_not_there_is_a_failure_of_its_problem(tmp_path):
+    np.save(tmp_path / "there.npy", np.random.default_rng(0).normal(size=(30, 2)))
+    found = fit_many([tmp_path / "there.npy", tmp_path / "gone.npy"], random_state=0)
+    assert list(found.failures_) == [1] and "FileNotFoundError" in found.failures_[1]
+    assert np.isfinite(found[0].means_).all()
+
+
+@pytest.mark.parametrize("structure", ["VEE", "EVV", "VEV", "EVE"])
+@pytest.mark.parametrize("noise", [1e-3, 1e-5])
+@pytest.mark.filterwarnings("ignore")
+def test_estimates_near_singular_ones_are_saved_and_loaded(structure, noise, tmp_path):
+    """The projection on the structure, which tells whether covariances are of it, rounds the more the nearer."""
+    rng = np.random.default_rng(0)
+    celsius = rng.normal(20, 5, size=(300, 1))
+    fahrenheit = 1.8 * celsius + 32 + noise * rng.normal(size=(300, 1))
+    X = np.hstack([celsius, fahrenheit, rng.normal(size=(300, 1))])
+    found = fit_many([X, X + 1], n_components=2, covariance_type=structure, init_means="kmeans", max_iter=5)
+    found.save(tmp_path / "many.pth")
+    np.testing.assert_array_equal(Mixtures.load(tmp_path / "many.pth").covariances_, found.covariances_)
+    found[0].save(tmp_path / "one.pth")
+    np.testing.assert_array_equal(GaussianMixture.load(tmp_path / "one.pth").covariances_, found[0].covariances_)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fits_that_found_nothing_but_noise_are_saved_and_loaded(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    one = GaussianMixture(1, noise=True, noise_volume=1e-200).fit(X)
+    many = fit_many([X, X + 1], noise=True, noise_volume=1e-200)
+    one.save(tmp_path / "one.pth")
+    many.save(tmp_path / "many.pth")
+    assert GaussianMixture.load(tmp_path / "one.pth").noise_weight_ == 1
+    assert Mixtures.load(tmp_path / "many.pth")[1].noise_weight_ == 1

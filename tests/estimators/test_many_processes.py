@@ -33,3 +33,15 @@ def test_each_rank_fits_some_problems_and_all_have_all_results():
 def test_ranks_with_other_problems_are_told_so():
     outcomes = ranks.run(ranks.fit_problems, 2, SETTINGS, [tables(), tables()[:3]])
     assert all(isinstance(each, ValueError) and "have 5, 3 of them" in str(each) for each in outcomes)
+
+
+@pytest.mark.parametrize("name, values", [("n_components", (1, 2)), ("reg_covar", (1e-12, 0.5)), ("tol", (1e-3, -1.0))])
+def test_ranks_with_other_settings_are_told_so(name, values):
+    for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, name: values}, [tables()]):
+        assert isinstance(outcome, ValueError) and f"{name} must be the same on every rank" in str(outcome)
+
+
+def test_what_is_wrong_on_one_rank_is_raised_on_all():
+    weights = ([np.ones(60)] * 5, [np.ones(60)] * 4)
+    for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, "sample_weight": weights}, [tables()]):
+        assert isinstance(outcome, ValueError) and "On rank 1 of 2: sample_weight" in str(outcome)

@@ -402,7 +402,7 @@ ERRORS = {
     ),
     "all weights beside noise": (
         lambda: GaussianMixture(2, noise=True, fixed="weights", init_weights=[0.5, 0.5]).fit(X0),
-        "noise=True needs weight",
+        "fixed weights must sum to less than 1",
     ),
     "noise in a constant feature": (
         lambda: GaussianMixture(2, noise=True).fit(np.column_stack([X0, np.ones(len(X0))])),

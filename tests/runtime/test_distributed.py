@@ -249,6 +249,28 @@ class TestErrors:
         message = f"{name} must be the same on every rank"
         self.assert_all_raise(2, message, shards, {name: values}, task=ranks.fit_with_own_settings)
 
+    @pytest.mark.parametrize("settings", [{"n_components": [2, 3]}, {"step": [None, 7]}, {"step": [0.1, 0.9]}])
+    def test_other_settings_of_a_batch(self, settings):
+        name = next(iter(settings))
+        message = f"{name} must be the same on every rank"
+        self.assert_all_raise(2, message, np.split(overlapping(), 2), settings, task=ranks.learn_with_own_settings)
+
+    def test_a_batch_of_a_model_that_one_rank_has_fitted(self):
+        message = "the solution to go on from must be the same on every rank"
+        self.assert_all_raise(
+            2, message, np.split(overlapping(), 2), {"fitted": [True, False]}, task=ranks.learn_with_own_settings
+        )
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_noise_beside_a_rank_without_rows(self, weighted):
+        """Rows of weight 0 are none."""
+        X = overlapping()
+        shards, weights = ([X, X[:50]], [np.ones(len(X)), np.zeros(50)]) if weighted else ([X, X[:0]], None)
+        settings = {"n_components": 2, "noise": True, "random_state": 0}
+        alone = ranks.fitted(GaussianMixture(**settings).fit(X))
+        for outcome in ranks.results(ranks.fit, 2, settings, shards, weights):
+            np.testing.assert_allclose(outcome["means_"], alone["means_"], rtol=1e-6)
+
     def test_bad_settings(self):
         self.assert_all_raise(2, "tol must be a finite number", np.split(overlapping(), 2), {"tol": -1.0})
 

@@ -114,7 +114,7 @@ def test_a_spike_on_equal_rows_does_not_win():
 @pytest.mark.parametrize(
     ("X", "note"),
     [
-        (np.ones((20, 2)), "Of the best cell, full, 1: .*identical.* rest on reg_covar"),
+        (np.ones((20, 2)), "The best cell \\(full, 1 component\\): .*identical.* rest on reg_covar"),
         (np.arange(6.0).reshape(2, 3), "Every cell is degenerate. Of the best, .*no more rows.* rest on reg_covar"),
     ],
 )

@@ -109,6 +109,7 @@ def fit_problems(rank, settings, problems):
 
     solved, shares = many._solved, []
     many._solved = lambda given, own: (shares.append(len(own)), solved(given, own))[1]
+    settings = {name: value[rank] if isinstance(value, tuple) else value for name, value in settings.items()}
     mixtures = fit_many(problems[rank % len(problems)], distributed=True, **settings)
     found = {name: getattr(mixtures, name) for name in ("weights_", "means_", "covariances_", "converged_", "n_iter_")}
     return shares, found, mixtures.failures_, mixtures[1].predict(problems[0][1])
@@ -129,6 +130,16 @@ def fit_with_own_seed(rank, settings, shards):
 
 def fit_with_own_settings(rank, settings, shards):
     return fit(rank, {"n_components": 2, **{name: values[rank] for name, values in settings.items()}}, shards)
+
+
+def learn_with_own_settings(rank, settings, shards):
+    """Learn from this rank's shard, by a step, and from a solution, of its own."""
+    own = {name: values[rank] for name, values in settings.items()}
+    step, is_fitted = own.pop("step", None), own.pop("fitted", False)
+    gmm = GaussianMixture(**{"n_components": 2, "random_state": 0} | own)
+    if is_fitted:
+        gmm.fit(shards[rank])
+    return fitted(gmm.set_params(distributed=True).partial_fit(shards[rank], step=step))
 
 
 def fit_on_rank_0_alone(rank, settings, X):

@@ -144,7 +144,7 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
         type=float,
         default=1e-12,
         metavar="R",
-        help="Add this share of the variances of the data to those of the components. The default is 1e-12.",
+        help="Add this share of the smallest variance within a component to all variances. The default is 1e-12.",
     )
     group.add_argument("--seed", type=int, default=0, help="The random seed of the starts. The default is 0.")
     group.add_argument("--device", help=DEVICE)

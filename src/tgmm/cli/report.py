@@ -92,7 +92,12 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
         "Log-likelihood": f"{cell.log_likelihood:.4f}",
         "BIC": f"{cell.bic:.4f}",
         "AIC": f"{cell.aic:.4f}",
+        "Free parameters": cell.n_parameters,  # with --scale, those of the type that was fitted
     }
+    if selection.best_.mixture_.covariance_type != cell.covariance_type:
+        facts["Fitted as"] = f"{cell.structure}, to standardised features"
+    if not math.isnan(cell.held_out):
+        facts["Held-out log-likelihood"] = f"{cell.held_out:.6f}"
     if not math.isnan(cell.icl):  # as of rows whose components are known
         facts["ICL"] = f"{cell.icl:.4f}"
     if cell.status == "degenerate":

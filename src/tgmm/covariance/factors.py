@@ -76,9 +76,10 @@ class Factors(Structure):
         if self.n_factors is None:
             return min(math.isqrt(n_features), most)
         if self.n_factors > most:
+            remedy = f"give at most {most}" if most else "leave it out, or use a diagonal covariance_type"
             raise ValueError(
                 f"n_factors={self.n_factors} is too many for covariance_type={self.name!r} and {n_features} features, "
-                f"whose covariance matrices have no more parameters than {most} factors: give at most {most}."
+                f"whose covariance matrices have no more parameters than {most} factors: {remedy}."
             )
         return self.n_factors
 

@@ -21,6 +21,7 @@ from tgmm.covariance.structures import NO_ROWS, Structure, of_variances
 
 SETTLED = 1e-13  # relative change of the volumes at which their iteration has ended
 SWEEPS = 1000
+EPS, ROUNDINGS = torch.finfo(torch.float64).eps, 32  # of inverses, that an estimate may have
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # from variances (..., K, d) and counts (..., K) to the likeliest allowed
@@ -67,8 +68,9 @@ class Parsimonious(Structure):
         """Whether the estimate from rows that have these covariances is the same."""
         variances = covariances.variances
         projected = self.project(covariances, torch.ones_like(variances[..., 0]))
-        if self.form is Full:
-            return differ_by_rounding(projected.values, covariances.values, ALIKE, ALIKE)
+        if self.form is Full:  # whose estimates are made of inverses, which round the more the nearer to singular
+            inverses = EPS * float(covariances.factor.amplification(variances).amax())
+            return differ_by_rounding(projected.values, covariances.values, ALIKE, ALIKE + ROUNDINGS * inverses)
         return torch.allclose(projected.values, covariances.values, rtol=ALIKE, atol=0.0)
 
     def degrees_of_each(self, degrees_of_freedom: Tensor, n_features: int, *, beside_means: bool) -> Tensor:

@@ -37,6 +37,8 @@ class ArraySource(Source):
     5
     """
 
+    keeps_batches = True
+
     def __init__(self, array: Any) -> None:
         refuse_fields(array.dtype)
         shape = tuple(array.shape)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tgmm.data.columns import listed
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
@@ -44,6 +45,8 @@ class ArrowSource(Source):
     >>> GaussianMixture().fit(ArrowSource(table, weight_column="count")).means_
     array([[2.75]])
     """
+
+    keeps_batches = True
 
     def __init__(self, data: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:
         dataset = _pyarrow_dataset()
@@ -107,13 +110,42 @@ class ParquetSource(ArrowSource):
         *,
         format: str = "parquet",
     ) -> None:
-        super().__init__(open_dataset(path, format), columns, weight_column)
+        needed = None if columns is None else [*columns, weight_column]
+        super().__init__(open_dataset(path, format, needed), columns, weight_column)
 
 
-def open_dataset(path: Any, format: str) -> Any:
-    """Open a file, a folder of files or several files as an Arrow dataset with all columns."""
+def open_dataset(path: Any, format: str, columns: Sequence[str | None] | None = None) -> Any:
+    """Open a file, a folder of files or several files as an Arrow dataset, to read some columns of, or all."""
     paths = fspath(path) if isinstance(path, str | PathLike) else [fspath(part) for part in path]
-    return _pyarrow_dataset().dataset(paths, format=format)
+    found = _pyarrow_dataset().dataset(paths, format=format)
+    if not found.files:
+        raise ValueError(f"X names the folder {paths!r}, which holds no {format} file.")
+    schemas = {fragment.path: fragment.physical_schema for fragment in found.get_fragments()}
+    if all(schema.equals(found.schema) for schema in schemas.values()):
+        return found
+    return _pyarrow_dataset().dataset(paths, schema=_unified(schemas, columns), format=format)
+
+
+def _unified(schemas: dict[str, Any], columns: Sequence[str | None] | None) -> Any:
+    """Return a schema of types that hold the values of all files; by itself Arrow takes those of the first."""
+    import pyarrow
+
+    if columns is not None:
+        schemas = {
+            path: pyarrow.schema([field for field in schema if field.name in columns], schema.metadata)
+            for path, schema in schemas.items()
+        }
+    (first, expected), *others = schemas.items()
+    for path, schema in others:
+        if different := set(expected.names) ^ set(schema.names):
+            raise ValueError(
+                f"The files {first!r} and {path!r} have different columns: only one has {listed(sorted(different))}. "
+                "Give all files the same columns, or name those that all have."
+            )
+    try:
+        return pyarrow.unify_schemas([*schemas.values()], promote_options="permissive")
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"The files of X have columns of types that no one type holds: {error}") from error
 
 
 def _pyarrow_dataset() -> Any:

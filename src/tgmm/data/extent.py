@@ -83,6 +83,8 @@ class ExtentOf(Accumulator[Extent]):
 
     def add(self, chunk: Chunk) -> None:
         """Take in a chunk."""
+        if not chunk.rows.shape[0]:  # of a process without rows
+            return
         rows = (widen(chunk.rows).cpu() - self.centre) @ self.axes
         self.extent += Extent(rows.amin(0), rows.amax(0))
 

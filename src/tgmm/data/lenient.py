@@ -40,6 +40,6 @@ class Lenient(Source):
             return math.nan
         if not is_number(text):
             raise ValueError(
-                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Mend such rows, or {CHOOSE}."
+                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Correct such rows, or {CHOOSE}."
             )
         return float(text)

@@ -50,6 +50,7 @@ class LoaderSource(Source):
             )
         self.loader = loader
         self.in_order = _keeps_order(loader)
+        self.keeps_batches = isinstance(loader, list | tuple)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the loader's batches from the first one on."""

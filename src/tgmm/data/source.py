@@ -32,6 +32,10 @@ class Source(ABC):
     in_order : bool
         Whether the rows always come in the order of the data. Arguments with one value a row, such as `sample_weight`,
         require it. True by default; set it to False in a subclass that shuffles.
+    keeps_batches : bool
+        Whether a batch stays as it is when the next ones are read. False by default: batches are then copied as they
+        come, so that a buffer may be filled again and again. Set it to True in a subclass whose batches are not, to
+        save the copy.
 
     Examples
     --------
@@ -49,6 +53,7 @@ class Source(ABC):
     n_rows: int | None = None
     feature_names: Sequence[str] | None = None
     in_order: bool = True
+    keeps_batches: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:
@@ -61,6 +66,11 @@ class Batch(NamedTuple):
     rows: Tensor  # (c, d)
     weights: Tensor | None  # (c,) float64
     arrays: str  # the kind that the rows came as
+    names: list[str] | None = None  # of the columns of a data frame
+
+    def copied(self) -> Batch:
+        """Return the batch in memory of its own."""
+        return self._replace(rows=self.rows.clone(), weights=None if self.weights is None else self.weights.clone())
 
 
 def as_batch(item: Any, number: int) -> Batch:
@@ -73,6 +83,7 @@ def as_batch(item: Any, number: int) -> Batch:
                 "or a pair (rows, weights)."
             )
         rows, weights = item if len(item) == 2 else (item[0], None)
+    names = [str(name) for name in rows.columns] if hasattr(rows, "columns") else None
     arrays, rows = arrays_of(rows), _as_rows(rows, number)
     if rows.ndim != 2:
         raise ValueError(
@@ -80,14 +91,14 @@ def as_batch(item: Any, number: int) -> Batch:
             "that yields single rows needs a batch size."
         )
     if weights is None:
-        return Batch(rows, None, arrays)
+        return Batch(rows, None, arrays, names)
     weights = _as_weights(weights, number)
     if weights.shape != rows.shape[:1]:
         raise ValueError(
             f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has {rows.shape[0]} row(s): "
             "one weight a row is needed."
         )
-    return Batch(rows, weights, arrays)
+    return Batch(rows, weights, arrays, names)
 
 
 def _as_rows(rows: Any, number: int) -> Tensor:

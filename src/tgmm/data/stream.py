@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tgmm.data.chunk import Chunk, joined
-from tgmm.data.columns import Columns
+from tgmm.data.columns import Columns, listed
 from tgmm.data.data import Data, TensorData
 from tgmm.data.prefetch import prefetched
 from tgmm.data.reservoir import Reservoir, Sampling
@@ -74,9 +74,17 @@ class Stream:
         """Yield the source's batches, or raise a ValueError that says what is wrong in which row."""
         n_features, first = self.columns.n_features, 0
         weighted: bool | None = None
+        names = None if self.source.feature_names is None else [str(name) for name in self.source.feature_names]
         for number, item in enumerate(self.source):
-            rows, weights, arrays = as_batch(item, number)
+            batch = as_batch(item, number)
+            rows, weights, arrays, own = batch if self.source.keeps_batches else batch.copied()
             self.seen.add(arrays)
+            names = own if names is None else names
+            if own is not None and names is not None and own != names:
+                raise ValueError(
+                    f"Batch {number} of X has the columns {listed(own)}, but {listed(names)} are expected: give all "
+                    "batches the same columns in the same order."
+                )
             n_rows = rows.shape[0]
             n_features = rows.shape[1] if n_features is None else n_features
             if rows.shape[1] != n_features or n_features == 0:
@@ -84,6 +92,8 @@ class Stream:
                     f"X has {rows.shape[1]} features in batch {number}, which begins at row {first}, but "
                     f"{n_features or 'at least one'} features are expected as input."
                 )
+            if names is not None and len(names) != n_features:
+                raise ValueError(f"X has {n_features} features, but {len(names)} feature_names: {listed(names)}.")
             if weighted not in (None, weights is not None):
                 raise ValueError(f"Batch {number} has {'no ' * weighted}weights, unlike those before it.")
             weighted = weights is not None

@@ -66,6 +66,8 @@ class TextSource(Source):
     array([[5., 2.]])
     """
 
+    keeps_batches = True
+
     def __init__(
         self, path: str | PathLike[str], columns: Sequence[str] | None = None, *, header: bool | None = None
     ) -> None:
@@ -98,9 +100,10 @@ class TextSource(Source):
         with self._opened() as file:
             for record in self.dialect.records(file):
                 fields = self.dialect.fields(record)
-                if len(fields) > len(names):
-                    raise ValueError(f"{str(self.path)!r}: {fields} are more fields than the {len(names)} columns.")
-                yield [fields[place] if place < len(fields) else "" for place in places]
+                if len(fields) != len(names):
+                    many = "more" if len(fields) > len(names) else "fewer"
+                    raise ValueError(f"{str(self.path)!r}: {fields} are {many} fields than the {len(names)} columns.")
+                yield [fields[place] for place in places]
 
     @contextmanager
     def _opened(self) -> Iterator[TextIO]:
@@ -178,15 +181,15 @@ class TextSource(Source):
         for name, position in zip(self.columns, self.positions, strict=True):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
-                what = f"{short(value)} is not a number. Mend such rows"
+                what = f"{short(value)} is not a number. Correct such rows"
                 if value.lower() in MISSING:
                     what = f"a value is missing{f' ({value!r})' if value else ''}. {LACKING}"
                 elif THOUSANDS.match(value):
-                    what = f"{value} could have a decimal comma, or one of thousands. Mend such rows"
+                    what = f"{value} could have a decimal comma, or one of thousands. Correct such rows"
                 return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
-            remedy = "Mend such rows"
+            remedy = "Correct such rows"
             if len(fields) == self.dialect.n_columns + 1:
                 remedy += ", or begin the first line with one more separator if the first field names the row"
             if self.dialect.delimiter == ",":

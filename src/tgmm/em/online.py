@@ -18,6 +18,7 @@ from tgmm.em.step import EM
 from tgmm.em.stepwise import Blended, Continuation, Memory
 from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.choose import kernels_for
+from tgmm.mixture.evaluation import criteria_on
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
@@ -54,7 +55,7 @@ class Learner:
         """
         mixture = solution.mixture
         place = home(mixture.n_components * mixture.structure.sums.size(mixture.n_features), training.device)
-        continuation = solution.continuation or _from_parameters(mixture, reg_covar, training.data.weight)
+        continuation = solution.continuation or _from_parameters(mixture, reg_covar, training)
         continuation = continuation.to(place)
         frame = continuation.frame
         return cls(
@@ -66,14 +67,16 @@ class Learner:
         )
 
 
-def _from_parameters(mixture: Mixture, reg_covar: float, weight: float) -> Continuation:
-    """Return what goes on from a mixture that saw no rows: its parameters as a batch of this weight."""
+def _from_parameters(mixture: Mixture, reg_covar: float, training: Training) -> Continuation:
+    """Return what goes on from a mixture that saw no rows: its parameters as a batch like this one."""
     one_scale = mixture.structure.one_scale
     frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=one_scale)
     parameters = frame.parameters_in(mixture.parameters)
     nowhere_constant = torch.zeros_like(frame.scale, dtype=torch.bool)
     regularisation = Regularisation(reg_covar, one_scale, nowhere_constant)
-    memory = Memory.of_parameters(parameters).weighing(weight, weight, 1)
+    weight = training.data.weight
+    log_likelihood = criteria_on(mixture, training.data, training.device).log_likelihood / weight
+    memory = Memory.of_parameters(parameters, frame.log_density_in(log_likelihood)).weighing(weight, weight, 1)
     return Continuation(memory, frame, regularisation.resolve(parameters))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -40,10 +40,19 @@ class Solution:
     update: Maximiser | None = None  # whose steps led there, in the user's units
 
     @classmethod
-    def of_race(cls, race: Race, run: RunState, problem: Problem, columns: Columns, notes: list[str]) -> Solution:
+    def of_race(
+        cls,
+        race: Race,
+        run: RunState,
+        problem: Problem,
+        columns: Columns,
+        notes: list[str],
+        is_degenerate: Callable[[RunState], bool],
+    ) -> Solution:
         """Map the best run of a race out of the frame, to the device of the fit; notes are what else is to be said."""
-        others = [each.followed for each in race.running().values() if each is not run]
-        runs = [run.followed, *sorted([*others, *race.ended], reverse=True)]
+        others: list[tuple[bool, FollowedRun]] = [(True, each) for each in race.ended]
+        others += [(not is_degenerate(each), each.followed) for each in race.running().values() if each is not run]
+        runs = [run.followed, *(followed for _, followed in sorted(others, reverse=True))]
         return cls.of_run(run, problem.units, problem.structure, columns, notes, runs)
 
     @classmethod

@@ -40,18 +40,20 @@ class Memory:
         return cls(statistics, float(statistics.weight), 1)
 
     @classmethod
-    def of_parameters(cls, parameters: Parameters) -> Memory:
-        """Return the memory of one batch of weight 1 whose maximum likelihood estimate the parameters are."""
+    def of_parameters(cls, parameters: Parameters, log_likelihood: float) -> Memory:
+        """Return the memory of one batch of weight 1 and such a likelihood, whose estimate the parameters are."""
         weights, means, covariances = parameters.weights, parameters.means, parameters.covariances
         second = covariances.exponent(covariances.n_features) * covariances.packed
         if not covariances.shared:
             second = weights[:, None] * second
-        zero = torch.zeros_like(weights.sum())
-        return cls(Statistics(weights, torch.zeros_like(means), second, zero, zero, weights.sum(), means), 1.0, 1)
+        whole = weights.sum()
+        total = log_likelihood * whole
+        return cls(Statistics(weights, torch.zeros_like(means), second, total, total, whole, means), 1.0, 1)
 
     def weighing(self, weight: float, seen: float, n_batches: int) -> Memory:
         """Return the same memory of other batches: their weight that is remembered, all their weight, their number."""
-        return Memory(self.statistics.scale(weight / float(self.statistics.weight)), seen, n_batches)
+        own = float(self.statistics.weight)  # 0 where all rows are noise
+        return Memory(self.statistics.scale(weight / own if own > 0 else 0.0), seen, n_batches)
 
     def and_batch(self, batch: Memory, sums: Sums, step: float | None) -> Memory:
         """Return the memory after one more batch, about the centre of its statistics."""
@@ -115,11 +117,17 @@ class Continuation:
 
     @classmethod
     def of_parameters(
-        cls, parameters: Parameters, regularisation: Tensor, dtype: torch.dtype, *, one_scale: bool
+        cls,
+        parameters: Parameters,
+        log_likelihood: float,
+        regularisation: Tensor,
+        dtype: torch.dtype,
+        *,
+        one_scale: bool,
     ) -> Continuation:
-        """Return what goes on from parameters and a regularisation in the user's units."""
+        """Return what goes on from parameters, an average log-likelihood and a regularisation in the user's units."""
         frame = Frame.around(parameters, dtype, one_scale=one_scale)
-        memory = Memory.of_parameters(frame.parameters_in(parameters))
+        memory = Memory.of_parameters(frame.parameters_in(parameters), frame.log_density_in(log_likelihood))
         return cls(memory, frame, frame.variances_in(regularisation))
 
     def reordered(self, order: Tensor) -> Continuation:

@@ -9,25 +9,30 @@ from tgmm.em.solution import Solution
 from tgmm.files.plain import differences, plain_values
 from tgmm.runtime.processes import Processes
 
+BY_ROW = ("init_responsibilities", "labels")
 OF_THE_RANK = {"checkpoint", "device", "random_state", "verbose", "verbose_interval"}  # settings that may differ
 
 
 def check_alike(
-    processes: Processes,
-    given: Mapping[str, Any],
-    *,
-    resume: Any,
-    init_responsibilities: Any,
-    labels: Any,
-    before: Solution | None,
+    processes: Processes, given: Mapping[str, Any], before: Solution | None = None, **arguments: Any
 ) -> None:
-    """Raise a ValueError on every rank where ranks would fit different models, or in different ways."""
-    said, _ = plain_values({name: value for name, value in given.items() if name not in OF_THE_RANK})
-    by_row = {"init_responsibilities": init_responsibilities, "labels": labels}
-    said |= {"resume": resume} | {name: None if value is None else "given" for name, value in by_row.items()}
-    said |= {"checkpoint": None if given["checkpoint"] is None else "given"}
-    if given["warm_start"] and before is not None:
-        said["the solution for warm_start"] = before.mixture.parameters.means.cpu()
+    """Raise a ValueError on every rank where ranks would fit different models, or in different ways.
+
+    Parameters
+    ----------
+    processes : Processes
+    given : mapping
+        Settings.
+    before : Solution, optional
+        What the fit goes on from.
+    **arguments
+        Others of the call. Of those that have values row by row, it counts whether they are given.
+    """
+    chosen = {name: value for name, value in given.items() if name not in OF_THE_RANK}
+    by_row = {"checkpoint": given["checkpoint"]} | {name: arguments.pop(name, None) for name in BY_ROW}
+    said, _ = plain_values(chosen | arguments)
+    said |= {name: None if value is None else "given" for name, value in by_row.items()}
+    said["the solution to go on from"] = None if before is None else before.mixture.parameters.means.cpu()
     first, *others = processes.exchange(said)
     for rank, other in enumerate(others, 1):
         different = differences(first, other)

@@ -236,8 +236,8 @@ class BayesianGaussianMixture(MixtureEstimator):
         """
         given, before = self.get_params(deep=False), vars(self).get("_solution")
         if check_flag(self.distributed, "distributed"):
-            agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "labels": None}
-            check_alike(Group(), given, **agreement, before=before)
+            agreement = {"resume": resume, "init_responsibilities": init_responsibilities}
+            check_alike(Group(), given, before if self.warm_start else None, **agreement)
         settings = self._settings()
         journal = journal_of(settings, resume=resume, has_posterior=True)
         rows = (X, sample_weight, init_responsibilities)
@@ -281,6 +281,8 @@ class BayesianGaussianMixture(MixtureEstimator):
         Blei, Wang & Paisley 2013 (JMLR 14).
         """
         before = vars(self).get("_solution")
+        if check_flag(self.distributed, "distributed"):
+            check_alike(Group(), self.get_params(deep=False), before, step=step)
         known = None if before is None else before.update
         settings = self._settings(known if isinstance(known, Variational) else None)
         solution = learnt_from(settings, X, sample_weight, step, owner=type(self).__name__, before=before)

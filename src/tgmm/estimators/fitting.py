@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tgmm.covariance import CovarianceCollapse
-from tgmm.data.columns import Columns
+from tgmm.data.columns import Columns, listed
 from tgmm.data.fingerprint import Fingerprint, fingerprint_of
 from tgmm.data.training import Training
 from tgmm.em.checkpoints import Checkpoint
@@ -61,6 +61,8 @@ def solved(
     seed = processes.first(drawn_seed(settings.given["random_state"]))
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
+    if settings.warm_start and before is not None:
+        _check_same_columns(before.mixture.columns, training.columns)
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
     special = special_of(settings, training, labels, before)
     fingerprint = Fingerprint()
@@ -75,9 +77,19 @@ def solved(
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
         race = fit.raced(journal, progress, earlier)
         best = fit.best_of(race)
-        solution = Solution.of_race(race, best, problem, training.columns, [*notes, *fit.notes(best)])
+        notes = [*notes, *fit.notes(best)]
+        solution = Solution.of_race(race, best, problem, training.columns, notes, fit.is_degenerate)
         progress.conclude(solution.runs)
     return replace(solution, update=update)
+
+
+def _check_same_columns(before: Columns, now: Columns) -> None:
+    """Raise a ValueError where the solution to go on from is of columns with other names, or in another order."""
+    if before.names is not None and now.names is not None and list(before.names) != list(now.names):
+        raise ValueError(
+            f"warm_start=True continues the fit to the columns {listed(before.names)}, but X has {listed(now.names)}: "
+            "give the same columns in the same order, or fit anew with warm_start=False."
+        )
 
 
 @standalone()

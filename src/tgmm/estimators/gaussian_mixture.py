@@ -165,8 +165,8 @@ class GaussianMixture(MixtureEstimator):
     -----
     Predictions have the type of the input: NumPy arrays for arrays, data frames and lists, tensors on their own device
     for tensors, and arrays of the same library for others that support DLPack (CuPy, JAX). Fitted attributes are
-    tensors if the training data was, otherwise NumPy arrays. They are copies: changing one does not change the model.
-    `sample` returns tensors.
+    tensors if the training data was, otherwise NumPy arrays, and so is what `sample` returns. They are copies: changing
+    one does not change the model.
 
     EM: Dempster, Laird & Rubin 1977 (JRSS B 39). Priors: Fraley & Raftery 2007 (J. Classification 24). Missing values:
     Ghahramani & Jordan 1994 (NIPS 6).
@@ -278,8 +278,8 @@ class GaussianMixture(MixtureEstimator):
             weights of the components in each row; use 0 and 1 to say which components are possible.
         resume : bool, default=False
             If True, continue from `checkpoint`. The result has the same bits as a fit that was never interrupted. Data
-            and settings must be the same, except `tol` and `max_iter`. Without a file, the fit starts from the
-            beginning.
+            and settings must be the same, except `tol`, `max_iter` and those that do not change the result. Without a
+            file, the fit starts from the beginning.
 
         Returns
         -------
@@ -295,13 +295,8 @@ class GaussianMixture(MixtureEstimator):
         given = self.get_params(deep=False)
         before = vars(self).get("_solution")
         if check_flag(self.distributed, "distributed"):
-            agreement = {
-                "resume": resume,
-                "init_responsibilities": init_responsibilities,
-                "labels": labels,
-                "before": before,
-            }
-            check_alike(Group(), given, **agreement)
+            agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "labels": labels}
+            check_alike(Group(), given, before if self.warm_start else None, **agreement)
         settings = Settings.of(given)
         rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
@@ -385,8 +380,11 @@ class GaussianMixture(MixtureEstimator):
         >>> sorted(gmm.means_.ravel().round().tolist())
         [0.0, 5.0]
         """
-        settings, before = Settings.of(self.get_params(deep=False)), vars(self).get("_solution")
-        solution = learnt_from(settings, X, sample_weight, step, owner=type(self).__name__, before=before)
+        given, before = self.get_params(deep=False), vars(self).get("_solution")
+        if check_flag(self.distributed, "distributed"):
+            check_alike(Group(), given, before, step=step)
+        settings, owner = Settings.of(given), type(self).__name__
+        solution = learnt_from(settings, X, sample_weight, step, owner=owner, before=before)
         self._adopt(solution)
         warn_of(solution)
         return self

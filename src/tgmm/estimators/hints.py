@@ -22,6 +22,17 @@ PARAMETERS = {
     "convergence": "tol is an absolute change of the average objective, in nats.",
     "batch_size": "chunks are chosen by themselves; partial_fit learns from batches.",
     "step_size": "it is an argument of partial_fit here: partial_fit(X, step=...).",
+    "fixed_weights": "give init_weights, and fixed='weights'.",
+    "frozen_means": "give init_means, and fixed={'means': [...]} with a boolean for each component.",
+    "frozen_covariances": "give init_covariances, and fixed={'covariances': [...]} with a boolean for each component.",
+    "frozen_components": "fixed={'weights': [...], 'means': [...], 'covariances': [...]} has booleans for each.",
+    "weight_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
+    "mean_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
+    "covariance_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
+    "label_confidence": "fit(X, labels=...) of shape (n, K) has odds for each row.",
+    "unlabeled_weight": "fit(X, sample_weight=...) weighs each row.",
+    "components_per_class": "tgmm.MixtureClassifier fits a mixture to each class.",
+    "temperature": "there is one algorithm, EM: cem=True makes its assignments hard.",
 }
 
 # Parameters of `GaussianMixture` that another estimator, or function, lacks.
@@ -46,8 +57,8 @@ LACKING = {
 
 # Attributes and methods of fitted models.
 ATTRIBUTES = {
-    "precisions_": "it has covariances_; to_sklearn().precisions_ are their inverses.",
-    "precisions_cholesky_": "it has covariances_; to_sklearn().precisions_cholesky_ are the roots of their inverses.",
+    "precisions_": "it has covariances_; mixture_.to_sklearn().precisions_ are their inverses.",
+    "precisions_cholesky_": "it has covariances_; mixture_.to_sklearn() has the roots of their inverses.",
     "lower_bounds_": "it is objective_history_ here, which begins with the start.",
     "log_likelihood_history_": "it is objective_history_ here, which begins with the start.",
     "labels_": "fit_predict(X) and predict(X) give the labels.",
@@ -55,8 +66,8 @@ ATTRIBUTES = {
     "initial_weights_": "give a start as init_weights; fit with max_iter=0 returns the start.",
     "initial_means_": "give a start as init_means; fit with max_iter=0 returns the start.",
     "initial_covariances_": "give a start as init_covariances; fit with max_iter=0 returns the start.",
-    "noise_weight_": "it is there where the fit was with noise=True.",
-    "noise_volume_": "it is there where the fit was with noise=True.",
+    "noise_weight_": "it exists only after a fit with noise=True.",
+    "noise_volume_": "it exists only after a fit with noise=True.",
     "noise_proba": "with noise=True it is the last column of predict_proba(X).",
     "predict_class": "there are no classes: tgmm.MixtureClassifier fits a mixture to each.",
     "suggest_priors": "mean_prior='default' and covariance_prior='default' are mclust's.",
@@ -107,8 +118,8 @@ def hinting(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[A
         check_parameter_names(kwargs, type(self).__name__, known=known())
         if len(args) > n_places:
             raise TypeError(
-                f"{type(self).__name__} takes {n_places} arguments by their place, but {len(args)} were given: give "
-                f"those from {args[n_places]!r} on by name."
+                f"{type(self).__name__} takes {n_places} positional arguments, but {len(args)} were given: pass those "
+                f"from {args[n_places]!r} on by keyword."
             )
         init(self, *args, **kwargs)
 

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from tgmm.covariance import Structure
+from tgmm.estimators.agreement import check_alike
 from tgmm.estimators.fitting import solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
@@ -368,23 +369,24 @@ def fit_many(
         if given[name]:
             raise ValueError(f"fit_many makes many fits at once; got {name}={given[name]!r}: leave it out.")
     processes = Group() if check_flag(given["distributed"], "distributed") else ALONE
+    if processes.size > 1:
+        check_alike(processes, given)
     given["distributed"] = False  # each fit is made by one process
     given["random_state"] = processes.first(_integer(given["random_state"]))
     checked = Settings.of(given)
     rows, problems = processes.guard(lambda: divided(X, groups))
     keys = problems.keys
     _check_same(processes, keys)
-    own = list(_starts_of_each(given, checked.structure, len(keys)))
-    data = zip(
-        problems.parts(rows, "X"),
-        problems.parts(sample_weight, "sample_weight"),
-        problems.parts(init_responsibilities, "init_responsibilities"),
-        problems.parts(labels, "labels"),
-        own,
-        problems.members,
-        strict=True,
-    )
-    mine = {place: Given(*each) for place, each in enumerate(data) if place % processes.size == processes.rank}
+
+    def starts_and_data() -> tuple[list[dict[str, Any]], dict[int, Given]]:
+        """Return the starts of all problems, and what those of this process are given."""
+        by_row = {"sample_weight": sample_weight, "init_responsibilities": init_responsibilities, "labels": labels}
+        parts = [problems.parts(values, name) for name, values in {"X": rows, **by_row}.items()]
+        own = list(_starts_of_each(given, checked.structure, len(keys)))
+        data = enumerate(zip(*parts, own, problems.members, strict=True))
+        return own, {place: Given(*each) for place, each in data if place % processes.size == processes.rank}
+
+    own, mine = processes.guard(starts_and_data)
     quiet = replace(checked, verbose=checked.verbose and processes.rank == 0)
     parts, reasons = _shared(processes, lambda: _solved(quiet, mine))
     if not parts:

@@ -145,7 +145,8 @@ def _continuation(state: State, mixture: Mixture, regularisation: Tensor) -> Con
         raise ValueError(f"memory_ must be three positive numbers; it is {counts.tolist()}.")
     weight, seen, n_batches = counts.tolist()
     one_scale = mixture.structure.one_scale
-    found = Continuation.of_parameters(mixture.parameters, regularisation, mixture.dtype, one_scale=one_scale)
+    known = mixture.parameters, state["lower_bound_"], regularisation, mixture.dtype
+    found = Continuation.of_parameters(*known, one_scale=one_scale)
     return replace(found, memory=found.memory.weighing(weight, seen, int(n_batches)))
 
 

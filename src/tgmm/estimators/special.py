@@ -41,7 +41,7 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
     if not check_flag(given["noise"], "noise"):
         return Special(labels=known, held=held)
     if held is not None and bool(held.weights.all()) and not held.values.rest > SLACK:
-        raise ValueError("noise=True needs weight that fixed weights of all components do not leave: fix fewer.")
+        raise ValueError("With noise=True, fixed weights must sum to less than 1: lower them, or fix fewer.")
     return replace(noise_of(settings, training), labels=known, held=held)
 
 

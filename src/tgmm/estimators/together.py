@@ -159,7 +159,7 @@ def _entries(settings: Settings, problems: Mapping[int, Given], owner: str) -> l
             continue
         try:
             entry = _entry(settings, place, given, owner, common)
-        except (TypeError, ValueError):
+        except (OSError, TypeError, ValueError):
             continue
         n_rows, n_features = entry.table.rows.shape
         if max(settings.n_components, n_features) < n_rows <= most(n_features, entry.table.rows.dtype, entry.device):
@@ -199,6 +199,8 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
         known = check_responsibilities(known, rows.shape[0], settings.n_components)
     if weights is not None and not (weights > 0).all():
         kept = weights > 0
+        if not torch.isfinite(rows[~kept]).all():
+            raise ValueError("Rows of weight 0 are not finite.")
         rows, weights, known = rows[kept], weights[kept], None if known is None else known[kept]
     return Entry(place, Table(rows, weights, known), columns, start, device)
 

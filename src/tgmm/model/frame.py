@@ -64,6 +64,10 @@ class Frame:
         """Map rows (..., d) from the frame into the user's units."""
         return self.shift.to(rows.device) + rows * self.scale.to(rows.device)
 
+    def log_density_in(self, log_density: Values) -> Values:
+        """Map a log-density from the user's units into the frame."""
+        return log_density + self.log_volume
+
     def log_density_out(self, log_density: Values, n_rows: float = 1.0) -> Values:
         """Map the sum of n_rows log-densities from the frame into the user's units."""
         return log_density - n_rows * self.log_volume

@@ -29,7 +29,8 @@ def check_device(device: Any, rows: Tensor | None = None) -> torch.device:
     try:
         return _usable(torch.device(device))
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"device={device!r} cannot be used: {error}") from error
+        reason = str(error).partition("\n")[0]  # PyTorch goes on with a list of all its operators
+        raise ValueError(f"device={device!r} cannot be used: {reason}") from error
 
 
 @cache

@@ -37,7 +37,7 @@ from tgmm.start.views import Views
 
 CellKey = tuple[int, str, int | None]  # the numbers of components and factors of a cell, and its structure between them
 # Settings of a fit that have values for each feature, or that mean something else where some are left out.
-BY_FEATURE = ("mean_prior", "covariance_prior", "init_covariances", "noise_volume")
+BY_FEATURE = ("mean_prior", "covariance_prior", "init_means", "init_covariances", "noise_volume")
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,8 @@ class Fitter:
 
         None where rows are too few to tell, where no feature varies, or where settings are given feature by feature.
         """
-        if any(self.given.get(name) is not None for name in BY_FEATURE) or not isinstance(
-            self.given.get("init_means", ""), str
-        ):
+        by_feature = (self.given.get(name) for name in BY_FEATURE)
+        if not all(value is None or isinstance(value, str) for value in by_feature):
             return []
         return dependent_features(self.training.survey)
 
@@ -185,7 +184,7 @@ class Fitter:
             race = fit.raced(NoJournal(), progress)
         run = fit.best_of(race)
         notes = [*problem.degeneracies(), *fit.notes(run)]
-        solution = Solution.of_race(race, run, problem, self.training.columns, notes)
+        solution = Solution.of_race(race, run, problem, self.training.columns, notes, fit.is_degenerate)
         found = Fitted(solution, given, fit.is_degenerate(run))
         if self.data.n_features == 1:
             self._fitted[which] = found

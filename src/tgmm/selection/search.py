@@ -151,6 +151,11 @@ def select(
     whole = Fitter(X, sample_weight, settings, counts, n_init, seed, labels)
     _ = whole.noise  # what is wrong with that is wrong with all cells
     dependent = whole.dependent()
+    if dependent and not whole.settings.reg_covar:
+        raise ValueError(
+            f"{whole.training.columns.said(dependent)} are constant or linear functions of others, to all of which no "
+            "best_ can be fitted with reg_covar=0: leave them out of X, or give a reg_covar above 0."
+        )
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
     folds = folds_of(judged, cv) if criterion == "held_out" else []
     grid = [(count, *kind) for count in counts for kind in kinds]
@@ -171,7 +176,8 @@ def _warn_of(best: Cell, fit: GaussianMixture) -> None:
     if best.status == "degenerate":
         warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
     elif best.reason:
-        warnings.warn(f"Of the best cell, {best.structure}, {best.n_components}: {best.reason}.", stacklevel=LEVEL)
+        which = f"{best.structure}, {best.n_components} component{'s' * (best.n_components > 1)}"
+        warnings.warn(f"The best cell ({which}): {best.reason}.", stacklevel=LEVEL)
     if not fit.converged_ and fit.max_iter > 0:
         what = f"{best.structure}, {best.n_components}, has not converged in max_iter={fit.max_iter} iterations"
         warnings.warn(f"The best cell, {what}: raise max_iter or tol.", ConvergenceWarning, stacklevel=LEVEL)
@@ -194,7 +200,10 @@ def _check_structures(covariance_types: Any, n_factors: Any) -> list[tuple[str, 
     numbers_of = [None] if n_factors is None else _check_counts(n_factors, "n_factors")
     structures = [structure_named(name) for name in _check_names(covariance_types)]
     if n_factors is not None and not any(isinstance(structure, Factors) for structure in structures):
-        raise ValueError(f"n_factors={n_factors!r} is of no covariance_types that are to be tried: leave it out.")
+        raise ValueError(
+            f"n_factors={n_factors!r} applies only to 'low_rank' and 'factor', neither of which is among "
+            "covariance_types: leave it out, or add one of them."
+        )
     kinds = [
         (structure.name, q)
         for structure in structures
