@@ -78,7 +78,8 @@ def test_a_saved_classifier_classifies_the_same(run, wrote, files, tmp_path):
     loaded = MixtureClassifier.load(model)
     assert loaded.feature_names_in_.tolist() == list("abcd")
     assert loaded.estimator.keys() == {"setosa", "versicolor", "virginica"}
-    for faulty, message in ((["--class", "species"], "--class is for training"), (["--save", model], "--save is for")):
+    of_training = (["--class", "species"], ["--save", model], ["--components", "2"], ["--n-init", "9"], ["--seed", "5"])
+    for faulty, message in ((each, f"{each[0]} is for training") for each in of_training):
         code, _, errors = run("classify", model, files[1], *faulty)
         assert code == 1
         assert message in errors

@@ -91,3 +91,14 @@ def test_a_path_is_fitted_as_the_array_is(tmp_path, blobs):
     whole = GaussianMixture(3, random_state=0).fit(blobs)
     np.testing.assert_allclose(streamed.means_, whole.means_, rtol=1e-9, atol=1e-9)
     assert list(streamed.feature_names_in_) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"missing": "em"}])
+def test_a_row_that_is_cut_off_is_an_error_whatever_may_be_missing(settings, tmp_path):
+    path = tmp_path / "cut.csv"
+    path.write_text("a,b,c\n1,2,3\n4,5,6\n7,8,1\n2,2,2\n9,1,4\n3,7")
+    message = (
+        r"\['3', '7'\] are fewer fields than the 3 columns" if settings else "line 7, column 'c': a value is missing"
+    )
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(1, **settings).fit(path)

@@ -59,6 +59,17 @@ def test_long_clusters_side_by_side_are_found(structure, d, seed):
     assert adjusted_rand_score(labels, found) > 0.85
 
 
+def test_degenerate_runs_come_after_all_others():
+    """Of two round clusters by four components: some runs end with one on a few rows, and higher."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (100, 2)), rng.normal(6, 1, (100, 2))])
+    runs = fit(X, 4, init_means="kmeans", n_init=5).runs_
+    chosen, *others = [run.objective for run in runs]
+    highest = max(others)
+    assert highest > chosen and others[-1] == highest  # which is degenerate, or it would have been chosen
+    assert others[:-1] == sorted(others[:-1], reverse=True)
+
+
 def test_the_trials_are_named_and_best_first():
     X, _ = mixture(2, n=300, d=2, n_components=4, separation=2.0)
     gmm = fit(X, 4)

@@ -113,8 +113,14 @@ def test_select_names_the_parameter_for_structures():
         select(X, 2, covariance_type="diag")
 
 
+@pytest.mark.parametrize("name", ["frozen_means", "frozen_covariances", "frozen_components", "fixed_weights"])
+def test_names_of_0_4_3_for_what_is_fixed_lead_to_fixed(name):
+    with pytest.raises(TypeError, match=f"has no parameter '{name}': .*fixed="):
+        GaussianMixture(2, **{name: [1]})
+
+
 def test_arguments_by_place():
-    with pytest.raises(TypeError, match=r"3 arguments.*4 were given.*from 100 on by name"):
+    with pytest.raises(TypeError, match=r"3 positional arguments.*4 were given.*from 100 on by keyword"):
         GaussianMixture(2, None, "full", 100)
     with pytest.raises(ValueError, match="n_features.*covariance_type='diag'"):
         GaussianMixture(2, "diag").fit(X)

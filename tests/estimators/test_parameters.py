@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -831,3 +832,14 @@ def test_mclusts_codes_are_names(code, name, blobs, tmp_path):
     found.save(tmp_path / "model.pth")
     assert GaussianMixture.load(tmp_path / "model.pth").covariance_type == code
     assert Mixture(found.weights_, found.means_, found.covariances_, code).covariance_type == name
+
+
+def test_a_warm_start_wants_the_columns_of_the_last_fit_in_their_order(blobs):
+    frame = pd.DataFrame(blobs[:, :2], columns=["a", "b"])
+    model = GaussianMixture(2, warm_start=True, random_state=0).fit(frame)
+    before = model.means_
+    with pytest.raises(ValueError, match=r"the columns \['a', 'b'\], but X has \['b', 'a'\]: .* warm_start=False"):
+        model.fit(frame[["b", "a"]])
+    np.testing.assert_array_equal(model.means_, before)
+    assert model.fit(frame).n_iter_ >= 0
+    assert model.set_params(warm_start=False).fit(frame[["b", "a"]]).feature_names_in_.tolist() == ["b", "a"]

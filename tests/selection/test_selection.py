@@ -482,3 +482,22 @@ def test_a_type_that_is_another_of_one_feature_is_not_fitted_again_and_goes_on_a
                 torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
             model.partial_fit(more)
             np.testing.assert_allclose(model.covariances_, alone.partial_fit(more).covariances_, rtol=1e-6)
+
+
+class TestAConstantFeature:
+    @pytest.fixture
+    def X(self):
+        rng = np.random.default_rng(0)
+        rows = np.concatenate([rng.normal(0, 1, (100, 2)), rng.normal(6, 1, (100, 2))])
+        return np.column_stack([rows, np.full(200, 3.0)])
+
+    @pytest.mark.filterwarnings("ignore:feature")
+    @pytest.mark.parametrize("priors", [{}, {"mean_prior": "default"}])
+    def test_does_not_decide_beside_default_priors(self, X, priors):
+        found = select(X, [1, 2, 3], ["full", "spherical"], random_state=0, n_init=1, **priors)
+        assert found.left_out == (2,)
+        assert (found.best_cell.covariance_type, found.best_cell.n_components) == ("spherical", 2)
+
+    def test_is_refused_before_the_search_where_nothing_regularises(self, X):
+        with pytest.raises(ValueError, match=r"feature\(s\) \[2\] are constant .* reg_covar=0: leave them out of X"):
+            select(X, [1, 2], "full", reg_covar=0)

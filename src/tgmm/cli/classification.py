@@ -41,8 +41,12 @@ def _predictions(classifier: MixtureClassifier, rows: np.ndarray) -> Columns:
 
 def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
     """Return a classifier of a file, and the names of its features, which it forgets: they are matched here."""
-    for given, name in ((options.of_class, "--class"), (options.save, "--save")):
-        if given is not None:
+    given = {"--class": options.of_class, "--save": options.save}
+    for name, default in options.of_training.items():
+        value = getattr(options, name)
+        given[f"--{name.replace('_', '-')}"] = None if value == default else value
+    for name, value in given.items():
+        if value is not None:
             raise ValueError(f"{name} is for training: {options.training} is a classifier that is trained already.")
     classifier = MixtureClassifier.load(options.training, device=options.device)
     return classifier, _forgotten(classifier)

@@ -9,6 +9,19 @@ import sys
 from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MCLUST, MISSING, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
 
+# Of `classify`, which have a meaning where it trains.
+OF_TRAINING = [
+    "components",
+    "covariance",
+    "factors",
+    "criterion",
+    "init",
+    "n_init",
+    "max_iter",
+    "tol",
+    "reg_covar",
+    "seed",
+]
 DEVICE = "Where to compute: cpu, cuda and so on. The default is CUDA if there is a CUDA device."
 
 
@@ -222,6 +235,7 @@ def _add_classify(command: argparse.ArgumentParser) -> None:
     _add_out(command, "CLASSES")
     _add_missing(command)
     _add_common(command)
+    command.set_defaults(of_training={name: command.get_default(name) for name in OF_TRAINING})
 
 
 def _add_impute(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from tgmm.data.fields import MISSING, THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
 
+CORRECT = "Correct such rows"
 LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what files of that encoding begin with
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
@@ -102,7 +103,9 @@ class TextSource(Source):
                 fields = self.dialect.fields(record)
                 if len(fields) != len(names):
                     many = "more" if len(fields) > len(names) else "fewer"
-                    raise ValueError(f"{str(self.path)!r}: {fields} are {many} fields than the {len(names)} columns.")
+                    raise ValueError(
+                        f"{str(self.path)!r}: {fields} are {many} fields than the {len(names)} columns. {CORRECT}."
+                    )
                 yield [fields[place] for place in places]
 
     @contextmanager
@@ -181,15 +184,15 @@ class TextSource(Source):
         for name, position in zip(self.columns, self.positions, strict=True):
             value = fields[position] if position < len(fields) else ""
             if not is_number(value):
-                what = f"{short(value)} is not a number. Correct such rows"
+                what = f"{short(value)} is not a number. {CORRECT}"
                 if value.lower() in MISSING:
                     what = f"a value is missing{f' ({value!r})' if value else ''}. {LACKING}"
                 elif THOUSANDS.match(value):
-                    what = f"{value} could have a decimal comma, or one of thousands. Correct such rows"
+                    what = f"{value} could have a decimal comma, or one of thousands. {CORRECT}"
                 return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:
             found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
-            remedy = "Correct such rows"
+            remedy = CORRECT
             if len(fields) == self.dialect.n_columns + 1:
                 remedy += ", or begin the first line with one more separator if the first field names the row"
             if self.dialect.delimiter == ",":
