@@ -331,7 +331,6 @@ class Covariances(ABC):
             self._collapse(~((variances > 0) & torch.isfinite(variances)).all(-1))
 
 
-@cache
 def differ_by_rounding(found: Tensor, given: Tensor, rtol: float, atol: float) -> bool:
     """Whether nothing but rounding makes matrices (..., d, d) differ from those given.
 
@@ -345,6 +344,7 @@ def differ_by_rounding(found: Tensor, given: Tensor, rtol: float, atol: float) -
     return bool(((found - given).abs() <= rtol * given.abs() + atol * units + rounding).all())
 
 
+@cache
 def _moment(kind: type[Moment], shared: bool) -> Moment:
     """Return the one object of a moment."""
     return kind(shared)

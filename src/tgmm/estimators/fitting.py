@@ -62,7 +62,7 @@ def solved(
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
     if settings.warm_start and before is not None:
-        _check_same_columns(before.mixture.columns, training.columns)
+        processes.guard(lambda: _check_same_columns(before.mixture.columns, training.columns))
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
     special = special_of(settings, training, labels, before)
     fingerprint = Fingerprint()
