@@ -467,7 +467,8 @@ class Frames(Source):
 
 def test_batches_of_frames_have_the_same_columns(rows):
     frames = [pd.DataFrame(part, columns=NAMES) for part in np.split(rows, 2)]
-    assert_same_fit(GaussianMixture(1).fit(Frames(frames)), GaussianMixture(1).fit(rows), **EXACT)
+    for batches in (Frames(frames), frames, [pl.from_pandas(frame) for frame in frames]):
+        assert_same_fit(GaussianMixture(1).fit(batches), GaussianMixture(1).fit(rows), **EXACT)
     for other in (["b", "a", "c"], ["a", "b", "d"]):
         with pytest.raises(ValueError, match=r"Batch 1 of X has the columns .* but \['a', 'b', 'c'\] are expected"):
             GaussianMixture(1).fit(Frames([frames[0], frames[1].set_axis(other, axis=1)]))

@@ -485,3 +485,22 @@ def test_a_forged_box_is_refused(tmp_path):
     for changes in ({"noise_box_": torch.zeros(2, D)}, {"noise_log_volume_": float("inf")}):
         with pytest.raises(ModelFileError):
             GaussianMixture().load_state_dict({**state, **changes})
+
+
+@pytest.mark.parametrize("start", ["auto", "kpp", "kmeans"])
+@pytest.mark.parametrize("settings", [{"noise": True}, {"missing": "em"}])
+def test_starts_see_weights_as_repetition(settings, start):
+    """They look at neighbours: copies of a row are none of its own."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(150, 2)) + 3 * rng.normal(size=(3, 2))[rng.integers(3, size=150)]
+        if "noise" in settings:
+            X[:15] = rng.uniform(-12, 12, (15, 2))
+        else:
+            X[rng.random(X.shape) < 0.2] = np.nan
+            X = X[~np.isnan(X).all(1)]
+        weights = rng.integers(1, 4, len(X))
+        model = GaussianMixture(3, random_state=0, tol=1e-8, max_iter=2000, init_means=start, **settings)
+        weighted = clone(model).fit(X, sample_weight=weights)
+        repeated = clone(model).fit(np.repeat(X, weights, axis=0))
+        assert weighted.lower_bound_ == pytest.approx(repeated.lower_bound_, abs=1e-6)

@@ -296,6 +296,11 @@ def test_history_and_responsibilities(fitted):
         np.testing.assert_allclose([bar.get_width() for bar in bars], model.predict_proba(frame.iloc[[7]])[0])
 
 
+def test_what_has_no_history_says_so(blobs):
+    with pytest.raises(ValueError, match="which has a history; got a MixtureOutlierDetector"):
+        plot_history(MixtureOutlierDetector().fit(blobs))
+
+
 def test_long_names_are_broken_so_that_those_of_pairs_do_not_meet():
     names = ["od280/od315_of_diluted_wines", "nonflavanoid_phenols", "a name that goes on and on, as if it had no end"]
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=names)

@@ -190,7 +190,9 @@ def _add_priors(command: argparse.ArgumentParser) -> None:
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
+    command.add_argument(
+        "model", type=expanded, help="The model, a file that tgmm fit --out or GaussianMixture.save wrote."
+    )
     command.add_argument(
         "data",
         type=expanded,
@@ -242,7 +244,7 @@ def _add_impute(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model",
         type=expanded,
-        help="The model, a file that tgmm fit --out or save wrote, preferably one that was fitted with --missing em.",
+        help="The model, a file that tgmm fit --out or GaussianMixture.save wrote, best of a fit with --missing em.",
     )
     command.add_argument(
         "data",
@@ -267,7 +269,9 @@ def _add_impute(command: argparse.ArgumentParser) -> None:
 
 
 def _add_sample(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
+    command.add_argument(
+        "model", type=expanded, help="The model, a file that tgmm fit --out or GaussianMixture.save wrote."
+    )
     command.add_argument(
         "-n",
         "--rows",
@@ -310,7 +314,9 @@ def _add_out(command: argparse.ArgumentParser, metavar: str) -> None:
 
 
 def _add_info(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=expanded, help="The model, a file that tgmm fit --out or save wrote.")
+    command.add_argument(
+        "model", type=expanded, help="The model, a file that tgmm fit --out or GaussianMixture.save wrote."
+    )
     _add_common(command)
 
 
@@ -335,7 +341,7 @@ def _add_missing(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiv
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="Print the result as JSON.")
+    command.add_argument("--json", action="store_true", help="Print the result as JSON; of rows, one object a line.")
     command.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,

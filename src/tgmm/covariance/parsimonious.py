@@ -7,6 +7,7 @@ the identity (I). Source: Celeux & Govaert 1995 (Pattern Recognition 28).
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ from tgmm.covariance.full import Full
 from tgmm.covariance.structures import NO_ROWS, Structure, of_variances
 
 SETTLED = 1e-13  # relative change of the volumes at which their iteration has ended
+PATIENCE = 10  # sweeps without a smaller change, after which nothing but rounding is left
 SWEEPS = 1000
 EPS, ROUNDINGS = torch.finfo(torch.float64).eps, 32  # of inverses, that an estimate may have
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
@@ -174,12 +176,12 @@ class VEE(Parsimonious):
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
         matrices, shares = squares.dense, counts / counts.sum(-1, keepdim=True)
         volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K)
-        common = matrices[..., 0, :, :]
+        common, have_settled = matrices[..., 0, :, :], Settling()
         for _ in range(SWEEPS):
             common = (_per(volumes, shares)[..., None, None] * matrices).sum(-3)  # (..., d, d)
             precision = torch.linalg.inv_ex(common).inverse
             before, volumes = volumes, (matrices * precision[..., None, :, :]).sum((-2, -1)) / squares.n_features
-            if not _moves(volumes, before):
+            if have_settled(volumes, before):
                 break
         return Full(volumes[..., None, None] * common[..., None, :, :], squares.n_features)
 
@@ -216,11 +218,11 @@ def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor
         n, the numbers of rows.
     """
     shape = _unit(counts, variances)
-    volumes = (variances / shape[..., None, :]).mean(-1)
+    volumes, have_settled = (variances / shape[..., None, :]).mean(-1), Settling()
     for _ in range(SWEEPS):
         shape = _unit(_per(volumes, counts), variances)
         before, volumes = volumes, (variances / shape[..., None, :]).mean(-1)
-        if not _moves(volumes, before):
+        if have_settled(volumes, before):
             break
     return volumes, shape
 
@@ -246,9 +248,20 @@ def _per(volumes: Tensor, counts: Tensor) -> Tensor:
     return torch.where(volumes > 0, counts / volumes.clamp(min=NO_ROWS), 0.0)
 
 
-def _moves(volumes: Tensor, before: Tensor) -> bool:
-    """Whether volumes are not yet what their iteration leads to."""
-    return bool(((volumes - before).abs() > SETTLED * volumes).any())
+class Settling:
+    """Tells when volumes are what their iteration leads to, or when nothing but rounding is left of their changes.
+
+    Changes shrink sweep by sweep, but for those of rounding: of covariances near singular ones, volumes never rest.
+    """
+
+    def __init__(self) -> None:
+        self.least, self.n_since = math.inf, 0  # the smallest change, and how many sweeps ago that was
+
+    def __call__(self, volumes: Tensor, before: Tensor) -> bool:
+        """Whether volumes (..., K) have settled, after one more sweep."""
+        change = float(((volumes - before).abs() / volumes.clamp(min=NO_ROWS)).amax())
+        self.least, self.n_since = (change, 0) if change < self.least else (self.least, self.n_since + 1)
+        return not change > SETTLED or self.n_since == PATIENCE
 
 
 # What mclust's ``me`` counts (version 6; its ``mstep`` counts otherwise): for each volume, or for the one of all. For

@@ -129,7 +129,7 @@ def arrow_format(path: Path) -> str:
 
 
 def _is_batch(item: Any) -> bool:
-    """Whether an item of a list is a batch of rows, or a pair of rows and weights."""
+    """Whether an item of a list is a batch of rows, which may be a data frame, or a pair of rows and weights."""
     if isinstance(item, tuple | list):
         return len(item) == 2 and all(isinstance(part, np.ndarray | Tensor) for part in item) and item[0].ndim == 2
-    return isinstance(item, np.ndarray | Tensor) and item.ndim == 2
+    return (isinstance(item, np.ndarray | Tensor) or hasattr(item, "columns")) and len(getattr(item, "shape", ())) == 2

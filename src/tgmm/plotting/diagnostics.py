@@ -120,6 +120,11 @@ def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not isinstance(model, MixtureEstimator):
+        kind = type(model).__name__
+        raise ValueError(
+            f"model must be a GaussianMixture or a BayesianGaussianMixture, which has a history; got a {kind}."
+        )
     history = np.asarray(model.objective_history_)
     if not history.size:
         raise ValueError("The model has no history: its parameters were given, not fitted.")

@@ -44,10 +44,13 @@ def filled(sample: Chunk, frame: Frame) -> Chunk:
 
 
 def _donors(rows: Tensor, gaps: Tensor) -> Tensor:
-    """Return rows (m, d) to take values from, whatever the order in which all come: those with most values first."""
-    order = projection(rows.nan_to_num(nan=0.0)).argsort(stable=True)
+    """Return different rows (m, d) to take values from, whatever the order in which all come, those with most first."""
+    known = rows.nan_to_num(nan=0.0)
+    order = projection(known).argsort(stable=True)
     order = order[gaps[order].sum(1).argsort(stable=True)]
-    n_gaps = gaps.sum(1)
+    differs = (known[order].diff(dim=0) != 0) | (gaps[order][1:] != gaps[order][:-1])
+    order = order[torch.cat([differs.new_ones(1), differs.any(1)])]  # of copies, which are side by side, one
+    n_gaps = gaps[order].sum(1)
     n_full = int((n_gaps == n_gaps.amin()).sum())
     if n_full > DONORS:  # evenly along the projection, which has nothing to do with clusters
         order = order[torch.linspace(0, n_full - 1, DONORS, device=order.device).round().long()]
