@@ -219,6 +219,17 @@ def test_default_priors_are_those_of_the_first_batch(blobs):
 # --- files ------------------------------------------------------------------------------------------------------
 
 
+@every_structure
+@pytest.mark.filterwarnings("ignore:component")
+def test_a_loaded_model_goes_on_with_its_bound(blobs, name, tmp_path):
+    model = model_of(name).fit(blobs[::2])
+    model.save(tmp_path / "model.pth")
+    loaded = BayesianGaussianMixture.load(tmp_path / "model.pth").partial_fit(blobs[1::2])
+    model.partial_fit(blobs[1::2])
+    assert loaded.lower_bound_ == pytest.approx(model.lower_bound_, rel=1e-6)
+    np.testing.assert_allclose(loaded.means_, model.means_, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @every_structure
 def test_saved_and_loaded(blobs, name, suffix, tmp_path):

@@ -231,7 +231,11 @@ def _continuation(solution: Solution, update: Variational) -> Continuation | Non
     if before is None:
         return None
     frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=mixture.structure.one_scale)
-    statistics = update.in_frame(frame).statistics_of(frame.parameters_in(mixture.parameters))
+    own, parameters = update.in_frame(frame), frame.parameters_in(mixture.parameters)
+    statistics = own.statistics_of(parameters)
+    if solution.history:  # whose end is the evidence lower bound per unit of weight
+        total = frame.log_density_in(solution.history[-1]) * statistics.weight - own.log_prior(parameters)
+        statistics = replace(statistics, objective=total, log_likelihood=total)
     memory = Memory(statistics, before.memory.seen, before.memory.n_batches)
     return Continuation(memory, frame, torch.zeros_like(before.regularisation))
 
