@@ -11,7 +11,7 @@ import numpy as np
 from tgmm.data.fields import MISSING, is_number
 from tgmm.data.source import Source
 from tgmm.data.tables import CHOOSE
-from tgmm.data.text import TextSource
+from tgmm.data.text import CORRECT, TextSource
 
 ROWS = 65536  # read at a time
 
@@ -23,6 +23,8 @@ class Lenient(Source):
     ----------
     text : TextSource
     """
+
+    keeps_batches = True
 
     def __init__(self, text: TextSource) -> None:
         self.text, self.feature_names = text, text.feature_names
@@ -40,6 +42,6 @@ class Lenient(Source):
             return math.nan
         if not is_number(text):
             raise ValueError(
-                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. Correct such rows, or {CHOOSE}."
+                f"{str(self.text.path)!r}, column {column!r}: {text!r} is not a number. {CORRECT}, or {CHOOSE}."
             )
         return float(text)

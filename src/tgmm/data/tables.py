@@ -44,6 +44,8 @@ class FrameSource(Source):
     array([[2.75]])
     """
 
+    keeps_batches = True
+
     def __init__(self, frame: Any, columns: Sequence[str] | None = None, weight_column: str | None = None) -> None:
         self.is_lazy = hasattr(frame, "collect_schema") and not hasattr(frame, "shape")
         if self.is_lazy and not hasattr(frame, "collect_batches"):

@@ -46,10 +46,10 @@ def refined(
     whole, n_rows, place = problem.on_sample(problem.sample), problem.sample.rows.shape[0], problem.frame.shift.device
     em = EM(whole.expectation(assignment), whole.update)
     after = partial(started_from, whole, Origin(), assignment=assignment)
-    begin = [partial(_begun, em, lambda of=trial: after(of.parameters.to(place)), trial.name) for trial in found]
+    starts = [(trial.name, partial(after, parameters=trial.parameters.to(place))) for trial in found]
     if plain is not None:
-        begin.append(partial(_begun, em, lambda: plain(whole), PLAIN))
-    runs = [run for each in begin if (run := each()) is not None]
+        starts.append((PLAIN, partial(plain, whole)))
+    runs = [run for name, start in starts if (run := _begun(em, start, name)) is not None]
     runner = Runner(em, Squarem(em).step)
     if problem.summary.n_gaps:
         return _trials(_survivors(runner, runs, Guard.of(problem)))

@@ -10,6 +10,8 @@ from typing import Any, Concatenate, ParamSpec
 
 P = ParamSpec("P")
 
+NO_BOUNDS = "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there."
+
 # Parameters of constructors, and of `set_params` and `select`, which take the same ones.
 PARAMETERS = {
     "init_params": "it is init_means here; 'points' is scikit-learn's 'random_from_data'.",
@@ -26,9 +28,9 @@ PARAMETERS = {
     "frozen_means": "give init_means, and fixed={'means': [...]} with a boolean for each component.",
     "frozen_covariances": "give init_covariances, and fixed={'covariances': [...]} with a boolean for each component.",
     "frozen_components": "fixed={'weights': [...], 'means': [...], 'covariances': [...]} has booleans for each.",
-    "weight_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
-    "mean_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
-    "covariance_bounds": "there are no bounds: a prior pulls parameters towards values, and fixed keeps them there.",
+    "weight_bounds": NO_BOUNDS,
+    "mean_bounds": NO_BOUNDS,
+    "covariance_bounds": NO_BOUNDS,
     "label_confidence": "fit(X, labels=...) of shape (n, K) has odds for each row.",
     "unlabeled_weight": "fit(X, sample_weight=...) weighs each row.",
     "components_per_class": "tgmm.MixtureClassifier fits a mixture to each class.",

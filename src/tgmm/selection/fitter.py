@@ -286,6 +286,8 @@ class FeatureSource(Source):
     dims : list of int
     """
 
+    keeps_batches = True
+
     def __init__(self, data: Data, dims: list[int]) -> None:
         self.data, self.dims = data, dims
 
@@ -310,6 +312,8 @@ class FoldSource(Source):
     held_out : bool
         Whether to read the fold or the others.
     """
+
+    keeps_batches = True
 
     def __init__(self, data: Data, cv: int, number: int, seed: int, *, held_out: bool) -> None:
         self.data, self.cv, self.number, self.seed, self.held_out = data, cv, number, seed, held_out

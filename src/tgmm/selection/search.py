@@ -151,9 +151,10 @@ def select(
     whole = Fitter(X, sample_weight, settings, counts, n_init, seed, labels)
     _ = whole.noise  # what is wrong with that is wrong with all cells
     dependent = whole.dependent()
+    which = whole.training.columns.said(dependent)
     if dependent and not whole.settings.reg_covar:
         raise ValueError(
-            f"{whole.training.columns.said(dependent)} are constant or linear functions of others, to all of which no "
+            f"{which} are constant or linear functions of others, to all of which no "
             "best_ can be fitted with reg_covar=0: leave them out of X, or give a reg_covar above 0."
         )
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
@@ -161,7 +162,6 @@ def select(
     grid = [(count, *kind) for count in counts for kind in kinds]
     found = _search(grid, criterion, judged, folds, verbose=verbose)
     if dependent:
-        which = whole.training.columns.said(dependent)
         notes = f"{which} are constant or linear functions of others: cells are compared without them"
         warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
         cell = found.best_cell

@@ -10,7 +10,7 @@ from torch import Tensor
 from tgmm.data.chunk import Chunk
 from tgmm.model.frame import Frame
 from tgmm.runtime.devices import widen
-from tgmm.start.sample import projection
+from tgmm.start.sample import first_of_copies, projection
 
 DONORS = 1024  # rows at most from which values are taken
 NEAREST = 3  # of them
@@ -48,8 +48,7 @@ def _donors(rows: Tensor, gaps: Tensor) -> Tensor:
     known = rows.nan_to_num(nan=0.0)
     order = projection(known).argsort(stable=True)
     order = order[gaps[order].sum(1).argsort(stable=True)]
-    differs = (known[order].diff(dim=0) != 0) | (gaps[order][1:] != gaps[order][:-1])
-    order = order[torch.cat([differs.new_ones(1), differs.any(1)])]  # of copies, which are side by side, one
+    order = order[first_of_copies(torch.cat([known, gaps.to(known)], 1)[order])]
     n_gaps = gaps[order].sum(1)
     n_full = int((n_gaps == n_gaps.amin()).sum())
     if n_full > DONORS:  # evenly along the projection, which has nothing to do with clusters

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tgmm.data.chunk import Chunk
 from tgmm.model.frame import Frame
+from tgmm.model.parameters import ROUNDING
 from tgmm.runtime.devices import widen
 from tgmm.start.sample import drawn_in
 
@@ -16,7 +17,6 @@ NEIGHBOURS = 10  # the distance to that many tells how dense rows are
 AMONG = 2048  # rows at most, among which they are looked for
 STEPS = 50  # of EM on two densities
 LEAST, MOST = 0.001, 0.9  # shares of the rows that can be noise
-ROUNDING = 1e-12  # of a sum of weights
 
 
 class Cleaned(NamedTuple):
@@ -69,6 +69,6 @@ def _sparse(distances: Tensor, weights: Tensor, n_features: int) -> Tensor:
         scores = (mass / mass.sum()).log() + NEIGHBOURS * rates.log()
         joint = scores[:, None] - rates[:, None] * volumes
         is_sparse = joint.softmax(0)[1].nan_to_num(nan=0.0)
-        if not 0 < float(weights @ is_sparse) < 1:
+        if not 0 < float(is_sparse.mean()) < 1:
             break
     return is_sparse > 0.5

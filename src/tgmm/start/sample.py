@@ -66,11 +66,17 @@ def repeated(rows: Tensor, n_components: int) -> Tensor:
     return rows[torch.arange(n_components, device=rows.device) % rows.shape[0]]
 
 
+def first_of_copies(rows: Tensor) -> Tensor:
+    """Return which rows (m, d) are not as the one before, (m,): of copies that are side by side, the first."""
+    first = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
+    first[1:] = (rows[1:] != rows[:-1]).any(1)
+    return first
+
+
 def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the different rows, ordered by a projection of theirs, and the sums of their weights."""
     order = projection(widen(rows)).argsort(stable=True)
     rows, weights = rows[order], weights[order]
-    new = torch.ones_like(weights, dtype=torch.bool)
-    new[1:] = (rows[1:] != rows[:-1]).any(1)
+    new = first_of_copies(rows)
     group = new.cumsum(0) - 1  # (m,)
     return rows[new], weights.new_zeros(int(group[-1]) + 1).index_add_(0, group, weights)
