@@ -44,7 +44,10 @@ def assert_goes_on(tmp_path, settings, n_ranks, shards, killed, passes):
     assert os.listdir(tmp_path) == ["fit.pth"]
 
 
-@pytest.mark.parametrize(("name", "passes"), [*((name, 25) for name in FITS), ("full", 48)])
+KILLED_AT = {**dict.fromkeys(FITS, 25), "hard assignments": 12}  # which soon change nothing, and then read nothing
+
+
+@pytest.mark.parametrize(("name", "passes"), [*KILLED_AT.items(), ("full", 48)])
 def test_a_killed_process_goes_on(name, passes, tmp_path):
     assert_goes_on(tmp_path, FITS[name], 1, [overlapping(400)], 0, passes)
 

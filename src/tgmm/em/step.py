@@ -76,6 +76,8 @@ class EM:
         changed = bool(found.fresh)
         if not (changed or found.is_whole):  # weights that are 0 stay so
             changed = bool(((found.parameters.weights > 0) != (state.parameters.weights > 0)).any())
+        if found.rung == state.rung and found.parameters.is_same(state.parameters):  # as of one component
+            return Step(state.moved_to(state.point, state.rung, found.fresh, found.notes), is_em=not changed)
         point, rung = self.evaluate(found.parameters, found.rung)
         lowest = state.point.objective - self.expectation.ladder.noise(rung)
         if may_hold and not changed and point.objective < lowest:
