@@ -23,13 +23,13 @@ from tgmm.data.validation import check_rows
 from tgmm.em.abreast import alone
 from tgmm.em.batch import Runs, joined
 from tgmm.em.expectation import Expectation
-from tgmm.em.fit import NoJournal
+from tgmm.em.fit import Journal, Snapshot
 from tgmm.em.moves import distinct
 from tgmm.em.precision import Ladder
 from tgmm.em.problem import Problem
 from tgmm.em.start import started
 from tgmm.em.trials import Trials
-from tgmm.estimators.fitting import opened, posed, solved
+from tgmm.estimators.fitting import opened, solved
 from tgmm.estimators.settings import Settings
 from tgmm.kernels.assignment import most_probable, soft
 from tgmm.kernels.base import Kernel
@@ -64,7 +64,8 @@ class Beginning:
         """Return the beginning of the fit of an estimator to rows (n, d)."""
         settings = Settings.of(model.get_params(deep=False))
         training = opened(settings, rows, None, Columns(None, None, OWNER), seed=0)
-        problem = posed(settings, training, settings.update(training))
+        update = settings.update(training)
+        problem = Problem.of(training, update, settings.n_components, settings.reg_covar)
         origin = settings.origin(problem, None, None)
         return cls(problem, started(problem, origin, 0).parameters)
 
@@ -149,16 +150,22 @@ def seconds_of_iterations(model: GaussianMixture, rows: object) -> list[Seconds]
     """Return what each iteration of a fit but the first took this process."""
     journal = Laps()
     settings = Settings.of(model.get_params(deep=False))
-    solved(settings, rows, None, None, owner=OWNER, before=None, recorded=journal)
+    solved(settings, rows, None, None, owner=OWNER, before=None, journal=journal)
     return journal.laps
 
 
 @dataclass
-class Laps(NoJournal):
+class Laps(Journal):
     """Reads the clocks where a fit asks between two iterations whether to record it; records nothing."""
 
     laps: list[Seconds] = field(default_factory=list)
     last: Seconds | None = None
+
+    def read(self) -> None:
+        """Return None: the fit begins."""
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Record nothing: this is never due."""
 
     def is_due(self, *, at_end: bool) -> bool:
         """Note what has passed since the last time."""

@@ -20,18 +20,19 @@ from tgmm.em.merging import Escape
 from tgmm.em.problem import Problem, explain
 from tgmm.em.restarts import Entrant, Race, Restarts, best_of
 from tgmm.em.run import Runner, Stopping
+from tgmm.em.solution import Solution
 from tgmm.em.start import Origin
 from tgmm.em.starts import starts
-from tgmm.em.state import RunState
+from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.step import EM
-from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.assignment import soft
+from tgmm.kernels.base import Assignment
 from tgmm.runtime.devices import moved
 from tgmm.runtime.frozen import kept, replace
+from tgmm.runtime.progress import Reporter
 
 ALL_NOISE, HALF_A_ROW = 0.99, 0.5  # share of the rows from which all are noise, and number below which none is
 ROUNDING = 1e-9  # of a log-volume
-
-Observer = Callable[[int, float, float], None]  # iteration, objective, change
 
 
 @dataclass(frozen=True)
@@ -82,27 +83,13 @@ class Journal(ABC):
         """Record a snapshot."""
 
 
-class NoJournal(Journal):
-    """Nothing is recorded."""
-
-    def read(self) -> None:
-        """Return None: the fit begins."""
-
-    def is_due(self, *, at_end: bool) -> bool:
-        """Return False."""
-        return False
-
-    def write(self, snapshot: Snapshot) -> None:
-        """Record nothing."""
-
-
 @dataclass(frozen=True)
 class Policy:
     """How a problem is fitted."""
 
     stopping: Stopping
     n_init: int = 1
-    classification: bool = False
+    assignment: Assignment = soft  # or hard, which is Classification EM
     accelerate: bool = False
     moves: bool = False
 
@@ -131,8 +118,7 @@ class Fit:
     @property
     def em(self) -> EM:
         """Plain EM on the problem."""
-        assignment = hard if self.policy.classification else soft
-        return EM(self.problem.expectation(assignment), self.problem.update)
+        return EM(self.problem.expectation(self.policy.assignment), self.problem.update)
 
     @property
     def runner(self) -> Runner:
@@ -143,17 +129,39 @@ class Fit:
         escape = Escape(em, stopping.tol, stopping.max_iter) if self.policy.moves else None
         return Runner(em, step, self.origin.is_regularised, escape)
 
-    def raced(self, journal: Journal, observe: Observer, earlier: Snapshot | None = None) -> Race:
-        """Return runs from all starts at their ends, going on with those of an earlier fit where there was one.
+    def solved(
+        self, progress: Reporter, journal: Journal | None = None, earlier: Snapshot | None = None
+    ) -> tuple[Solution, bool]:
+        """Return the solution that the best run comes to, and whether it is degenerate.
+
+        Parameters
+        ----------
+        progress : Reporter
+        journal : Journal, optional
+            Where the fit is recorded.
+        earlier : Snapshot, optional
+            Of an earlier fit, whose runs go on.
 
         Raises
         ------
         ValueError
             If the covariances of every run collapse.
         """
+        notes, problem = self.problem.degeneracies(), self.problem
+        race = self._raced(progress, journal, earlier)
+        run = best_of(list(race.running().values()), self.is_degenerate)
+        notes += self._notes(run)
+        runs = [run.followed, *self._others(race, run)]
+        solution = Solution.of_run(run, problem.units, problem.structure, problem.columns, notes, runs)
+        progress.conclude(solution.runs)
+        return solution, self.is_degenerate(run)
+
+    def _raced(self, progress: Reporter, journal: Journal | None, earlier: Snapshot | None) -> Race:
+        """Return runs from all starts, or those of an earlier fit, at their ends."""
 
         def observed(run: RunState, race: Callable[[], Race]) -> None:
-            self._report(run, observe)
+            objective = self.problem.units.objective_out(run.objective)
+            progress(run.n_iter, objective, run.history[-1] - run.history[-2])
             self._record(journal, race, at_end=False)
 
         race = self._begun() if earlier is None else self._resumed(earlier)
@@ -169,15 +177,17 @@ class Fit:
         self._record(journal, lambda: race, at_end=True)
         return race
 
-    def best_of(self, race: Race) -> RunState:
-        """Return the best of the runs in a race."""
-        return best_of(list(race.running().values()), self.is_degenerate)
+    def _others(self, race: Race, best: RunState) -> list[FollowedRun]:
+        """Return what users are told of the other runs, the degenerate ones last."""
+        runs: list[tuple[bool, FollowedRun]] = [(True, each) for each in race.ended]
+        runs += [(not self.is_degenerate(run), run.followed) for run in race.running().values() if run is not best]
+        return [followed for _, followed in sorted(runs, reverse=True)]
 
     def is_degenerate(self, run: RunState) -> bool:
         """Whether a run is at a solution that is to lose against others."""
         return bool(self._guard.degenerate(Runs.of(run), run.regularisation.cpu()))
 
-    def notes(self, run: RunState) -> list[str]:
+    def _notes(self, run: RunState) -> list[str]:
         """Return what the user should know of a run that ends at such a solution."""
         noise = self._notes_of_noise(float(run.parameters.rest))
         empty = [] if noise else notes_of_empty(run, self.problem.update.priors, self.problem.data.n_rows)
@@ -208,7 +218,7 @@ class Fit:
     def _begun(self) -> Race:
         """Return a race in which every run has begun."""
         policy = self.policy
-        begin, ended = starts(self.problem, self.origin, policy.n_init, self.seed, classification=policy.classification)
+        begin, ended = starts(self.problem, self.origin, policy.n_init, self.seed, policy.assignment)
         entrants = (Entrant.begun(lambda start=start: self.em.begin(start())) for start in begin)
         return Race(tuple(entrants), ended=ended)
 
@@ -221,14 +231,9 @@ class Fit:
             race = race.with_entrant(index, Entrant(replace(run, rung=min(run.rung, last), converged=converged)))
         return race
 
-    def _report(self, run: RunState, observe: Observer) -> None:
-        """Report an iteration in the user's units."""
-        objective = self.problem.units.objective_out(run.objective)
-        observe(run.n_iter, objective, run.history[-1] - run.history[-2])
-
-    def _record(self, journal: Journal, race: Callable[[], Race], *, at_end: bool) -> None:
+    def _record(self, journal: Journal | None, race: Callable[[], Race], *, at_end: bool) -> None:
         """Record the race where that is due, by rank 0."""
-        if not journal.is_due(at_end=at_end):
+        if journal is None or not journal.is_due(at_end=at_end):
             return
         processes = self.problem.data.processes
         snapshot = Snapshot(self.problem.summary, self.seed, self.fingerprint, race())

@@ -33,7 +33,7 @@ from tgmm.em.reseeding import lost_components
 from tgmm.em.run import REMEMBERED
 from tgmm.em.start import Trial
 from tgmm.em.state import LONGEST, SETTLED
-from tgmm.kernels.assignment import hard, soft, winners
+from tgmm.kernels.assignment import winners
 from tgmm.kernels.base import TOLERANCE, Assignment
 from tgmm.kernels.choose import are_precise
 from tgmm.kernels.own_rows import OwnRows
@@ -290,8 +290,8 @@ class Ended(NamedTuple):
 
 def fitted(problems: Problems, origins: Origins, policy: Policy) -> Ends | None:
     """Return where the runs of problems end, without those that are to be fitted alone; None where that is all."""
-    assignment, max_iter = hard if policy.classification else soft, policy.stopping.max_iter
-    climbers = begun(problems, origins, assignment)
+    max_iter = policy.stopping.max_iter
+    climbers = begun(problems, origins, policy.assignment)
     ended: list[Ended] = []
     objectives: list[tuple[Tensor, Tensor]] = []  # after each iteration, of problems with these numbers
     for n_iter in range(max_iter + 1):
@@ -300,7 +300,7 @@ def fitted(problems: Problems, origins: Origins, policy: Policy) -> Ends | None:
         at_end = torch.zeros_like(climbers.runs.start, dtype=torch.bool)
         if n_iter:
             may_hold = origins.covariances is None or n_iter > 1
-            climbers, at_end = climbers.advanced(assignment, policy, may_hold=may_hold)
+            climbers, at_end = climbers.advanced(policy.assignment, policy, may_hold=may_hold)
         objectives.append((climbers.runs.start, climbers.runs.objective))
         leaving = climbers.live & (at_end | (n_iter == max_iter))
         if leaving.any():

@@ -16,7 +16,7 @@ from tgmm.em.start import Origin
 from tgmm.em.starts import starts
 from tgmm.em.step import EM
 from tgmm.em.stepwise import Blended, Continuation, Memory
-from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.base import Assignment
 from tgmm.kernels.choose import kernels_for
 from tgmm.mixture.evaluation import criteria_on
 from tgmm.mixture.mixture import Mixture
@@ -41,9 +41,9 @@ class Learner:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of_first_batch(cls, problem: Problem, origin: Origin, seed: int, *, classification: bool) -> Learner:
+    def of_first_batch(cls, problem: Problem, origin: Origin, seed: int, assignment: Assignment) -> Learner:
         """Return the start that the first batch gives."""
-        started = starts(problem, origin, 1, seed, classification=classification).begin[0]()
+        started = starts(problem, origin, 1, seed, assignment).begin[0]()
         notes = (*problem.degeneracies(), *started.notes)
         return cls(started.parameters, problem.update, problem.frame, started.regularisation, notes=notes)
 
@@ -81,7 +81,7 @@ def _from_parameters(mixture: Mixture, reg_covar: float, training: Training) -> 
 
 
 def learnt(
-    learner: Learner, training: Training, before: Solution | None, step: float | None, *, classification: bool
+    learner: Learner, training: Training, before: Solution | None, step: float | None, assignment: Assignment
 ) -> Solution:
     """Return the solution after one E-step on a batch and one M-step.
 
@@ -96,7 +96,6 @@ def learnt(
     dtype, structure = working_type(data.dtype), learner.update.structure
     gaps, n_components = training.survey.summary.n_gaps > 0, learner.parameters.n_components
     kernels = kernels_for(structure.sums, frame, n_components, dtype, training.device, gaps=gaps)
-    assignment = hard if classification else soft
     ladder = Ladder(tuple(kernels))
     expectation = Blended(data, ladder, assignment, learner.memory, structure.sums, step)
     point, rung = EM(expectation, update).evaluate(learner.parameters, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tgmm.covariance import Structure
 from tgmm.data.columns import Columns
-from tgmm.em.problem import Problem, Units
-from tgmm.em.restarts import Race
+from tgmm.em.problem import Units
 from tgmm.em.state import FollowedRun, RunState
 from tgmm.em.stepwise import Continuation, Memory
 from tgmm.mixture.mixture import Mixture
@@ -38,22 +37,6 @@ class Solution:
     continuation: Continuation | None = None  # what online learning goes on from
     runs: tuple[FollowedRun, ...] = ()  # best first
     update: Maximiser | None = None  # whose steps led there, in the user's units
-
-    @classmethod
-    def of_race(
-        cls,
-        race: Race,
-        run: RunState,
-        problem: Problem,
-        columns: Columns,
-        notes: list[str],
-        is_degenerate: Callable[[RunState], bool],
-    ) -> Solution:
-        """Map the best run of a race out of the frame, to the device of the fit; notes are what else is to be said."""
-        others: list[tuple[bool, FollowedRun]] = [(True, each) for each in race.ended]
-        others += [(not is_degenerate(each), each.followed) for each in race.running().values() if each is not run]
-        runs = [run.followed, *(followed for _, followed in sorted(others, reverse=True))]
-        return cls.of_run(run, problem.units, problem.structure, columns, notes, runs)
 
     @classmethod
     def of_run(

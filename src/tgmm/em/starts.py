@@ -17,7 +17,7 @@ from tgmm.em.refinement import near, refined, rivals, tells
 from tgmm.em.start import Origin, Started, Trial, beside_noise, started, started_from
 from tgmm.em.state import FollowedRun
 from tgmm.em.trials import FOLLOWED, NEAREST, Trials
-from tgmm.kernels.assignment import hard, soft
+from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
 from tgmm.model.parameters import Parameters
@@ -52,9 +52,8 @@ class Starts(NamedTuple):
     ended: tuple[FollowedRun, ...] = ()  # runs that have seen all rows already, and did not end highest
 
 
-def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False) -> Starts:
+def starts(problem: Problem, origin: Origin, n_init: int, seed: int, assignment: Assignment = soft) -> Starts:
     """Return what begins each run of a fit; all processes are to have the same seed."""
-    assignment = hard if classification else soft
     if origin.has_trials and _are_worthwhile(problem):
         begin, ended = _followed(problem, origin, n_init, seed, assignment)
         if begin:
@@ -68,7 +67,7 @@ def starts(problem: Problem, origin: Origin, n_init: int, seed: int, *, classifi
 
 
 def search(
-    problem: Problem, origin: Origin, n_init: int, seed: int, *, classification: bool = False
+    problem: Problem, origin: Origin, n_init: int, seed: int, assignment: Assignment = soft
 ) -> Search[list[Trial]] | None:
     """Return the search of the trials on an origin's views, None where there are to be none.
 
@@ -77,7 +76,7 @@ def search(
     if origin.views is None or not (origin.has_trials and problem.noise is None and _are_worthwhile(problem)):
         return None
     generator = torch.Generator().manual_seed(seed)
-    return _tried(problem, origin.views, n_init, generator, hard if classification else soft)
+    return _tried(problem, origin.views, n_init, generator, assignment)
 
 
 def _followed(

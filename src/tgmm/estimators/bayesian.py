@@ -241,7 +241,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         settings = self._settings()
         journal = journal_of(settings, resume=resume, has_posterior=True)
         rows = (X, sample_weight, init_responsibilities)
-        solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
+        solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         is_anywhere = isinstance(self.init_means, str) and init_responsibilities is None and not settings.warm_start
         if is_anywhere:  # no component is where it was put
             solution = in_use_first(solution)

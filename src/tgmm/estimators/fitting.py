@@ -9,15 +9,13 @@ from tgmm.data.columns import Columns, listed
 from tgmm.data.fingerprint import Fingerprint, fingerprint_of
 from tgmm.data.training import Training
 from tgmm.em.checkpoints import Checkpoint
-from tgmm.em.fit import Fit, Journal, NoJournal
+from tgmm.em.fit import Fit, Journal
 from tgmm.em.online import Learner, learnt
 from tgmm.em.problem import Problem, explain
 from tgmm.em.solution import Solution
-from tgmm.em.special import NOTHING, Special
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.special import require_plain, special_of
 from tgmm.files.plain import plain_values
-from tgmm.model.update import Maximiser
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
 from tgmm.runtime.frozen import replace
@@ -39,7 +37,7 @@ def solved(
     *,
     owner: str,
     before: Solution | None,
-    recorded: Journal | None,
+    journal: Journal | None,
 ) -> Solution:
     """Return the solution of a fit to rows.
 
@@ -52,12 +50,12 @@ def solved(
         The name of the estimator's class, for messages.
     before : Solution, optional
         Of the last fit.
-    recorded : Journal, optional
+    journal : Journal, optional
         Where the fit is recorded.
     """
     processes = processes_of(settings)
-    journal = NoJournal() if recorded is None else recorded
-    earlier = processes.first(processes.guard(lambda: journal.read() if processes.rank == 0 else None))
+    reader = journal if processes.rank == 0 else None
+    earlier = processes.first(processes.guard(lambda: None if reader is None else reader.read()))
     seed = processes.first(drawn_seed(settings.given["random_state"]))
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
@@ -66,20 +64,16 @@ def solved(
     responsibilities = processes.guard(lambda: training.responsibilities(init_responsibilities, settings.n_components))
     special = special_of(settings, training, labels, before)
     fingerprint = Fingerprint()
-    if recorded is not None:
+    if journal is not None:
         fingerprint = fingerprint_of(training.data, responsibilities, special.labels)
     if earlier is not None:
         earlier.check_data(training.data, fingerprint)
     update = settings.update(training, special)
-    problem = posed(settings, training, update, special, None if earlier is None else earlier.summary)
-    notes = problem.degeneracies()
+    known = None if earlier is None else earlier.summary
+    problem = Problem.of(training, update, settings.n_components, settings.reg_covar, known, special)
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
-        race = fit.raced(journal, progress, earlier)
-        best = fit.best_of(race)
-        notes = [*notes, *fit.notes(best)]
-        solution = Solution.of_race(race, best, problem, training.columns, notes, fit.is_degenerate)
-        progress.conclude(solution.runs)
+        solution, _ = fit.solved(progress, journal, earlier)
     return replace(solution, update=update)
 
 
@@ -104,17 +98,17 @@ def learnt_from(
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     columns = replace(columns, may_lack=settings.may_lack)
     training = opened(settings, X, sample_weight, columns, seed)
-    n_features, classification = training.data.n_features, settings.policy.classification
+    assignment = settings.policy.assignment
     update = settings.update(training)
     try:
         if before is None:
-            problem = posed(settings, training, update)
+            problem = Problem.of(training, update, settings.n_components, settings.reg_covar)
             origin = settings.origin(problem, None, None)
-            learner = Learner.of_first_batch(problem, origin, seed, classification=classification)
+            learner = Learner.of_first_batch(problem, origin, seed, assignment)
         else:
-            settings.check_unchanged(before, n_features, "partial_fit")
+            settings.check_unchanged(before, training.data.n_features, "partial_fit")
             learner = Learner.going_on(before, update, settings.reg_covar, training)
-        return replace(learnt(learner, training, before, step, classification=classification), update=update)
+        return replace(learnt(learner, training, before, step, assignment), update=update)
     except CovarianceCollapse as collapse:
         raise ValueError(explain(collapse, settings.reg_covar)) from collapse
 
@@ -148,10 +142,3 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
     )
     settings.check_features(training.data.n_features)
     return training
-
-
-def posed(
-    settings: Settings, training: Training, update: Maximiser, special: Special = NOTHING, known: Any = None
-) -> Problem:
-    """Return the problem that settings and rows pose, with what is known of these beforehand."""
-    return Problem.of(training, update, settings.n_components, settings.reg_covar, known, special)

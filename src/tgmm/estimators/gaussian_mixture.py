@@ -299,7 +299,7 @@ class GaussianMixture(MixtureEstimator):
             check_alike(Group(), given, before if self.warm_start else None, **agreement)
         settings = Settings.of(given)
         rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
-        solution = solved(settings, *rows, owner=type(self).__name__, before=before, recorded=journal)
+        solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         self._adopt(solution)
         warn_of(solution, self.max_iter)
         return self

@@ -451,7 +451,7 @@ def _alone(settings: Settings, place: int, problem: Given) -> Part:
     """Return the solution of one problem."""
     checked = Settings.of({**settings.given, **problem.start, "verbose": False})
     data = (problem.rows, problem.weights, problem.responsibilities, problem.labels)
-    return Part.alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, recorded=None))
+    return Part.alone(place, solved(checked, *data, owner=GaussianMixture.__name__, before=None, journal=None))
 
 
 def _integer(random_state: Any) -> int:

@@ -20,6 +20,7 @@ from tgmm.em.solution import Solution
 from tgmm.em.special import NOTHING, Special
 from tgmm.em.start import Origin
 from tgmm.estimators.default_priors import require_prior, with_defaults
+from tgmm.kernels.assignment import hard, soft
 from tgmm.mixture.base import check_covariances, check_means, check_mixing_weights, check_n_factors
 from tgmm.model.priors import Priors
 from tgmm.model.update import Maximiser, Update
@@ -68,7 +69,7 @@ class Settings:
         policy = Policy(
             Stopping(check_number(given["tol"], "tol"), check_integer(given["max_iter"], "max_iter", 0)),
             n_init=check_integer(given["n_init"], "n_init", 1),
-            classification=check_flag(given["cem"], "cem"),
+            assignment=hard if check_flag(given["cem"], "cem") else soft,
             accelerate=_check_accelerate(given["accelerate"]),
         )
         return cls(

@@ -23,7 +23,6 @@ from tgmm.em.solution import Solution
 from tgmm.em.solutions import Solutions, solutions
 from tgmm.em.tried import can_be_tried, tried
 from tgmm.estimators.settings import Settings, check_init_means
-from tgmm.kernels.assignment import hard, soft
 from tgmm.kernels.choose import moments_outweigh
 from tgmm.mixture.base import check_covariances, check_mixing_weights
 from tgmm.model.parameters import Parameters
@@ -288,7 +287,7 @@ def _solved(settings: Settings, batch: list[Entry]) -> Part | None:
             return None
         some = [tables[place] for place in places.tolist()]
         policy = settings.policy
-        found = tried(problems, some, policy.n_init, seed, hard if policy.classification else soft)
+        found = tried(problems, some, policy.n_init, seed, policy.assignment)
         kept = torch.tensor([place for place, each in enumerate(found) if each], dtype=torch.int64)
         if not kept.numel():
             return None

@@ -19,12 +19,11 @@ from tgmm.data.source import Source, require_order
 from tgmm.data.training import Training
 from tgmm.em.abreast import Search, abreast
 from tgmm.em.degeneracy import dependent_features
-from tgmm.em.fit import Fit, NoJournal
+from tgmm.em.fit import Fit
 from tgmm.em.problem import Problem
 from tgmm.em.solution import Solution
 from tgmm.em.start import Trial
 from tgmm.em.starts import MOST_COMPONENTS, search, tried_update, views_of
-from tgmm.estimators.fitting import posed
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import Settings
 from tgmm.estimators.special import label_numbers, noise_of, special_of
@@ -165,8 +164,7 @@ class Fitter:
                 fit = self._posed(cell)[0]
             except Exception:
                 continue
-            classification = fit.policy.classification
-            found = search(fit.problem, fit.origin, fit.policy.n_init, fit.seed, classification=classification)
+            found = search(fit.problem, fit.origin, fit.policy.n_init, fit.seed, fit.policy.assignment)
             if found is not None:
                 searches.setdefault(_mixture_of(fit.problem), found)
         self._tried |= zip(searches, abreast(list(searches.values())), strict=True)
@@ -181,11 +179,8 @@ class Fitter:
             return Fitted(known.solution.in_form_of(problem.structure), given, known.is_degenerate)
         fit = replace(fit, origin=replace(fit.origin, tried=self._tried.get(mixture)))
         with Reporter(settings.verbose, settings.verbose_interval) as progress:
-            race = fit.raced(NoJournal(), progress)
-        run = fit.best_of(race)
-        notes = [*problem.degeneracies(), *fit.notes(run)]
-        solution = Solution.of_race(race, run, problem, self.training.columns, notes, fit.is_degenerate)
-        found = Fitted(solution, given, fit.is_degenerate(run))
+            solution, is_degenerate = fit.solved(progress)
+        found = Fitted(solution, given, is_degenerate)
         if self.data.n_features == 1:
             self._fitted[which] = found
         return found
@@ -198,7 +193,8 @@ class Fitter:
         settings = _settings_of(given)
         settings.check_features(self.data.n_features)
         special = special_of(settings, self.training, self.labels, None)
-        problem = posed(settings, self.training, settings.update(self.training, special), special)
+        update = settings.update(self.training, special)
+        problem = Problem.of(self.training, update, n_components, settings.reg_covar, special=special)
         problem = problem.seeing(self._problems.setdefault(problem.structure.one_scale, problem))
         origin = settings.origin(problem, None, None)
         if origin.has_trials and n_components > 1 and problem.noise is None:
