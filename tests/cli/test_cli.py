@@ -456,9 +456,8 @@ def test_what_the_command_line_offers_is_what_the_registries_have():
     assert list(choices.ALIASES) == list(ALIASES)
     assert choices.COMMON == COMMON
     assert list(choices.CRITERIA) == list(CRITERIA)
-    assert choices.AUTO == AUTO
     assert set(choices.MISSING) == {EM, ERROR}
-    assert list(choices.STARTS) == list(STARTS)
+    assert (AUTO, *STARTS) == choices.STARTS
     assert list(choices.FORMATS) == [suffix for suffix in FORMATS if suffix]
 
 

@@ -1,16 +1,16 @@
-"""What the command line offers by name: a copy of the registries, which take seconds to import.
+"""What the command line offers by name, without the registries, which take seconds to import."""
 
-A test compares each with its registry.
-"""
+from __future__ import annotations
 
-COMMON = ("full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical")
-PARSIMONIOUS = ("VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
-STRUCTURES = (*COMMON, *PARSIMONIOUS, "low_rank", "factor")
-CODES = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")  # mclust's, of the common ones
-MCLUST = (*CODES, *PARSIMONIOUS)
-ALIASES = ("tied", *CODES)
-CRITERIA = ("bic", "aic", "icl", "held_out")
-MISSING = ("error", "em")
-AUTO = "auto"
-STARTS = ("kmeans", "kpp", "k-means++", "random", "points", "maxdist")
+from typing import get_args
+
+from tgmm.runtime import options
+
+COMMON: tuple[str, ...] = get_args(options.Common)
+MCLUST: tuple[str, ...] = (*get_args(options.Code), *get_args(options.Parsimonious))
+STRUCTURES: tuple[str, ...] = (*COMMON, *get_args(options.Parsimonious), *get_args(options.Factored))
+ALIASES: tuple[str, ...] = ("tied", *get_args(options.Code))
+CRITERIA: tuple[str, ...] = get_args(options.Criterion)
+MISSING: tuple[str, ...] = get_args(options.Missing)
+STARTS: tuple[str, ...] = get_args(options.Start)  # the default first
 FORMATS = (".csv", ".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")

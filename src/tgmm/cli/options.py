@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from tgmm.cli.choices import ALIASES, AUTO, COMMON, CRITERIA, FORMATS, MCLUST, MISSING, STARTS, STRUCTURES
+from tgmm.cli.choices import ALIASES, COMMON, CRITERIA, FORMATS, MCLUST, MISSING, STARTS, STRUCTURES
 from tgmm.runtime.paths import expanded
 
 # Of `classify`, which have a meaning where it trains.
@@ -126,10 +126,10 @@ def _add_estimation(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("estimation")
     group.add_argument(
         "--init",
-        choices=(AUTO, *STARTS),
-        default=AUTO,
+        choices=STARTS,
+        default=STARTS[0],
         metavar="START",
-        help=f"How to find the starting point: {', '.join((AUTO, *STARTS))}. The default is {AUTO}, which tries "
+        help=f"How to find the starting point: {', '.join(STARTS)}. The default is {STARTS[0]}, which tries "
         "several starts on a sample of the rows.",
     )
     group.add_argument(

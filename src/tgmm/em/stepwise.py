@@ -85,6 +85,7 @@ class Blended(Expectation):
         None before the first batch.
     sums : Sums
     step_size : float or None
+        The share of the batch in what is remembered; None is its share of all rows so far.
     """
 
     memory: Memory | None

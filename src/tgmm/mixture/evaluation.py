@@ -248,7 +248,7 @@ class Criteria:
 
     @property
     def icl(self) -> float:
-        """The integrated classification likelihood."""
+        """The integrated completed likelihood."""
         return self.bic - 2 * self.certainty
 
 

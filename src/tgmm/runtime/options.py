@@ -7,31 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-CovarianceType = Literal[
-    "full",
-    "diag",
-    "spherical",
-    "tied_full",
-    "tied_diag",
-    "tied_spherical",
-    "tied",
-    "VEI",
-    "EVI",
-    "VEE",
-    "EVE",
-    "VVE",
-    "EEV",
-    "VEV",
-    "EVV",
-    "EII",
-    "VII",
-    "EEI",
-    "VVI",
-    "EEE",
-    "VVV",
-    "low_rank",
-    "factor",
-]
+Common = Literal["full", "diag", "spherical", "tied_full", "tied_diag", "tied_spherical"]
+Parsimonious = Literal["VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV"]
+Factored = Literal["low_rank", "factor"]
+Code = Literal["EII", "VII", "EEI", "VVI", "EEE", "VVV"]  # mclust's, of the common ones
+CovarianceType = Literal[Common, Parsimonious, Factored, "tied", Code]
 Start = Literal["auto", "kmeans", "kpp", "k-means++", "random", "points", "maxdist"]
 Criterion = Literal["bic", "aic", "icl", "held_out"]
 Missing = Literal["error", "em"]

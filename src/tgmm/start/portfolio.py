@@ -56,23 +56,23 @@ def least_kurtosis(views: Views, n_components: int) -> Tensor | None:
 
 
 def seeds(views: Views, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the rows next to seeds of k-means++."""
+    """Return the cluster of each row, that of the nearest seed of k-means++, (m,)."""
     return _nearest(views.rows, kmeans_plusplus(views.rows, views.weights, n_components, generator))
 
 
 def seeds_whitened(views: Views, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the whitened rows next to seeds of k-means++."""
+    """Return the cluster of each row, that of the nearest seed of k-means++ among whitened rows, (m,)."""
     return _nearest(views.white, kmeans_plusplus(views.white, views.weights, n_components, generator))
 
 
 def seeds_sphered(views: Views, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the sphered rows next to seeds of k-means++."""
+    """Return the cluster of each row, that of the nearest seed of k-means++ among sphered rows, (m,)."""
     rows = views.sphered(n_components)
     return _nearest(rows, kmeans_plusplus(rows, views.weights, n_components, generator))
 
 
 def rows_whitened(views: Views, n_components: int, generator: torch.Generator) -> Tensor:
-    """Return the whitened rows next to random ones."""
+    """Return the cluster of each row, that of the nearest of some random rows, whitened, (m,)."""
     return _nearest(views.white, random_rows(views.white, views.weights, n_components, generator))
 
 
