@@ -1,13 +1,16 @@
-"""The covariance matrix of all rows."""
+"""The covariance matrix of all rows, and the products that it is made of."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from tgmm.data.chunk import Accumulator, Chunk, Total
 from tgmm.data.data import Data
-from tgmm.data.extent import ProductsOf
 from tgmm.data.summary import Summary
+from tgmm.runtime.devices import widen
+
+ROWS = 8192
 
 
 def unbiased(summary: Summary) -> Tensor:
@@ -30,3 +33,26 @@ def covariance_of(data: Data, summary: Summary) -> Tensor:
     products = data.fold(lambda: ProductsOf(centre, scale)).total  # (d, d)
     units = (unbiased(summary) / summary.present).sqrt().cpu() * scale
     return products * units * units[:, None]
+
+
+class ProductsOf(Accumulator[Total]):
+    """Gathers the weighted products of features (d, d), about a centre and in units of a scale, (d,) each.
+
+    Values that rows lack are as if they were at the centre.
+    """
+
+    n_rows = ROWS
+
+    def __init__(self, centre: Tensor, scale: Tensor) -> None:
+        self.centre, self.scale = centre, scale
+        self.total = centre.new_zeros(len(centre), len(centre))
+
+    def add(self, chunk: Chunk) -> None:
+        """Add those of a chunk."""
+        rows = (widen(chunk.rows).cpu() - self.centre) / self.scale
+        rows = torch.where(torch.isnan(rows), 0.0, rows)
+        self.total += (rows * chunk.own_weights().cpu()[:, None]).T @ rows
+
+    def result(self) -> Total:
+        """Return the sum."""
+        return Total(self.total)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tgmm.data.chunk import Accumulator, Chunk, Total
+from tgmm.data.chunk import Accumulator, Chunk
+from tgmm.data.covariance import ProductsOf
 from tgmm.data.data import Data
 from tgmm.data.summary import DEPENDENT, Summary
 from tgmm.runtime.devices import widen
@@ -34,29 +35,6 @@ def log_hypervolume(data: Data, summary: Summary) -> float:
     axes = torch.linalg.eigh(products * scale * scale[:, None])[1]
     extent = data.fold(lambda: ExtentOf(centre, axes))
     return min(along_axes, float((extent.high - extent.low).log().sum()))
-
-
-class ProductsOf(Accumulator[Total]):
-    """Gathers the weighted products of features (d, d), about a centre and in units of a scale, (d,) each.
-
-    Values that rows lack are as if they were at the centre.
-    """
-
-    n_rows = ROWS
-
-    def __init__(self, centre: Tensor, scale: Tensor) -> None:
-        self.centre, self.scale = centre, scale
-        self.total = centre.new_zeros(len(centre), len(centre))
-
-    def add(self, chunk: Chunk) -> None:
-        """Add those of a chunk."""
-        rows = (widen(chunk.rows).cpu() - self.centre) / self.scale
-        rows = torch.where(torch.isnan(rows), 0.0, rows)
-        self.total += (rows * chunk.own_weights().cpu()[:, None]).T @ rows
-
-    def result(self) -> Total:
-        """Return the sum."""
-        return Total(self.total)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import COMMON, CovarianceCollapse, Covariances, Structure
-from tgmm.data.extent import ProductsOf
+from tgmm.data.covariance import covariance_of, unbiased
 from tgmm.data.training import Training
 from tgmm.em.solution import Solution
 from tgmm.em.special import Special
@@ -23,7 +23,7 @@ from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
-from tgmm.model.posterior import Posterior
+from tgmm.model.posterior import Posterior, after
 from tgmm.model.variational import Variational
 
 PROCESS, DISTRIBUTION = "dirichlet_process", "dirichlet_distribution"
@@ -98,10 +98,9 @@ def _sticks(concentration: Tensor, kind: str) -> Tensor:
     One component has all of the weight in either case.
     """
     if kind == PROCESS:
-        after = concentration if len(concentration) > 1 else torch.zeros_like(concentration)
-        return torch.stack([torch.ones_like(concentration), after])
-    after = concentration.flip(0).cumsum(0).flip(0)[1:]
-    return torch.stack([concentration, torch.cat([after, torch.zeros_like(concentration[:1])])])
+        rest = concentration if len(concentration) > 1 else torch.zeros_like(concentration)
+        return torch.stack([torch.ones_like(concentration), rest])
+    return torch.stack([concentration, after(concentration)])
 
 
 def _defaults(chosen: dict[str, Any], structure: Structure, n_components: int, training: Training) -> dict[str, Any]:
@@ -138,15 +137,11 @@ def check_chosen(chosen: State, mixture: BaseMixture) -> None:
 def _covariance_of(structure: Structure, training: Training) -> Covariances:
     """Return the unbiased covariance of the data in a structure's form, positive definite in any case."""
     summary, n_features, form = training.survey.summary, training.data.n_features, structure.form
-    variance = torch.where(summary.constant, CONSTANT, summary.variance)
+    variance = (unbiased(summary) * torch.where(summary.constant, CONSTANT, summary.variance)).cpu()  # (d,)
     products = torch.diag_embed(variance)
     if structure.moment.mixes:
-        centre, scale = (summary.origin + summary.mean).cpu(), variance.sqrt().cpu()
-        sums = training.data.fold(lambda: ProductsOf(centre, scale)).total / float(summary.weight)
-        products = torch.where(torch.eye(n_features) > 0, products.cpu(), sums * scale * scale[:, None])
-    weight = float(summary.weight)
-    unbiased = weight / max(weight - 1, weight / 2)  # of less than two rows half are left
-    packed = unbiased / form.exponent(n_features) * structure.moment.of_products(products)
+        products = covariance_of(training.data, summary).diagonal_scatter(variance)
+    packed = structure.moment.of_products(products) / form.exponent(n_features)
     covariances = form.from_packed(packed[None], n_features, shared=True)
     covariances = replace(covariances, shared=True)
     try:
