@@ -8,9 +8,11 @@ import torch
 from cases import PRIORS, assert_same_parameters, fit_quietly, mixture, parameters, prior_keywords
 from naive_em import assign, maximise
 from scipy.spatial.distance import cdist
+from structures import SPECS
 from support import COVARIANCE_TYPES, assert_same_fit, assert_valid, dense_covariances
 
 from tgmm import GaussianMixture
+from tgmm.covariance import STRUCTURES, Factors
 from tgmm.estimators.base import solution_of
 from tgmm.files.store import checksum
 
@@ -260,11 +262,54 @@ def test_a_loaded_model_goes_on_with_its_weight(structure, step, tmp_path):
     assert solution_of(loaded).continuation.memory.seen == pytest.approx(w.sum() + v.sum() + u.sum())
 
 
-def test_a_saved_memory_is_checked():
+@pytest.mark.parametrize("name", SPECS)
+def test_sums_that_parameters_do_not_tell_are_kept_in_files(name, tmp_path):
+    """What a prior, a restriction or `reg_covar` did to the parameters is not done once more."""
+    structure = STRUCTURES[name]
+    prior = {"mean_prior": [0.0] * D, "mean_precision_prior": 30.0, "weight_concentration_prior": 4.0}
+    settings = {"n_factors": 1} if isinstance(structure, Factors) else {}
+    gmm = model(structure.name, reg_covar=1e-2, **prior, **settings)
+    for number, (X, weights) in enumerate(batches()[:3]):
+        gmm.partial_fit(X, sample_weight=weights)
+        gmm.save(tmp_path / f"{number}.pth")
+    loaded = GaussianMixture.load(tmp_path / "0.pth")
+    for X, weights in batches()[1:3]:
+        loaded.partial_fit(X, sample_weight=weights)
+    assert_same_fit(loaded, gmm, rtol=1e-12)
+    assert loaded.lower_bound_ == pytest.approx(gmm.lower_bound_, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["low_rank", "factor"])
+def test_a_fit_by_sums_over_factors_goes_on(name, tmp_path):
+    X = np.random.default_rng(0).normal(size=(300, 130)) + np.repeat([[0.0], [4.0]], 150, 0)
+    gmm = GaussianMixture(2, covariance_type=name, n_factors=2, random_state=0).fit(X)
+    gmm.save(tmp_path / "model.pth")
+    before = gmm.score(X)
+    loaded = GaussianMixture.load(tmp_path / "model.pth").partial_fit(X[::2])
+    assert_same_fit(loaded, gmm.partial_fit(X[::2]), rtol=1e-9)
+    assert gmm.score(X) == pytest.approx(before, abs=0.5)
+
+
+FORGED = {
+    "memory_": (lambda old: -old, "memory_ must be three positive numbers"),
+    "memory_frame_": (lambda old: 0 * old, "memory_frame_ must be an origin and positive units"),
+    "memory_mass_": (lambda old: 2 * old, "memory_mass_ must not be negative, nor"),
+    "memory_first_": (lambda old: old[:1], r"memory_first_ must be finite numbers of shape \(3, 3\)"),
+    "memory_second_": (
+        lambda old: old * np.nan,
+        r"memory_second_ must be finite numbers of shape \(1, 6\) or \(3, 6\)",
+    ),
+    "memory_centre_": (lambda old: None, "it lacks memory_centre_"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_saved_memory_is_checked(name):
+    forge, message = FORGED[name]
     state = model().partial_fit(batches()[0][0]).save_state_dict()
-    state["memory_"] = -state["memory_"]
+    state = {key: value for key, value in (state | {name: forge(state[name])}).items() if value is not None}
     state["checksum"] = checksum(state)
-    with pytest.raises(ValueError, match="memory_ must be three positive numbers"):
+    with pytest.raises(ValueError, match=message):
         model().load_state_dict(state)
 
 

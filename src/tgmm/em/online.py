@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tgmm.covariance.moments import Moment
 from tgmm.data.training import Training
 from tgmm.em.maximisation import Maximisation, regularised
 from tgmm.em.precision import Ladder
@@ -55,7 +56,14 @@ class Learner:
         """
         mixture = solution.mixture
         place = home(mixture.n_components * mixture.structure.sums.size(mixture.n_features), training.device)
-        continuation = solution.continuation or _from_parameters(mixture, reg_covar, training)
+        continuation = solution.continuation
+        if continuation is None:
+            continuation = _from_parameters(mixture, reg_covar, training)
+        elif not isinstance(mixture.structure.sums, Moment):  # sums that depend on the parameters cannot be added to
+            memory = continuation.memory
+            known = float(memory.statistics.weight), memory.seen, memory.n_batches
+            continuation = Continuation.of_parameters(mixture, solution.log_likelihood, solution.regularisation)
+            continuation = continuation.weighing(*known)
         continuation = continuation.to(place)
         frame = continuation.frame
         return cls(

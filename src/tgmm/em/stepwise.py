@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tgmm.covariance.moments import Sums
 from tgmm.em.expectation import Expectation
+from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
@@ -117,19 +118,15 @@ class Continuation:
     regularisation: Tensor  # (d,) or (), in the frame
 
     @classmethod
-    def of_parameters(
-        cls,
-        parameters: Parameters,
-        log_likelihood: float,
-        regularisation: Tensor,
-        dtype: torch.dtype,
-        *,
-        one_scale: bool,
-    ) -> Continuation:
-        """Return what goes on from parameters, an average log-likelihood and a regularisation in the user's units."""
-        frame = Frame.around(parameters, dtype, one_scale=one_scale)
-        memory = Memory.of_parameters(frame.parameters_in(parameters), frame.log_density_in(log_likelihood))
+    def of_parameters(cls, mixture: Mixture, log_likelihood: float, regularisation: Tensor) -> Continuation:
+        """Return what goes on from a mixture, an average log-likelihood and a regularisation in the user's units."""
+        frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=mixture.structure.one_scale)
+        memory = Memory.of_parameters(frame.parameters_in(mixture.parameters), frame.log_density_in(log_likelihood))
         return cls(memory, frame, frame.variances_in(regularisation))
+
+    def weighing(self, weight: float, seen: float, n_batches: int) -> Continuation:
+        """Return the same with a memory of other batches, see `Memory.weighing`."""
+        return replace(self, memory=self.memory.weighing(weight, seen, n_batches))
 
     def reordered(self, order: Tensor) -> Continuation:
         """Return the same with the components in another order, (K,) of their present numbers."""

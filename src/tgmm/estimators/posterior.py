@@ -15,13 +15,11 @@ from tgmm.data.covariance import covariance_of, unbiased
 from tgmm.data.training import Training
 from tgmm.em.solution import Solution
 from tgmm.em.special import Special
-from tgmm.em.stepwise import Continuation, Memory
 from tgmm.estimators.settings import PRIORS, Settings, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.mixture import Mixture
-from tgmm.model.frame import Frame
 from tgmm.model.parameters import Parameters
 from tgmm.model.posterior import Posterior, after
 from tgmm.model.variational import Variational
@@ -216,23 +214,7 @@ def restored(solution: Solution, state: State) -> Solution:
         ),
     )
     parameters = replace(mixture.parameters, posterior=posterior)
-    found = replace(solution, mixture=mixture.changed(parameters=parameters), update=update)
-    return replace(found, continuation=_continuation(found, update))
-
-
-def _continuation(solution: Solution, update: Variational) -> Continuation | None:
-    """Return what online learning goes on from, as `solution` has it but for the statistics."""
-    before, mixture = solution.continuation, solution.mixture
-    if before is None:
-        return None
-    frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=mixture.structure.one_scale)
-    own, parameters = update.in_frame(frame), frame.parameters_in(mixture.parameters)
-    statistics = own.statistics_of(parameters)
-    if solution.history:  # whose end is the evidence lower bound per unit of weight
-        total = frame.log_density_in(solution.history[-1]) * statistics.weight - own.log_prior(parameters)
-        statistics = replace(statistics, objective=total, log_likelihood=total)
-    memory = Memory(statistics, before.memory.seen, before.memory.n_batches)
-    return Continuation(memory, frame, torch.zeros_like(before.regularisation))
+    return replace(solution, mixture=mixture.changed(parameters=parameters), update=update)
 
 
 def _checked_sticks(sticks: Tensor, n_components: int) -> Tensor:

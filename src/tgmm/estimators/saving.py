@@ -14,8 +14,8 @@ from torch import Tensor
 from tgmm.covariance import ALIASES
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
-from tgmm.em.stepwise import Continuation
 from tgmm.estimators.default_priors import without_defaults
+from tgmm.estimators.saved_memory import KINDS, continuation_of, memory_state
 from tgmm.estimators.settings import PRIORS, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own, signed
@@ -30,7 +30,7 @@ RECORD: dict[str, type] = {
     "objective_history_": Tensor,
     "reg_covar_": Tensor,
 }
-OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, "memory_": Tensor, "runs_": str}
+OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, **KINDS, "runs_": str}
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ def state_of(solution: Solution, settings: State) -> State:
     if solution.runs:
         state["runs_"] = json.dumps(solution.runs)
     if solution.continuation is not None:
-        memory = solution.continuation.memory
-        counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
-        state["memory_"] = as_float64(counts, "memory_")
+        state |= memory_state(solution.continuation, solution.mixture)
     return signed(state)
 
 
@@ -123,7 +121,7 @@ def _solution(state: State, mixture: Mixture) -> Solution:
         log_likelihood=state["lower_bound_"],
         history=tuple(history.tolist()),
         regularisation=regularisation,
-        continuation=_continuation(state, mixture, regularisation),
+        continuation=continuation_of(state, mixture, regularisation, state["lower_bound_"]),
         runs=_runs(state),
     )
 
@@ -134,20 +132,6 @@ def _runs(state: State) -> tuple[FollowedRun, ...]:
         return tuple(FollowedRun(float(a), str(b), int(c)) for a, b, c in json.loads(state.get("runs_", "[]")))
     except (TypeError, ValueError) as error:
         raise ValueError("runs_ must be a list of objectives, starts and seeds as JSON.") from error
-
-
-def _continuation(state: State, mixture: Mixture, regularisation: Tensor) -> Continuation | None:
-    """Return what online learning goes on from: the parameters, with the weights and batches they came from."""
-    if "memory_" not in state:
-        return None
-    counts = state["memory_"]
-    if counts.shape != (3,) or not (torch.isfinite(counts).all() and (counts > 0).all()):
-        raise ValueError(f"memory_ must be three positive numbers; it is {counts.tolist()}.")
-    weight, seen, n_batches = counts.tolist()
-    one_scale = mixture.structure.one_scale
-    known = mixture.parameters, state["lower_bound_"], regularisation, mixture.dtype
-    found = Continuation.of_parameters(*known, one_scale=one_scale)
-    return replace(found, memory=found.memory.weighing(weight, seen, int(n_batches)))
 
 
 def check_finite(chosen: State) -> None:

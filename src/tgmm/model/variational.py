@@ -128,15 +128,3 @@ class Variational:
             covariances, posterior.degrees_of_freedom, self.scale, self.degrees_of_freedom
         )
         return -(divergence_of_sticks(posterior.sticks, self.sticks) + of_means.sum(-1) + of_covariances.sum(-1))
-
-    def statistics_of(self, parameters: Parameters) -> Statistics:
-        """Return statistics about the origin that have a posterior: its natural parameters without the prior's."""
-        posterior, moment = parameters.posterior, self.structure.moment
-        assert posterior is not None
-        mass = (posterior.mean_precision - self.mean_precision).clamp(min=0)
-        first = posterior.mean_precision[:, None] * parameters.means - self.mean_precision[:, None] * self.mean
-        psi = parameters.covariances.packed * posterior.degrees_of_freedom[:, None]
-        own = posterior.mean_precision[:, None] * moment.of(parameters.means)
-        second = psi - self.scale.packed + moment.pooled(own - self.mean_precision[:, None] * moment.of(self.mean))
-        zero = torch.zeros_like(mass.sum())
-        return Statistics(mass, first, second, zero, zero, mass.sum(), torch.zeros_like(first[:1]))
