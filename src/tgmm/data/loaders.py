@@ -57,7 +57,13 @@ class LoaderSource(Source):
         return iter(self.loader)
 
     def require_same_rows(self) -> None:
-        """Raise a ValueError if it can be seen that the rows are others each time."""
+        """Check that every pass yields the same rows, as far as the loader shows it.
+
+        Raises
+        ------
+        ValueError
+            If a sampler of PyTorch draws other rows in each pass.
+        """
         if reason := _why_rows_change(self.loader):
             raise ValueError(
                 f"X is a {type(self.loader).__name__} that yields other rows each time, because {reason}. Every "

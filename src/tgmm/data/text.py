@@ -95,7 +95,23 @@ class TextSource(Source):
                 yield rows
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[str]]:
-        """Yield the text in some columns, row by row. A field that is missing is empty."""
+        """Yield the text in some columns, row by row.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The names of the columns.
+
+        Yields
+        ------
+        list of str
+            The fields of a row, in the order of `columns`. A missing field is empty.
+
+        Raises
+        ------
+        ValueError
+            If a column does not exist, or if a row has more or fewer fields than there are columns.
+        """
         names = self.dialect.names
         places = [names.index(name) for name in feature_columns(names, columns, None)]
         with self._opened() as file:

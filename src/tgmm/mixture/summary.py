@@ -34,6 +34,14 @@ class Summary:
         The tables, in the order in which they are printed.
     notes : tuple of str
         Remarks below the tables: warnings of the fit, and how to read the figures.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> summary = mixture.summary([[0.0], [3.0], [5.0]])
+    >>> summary.title, summary.facts["Rows"], sorted(summary.facts)[:3]
+    ('Gaussian mixture', 3.0, ['AIC', 'BIC', 'Components'])
     """
 
     title: str

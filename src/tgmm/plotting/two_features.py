@@ -95,6 +95,11 @@ def plot_uncertainty(
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
+
     Examples
     --------
     >>> from tgmm import GaussianMixture
@@ -152,6 +157,12 @@ def plot_density(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If `kind` is another one, if there are fewer than two features, if a feature does not exist, or if the rows
+        cannot be used.
 
     Notes
     -----
