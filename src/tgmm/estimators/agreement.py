@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 from tgmm.em.solution import Solution
 from tgmm.files.plain import differences, plain_values
@@ -42,3 +43,16 @@ def check_alike(
                 f"{name} must be the same on every rank; it is {first.get(name)!r} on rank 0 and {other.get(name)!r} "
                 f"on rank {rank}."
             )
+
+
+def check_same_problems(processes: Processes, keys: list[Any]) -> None:
+    """Raise a ValueError unless all processes have problems of the same names."""
+    if processes.size == 1:
+        return
+    stamps = processes.exchange((len(keys), crc32(repr(keys).encode())))
+    if len(set(stamps)) > 1:
+        counts = ", ".join(str(count) for count, _ in stamps)
+        raise ValueError(
+            f"With distributed=True every rank is to give the same problems; the ranks have {counts} of them, or other "
+            "groups: give all of them on every rank."
+        )

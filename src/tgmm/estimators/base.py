@@ -288,7 +288,17 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         return self
 
     def set_params(self: E, **params: Any) -> E:
-        """Set parameters of the constructor by name, and return the estimator."""
+        """Set parameters of the constructor.
+
+        Parameters
+        ----------
+        **params
+            New values by name. An unknown name is a `ValueError`.
+
+        Returns
+        -------
+        self
+        """
         hints.check_parameter_names(params, type(self).__name__, ValueError)
         return super().set_params(**params)
 

@@ -123,6 +123,20 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         ValueError
             If data or settings cannot be used. If a class cannot be fitted, for example because it has too few rows,
             the message names it.
+
+        Examples
+        --------
+        Let BIC choose the number of components of each class:
+
+        >>> from functools import partial
+        >>> import numpy as np
+        >>> from tgmm import MixtureClassifier, select
+        >>> X = np.concatenate([np.linspace(-1, 1, 20) + shift for shift in (0, -5, 5)])[:, None]
+        >>> y = ["inner"] * 20 + ["outer"] * 40
+        >>> chosen = partial(select, n_components=[1, 2], covariance_types="spherical", random_state=0)
+        >>> classifier = MixtureClassifier(chosen).fit(X, y)
+        >>> [model.n_components for model in classifier.estimators_]
+        [1, 2]
         """
         labels = _labels(y, type(self).__name__)
         _check_length(X, labels)
@@ -144,7 +158,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         return self
 
     def predict(self, X: Any) -> Any:
-        """Return the most probable class of each row, (n,).
+        """Return the most probable class of each row.
 
         Parameters
         ----------
@@ -155,6 +169,14 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n,)
             A tensor if X is one and the classes are numbers, otherwise a NumPy array.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from tgmm import MixtureClassifier
+        >>> X = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> MixtureClassifier().fit(X, torch.tensor([0, 0, 1, 1])).predict(torch.tensor([[-1.5], [1.5]]))
+        tensor([0, 1])
         """
         discriminant, kind = self._discriminant, self.classes_.dtype.kind
         if kind in "biuf" and (isinstance(X, Tensor) or is_foreign(X)):
@@ -175,6 +197,13 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n, C)
             In the order of `classes_`. Each row sums to 1.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.predict_proba([[0.0]]).round(3)
+        array([[0.5, 0.5]])
         """
         return self._discriminant.probabilities(X)
 
@@ -190,6 +219,15 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n, C)
             In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.predict_proba([[100.0]]).tolist()
+        [[0.0, 1.0]]
+        >>> classifier.predict_log_proba([[100.0]]).round(3).tolist()
+        [[-1200.0, 0.0]]
         """
         return self._discriminant.log_probabilities(X)
 
@@ -208,6 +246,14 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Returns
         -------
         float
+            Between 0 and 1.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.score([[-1.5], [-0.5], [0.5], [1.5]], ["a", "b", "b", "b"])
+        0.75
         """
         labels = as_array(y)
         weights = as_array(check_weights(sample_weight, len(labels)))
@@ -233,6 +279,20 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If only one of X and y is given, or if they cannot be used.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"]
+        >>> MixtureClassifier().fit(X, y).summary(X, y).facts["Accuracy"]
+        '1.0000'
         """
         check_is_fitted(self, "estimators_")
         if (X is None) != (y is None):

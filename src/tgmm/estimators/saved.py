@@ -68,6 +68,17 @@ class SavedEstimator(BaseEstimator, ABC):
             If the name has another suffix.
         OSError
             If the file cannot be written. An old file at that path stays as it was.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     classifier.save(f"{folder}/classifier.pth")
+        ...     loaded = MixtureClassifier.load(f"{folder}/classifier.pth")
+        >>> loaded.predict([[-1.5], [1.5]]).tolist()
+        ['a', 'b']
         """
         check_is_fitted(self)
         format_of(path)  # before anything is said about the settings
@@ -94,6 +105,11 @@ class SavedEstimator(BaseEstimator, ABC):
             The file.
         device : str or torch.device, optional
             Where to compute, as for `GaussianMixture`. It does not matter which device the mixtures were saved from.
+
+        Returns
+        -------
+        estimator
+            A fitted estimator of the class that `load` was called on.
 
         Raises
         ------
