@@ -161,7 +161,7 @@ def test_online_learning_does_not_know_all_rows():
         GaussianMixture(K, covariance_prior="default").partial_fit(rows())
 
 
-EMPTY = r"component\(s\) \[0, 1, 2\] have a share of less than one row, which leaves 1 of 4 to describe the data"
+EMPTY = r"components \[0, 1, 2\] have a share of less than one row, which leaves 1 of 4 to describe the data"
 
 
 def wide_rows(n=60, d=300):

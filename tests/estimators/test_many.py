@@ -329,7 +329,7 @@ ROWS = np.random.default_rng(0).normal(size=(6, 2))
 REFUSED = {
     "rows without groups": ((ROWS,), {}, r"X must have shape .*groups tell.*shape \(6, 2\)"),
     "a file": (("rows.npy",), {}, "X must have shape .*got str"),
-    "no problems": (([],), {}, "X has no problem"),
+    "no problems": (([],), {}, "X has no problems"),
     "no rows": ((ROWS[:0], []), {}, "X has no rows"),
     "other features": (([ROWS, ROWS[:, :1]],), {}, "Problem 1 has 1 features, but problem 0 has 2"),
     "too few labels": ((ROWS, [0, 1]), {}, r"groups must have shape \(n_samples,\) = \(6,\).*\(2,\)"),
@@ -344,7 +344,7 @@ REFUSED = {
     ),
     "numbers and flags in a list": ((ROWS, [1, True] * 3), {}, "labels of one kind.*True for row 1"),
     "labels that have no order": ((ROWS, [{}] * 6), {}, "labels that have an order"),
-    "column of an array": ((ROWS, "machine"), {}, "groups='machine' is to be a column"),
+    "column of an array": ((ROWS, "machine"), {}, "groups='machine' must be a column"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (
         ([ROWS, ROWS],),
@@ -439,10 +439,10 @@ def test_a_file_that_is_no_mixtures_is_refused(tmp_path):
     fit_many(X, labels).save(path)
     state = torch.load(path, weights_only=True)
     for changes, message in [
-        ({"kind": "MixtureClassifier"}, "holds no Mixtures"),
+        ({"kind": "MixtureClassifier"}, "contains a MixtureClassifier, not Mixtures"),
         ({"n_problems": 2}, "3 groups for 2 problems"),
         ({"problems.x.means_": 1.0}, "invalid literal"),
-        ({"problems.9.means_": 1.0}, "others than its 3"),
+        ({"problems.9.means_": 1.0}, "not those numbered 0 to 2"),
         ({"settings.sigma": 1.0}, "unknown settings sigma"),
         ({"sigma": 1.0}, "unknown entry 'sigma'"),
         ({"format_version": 99}, "upgrade tgmm"),

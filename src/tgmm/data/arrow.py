@@ -156,7 +156,7 @@ def _unified(schemas: dict[str, Any], columns: Sequence[str | None] | None) -> A
     try:
         return pyarrow.unify_schemas([*schemas.values()], promote_options="permissive")
     except pyarrow.ArrowException as error:
-        raise ValueError(f"The files of X have columns of types that no one type holds: {error}") from error
+        raise ValueError(f"The files of X have columns whose types cannot be combined: {error}") from error
 
 
 def _pyarrow_dataset() -> Any:

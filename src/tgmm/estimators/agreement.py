@@ -53,6 +53,6 @@ def check_same_problems(processes: Processes, keys: list[Any]) -> None:
     if len(set(stamps)) > 1:
         counts = ", ".join(str(count) for count, _ in stamps)
         raise ValueError(
-            f"With distributed=True every rank is to give the same problems; the ranks have {counts} of them, or other "
-            "groups: give all of them on every rank."
+            f"With distributed=True, every rank must be given the same problems; the ranks have {counts} problems, or "
+            "different groups: give all problems on every rank."
         )

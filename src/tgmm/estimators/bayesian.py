@@ -462,7 +462,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         settings = Settings.of({**UNSET, **self.get_params(deep=False)})
         start = self.init_means
         if isinstance(start, str) and start not in STARTS:
-            why = " (its trials are those of likelihoods)" if start == AUTO else ""
+            why = " (its trials compare likelihoods)" if start == AUTO else ""
             choices = ", ".join(map(repr, STARTS))
             raise ValueError(f"init_means must be one of {choices}, an array or a callable; got {start!r}{why}.")
         policy: Policy = replace(settings.policy, moves=check_flag(self.moves, "moves"))

@@ -33,6 +33,7 @@ from tgmm.mixture.discriminant import Discriminant
 from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.dlpack import imported, is_foreign
+from tgmm.runtime.words import number_of
 
 TOLERANCE = 1e-6  # of the sum of prior probabilities
 
@@ -305,7 +306,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
 
     def _essentials(self) -> str:
         """Return the classes, with the number of components and the prior probability of each."""
-        sizes = [f"{model.n_components} component{'s' * (model.n_components > 1)}" for model in self.estimators_]
+        sizes = [number_of(model.n_components, "component") for model in self.estimators_]
         each = zip(self.classes_.tolist(), self.class_prior_, sizes, strict=True)
         listed = [f"{name!r} (prior {prior:.3f}, {size})" for name, prior, size in each]
         more = ", ..." * (len(listed) > explaining.LISTED)
@@ -392,7 +393,7 @@ def _check_length(X: Any, labels: np.ndarray) -> None:
         return
     require_order(source, "y")
     if source.n_rows not in (None, len(labels)):
-        raise ValueError(f"y must have one class a row: X has {source.n_rows} rows, y has {len(labels)}.")
+        raise ValueError(f"y must have one class per row: X has {source.n_rows} rows, y has {len(labels)}.")
 
 
 def _templates(estimator: Any, classes: list[Any]) -> list[Any]:
@@ -468,8 +469,8 @@ def _classes_as_stored(classes: np.ndarray) -> str:
         return json.dumps([_type_of(classes), classes.tolist()])
     except TypeError as error:
         raise ValueError(
-            f"classes_ are of the type {classes.dtype}, and a file holds numbers or text: fit to labels of these, such "
-            "as y.astype(str), or pickle the classifier."
+            f"classes_ have the type {classes.dtype}, but a file can only hold numbers or text: fit to such labels, "
+            "for example y.astype(str), or pickle the classifier."
         ) from error
 
 

@@ -491,8 +491,8 @@ def _warn_of(mixtures: Mixtures, keys: list[Any], max_iter: int) -> None:
     ]
     if unsettled and max_iter > 0:
         warnings.warn(
-            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first of "
-            f"{', '.join(repr(key) for key in unsettled[:NAMED])}: raise max_iter or tol, or try another start.",
+            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first: "
+            f"{', '.join(repr(key) for key in unsettled[:NAMED])}. Raise max_iter or tol, or try another start.",
             ConvergenceWarning,
             stacklevel=3,
         )

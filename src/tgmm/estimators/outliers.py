@@ -124,8 +124,8 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         contamination = _check_contamination(self.contamination)
         if check_flag(self.distributed, "distributed"):
             raise ValueError(
-                "distributed=True: offset_ would be that of one rank's rows. Fit a GaussianMixture with it, and take a "
-                "quantile of score_samples."
+                "distributed=True is not supported: offset_ would come from the rows of one rank. Fit a "
+                "GaussianMixture with it, and take a quantile of score_samples."
             )
         continued = self.warm_start and hasattr(self, "mixture_")
         mixture = self.mixture_ if continued else GaussianMixture()
@@ -313,7 +313,7 @@ def _called(mixture: Mixture, owner: str) -> Mixture:
 def _check_contamination(given: Any) -> float:
     """Return the share of outliers, or raise a ValueError."""
     if not is_number(given) or not 0 < given <= 0.5:
-        hint = " No share is found from the rows: give the one that you expect." * isinstance(given, str)
+        hint = " It is not estimated from the rows: give the share that you expect." * isinstance(given, str)
         raise ValueError(f"contamination must be a share in (0, 0.5]; got {given!r}.{hint}")
     return float(given)
 

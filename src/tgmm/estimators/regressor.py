@@ -28,8 +28,8 @@ from tgmm.runtime.devices import working_type
 from tgmm.runtime.dlpack import imported
 
 NO_NOISE = (
-    "noise says nothing of the targets of a row, so that there is no regression on it. Leave noise out; to take out "
-    "outliers before, see MixtureOutlierDetector."
+    "MixtureRegressor does not support noise=True: the noise component carries no information about the targets. Leave "
+    "noise out of the estimator; to remove outliers first, see MixtureOutlierDetector."
 )
 MAY_LACK = ", or fit a mixture with missing='em', such as MixtureRegressor(GaussianMixture(3, missing='em'))"
 
@@ -127,11 +127,11 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         array([[0.5, 0.5]])
         """
         if getattr(self._template, "noise", False):
-            raise ValueError(f"estimator has noise=True: {NO_NOISE}")
+            raise ValueError(NO_NOISE)
         joint, columns, targets = self._joint(X, y, Columns(None, None, type(self).__name__), may_lack(self._template))
         model = fitted_mixture(self._template, joint, sample_weight)
         if model.mixture_.noise is not None:
-            raise ValueError(f"estimator gave a mixture with noise: {NO_NOISE}")
+            raise ValueError(NO_NOISE)
         self.estimator_ = model
         self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
         return self
@@ -141,7 +141,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         if not isinstance(X, np.ndarray) and as_source(X) is not None:
             raise ValueError(
                 "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
-                "targets among its columns, and predict by regress."
+                "targets among its columns, and predict with regress."
             )
         rows, found = check_rows(X, columns, may_lack=lacks)
         targets = _check_targets(y, type(self).__name__, may_lack=lacks)
@@ -187,7 +187,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         rows, _ = check_rows(X, self._columns, may_lack=may_lack(self.estimator_))
         if torch.isnan(rows.tensor).any():
             if return_std:
-                raise ValueError("return_std=True needs rows that lack no value: impute X first, or leave it out.")
+                raise ValueError("return_std=True needs complete rows: impute X first, or leave return_std out.")
             found = [_expected(self.estimator_, rows.tensor)]
         else:
             found = self.estimator_.regress(rows.tensor, dims=range(n_features))

@@ -132,7 +132,7 @@ class SavedEstimator(BaseEstimator, ABC):
         """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
         check_version(state, "format_version", FORMAT_VERSION)
         if (kind := state.get("kind", "mixture")) != cls.__name__:
-            raise ValueError(f"it holds no {cls.__name__}, but a {kind}.")
+            raise ValueError(f"it contains a {kind}, not a {cls.__name__}.")
         kinds = ENTRIES | cls._entries
         if missing := sorted(kinds.keys() - state.keys()):
             raise ValueError(f"it lacks {', '.join(missing)}.")

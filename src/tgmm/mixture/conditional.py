@@ -165,7 +165,7 @@ def _law_of_some(mixture: BaseMixture, dims: Any, rows: Tensor) -> tuple[_Law, T
     """Return what conditioning on the values that rows (n, o) have needs, and these values."""
     lacks = torch.isnan(rows)
     if (lacks != lacks[0]).any():
-        raise ValueError("x_observed lacks other values in some rows than in others: condition on such rows apart.")
+        raise ValueError("x_observed lacks different values in different rows: condition on such rows separately.")
     observed = check_dims(dims, mixture.columns)
     missing = observed[lacks[0].to(observed.device)].tolist()
     there = [index for index in observed.tolist() if index not in missing]

@@ -369,8 +369,8 @@ def evaluated(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any = None)
     if not data.in_order:
         warnings.warn(
             "X does not promise to yield its rows in the order of the data (a loader that shuffles, for example): "
-            "results are in the order of this pass. Read the rows in order (shuffle=False) where they are to be "
-            "matched with others.",
+            "results are in the order of this pass. Read the rows in order (shuffle=False) to match them with "
+            "other data.",
             stacklevel=2,
         )
     predictor = predictor_of(mixture, data.device)

@@ -100,7 +100,7 @@ class Mixture(BaseMixture):
         super().__init__(parameters, structure, dtype, Columns(parameters.n_features, arrays=arrays_of(means)))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{name} cannot be set: a mixture never changes; make another one.")
+        raise AttributeError(f"{name} cannot be set: a mixture never changes; make a new one.")
 
     predict = evaluation.predict
     predict_proba = evaluation.predict_proba

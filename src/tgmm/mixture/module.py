@@ -202,7 +202,7 @@ def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
     n_features = mixture.n_features
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"x must be a tensor of a float type; got {kind}. Other arrays are for score_samples.")
+        raise ValueError(f"x must be a tensor of a float type; got {kind}. Use score_samples for other arrays.")
     check_shape(x, n_features)
     if not _all_finite(x):
         raise ValueError("x must be finite; it contains NaN or infinity.")

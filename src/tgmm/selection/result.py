@@ -9,6 +9,7 @@ from typing import Any
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.mixture.tables import Table, shown
+from tgmm.runtime.words import number_of
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}
@@ -163,7 +164,7 @@ class Selection:
         'Selection by BIC: spherical, 1 component'
         """
         order, best = ranked(self.cells, self.criterion), self.best_cell
-        size = f"{best.n_components} component{'s' * (best.n_components > 1)}"
+        size = number_of(best.n_components, "component")
         found = self.best_.summary(X, sample_weight=sample_weight, max_features=max_features)
         return replace(
             found,
