@@ -430,7 +430,7 @@ ERRORS = {
     "a volume of nothing": (lambda: GaussianMixture(2, noise=True, noise_volume=0.0).fit(X0), "noise_volume"),
     "partial_fit": (
         lambda: GaussianMixture(2, noise=True).partial_fit(X0),
-        "partial_fit does not go together with noise",
+        "partial_fit cannot be combined with noise",
     ),
 }
 

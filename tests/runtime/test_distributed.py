@@ -256,7 +256,7 @@ class TestErrors:
         self.assert_all_raise(2, message, np.split(overlapping(), 2), settings, task=ranks.learn_with_own_settings)
 
     def test_a_batch_of_a_model_that_one_rank_has_fitted(self):
-        message = "the solution to go on from must be the same on every rank"
+        message = "the solution to continue from must be the same on every rank"
         self.assert_all_raise(
             2, message, np.split(overlapping(), 2), {"fitted": [True, False]}, task=ranks.learn_with_own_settings
         )

@@ -424,7 +424,7 @@ class TestLabels:
     @pytest.mark.parametrize("criterion", ["icl", "held_out"])
     def test_criteria_without_a_part_for_labels_are_refused(self, criterion):
         X, labels = self.rows()
-        with pytest.raises(ValueError, match=f"criterion='{criterion}' does not go together with labels"):
+        with pytest.raises(ValueError, match=f"criterion='{criterion}' cannot be combined with labels"):
             select(X, 3, "full", criterion, labels=labels)
 
     @pytest.mark.parametrize("labels", [[0, 1], ["a"] * 180])

@@ -33,7 +33,7 @@ def check_alike(
     by_row = {"checkpoint": given["checkpoint"]} | {name: arguments.pop(name, None) for name in BY_ROW}
     said, _ = plain_values(chosen | arguments)
     said |= {name: None if value is None else "given" for name, value in by_row.items()}
-    said["the solution to go on from"] = None if before is None else before.mixture.parameters.means.cpu()
+    said["the solution to continue from"] = None if before is None else before.mixture.parameters.means.cpu()
     first, *others = processes.exchange(said)
     for rank, other in enumerate(others, 1):
         different = differences(first, other)

@@ -314,7 +314,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         found = getattr(type(self), name, None)
         if name in hints.ATTRIBUTES or (isinstance(found, property) and found.fset is None):
             raise AttributeError(
-                f"{name} cannot be set: what a fit has found never changes. To make a model of parameters, use "
+                f"{name} cannot be set: the result of a fit never changes. To make a model of parameters, use "
                 f"{type(self).__name__}.from_parameters(weights, means, covariances, covariance_type)."
             )
         super().__setattr__(name, value)

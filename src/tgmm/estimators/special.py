@@ -213,10 +213,10 @@ def require_plain(settings: Settings, verb: str) -> None:
     for name, default in (("noise", False), ("fixed", None)):
         value = settings.given[name]
         if value is not default and value != default:
-            raise ValueError(f"{verb} does not go together with {name}={value!r}: leave it out, or use fit.")
+            raise ValueError(f"{verb} cannot be combined with {name}={value!r}: leave it out, or use fit.")
     for name in PARTNERS:
         if isinstance(settings.given[name], str):
             raise ValueError(
-                f"{verb} does not go together with {name}={settings.given[name]!r}, which is found from all rows: give "
+                f"{verb} cannot be combined with {name}={settings.given[name]!r}, which is found from all rows: give "
                 "numbers, or use fit."
             )

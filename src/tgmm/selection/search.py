@@ -139,7 +139,7 @@ def select(
         choices = ", ".join(repr(choice) for choice in CRITERIA)
         raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")
     if labels is not None and criterion in UNLABELLED:
-        raise ValueError(f"criterion={criterion!r} does not go together with labels: choose by 'bic' or 'aic'.")
+        raise ValueError(f"criterion={criterion!r} cannot be combined with labels: choose by 'bic' or 'aic'.")
     n_init = check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
     known = {**inspect.signature(select).parameters, **GaussianMixture().get_params()}
