@@ -34,7 +34,7 @@ class FollowedRun(NamedTuple):
     Examples
     --------
     >>> from tgmm import GaussianMixture
-    >>> gmm = GaussianMixture(2, init_means=[[0.0], [9.0]]).fit([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+    >>> gmm = GaussianMixture(1, init_means=[[0.0]]).fit([[0.0], [2.0], [4.0]])
     >>> gmm.runs_[0].start, round(gmm.runs_[0].objective, 2)
     ('init_means', -1.91)
     """
