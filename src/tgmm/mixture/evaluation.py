@@ -162,7 +162,7 @@ def score(mixture: BaseMixture, X: Any, y: Any = None, sample_weight: Any = None
     Returns
     -------
     float
-        In nats. It is positive if the densities at the rows are greater than 1.
+        In nats. It can be positive, because a density can exceed 1.
 
     Examples
     --------
