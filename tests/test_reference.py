@@ -2,31 +2,16 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
+from reference_pages import REFERENCE, documented_names, resolved
 
 import tgmm
 import tgmm.data
 import tgmm.plotting
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
-DIRECTIVE = re.compile(r"^ *\.\. auto(?:class|exception|function|method|property):: (\S+)(?:\n +:members: (.+))?", re.M)
 # Of scikit-learn's routing of keywords; named in the reference, documented there.
 ROUTING = {name for name in dir(tgmm.GaussianMixture) if re.fullmatch(r"get_metadata_routing|set_\w+_request", name)}
-
-
-def documented_names():
-    """The qualified names that the pages of the reference document."""
-    names = set()
-    for page in REFERENCE.glob("*.rst"):
-        text = page.read_text("utf-8")
-        module = re.search(r"currentmodule:: (\S+)", text)
-        for name, members in DIRECTIVE.findall(text):
-            qualified = name if name.startswith("tgmm.") or module is None else f"{module[1]}.{name}"
-            names.add(qualified)
-            names |= {f"{qualified}.{member.strip()}" for member in members.split(",") if member}
-    return names
 
 
 def public_names(module):
@@ -60,8 +45,4 @@ def test_the_routing_of_keywords_is_mentioned(name):
 
 @pytest.mark.parametrize("name", sorted(documented_names()))
 def test_the_reference_has_no_name_that_is_gone(name):
-    module, *attributes = name.removeprefix("tgmm.").split(".")
-    found = tgmm
-    for part in [module, *attributes]:
-        found = getattr(found, part)
-    assert inspect.getdoc(found)
+    assert inspect.getdoc(resolved(name))

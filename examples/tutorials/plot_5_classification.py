@@ -27,7 +27,7 @@ for n_components in (1, 2, 4, 8):
     mixture = GaussianMixture(n_components, random_state=0)
     model = make_pipeline(PCA(8, random_state=0), MixtureClassifier(mixture)).fit(images[train], y[train])
     shares.append(1 - model.score(images[~train], y[~train]))
-    print(f"{n_components} component(s) per class: {shares[-1]:.1%} of the held-out images are misclassified")
+    print(f"n_components={n_components}: {shares[-1]:.1%} of the held-out images are misclassified")
 
 # %%
 # The means of the eight components of each class, drawn as images, show what they have found: mostly single digits, in

@@ -226,9 +226,9 @@ def test_columns_that_do_not_fit_the_model_are_named(run, X, model_file, tmp_pat
     frame.assign(hour=1).to_csv(nameless, index=False, header=False)
     for arguments, message in (
         ([few], "lacks ['eruptions'], which the model was fitted to; its columns are ['waiting']. Rename them"),
-        ([many], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
-        ([nameless], "has 3 column(s), but the model has 2 feature(s), ['eruptions', 'waiting']: choose"),
-        ([FAITHFUL, "--columns", "waiting"], "--columns names 1 column(s), but the model has 2 feature(s)"),
+        ([many], "has 3 columns, but the model has 2 features, ['eruptions', 'waiting']: choose"),
+        ([nameless], "has 3 columns, but the model has 2 features, ['eruptions', 'waiting']: choose"),
+        ([FAITHFUL, "--columns", "waiting"], "--columns names 1 column, but the model has 2 features"),
     ):
         code, out, err = run("predict", model_file, *arguments)
         assert (code, out, err.count("\n")) == (1, "", 1) and message in err
@@ -311,7 +311,7 @@ def test_info(run, model_file):
     assert code == 0
     assert re.search(r"Components +2 ", out) and re.search(r"Covariance type +full ", out) and "eruptions" in out
     assert (
-        re.search(r"Converged +yes, \d+ iteration", out) and "have run EM already" in out
+        re.search(r"Converged +yes, \d+ iteration", out) and "search for a start already ran EM" in out
     )  # few are left after trials
     found = json.loads(run("info", model_file, "--json")[1])
     assert found["n_components"] == 2 and found["converged"] is True and len(found["weights"]) == 2
@@ -336,10 +336,13 @@ def test_plots(run, tmp_path):
         ),
         (["fit", FAITHFUL, "-k", "1:3", "--degrees-of-freedom", "4"], "needs one number of components"),
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
-        (["fit", Path(__file__)], "of no kind that can be read"),
+        (["fit", Path(__file__)], "which cannot be read. Files can be .npy"),
         (["predict", "none.pth", FAITHFUL], "none.pth: No such file or directory"),
-        (["predict", FAITHFUL, FAITHFUL], "faithful.csv is no model: models end in .pth or .safetensors, as --out"),
-        (["predict", FAITHFUL, "m.pth"], f"The model comes first, and then the rows: m.pth {FAITHFUL}."),
+        (
+            ["predict", FAITHFUL, FAITHFUL],
+            "faithful.csv is not a model file: these end in .pth or .safetensors, as tgmm",
+        ),
+        (["predict", FAITHFUL, "m.pth"], f"The model comes first, then the rows: m.pth {FAITHFUL}."),
         (["info", "none.pth"], "none.pth"),
     ],
 )
@@ -543,7 +546,7 @@ def test_written_numbers_are_the_models_own(run, tmp_path):
         (["--out", "rows.csv.gz"], "this one ends in .gz"),
         (["--out", "rows.parquet", "--json"], "--json is for files that end in .json"),
         (["--out", "rows.csv", "--json"], "--json is for files that end in .json"),
-        (["--out", "."], "a folder is there"),
+        (["--out", "."], "this is a folder"),
         (["--out", "no/rows.csv"], "there is no such folder"),
     ],
 )
@@ -678,7 +681,7 @@ def test_a_column_goes_along_in_every_format(run, X, model_file, tmp_path):
 
 @pytest.mark.parametrize(
     ("identifier", "message"),
-    [("none", "none"), *((name, "rename that of the data") for name in ("label", "probability_0"))],
+    [("none", "none"), *((name, "rename it in the data") for name in ("label", "probability_0"))],
 )
 def test_an_identifier_that_is_not_there_or_in_the_way_is_refused(run, X, model_file, tmp_path, identifier, message):
     frame = pd.DataFrame({identifier.replace("none", "label"): "x", "eruptions": X[:, 0], "waiting": X[:, 1]})

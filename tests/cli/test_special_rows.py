@@ -203,12 +203,12 @@ def test_labels_stay_with_their_rows_where_others_are_left_out(run, gaps, X, tmp
         (["a", "b", "c"], ["-k", 2], "3 different labels, but with -k 2"),
         ([0, 1, 2], ["-k", 2], "the label 2, but with -k 2"),
         ([0, -2, 1], ["-k", 2], "the label -2"),
-        (["", "", ""], ["-k", 2], "a label for no row"),
+        (["", "", ""], ["-k", 2], "contains no labels"),
         (["a", "b", ""], ["-k", "2:3"], "needs one number of components"),
         (["a", "b", ""], ["-k", 2, "--covariance", "full,diag"], "one covariance type"),
         (["a", "b", ""], ["-k", 2, "--criterion", "held_out"], "--criterion bic or aic"),
         (["a", "b", ""], ["-k", 2, "--criterion", "icl"], "--criterion bic or aic"),
-        (["a", "b", ""], ["-k", 2, "--columns", "eruptions,kind"], "no feature"),
+        (["a", "b", ""], ["-k", 2, "--columns", "eruptions,kind"], "cannot be a feature"),
     ],
 )
 def test_labels_that_cannot_be_meant_are_refused(run, X, tmp_path, kinds, arguments, message):

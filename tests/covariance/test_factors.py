@@ -272,7 +272,7 @@ def test_files_and_parameters_keep_the_number_of_factors(kind, tmp_path):
     made = Mixture(model.weights_, model.means_, model.covariances_, kind, n_factors=2)
     np.testing.assert_allclose(made.factor_loadings, model.factor_loadings_, rtol=1e-4, atol=1e-5)
     assert made.n_parameters == model.mixture_.n_parameters
-    with pytest.raises(ValueError, match=f"covariances must be those of covariance_type='{kind}'"):
+    with pytest.raises(ValueError, match=f"covariances must have the structure of covariance_type='{kind}'"):
         Mixture(model.weights_, model.means_, model.covariances_, kind, n_factors=1)
 
 

@@ -404,7 +404,7 @@ def test_a_given_start_is_a_member_or_refused(name):
     others = SPECS[SPECS[name].free].member(2, K, D)
     if not SPECS[name].tied and not is_member(name, others):
         start["init_covariances"] = SPECS[name].public(others)
-        with pytest.raises(ValueError, match=f"init_covariances must be those of covariance_type='{name}'"):
+        with pytest.raises(ValueError, match=f"init_covariances must have the structure of covariance_type='{name}'"):
             GaussianMixture(K, covariance_type=name, **start).fit(X)
 
 

@@ -125,15 +125,20 @@ def test_without_anything_by_row_any_order_will_do():
     ("options", "reason"),
     [
         ({"shuffle": True, "drop_last": True}, "it shuffles and leaves out the last batch"),
-        ({"sampler": RandomSampler(DATA, replacement=True)}, "its RandomSampler draws some of them"),
-        ({"sampler": RandomSampler(DATA, num_samples=N - 1)}, "its RandomSampler draws some of them"),
-        ({"sampler": WeightedRandomSampler(WEIGHTS, N)}, "its WeightedRandomSampler draws some of them"),
+        ({"sampler": RandomSampler(DATA, replacement=True)}, "its RandomSampler does not draw each row exactly once"),
+        ({"sampler": RandomSampler(DATA, num_samples=N - 1)}, "its RandomSampler does not draw each row exactly once"),
+        (
+            {"sampler": WeightedRandomSampler(WEIGHTS, N)},
+            "its WeightedRandomSampler does not draw each row exactly once",
+        ),
     ],
 )
 def test_loaders_of_other_rows_each_time_are_refused(options, reason):
     loader = DataLoader(DATA, batch_size=N // 2 + 1, **options)
     for verb in ("fit", "partial_fit"):
-        with pytest.raises(ValueError, match=f"X is a DataLoader that yields other rows each time, because {reason}"):
+        with pytest.raises(
+            ValueError, match=f"X is a DataLoader that yields different rows each time, because {reason}"
+        ):
             getattr(GaussianMixture(2), verb)(loader)
     assert np.isfinite(GaussianMixture(2, random_state=0).fit(X).score(loader))  # which reads once
 
@@ -178,7 +183,7 @@ def test_responsibilities_go_with_the_rows_that_have_a_weight(kind, zeros):
 @out_of_order
 def test_rows_without_a_promised_order_cannot_be_held_out(rows):
     """Rows of one pass are held out in another: what judges a fit would be what it has seen."""
-    with pytest.raises(ValueError, match='criterion="held_out" knows .*shuffle=False'):
+    with pytest.raises(ValueError, match='criterion="held_out" identifies .*shuffle=False'):
         select(rows(), [1], "full", "held_out")
 
 

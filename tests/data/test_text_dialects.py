@@ -96,24 +96,44 @@ def test_a_file_is_what_pandas_reads_when_told_how(text, settings, tmp_path):
 
 WITH_COMMA = {"sep": ";", "decimal": ",", "header": None}
 DOUBTFUL = {
-    "decimal commas, one negative": ("0,13\n-0,45\n1,64\n", WITH_COMMA, "decimal ones.*'-0,45'"),
-    "decimal commas, a zero behind one": ("170,5\n168,05\n175,25\n", WITH_COMMA, "decimal ones.*'168,05'"),
-    "decimal commas and exponents": ("1,257e-01\n2,5e+00\n6,4e-01\n", WITH_COMMA, "decimal ones.*'1,257e-01'"),
-    "decimal commas under one name": ("h\n170,51\n170,82\n175,76\n", WITH_COMMA | {"header": 0}, "decimal ones"),
-    "decimal commas under one name, one negative": ("h\n10,5\n-9,5\n", WITH_COMMA | {"header": 0}, "decimal ones"),
+    "decimal commas, one negative": ("0,13\n-0,45\n1,64\n", WITH_COMMA, "decimal commas of a single column.*'-0,45'"),
+    "decimal commas, a zero behind one": (
+        "170,5\n168,05\n175,25\n",
+        WITH_COMMA,
+        "decimal commas of a single column.*'168,05'",
+    ),
+    "decimal commas and exponents": (
+        "1,257e-01\n2,5e+00\n6,4e-01\n",
+        WITH_COMMA,
+        "decimal commas of a single column.*'1,257e-01'",
+    ),
+    "decimal commas under one name": (
+        "h\n170,51\n170,82\n175,76\n",
+        WITH_COMMA | {"header": 0},
+        "decimal commas of a single column",
+    ),
+    "decimal commas under one name, one negative": (
+        "h\n10,5\n-9,5\n",
+        WITH_COMMA | {"header": 0},
+        "decimal commas of a single column",
+    ),
     "two columns, or decimal commas": ("170,51\n168,85\n175,76\n", {"header": None}, "two columns.*'170,51'"),
     "two columns of digits": ("3,1\n4,1\n5,9\n", {"header": None}, "two columns.*'3,1'"),
-    "several columns": ("0,1,-0,5\n2,3,1,25\n", {"header": None}, "separate columns, but.*'-0,5' could be decimal"),
-    "R's row numbers with commas": ("a,b\n1,1,2\n2,3,4\n3,5,6\n", {}, "first column is taken for the names of rows"),
-    "a part of R's rows": ("a,b\n30,1.5,2\n2,3,4\n", {}, "first column is taken for the names of rows"),
-    "a part of R's rows and blanks": ("a b\n30 1 2\n2 3 4\n", {"sep": " "}, "the names of rows.* name it there"),
-    "a part of R's rows and tabs": ("a\tb\n30\t1\t2\n2\t3\t4\n", {"sep": "\t"}, "the names of rows"),
-    "years above counts": ("2019,2020,2021\n5,7,9\n12,15,3\n", {}, "names of its columns.*header=False"),
-    "years above large counts": ("2019,2020\n1684,2573\n900,3000\n", {}, "names of its columns.*header=False"),
-    "one year above counts": ("2019\n0\n3\n1\n", {}, "names of its columns.*header=False"),
-    "numbers of sensors above counts": ("101,117\n1,0\n0,3\n2,1\n", {}, "names of its columns.*line of names above"),
-    "a rank a column from the first row": ("0,1,2\n1,0,2\n0,1,2\n", {"header": None}, "row of data.*header=True"),
-    "a label a row": ("0\n1\n0\n1\n", {"header": None}, "row of data.*header=True"),
+    "several columns": (
+        "0,1,-0,5\n2,3,1,25\n",
+        {"header": None},
+        "separators of columns, but.*'-0,5' could be decimal",
+    ),
+    "R's row numbers with commas": ("a,b\n1,1,2\n2,3,4\n3,5,6\n", {}, "first column is read as row names"),
+    "a part of R's rows": ("a,b\n30,1.5,2\n2,3,4\n", {}, "first column is read as row names"),
+    "a part of R's rows and blanks": ("a b\n30 1 2\n2 3 4\n", {"sep": " "}, "read as row names.* name it there"),
+    "a part of R's rows and tabs": ("a\tb\n30\t1\t2\n2\t3\t4\n", {"sep": "\t"}, "read as row names"),
+    "years above counts": ("2019,2020,2021\n5,7,9\n12,15,3\n", {}, "names of the columns.*header=False"),
+    "years above large counts": ("2019,2020\n1684,2573\n900,3000\n", {}, "names of the columns.*header=False"),
+    "one year above counts": ("2019\n0\n3\n1\n", {}, "names of the columns.*header=False"),
+    "numbers of sensors above counts": ("101,117\n1,0\n0,3\n2,1\n", {}, "names of the columns.*line of names above"),
+    "a rank a column from the first row": ("0,1,2\n1,0,2\n0,1,2\n", {"header": None}, "read as data.*header=True"),
+    "a label a row": ("0\n1\n0\n1\n", {"header": None}, "read as data.*header=True"),
 }
 
 
@@ -132,7 +152,10 @@ def test_one_column_of_decimal_commas_under_pandas_number_of_it(tmp_path):
     with pytest.warns(UserWarning) as said:
         source = TextSource(path)
     assert rows(source).tolist() == [[56.5], [44.4], [56.7]]
-    assert [word in str(said[j].message) for j, word in enumerate(["decimal ones", "names of its columns"])] == [1, 1]
+    assert [
+        word in str(said[j].message)
+        for j, word in enumerate(["decimal commas of a single column", "names of the columns"])
+    ] == [1, 1]
 
 
 @pytest.mark.parametrize("digits", [1, 2, 4])
@@ -140,7 +163,7 @@ def test_one_column_of_decimal_commas_is_never_two_in_silence(digits, tmp_path):
     for seed in range(20):
         values = np.random.default_rng(seed).normal(170, 9, 30).round(digits)
         path = written(tmp_path, "".join(f"{value:.{digits}f}\n".replace(".", ",") for value in values))
-        with pytest.warns(UserWarning, match="commas are taken"):
+        with pytest.warns(UserWarning, match="commas are read as"):
             found = rows(TextSource(path))
         if found.shape[1] == 1:
             np.testing.assert_array_equal(found[:, 0], values)
@@ -168,7 +191,7 @@ def test_numbers_as_names_of_columns_are_no_row_and_are_said(columns, index, tmp
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(WIDE, columns=columns)
     frame.to_csv(tmp_path / "x.csv", index=index)
-    with pytest.warns(UserWarning, match=r"x\.csv.*first line.* names of its columns.*header=False"):
+    with pytest.warns(UserWarning, match=r"x\.csv.*first line.* names of the columns.*header=False"):
         source = TextSource(tmp_path / "x.csv")
     np.testing.assert_array_equal(rows(source), WIDE)
     assert source.feature_names == [str(name) for name in frame.columns]
@@ -183,7 +206,7 @@ def test_numbers_as_names_of_columns_are_no_row_and_are_said(columns, index, tmp
     ],
 )
 def test_numbers_right_of_an_empty_corner_name_columns(text, tmp_path):
-    with pytest.warns(UserWarning, match="names of its columns"):
+    with pytest.warns(UserWarning, match="names of the columns"):
         source = TextSource(written(tmp_path, text))
     assert rows(source).tolist() == [[684, 573], [5, 6]]
     assert source.feature_names == ["2000", "2001"]
@@ -193,7 +216,7 @@ def test_numbers_right_of_an_empty_corner_name_columns(text, tmp_path):
 def test_pandas_names_above_few_columns_or_whole_numbers(values, tmp_path):
     pandas = pytest.importorskip("pandas")
     pandas.DataFrame(values).to_csv(tmp_path / "x.csv", index=False)
-    with pytest.warns(UserWarning, match="names of its columns"):
+    with pytest.warns(UserWarning, match="names of the columns"):
         assert rows(TextSource(tmp_path / "x.csv")).tolist() == values.tolist()
 
 
@@ -290,7 +313,7 @@ LOSSES = {
     "two columns of one name": ("x,y,x\n1,2,3\n3,4,5\n", "several columns of the name 'x'"),
     "a first row with a value missing": ("1.5,,2\n3,4,5\n", "line 1, column '1': a value is missing"),
     "a first row with NA": ("NA,2\n3,4\n", r"line 1, column '0': a value is missing \('NA'\)"),
-    "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': 1,234 could have a decimal comma"),
+    "thousands, perhaps": ("a;b\n1,234;5\n22,345;6\n", "line 2, column 'a': 1,234 may contain a decimal comma"),
     "underscores, which Python reads": ("a,b\n1,1_000\n", "'1_000' is not a number"),
     "a comment among rows": ("1,2\n# end\n3,4\n", "line 2, column '0': '# end' is not a number"),
     "an open quote": ('a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is not closed"),
@@ -345,7 +368,7 @@ def test_compressed_text(tmp_path):
     model = GaussianMixture().fit(path)
     np.testing.assert_allclose(np.asarray(model.means_), [[3, 13 / 6]])
     for broken in (content[:-20], b"a,b\n1,2\n"):
-        with pytest.raises(ValueError, match=r"x\.csv\.gz.* is no whole gzip file"):
+        with pytest.raises(ValueError, match=r"x\.csv\.gz.* is not a complete gzip file"):
             list(TextSource(written(tmp_path, broken, "x.csv.gz")))
 
 

@@ -194,7 +194,7 @@ class TestRefusals:
                 fit(path, X, resume=True)
 
     def test_no_checkpoint(self):
-        with pytest.raises(ValueError, match="resume=True goes on from a checkpoint: name its file"):
+        with pytest.raises(ValueError, match="resume=True continues from a checkpoint: give its file"):
             fit(None, resume=True)
 
     def test_not_a_flag(self, path):

@@ -90,7 +90,7 @@ def test_other_responsibilities_are_refused(before, now, tmp_path):
 
 def test_a_start_that_was_an_array_and_is_a_function_is_refused(tmp_path):
     fit(tmp_path / "c.pth", init_means=X[:3])
-    with pytest.raises(ModelFileError, match=r"init_means was [\s\S]* and is now no plain data"):
+    with pytest.raises(ModelFileError, match=r"init_means was [\s\S]* and is now something that cannot be stored"):
         fit(tmp_path / "c.pth", init_means=lambda rows, n_components, _: rows[:n_components], resume=True)
 
 
@@ -158,7 +158,7 @@ def test_an_entry_less_or_more_is_refused(written, tmp_path):
         with pytest.raises(ModelFileError):
             resumed({other: value for other, value in written.items() if other != name}, tmp_path / "c.pth")
             pytest.fail(f"{name} was not missed")
-    with pytest.raises(ModelFileError, match="its entry note is not as a fit writes it"):
+    with pytest.raises(ModelFileError, match="its entry note is malformed"):
         resumed(written | {"note": "hello"}, tmp_path / "c.pth")
 
 
@@ -206,8 +206,8 @@ def test_a_figure_of_a_run_that_no_fit_writes_is_refused(figure, value, written,
         ("parameters.weights", lambda w: 2 * w, "sum to 1"),
         ("parameters.weights", lambda w: w - torch.tensor([1.0, -1.0, 0.0], dtype=w.dtype), ">= 0"),
         ("parameters.covariances", lambda c: -c, "collapsed"),
-        ("statistics.mass", lambda m: 2 * m, "not those of the rows"),
-        ("statistics.weight", lambda w: 2 * w, "not those of the rows"),
+        ("statistics.mass", lambda m: 2 * m, "do not belong to the rows"),
+        ("statistics.weight", lambda w: 2 * w, "do not belong to the rows"),
     ],
 )
 def test_a_point_that_is_no_mixture_s_is_refused(part, change, message, written, tmp_path):
@@ -219,7 +219,7 @@ def test_a_point_that_is_no_mixture_s_is_refused(part, change, message, written,
 @pytest.mark.parametrize("name", ["mean", "scatter", "weight"])
 def test_a_summary_that_is_not_the_data_s_is_refused(name, written, tmp_path):
     name = f"summary.{name}"
-    with pytest.raises(ValueError, match="summary of the data is not that of X|not those of the rows"):
+    with pytest.raises(ValueError, match="summary of the data does not match X|do not belong to the rows"):
         resumed(written | {name: written[name] * 1.01 + 0.01}, tmp_path / "c.pth")
 
 

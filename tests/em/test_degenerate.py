@@ -279,7 +279,7 @@ def test_an_outlier_does_not_collapse_a_tied_covariance(covariance_type):
     X = rows_with_an_outlier()
     labels = (np.arange(80) == 40).astype(int)
     gmm = GaussianMixture(n_components=2, covariance_type=covariance_type, reg_covar=0)
-    with pytest.warns(UserWarning, match=r"component\(s\) \[1\] are degenerate \(on too few different rows"):
+    with pytest.warns(UserWarning, match=r"component 1 is degenerate \(on too few different rows"):
         gmm.fit(X, init_responsibilities=labels)
     assert_valid(gmm, X)
 

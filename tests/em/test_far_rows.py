@@ -49,7 +49,7 @@ def test_a_component_of_one_such_row_is_named_and_nothing_else_is(far):
     with pytest.warns(UserWarning) as caught:
         model = GaussianMixture(3, random_state=0).fit(X)
     (note,) = (str(each.message) for each in caught)
-    assert "component(s) [0] are degenerate" in note
+    assert "component 0 is degenerate" in note
     assert "linear functions" not in note
     np.testing.assert_allclose(np.sort(model.weights_), [1 / 300, 149 / 300, 0.5], atol=2e-3)
 

@@ -163,7 +163,7 @@ def test_an_accident_of_a_few_rows_loses_and_is_reported_where_there_is_nothing_
         assert min(fit(X).weights_) * len(X) > 6
     start = {"init_means": [[0.0, 0.0], [3.0, 3.0]], "init_weights": [0.97, 0.03]}
     start["init_covariances"] = [np.eye(2), 1e-4 * np.eye(2)]
-    with pytest.warns(UserWarning, match=r"component\(s\) \[1\] are degenerate"):
+    with pytest.warns(UserWarning, match=r"component 1 is degenerate"):
         fit(X, **start)
 
 

@@ -168,7 +168,7 @@ def test_a_warm_start_goes_on(blobs):
 def test_constant_features_and_few_rows():
     rows = np.random.default_rng(0).normal(size=(20, 3))
     rows[:, 1] = 4.0
-    with pytest.warns(UserWarning, match="constant: variances rest on covariance_prior"):
+    with pytest.warns(UserWarning, match="constant: variances are determined by covariance_prior"):
         model = model_of("full").fit(rows)
     assert np.isfinite(model.score_samples(rows)).all()
     few = model_of("full", n_components=2).fit(np.random.default_rng(1).normal(size=(3, 6)))

@@ -242,7 +242,7 @@ def test_bfloat16_labels_and_weights_that_are_differentiated(iris):
 def test_classes_that_no_file_holds_are_named(iris, tmp_path):
     X, y = iris
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")[y]
-    with pytest.raises(ValueError, match=r"classes_ are of the type datetime64\[D\].*y.astype\(str\)"):
+    with pytest.raises(ValueError, match=r"classes_ have the type datetime64\[D\].*y.astype\(str\)"):
         MixtureClassifier().fit(X, days).save(tmp_path / "days.pth")
     assert not list(tmp_path.iterdir())
 
@@ -312,7 +312,7 @@ def test_a_file_is_read_for_each_class(iris, tmp_path):
     np.save(tmp_path / "X.npy", X)
     found = MixtureClassifier().fit(tmp_path / "X.npy", y)
     np.testing.assert_array_equal(found.predict(tmp_path / "X.npy"), MixtureClassifier().fit(X, y).predict(X))
-    with pytest.raises(ValueError, match=r"y must have one class a row: X has 150 rows, y has 149"):
+    with pytest.raises(ValueError, match=r"y must have one class per row: X has 150 rows, y has 149"):
         MixtureClassifier().fit(tmp_path / "X.npy", y[1:])
 
 
@@ -528,7 +528,7 @@ def test_noises_of_different_volumes_are_refused(unequal):
     estimators = [GaussianMixture(noise=True, noise_volume=volume) for volume in (100.0, 1e4)]
     functions = partial(select, n_components=[1], covariance_types="full", noise=True)
     for estimator in (estimators, functions):
-        with pytest.raises(ValueError, match="noises of the classes have different volumes.*same number as noise_vol"):
+        with pytest.raises(ValueError, match="classes have different volumes.*same number as noise_vol"):
             MixtureClassifier(estimator).fit(X, y)
     same = partial(functions, noise_volume=1e4)
     assert MixtureClassifier(same).fit(X, y).score(X, y) > 0.97

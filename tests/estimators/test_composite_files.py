@@ -65,8 +65,8 @@ def refused(cls, saved, path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "GaussianMixture"}, "holds no Mixture"),
-        ({"kind": ...}, "holds no Mixture"),
+        ({"kind": "GaussianMixture"}, "contains a GaussianMixture, not a Mixture"),
+        ({"kind": ...}, "not a Mixture"),
         ({"format_version": 99}, "upgrade tgmm"),
         ({"format_version": ...}, "no format_version"),
         ({"estimator": ...}, "lacks estimator"),
@@ -142,9 +142,9 @@ def test_a_loaded_detector_is_the_saved_one(suffix, tmp_path):
     np.testing.assert_array_equal(loaded.decision_function(X), detector.decision_function(X))
     assert loaded.get_params() == detector.get_params() | {"random_state": None}
     assert (loaded.n_iter_, loaded.offset_) == (detector.n_iter_, detector.offset_)
-    with pytest.raises(ModelFileError, match=r"holds a MixtureOutlierDetector, which MixtureOutlierDetector\.load"):
+    with pytest.raises(ModelFileError, match=r"contains a MixtureOutlierDetector: use MixtureOutlierDetector\.load"):
         GaussianMixture.load(path)
-    with pytest.raises(ModelFileError, match="holds no MixtureClassifier, but a MixtureOutlierDetector"):
+    with pytest.raises(ModelFileError, match="contains a MixtureOutlierDetector, not a MixtureClassifier"):
         MixtureClassifier.load(path)
     with pytest.raises(NotFittedError):
         MixtureOutlierDetector().save(path)

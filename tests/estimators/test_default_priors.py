@@ -157,11 +157,11 @@ def test_what_is_no_default_prior_is_refused(settings, message):
 
 
 def test_online_learning_does_not_know_all_rows():
-    with pytest.raises(ValueError, match="partial_fit does not go together with covariance_prior='default'"):
+    with pytest.raises(ValueError, match="partial_fit cannot be combined with covariance_prior='default'"):
         GaussianMixture(K, covariance_prior="default").partial_fit(rows())
 
 
-EMPTY = r"component\(s\) \[0, 1, 2\] have a share of less than one row, which leaves 1 of 4 to describe the data"
+EMPTY = r"components \[0, 1, 2\] have a share of less than one row, which leaves 1 of 4 to describe the data"
 
 
 def wide_rows(n=60, d=300):

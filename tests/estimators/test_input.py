@@ -759,10 +759,10 @@ def test_one_feature_and_one_component(covariance_type):
     ("X", "message"),
     [
         (pd.DataFrame(), r"X has no columns: its shape is \(0, 0\)"),
-        ([[1, 2], [3]], r"X must have rows of one length; row 0 has 2 value\(s\), and row 1 has 1"),
+        ([[1, 2], [3]], r"X must have rows of one length; row 0 has 2 values, and row 1 has 1"),
         ([np.zeros(2), np.array(0.0)], "row 1 has 0"),
         ([[[1, 2]], [[3]]], "X must be a table of numbers"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.interval_range(0, 2)}), r"column\(s\) \['b'\] of type interval"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.interval_range(0, 2)}), r"column 'b' of type interval"),
     ],
 )
 def test_what_is_no_table_of_numbers_is_named(X, message):

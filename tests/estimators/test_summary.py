@@ -215,7 +215,7 @@ def test_one_of_many(frame, together):
 
 
 def test_iterations_that_are_few_because_of_trials_are_explained(frame):
-    said = "The trials that found the start have run EM already"
+    said = "The search for a start already ran EM"
     assert said in str(GaussianMixture(3, random_state=0).fit(frame).summary()).replace("\n", " ")
     assert said not in str(GaussianMixture(3, init_means="kmeans", random_state=0).fit(frame).summary())
 

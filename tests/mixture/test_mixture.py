@@ -200,8 +200,8 @@ def test_a_marginal_of_a_mixture_is_a_mixture(covariance_type, X):
         # One feature has far larger units than the others.
         (([1.0], [[0.0] * 3], [[[1e10, 0, 0], [0, 1, 0.9], [0, -0.9, 1]]]), "covariances must be symmetric"),
         (([1.0], [[0.0] * 3], [np.diag([1e10, 1, 1.5])], "low_rank"), "all eigenvalues of each .* are the same"),
-        (([1.0], [[0.0] * 4], [CHAIN], "factor"), "each covariance is that of n_factors factors"),
-        (([0.5, 0.5], [[0.0] * 3] * 2, TURNED, "VVE"), "covariances must be those of"),
+        (([1.0], [[0.0] * 4], [CHAIN], "factor"), "each covariance is the sum of n_factors factors"),
+        (([0.5, 0.5], [[0.0] * 3] * 2, TURNED, "VVE"), "covariances must have the structure of"),
     ],
 )
 def test_parameters_of_no_mixture_are_refused(arguments, message):

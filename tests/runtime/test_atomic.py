@@ -58,7 +58,7 @@ def test_a_device_stays_one(linked, model, tmp_path):
 
 def test_results_that_are_mapped_need_a_regular_file(model, tmp_path):
     (tmp_path / "out.npy").symlink_to(os.devnull)
-    with pytest.raises(ValueError, match="out.npy.*of a regular file"):
+    with pytest.raises(ValueError, match="out.npy.*path of a regular file"):
         model.predict([[0.0]], out=tmp_path / "out.npy")
 
 
@@ -205,7 +205,7 @@ def test_a_full_disk_names_the_target_and_says_what_is_left(model, tmp_path, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="could not be written, and what was there before is as it was") as caught:
+    with pytest.raises(OSError, match="could not be written, and its previous content is unchanged") as caught:
         model.save(tmp_path / "m.pth")
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "m.pth")
 

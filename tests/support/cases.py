@@ -85,7 +85,7 @@ def fit_quietly(model, X, **keywords):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", category=ConvergenceWarning)
-        warnings.filterwarnings("ignore", message=r"component\(s\) \[[0-9, ]+\] are degenerate")
+        warnings.filterwarnings("ignore", message=r"components? (\d+|\[[0-9, ]+\]) (is|are) degenerate")
         return model.fit(X, **keywords)
 
 

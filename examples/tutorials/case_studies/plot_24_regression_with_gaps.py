@@ -33,7 +33,7 @@ folds = KFold(5, shuffle=True, random_state=0)
 print(f"linear regression: R² {cross_val_score(LinearRegression(), X, y, cv=folds).mean():.3f}")
 for n_components in (1, 2, 3):
     model = MixtureRegressor(GaussianMixture(n_components, covariance_type="tied_full", random_state=0))
-    print(f"{n_components} component(s): R² {cross_val_score(model, X, y, cv=folds).mean():.3f}")
+    print(f"n_components={n_components}: R² {cross_val_score(model, X, y, cv=folds).mean():.3f}")
 
 # %%
 # It does not: here a straight line is as good as anything, and a mixture with more components only has more to

@@ -47,7 +47,7 @@ def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
         given[f"--{name.replace('_', '-')}"] = None if value == default else value
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{name} is for training: {options.training} is a classifier that is trained already.")
+            raise ValueError(f"{name} is for training: {options.training} is a trained classifier.")
     classifier = MixtureClassifier.load(options.training, device=options.device)
     return classifier, _forgotten(classifier)
 
@@ -70,7 +70,9 @@ def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
         format_of(options.save)
         writing.check_output(options.save, options.training, options.data)
     if options.of_class in (options.columns or []):
-        raise ValueError(f"--class {options.of_class} is among --columns: it is what rows are told by, and no feature.")
+        raise ValueError(
+            f"--class {options.of_class} is among --columns: it holds the classes and cannot be a feature."
+        )
     classes = tables.identifiers(options.training, options.of_class)
     columns = options.columns or tables.columns_but(options.of_class, options.training)
     source = tables.open_table(options.training, columns, lenient=options.drop_missing)

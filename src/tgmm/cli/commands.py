@@ -75,7 +75,7 @@ def _check_outputs(options: Namespace) -> None:
         from tgmm.plotting.style import picture_formats
 
         if options.plot.suffix.lower() not in picture_formats():
-            raise ValueError(f"{options.plot}: a picture ends in one of {', '.join(picture_formats())}.")
+            raise ValueError(f"{options.plot}: the name of a picture ends in one of {', '.join(picture_formats())}.")
     for path in (options.out, options.plot):
         if path is not None:
             writing.check_output(path, options.data)
@@ -89,11 +89,13 @@ def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
     n_cells = len(options.components) * len(structures(options)) * len(options.factors or [None])
     if n_cells != 1 or options.criterion in UNLABELLED:
         raise ValueError(
-            f"--labels {column} needs one number of components and one covariance type, and --criterion bic or aic: "
-            "choose by others without labels first."
+            f"--labels {column} needs one number of components, one covariance type, and --criterion bic or aic: "
+            "choose the others without labels first."
         )
     if column in (options.columns or []):
-        raise ValueError(f"--labels {column} is among --columns: it is what is known of rows, and no feature.")
+        raise ValueError(
+            f"--labels {column} is among --columns: it holds the known components and cannot be a feature."
+        )
     values = tables.identifiers(data, column)
     if isinstance(source, tables.Complete):
         values = values[np.concatenate([tables.are_complete(rows) for rows in tables.arrays(source.source)])]
@@ -217,9 +219,9 @@ def loaded(path: Path, device: str | None, data: Path | None = None) -> Gaussian
 def _require_model(path: Path, data: Path | None = None) -> None:
     """Raise a ValueError where the name of a file is not that of a model; for the arguments, see `loaded`."""
     if path.suffix.lower() not in FORMATS:
-        message = f"{path} is no model: models end in {' or '.join(FORMATS)}, as --out of tgmm fit writes them."
+        message = f"{path} is not a model file: these end in {' or '.join(FORMATS)}, as tgmm fit --out writes them."
         if data is not None and data.suffix.lower() in FORMATS:
-            message += f" The model comes first, and then the rows: {data} {path}."
+            message += f" The model comes first, then the rows: {data} {path}."
         raise ValueError(message)
 
 
@@ -294,14 +296,14 @@ def _identified(found: Columns, name: str | None, identifiers: np.ndarray | None
     if name is None or identifiers is None:
         return found
     if name in found or name in writing.flat_of(found):
-        raise ValueError(f"--id {name} is the name of a column of predictions: rename that of the data.")
+        raise ValueError(f"--id {name} is also the name of a column of the predictions: rename it in the data.")
     return {name: identifiers, **found}
 
 
 def warn_of_left_out(n_left_out: int, n_kept: int) -> None:
     """Say how many rows were left out, if any, or raise an error where no other is there."""
     if not n_kept:
-        raise ValueError("every row lacks a value: name columns that are whole, with --columns.")
+        raise ValueError("every row lacks a value: choose complete columns with --columns.")
     if n_left_out:
         warnings.warn(f"{n_left_out} of {n_left_out + n_kept} rows lack a value and were left out", stacklevel=2)
 
@@ -313,7 +315,7 @@ def sample(options: Namespace) -> None:
     if COMPONENT in names:
         raise ValueError(
             f"{options.model} has a feature named {COMPONENT}, which is the name of the column of components: rename "
-            "that of the data and fit again, or call sample() of the model in Python."
+            "the feature in the data and fit again, or call sample() of the model in Python."
         )
     region = {"component": options.component, "confidence": options.confidence, "std_range": options.std_range}
     generator = as_generator(options.seed)

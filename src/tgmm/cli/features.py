@@ -10,6 +10,7 @@ from tgmm.cli import tables
 from tgmm.cli.messages import called, say
 from tgmm.data.columns import listed
 from tgmm.data.source import Source
+from tgmm.runtime.words import number_of
 
 CHOOSE = "choose the columns that are its features, in its order, with --columns"
 
@@ -42,8 +43,9 @@ def open_features(
     n_columns = tables.width(source)
     if n_columns != n_features:
         whose = "--columns names" if options.columns else f"{str(path)!r} has"
+        given = number_of(n_columns, "column")
         known = "" if names is None else f", {listed(names)}"
-        raise ValueError(f"{whose} {n_columns} column(s), but the model has {n_features} feature(s){known}: {CHOOSE}.")
+        raise ValueError(f"{whose} {given}, but the model has {number_of(n_features, 'feature')}{known}: {CHOOSE}.")
     return source
 
 

@@ -16,7 +16,7 @@ from tgmm.runtime.generators import as_generator
 def impute(options: Namespace) -> None:
     """Write the rows with values in the place of those that they lack."""
     if options.seed is not None and not options.draw:
-        raise ValueError("--seed is that of draws: add --draw, or leave it out for expected values.")
+        raise ValueError("--seed only affects random draws: add --draw, or leave it out for expected values.")
     model = loaded(options.model, options.device, options.data)
     names = without_names(model)
     generator = as_generator(options.seed) if options.draw else None
@@ -24,7 +24,7 @@ def impute(options: Namespace) -> None:
         source = open_features(data, names, model.n_features_in_, options, lenient=True)
         features = [str(name) for name in source.feature_names or names or report.names_of(model)]
         if options.id in features:
-            raise ValueError(f"--id {options.id} is a feature, which is written as it is: leave the option out.")
+            raise ValueError(f"--id {options.id} is a feature, and features are written anyway: leave the option out.")
 
         def filled(rows: np.ndarray) -> Columns:
             """Return the features of rows, without gaps."""

@@ -52,7 +52,7 @@ def labels_of(values: np.ndarray, column: str, n_components: int) -> Labels:
     texts = [str(value).strip() for value in values.tolist()]
     known = [text for text in texts if not _is_unknown(text)]
     if not known:
-        raise ValueError(f"--labels {column}: the column has a label for no row, so leave the option out.")
+        raise ValueError(f"--labels {column}: the column contains no labels, so leave the option out.")
     numbers = _numbers(known)
     if numbers is None:
         names = sorted(set(known))
@@ -64,7 +64,7 @@ def labels_of(values: np.ndarray, column: str, n_components: int) -> Labels:
         what = f"{len(names)} different labels" if names else f"the label {low if low < 0 else high}"
         raise ValueError(
             f"--labels {column}: the column has {what}, but with -k {n_components} components are 0 to "
-            f"{n_components - 1}. Raise -k, or mend the column."
+            f"{n_components - 1}. Raise -k, or correct the column."
         )
     return Labels(np.array([UNKNOWN if _is_unknown(text) else found[text] for text in texts]), tuple(names))
 

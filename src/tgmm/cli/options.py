@@ -341,7 +341,7 @@ def _add_missing(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiv
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="Print the result as JSON; of rows, one object a line.")
+    command.add_argument("--json", action="store_true", help="Print the result as JSON; for rows, one object per line.")
     command.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
@@ -379,7 +379,9 @@ def _structures(text: str) -> list[str]:
     names = list(groups.get(text, text.split(",")))
     for name in names:
         if name not in STRUCTURES and name not in ALIASES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*STRUCTURES, *ALIASES])}, all, mclust")
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not one of {', '.join([*STRUCTURES, *ALIASES])}, all, mclust"
+            )
     return names
 
 

@@ -130,7 +130,7 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
     names = [str(j) for j in range(n_columns)]
     missing = [name for name in columns if name not in names]
     if missing:
-        raise ValueError(f"columns {missing} are not in {str(path)!r}, which has {n_columns} of them, from 0.")
+        raise ValueError(f"columns {missing} are not in {str(path)!r}, which has the columns 0 to {n_columns - 1}.")
     chosen = [names.index(name) for name in columns]
     return Mapped(source, lambda rows: rows[:, chosen], None)
 

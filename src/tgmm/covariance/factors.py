@@ -240,7 +240,7 @@ class FactorNoise(Factors):
 
     name = "factor"
     marginal_name = rescaled_name = "factor"
-    restriction = "each covariance is that of n_factors factors and noise in each feature"
+    restriction = "each covariance is the sum of n_factors factors and a noise variance for each feature"
 
     @staticmethod
     def most(n_features: int) -> int:

@@ -100,6 +100,17 @@ class ParquetSource(ArrowSource):
         If there is no such file.
     ValueError
         If a column is missing or not numeric.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from tgmm import GaussianMixture
+    >>> from tgmm.data import ParquetSource
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pd.DataFrame({"x": [1.0, 3.0], "name": ["a", "b"]}).to_parquet(f"{folder}/data.parquet")
+    ...     GaussianMixture().fit(ParquetSource(f"{folder}/data.parquet", columns=["x"])).means_
+    array([[2.]])
     """
 
     def __init__(
@@ -145,7 +156,7 @@ def _unified(schemas: dict[str, Any], columns: Sequence[str | None] | None) -> A
     try:
         return pyarrow.unify_schemas([*schemas.values()], promote_options="permissive")
     except pyarrow.ArrowException as error:
-        raise ValueError(f"The files of X have columns of types that no one type holds: {error}") from error
+        raise ValueError(f"The files of X have columns whose types cannot be combined: {error}") from error
 
 
 def _pyarrow_dataset() -> Any:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from tgmm.runtime.frozen import replace
+from tgmm.runtime.words import named
 
 MOST_SAID = 8  # features in one message
 ARRAYS = ("numpy", "torch")  # the kinds of arrays in which a mixture can tell of itself
@@ -132,7 +133,7 @@ class Columns:
     def said(self, indices: Sequence[int]) -> str:
         """Return what messages call some features: their names if they have names, otherwise their numbers."""
         called = [index if self.names is None else str(self.names[index]) for index in indices]
-        return f"feature(s) {listed(called)}"
+        return named("feature", called, listed)
 
     def where_named(self, X: Any) -> Columns:
         """Return the columns, without their names if X has none."""

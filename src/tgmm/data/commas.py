@@ -9,7 +9,7 @@ from tgmm.data.fields import DECIMAL_COMMA, THOUSANDS, Rows, is_number, is_word
 
 HALVES = re.compile(r"([+-]?)(\d+),(\d+)([eE][+-]?\d+)?$")
 ENOUGH = 44  # fractions of several digits: one of a hundred such lists has none that begins with 0
-REMEDY = "Put a line above that names each column, and write decimal points where they are decimal."
+REMEDY = "Put a line with the names of the columns above, and write decimals with points."
 
 
 def has_decimal_commas(rows: Rows) -> bool:
@@ -34,15 +34,15 @@ def decimal_or_separators(rows: Rows) -> tuple[bool, str | None]:
     example = repr(next((number for number in numbers if _shows_fraction(number)), numbers[0]))
     found = _are_decimal(numbers)
     if len(body[0]) > 2:
-        doubt = f"commas are taken to separate columns, but those in {example} could be decimal. {REMEDY}"
+        doubt = f"commas are read as separators of columns, but those in {example} could be decimal. {REMEDY}"
         return False, doubt if found else None
     if names and found is None:  # what comes before the commas could name the rows
         first = [row[0] for row in body]
         found = len(set(first)) < len(first) or not all(name.isdecimal() for name in first)
     if found:
-        return True, f"commas are taken for decimal ones in a single column, as in {example}. {REMEDY}"
+        return True, f"commas are read as decimal commas of a single column, as in {example}. {REMEDY}"
     if found is None:
-        return False, f"commas are taken to separate two columns of whole numbers, as in {example}. {REMEDY}"
+        return False, f"commas are read as separators of two columns of whole numbers, as in {example}. {REMEDY}"
     return False, None
 
 

@@ -137,8 +137,8 @@ def _with_row_names(
     doubt = None
     if are_named is None:
         doubt = (
-            "the first column is taken for the names of rows, for the first line has one field less than the others. "
-            "If it is a feature, name it there."
+            "the first column is read as row names, because the first line has one field fewer than the others. If it "
+            "is a feature, name it there."
         )
     return Header(("", *header.names)), doubt
 

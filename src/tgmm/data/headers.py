@@ -40,11 +40,11 @@ def header_of(records: Sequence[str], rows: Rows, delimiter: str | None) -> tupl
         return None, None
     if names in map(tuple, others):
         return None, (
-            f"the first line, {short(list(names))}, is taken for a row of data, for it comes again. If it names the "
-            "columns, say so: TextSource(path, header=True), or write names that are no numbers."
+            f"the first line, {short(list(names))}, is read as data because it occurs again below. If it names the "
+            "columns, say so: TextSource(path, header=True), or use names that are not numbers."
         )
     return Header(names), (
-        f"the first line, {short(list(names))}, is taken for the names of its columns. If it is a row of data, say so: "
+        f"the first line, {short(list(names))}, is read as the names of the columns. If it is a row of data, say so: "
         "TextSource(path, header=False), or put a line of names above it."
     )
 

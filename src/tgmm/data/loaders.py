@@ -57,10 +57,16 @@ class LoaderSource(Source):
         return iter(self.loader)
 
     def require_same_rows(self) -> None:
-        """Raise a ValueError if it can be seen that the rows are others each time."""
+        """Check that every pass yields the same rows, as far as the loader shows it.
+
+        Raises
+        ------
+        ValueError
+            If a sampler of PyTorch draws other rows in each pass.
+        """
         if reason := _why_rows_change(self.loader):
             raise ValueError(
-                f"X is a {type(self.loader).__name__} that yields other rows each time, because {reason}. Every "
+                f"X is a {type(self.loader).__name__} that yields different rows each time, because {reason}. Every "
                 "iteration of EM needs the same rows, in any order."
             )
 
@@ -72,12 +78,12 @@ def _why_rows_change(loader: Iterable[Any]) -> str:
     sampler, batches = _samplers_of(loader)
     is_random = isinstance(sampler, RandomSampler | SubsetRandomSampler)
     if is_random and any(each.drop_last and len(sampler) % each.batch_size for each in batches):
-        return "it shuffles and leaves out the last batch where that is not full: set drop_last=False"
+        return "it shuffles and leaves out the last batch if that is not full: set drop_last=False"
     if not isinstance(sampler, RandomSampler | WeightedRandomSampler):
         return ""
     n_rows = len(sampler.data_source if isinstance(sampler, RandomSampler) else sampler.weights)
     if sampler.replacement or sampler.num_samples != n_rows:
-        return f"its {type(sampler).__name__} draws some of them: let it draw each row once, in a random order"
+        return f"its {type(sampler).__name__} does not draw each row exactly once: let it do so, in a random order"
     return ""
 
 

@@ -70,7 +70,7 @@ def _refuse_no_table(X: Any) -> None:
     if hasattr(X, "shape"):
         return
     if isinstance(X, Mapping):
-        raise ValueError(f"X is a {kind}, whose order of columns is not certain: pass pandas.DataFrame(X) or an array.")
+        raise ValueError(f"X is a {kind}, whose columns have no certain order: pass pandas.DataFrame(X) or an array.")
     if isinstance(X, Set | bytes | bytearray):
         raise ValueError(f"X is a {kind}: pass an array of rows, of shape (n_samples, n_features).")
     if isinstance(X, Dataset) and not isinstance(X, IterableDataset):
@@ -101,8 +101,8 @@ def open_path(path: Path, columns: Sequence[str] | None = None) -> Source:
     if suffix in TEXT_SUFFIXES or (suffix == ".gz" and Path(path.stem).suffix.lower() in TEXT_SUFFIXES):
         return TextSource(path, columns)
     raise ValueError(
-        f"X names {str(path)!r}, which is of no kind that can be read; those are .npy, .zarr, "
-        f"{', '.join([*ARROW_FORMATS, *TEXT_SUFFIXES])} (text also as .csv.gz) and folders of Parquet files."
+        f"X names {str(path)!r}, which cannot be read. Files can be .npy, .zarr, "
+        f"{', '.join([*ARROW_FORMATS, *TEXT_SUFFIXES])} (text also as .csv.gz), and folders must contain Parquet files."
     )
 
 

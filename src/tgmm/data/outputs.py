@@ -25,7 +25,7 @@ def collect(parts: Iterable[np.ndarray], out: Any, n_rows: int | None) -> Any:
     if isinstance(out, str | os.PathLike):
         path = expanded(out)
         if path.suffix != ".npy" or is_special(path):
-            raise ValueError(f"out={str(path)!r} must be an array or a path that ends in .npy, of a regular file.")
+            raise ValueError(f"out={str(path)!r} must be an array or the path of a regular file that ends in .npy.")
         with replacing(path) as file:
             _write_npy(parts, file)
         return np.load(path, mmap_mode="r")

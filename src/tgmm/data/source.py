@@ -14,6 +14,7 @@ from tgmm.data.columns import arrays_of
 from tgmm.data.validation import check_batch
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.devices import widen, working_type
+from tgmm.runtime.words import number_of
 
 READ_BYTES = 8 << 20  # about what is read at a time
 
@@ -95,8 +96,8 @@ def as_batch(item: Any, number: int) -> Batch:
     weights = _as_weights(weights, number)
     if weights.shape != rows.shape[:1]:
         raise ValueError(
-            f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has {rows.shape[0]} row(s): "
-            "one weight a row is needed."
+            f"The weights of batch {number} have shape {tuple(weights.shape)}, but it has "
+            f"{number_of(rows.shape[0], 'row')}: one weight per row is needed."
         )
     return Batch(rows, weights, arrays, names)
 
@@ -112,7 +113,9 @@ def _as_rows(rows: Any, number: int) -> Tensor:
     try:
         return check_batch(rows)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Batch {number}, a {type(rows).__name__}, is no array of real numbers: {error}") from error
+        raise ValueError(
+            f"Batch {number}, a {type(rows).__name__}, is not an array of real numbers: {error}"
+        ) from error
 
 
 def _as_weights(weights: Any, number: int) -> Tensor:
@@ -120,7 +123,7 @@ def _as_weights(weights: Any, number: int) -> Tensor:
     dtype = weights.dtype if isinstance(weights, Tensor) else np.asarray(weights).dtype
     if str(dtype).removeprefix("torch.").startswith(("int", "uint", "bool")):
         raise ValueError(
-            f"The second member of batch {number} holds {dtype}, as labels do, but it is taken for the weights of the "
+            f"The second member of batch {number} holds {dtype}, as labels do, but it is read as the weights of the "
             "rows. Weights are floats (pass weights.double(), or sample_weight); to leave labels out, yield the rows "
             "alone."
         )
@@ -132,7 +135,7 @@ def require_order(source: Source, name: str) -> None:
     if not source.in_order:
         raise ValueError(
             f"{name} is given row by row, but X does not promise to yield its rows in the order of the data (a loader "
-            "that shuffles, for example), so that it cannot be known which row each belongs to. Read the rows in "
+            "that shuffles, for example), so it is unknown which row each value belongs to. Read the rows in "
             "order (shuffle=False), or let X yield pairs (rows, weights)."
         )
 

@@ -260,7 +260,7 @@ class StreamData(Data):
                 first += chunk.rows.shape[0]
         if first != self.n_rows:
             raise ValueError(
-                f"The source gave {self.n_rows} rows at first, and now {first}: it must give the same rows each time."
+                f"The source yielded {self.n_rows} rows at first and {first} now: it must always yield the same rows."
             )
 
     def take(self, indices: Tensor) -> Chunk:

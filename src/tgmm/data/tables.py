@@ -90,7 +90,7 @@ def feature_columns(names: Sequence[str], columns: Sequence[str] | None, weight_
     if missing:
         raise ValueError(f"columns {missing} are not in the table; it has {list(names)}.")
     if not wanted:
-        raise ValueError(f"columns leaves no feature of {list(names)}: name at least one.")
+        raise ValueError(f"columns selects no feature of {list(names)}: name at least one.")
     repeated = [name for name in dict.fromkeys(needed) if counts[name] > 1]
     if repeated:
         raise ValueError(f"The table has several columns of the name {repeated[0]!r}: rename them, or name others.")

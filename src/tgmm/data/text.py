@@ -21,6 +21,7 @@ from tgmm.data.dialects import dialect_of
 from tgmm.data.fields import MISSING, THOUSANDS, is_number
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.tables import CHOOSE, feature_columns
+from tgmm.runtime.words import number_of
 
 CORRECT = "Correct such rows"
 LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
@@ -95,7 +96,23 @@ class TextSource(Source):
                 yield rows
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[str]]:
-        """Yield the text in some columns, row by row. A field that is missing is empty."""
+        """Yield the text in some columns, row by row.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The names of the columns.
+
+        Yields
+        ------
+        list of str
+            The fields of a row, in the order of `columns`. A missing field is empty.
+
+        Raises
+        ------
+        ValueError
+            If a column does not exist, or if a row has more or fewer fields than there are columns.
+        """
         names = self.dialect.names
         places = [names.index(name) for name in feature_columns(names, columns, None)]
         with self._opened() as file:
@@ -124,7 +141,7 @@ class TextSource(Source):
         except csv.Error as error:
             raise ValueError(f"{str(self.path)!r} cannot be split into fields: {error}.") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{str(self.path)!r} is no whole gzip file: {error}.") from error
+            raise ValueError(f"{str(self.path)!r} is not a complete gzip file: {error}.") from error
 
     def _read(self, records: Iterator[str], n_rows: int) -> np.ndarray:
         """Return the next rows, (c, d), or no rows at the end."""
@@ -188,10 +205,11 @@ class TextSource(Source):
                 if value.lower() in MISSING:
                     what = f"a value is missing{f' ({value!r})' if value else ''}. {LACKING}"
                 elif THOUSANDS.match(value):
-                    what = f"{value} could have a decimal comma, or one of thousands. {CORRECT}"
+                    what = f"{value} may contain a decimal comma or a thousands separator. {CORRECT}"
                 return f", column {name!r}: {what}, or {CHOOSE}."
         if len(fields) != self.dialect.n_columns:
-            found = f"it has {len(fields)} field(s), but the table has {self.dialect.n_columns} column(s)"
+            wanted = number_of(self.dialect.n_columns, "column")
+            found = f"it has {number_of(len(fields), 'field')}, but the table has {wanted}"
             remedy = CORRECT
             if len(fields) == self.dialect.n_columns + 1:
                 remedy += ", or begin the first line with one more separator if the first field names the row"

@@ -18,6 +18,7 @@ from tgmm.data.columns import Columns, arrays_of, listed
 from tgmm.runtime.checks import ENCODE, KINDS, as_float64, at_row, refuse_masked, require_numbers
 from tgmm.runtime.devices import widen, working_type
 from tgmm.runtime.dlpack import exporter, imported, is_foreign
+from tgmm.runtime.words import named, number_of
 
 NUMERIC = re.compile("u?int(?!erval)|float|double|bool|complex")  # names of numeric types of NumPy, pandas and polars
 TIMES = re.compile("date|time|duration|period|interval")
@@ -131,7 +132,7 @@ def as_numeric(X: Any) -> Any:
         return X
     times = sorted(name for name in names if TIMES.match(name))
     if times:
-        found = "columns or values" if columns is None else f"the column(s) {listed(_of_types(X, times))}"
+        found = "columns or values" if columns is None else named("column", _of_types(X, times), listed)
         raise ValueError(f"X must hold numbers; got {found} of type {', '.join(times)}." + f" {ENCODE}" * bool(columns))
     values = np.asarray(X)
     refuse_fields(values.dtype)
@@ -152,7 +153,8 @@ def _as_table(X: Sequence[Any]) -> np.ndarray:
         if other is None:
             raise ValueError(f"X must be a table of numbers: {error}") from error
         raise ValueError(
-            f"X must have rows of one length; row 0 has {lengths[0]} value(s), and row {other} has {lengths[other]}."
+            f"X must have rows of one length; row 0 has {number_of(lengths[0], 'value')}, and row {other} has "
+            f"{lengths[other]}."
         ) from error
 
 
@@ -310,7 +312,7 @@ def check_weights(sample_weight: Any, n_rows: int, *, may_vanish: bool = False) 
         weights = weights.expand(n_rows)
     if weights.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight a row; got {tuple(weights.shape)}."
+            f"sample_weight must have shape (n_samples,) = ({n_rows},), one weight per row; got {tuple(weights.shape)}."
         )
     check_weight_values(weights)
     if may_vanish and not weights.any():

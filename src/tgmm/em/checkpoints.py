@@ -91,14 +91,14 @@ class Checkpoint(Journal):
         check_checksum(state)
         if version < CHECKPOINT_VERSION:
             raise ValueError(
-                f"its version is {version}, of an earlier tgmm, whose fits this one cannot go on with: fit without "
-                "resume."
+                f"it was written by an earlier version of tgmm (checkpoint version {version}) and cannot be continued: "
+                "fit without resume."
             )
         own, others = self.settings, {name: state[name] for name in state if name.startswith(PREFIX)}
         if names := differences(others, own):
             name = names[0]
             was, now = (
-                repr(settings[name]) if name in settings else "no plain data, which cannot be compared"
+                repr(settings[name]) if name in settings else "something that cannot be stored"
                 for settings in (others, own)
             )
             raise ValueError(

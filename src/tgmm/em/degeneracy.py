@@ -22,6 +22,7 @@ from tgmm.model.statistics import Statistics
 from tgmm.model.update import Update
 from tgmm.runtime.devices import widen
 from tgmm.runtime.frozen import kept
+from tgmm.runtime.words import agreeing, named
 from tgmm.start.sample import drawn_in, start_rows
 
 THIN = 1e-5  # of the data's variance in the same direction, for a component of few rows
@@ -38,9 +39,10 @@ REMEDY = (
     "fit fewer components, choose a simpler covariance_type or give a covariance_prior; "
     "where a variance is meant to be so small, lower reg_covar"
 )
+NOT_COMPARABLE = "the likelihood is not comparable with that of other fits"
 ONE_VALUE = (
-    "their variances there rest on reg_covar, so that the likelihood says little. Leave such features out, fit fewer "
-    "components or give a covariance_prior"
+    f"there, reg_covar determines the variance, so {NOT_COMPARABLE}. Leave such features out, fit fewer components or "
+    "give a covariance_prior"
 )
 
 
@@ -180,18 +182,22 @@ class Guard:
         notes = []
         rests = _rest(covariances, _floors(covariances, amount), 1 + self.own).any()
         if rests and (dependent := self._dependent(amount)):
-            notes.append(f"{columns.said(dependent)} are linear functions of others: variances rest on reg_covar")
+            what = agreeing(len(dependent), "is a linear function", "are linear functions")
+            notes.append(f"{columns.said(dependent)} {what} of others: variances are determined by reg_covar")
         bad = self.bad(runs, amount)[0].nonzero().flatten().tolist()
         discrete = {k: features for k in bad if (features := self._of_one_value(runs, amount, k))}
         others = [k for k in bad if k not in discrete]
         if discrete:
-            features = columns.said(sorted(set().union(*discrete.values())))
-            where = "every component" if covariances.shared else f"one or more of component(s) {list(discrete)}"
-            notes.append(f"{features} each have one value in all rows of {where}: {ONE_VALUE}")
+            features = sorted(set().union(*discrete.values()))
+            have = agreeing(len(features), "has", "each have")
+            where = "every component" if covariances.shared else named("component", [*discrete])
+            where = f"one or more of {where}" if len(discrete) > 1 and not covariances.shared else where
+            notes.append(f"{columns.said(features)} {have} one value in all rows of {where}: {ONE_VALUE}")
         if others:
             is_common = covariances.shared and self._resting(covariances, amount).any()
-            whose = "the covariance that all components share is" if is_common else f"component(s) {others} are"
-            notes.append(f"{whose} degenerate ({WHY}), so that the likelihood says little: {REMEDY}")
+            some = f"{named('component', others)} {agreeing(len(others), 'is', 'are')}"
+            whose = "the covariance that all components share is" if is_common else some
+            notes.append(f"{whose} degenerate ({WHY}), so {NOT_COMPARABLE}: {REMEDY}")
         return notes
 
     def _of_one_value(self, runs: Runs, amount: Tensor, component: int) -> list[int]:
@@ -248,8 +254,9 @@ def notes_of_empty(run: RunState, priors: Priors, n_rows: int) -> list[str]:
     if not indices or parameters.posterior is not None:
         return []
     return [
-        f"component(s) {indices} have a share of less than one row, which leaves {len(empty) - len(indices)} of "
-        f"{len(empty)} to describe the data: fit fewer components, or give another start or weaker priors"
+        f"{named('component', indices)} {agreeing(len(indices), 'has', 'have')} a share of less than one row, which "
+        f"leaves {len(empty) - len(indices)} of {len(empty)} to describe the data: fit fewer components, or give "
+        "another start or weaker priors"
     ]
 
 

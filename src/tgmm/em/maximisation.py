@@ -17,6 +17,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 from tgmm.model.update import Maximiser
 from tgmm.runtime.frozen import replace
+from tgmm.runtime.words import agreeing, named
 
 
 class Proposal(NamedTuple):
@@ -42,8 +43,8 @@ class Maximised:
         """What the user should know."""
         if not self.fresh:
             return ()
-        where = "lost all rows and were re-seeded on the worst-explained rows"
-        return (f"component(s) {list(self.fresh)} {where}",)
+        were = agreeing(len(self.fresh), "was", "were")
+        return (f"{named('component', self.fresh)} lost all rows and {were} re-seeded on the worst-explained rows",)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ def learnt(
     expectation = Blended(data, ladder, assignment, learner.memory, structure.sums, step)
     point, rung = EM(expectation, update).evaluate(learner.parameters, 0)
     if not torch.isfinite(point.statistics.second).all():
-        raise ValueError("X has values so far from the rows before it that their squares leave the float type.")
+        raise ValueError(
+            "X has values so far from the earlier rows that their squares leave the range of the float type."
+        )
     maximisation = Maximisation(expectation, update, regularised(update, learner.regularisation))
     found = maximisation(point.statistics, learner.parameters, rung)
     place, weight = float64_device(training.device), float(point.statistics.weight)

@@ -26,6 +26,7 @@ from tgmm.model.regularisation import Regularisation
 from tgmm.model.update import Maximiser
 from tgmm.runtime.devices import home, moved, widen, working_type
 from tgmm.runtime.frozen import kept, replace
+from tgmm.runtime.words import agreeing
 from tgmm.start.filling import filled
 from tgmm.start.noise import cleaned
 from tgmm.start.sample import are_far, projection, start_rows
@@ -240,14 +241,14 @@ class Problem:
         if len(constant) == n_features and not self.summary.n_gaps:
             notes.append("all rows are identical")
         elif constant:
-            notes.append(f"{self.columns.said(constant)} are constant")
+            notes.append(f"{self.columns.said(constant)} {agreeing(len(constant), 'is', 'are')} constant")
         if not notes and self._has_fewer_distinct_rows(self.n_components):
             notes.append(f"there are fewer different rows than n_components={self.n_components}")
         singular = self.structure.form.spans and n_rows <= n_features and self.update.priors.covariance is None
         if singular and not notes:
             notes.append(f"there are no more rows ({n_rows}) than features ({n_features}) for covariance matrices")
         rest = "reg_covar" if self.update.priors.covariance is None else "covariance_prior"
-        return [f"{note}: variances rest on {rest}" for note in notes]
+        return [f"{note}: variances are determined by {rest}" for note in notes]
 
     def _has_fewer_distinct_rows(self, count: int) -> bool:
         """Whether the data has fewer than count different rows; reads it only where the sample does not tell."""
@@ -298,7 +299,7 @@ def _recognised(known: Summary, summary: Summary) -> Summary:
     for name in ("weight", "present", "scatter"):
         same = same and torch.allclose(getattr(known, name), getattr(summary, name), rtol=ROUNDING, atol=0.0)
     if not same:
-        raise ValueError("The checkpoint's summary of the data is not that of X: it was changed. Fit without resume.")
+        raise ValueError("The checkpoint's summary of the data does not match X: it was changed. Fit without resume.")
     return known
 
 

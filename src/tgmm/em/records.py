@@ -107,7 +107,7 @@ class Record:
         )
         _require(bool(found.race.running()), "no run is under way")
         if names := differences(dict(flat(found)), self.state):
-            raise ValueError(f"its entry {names[0]} is not as a fit writes it.")
+            raise ValueError(f"its entry {names[0]} is malformed.")
         return found
 
     def _is_whole(self, total: float, whole: float) -> bool:
@@ -133,7 +133,7 @@ class Record:
         for name in ("origin", "present", "mean", "scatter", "minimum", "maximum"):
             _check_tensor(getattr(found, name), f"summary.{name}", shape)
         ordered = bool((found.minimum <= found.maximum).all() & (found.scatter >= 0).all() & (found.weight > 0))
-        _require(ordered, "its summary is that of no data")
+        _require(ordered, "its data summary is invalid")
         return found
 
     def _entrant(self, name: str, summary: Summary) -> Entrant:
@@ -151,7 +151,7 @@ class Record:
     def _run(self, name: str, figures: dict[str, Any], points: list[Point]) -> RunState:
         """Return a run at the last of its points."""
         history = tuple(_numbers(figures["history"], "history"))
-        _require(history[-1:] == (points[-1].objective,), f"{name}: its history does not end where it is")
+        _require(history[-1:] == (points[-1].objective,), f"{name}: its history does not end at its objective")
         rates = _numbers(figures["rates"], "rates", finite=False)
         _require(type(figures["converged"]) is bool, "converged must be true or false")
         _require(len(history) > 1 or not figures["converged"], f"{name} has converged before its first step")
@@ -208,7 +208,10 @@ class Record:
         n_covariances = self.structure.n_covariances(n_components)
         _check_tensor(found.degrees_of_freedom, f"{name}.degrees_of_freedom", (n_covariances,))
         positive = bool((found.sticks >= 0).all() & (found.sticks[0] > 0).all() & (found.mean_precision > 0).all())
-        _require(positive and bool((found.degrees_of_freedom > 0).all()), f"{name} is none: its numbers are too small")
+        _require(
+            positive and bool((found.degrees_of_freedom > 0).all()),
+            f"{name} is not a valid posterior: its values are too small",
+        )
         return found
 
     def _statistics(self, name: str, summary: Summary) -> Statistics:
@@ -216,7 +219,7 @@ class Record:
         n_components, n_features = self.n_components, summary.origin.shape[0]
         found = Statistics(**_fields_of(Statistics, self.state, f"{name}.statistics"))
         n_second, n_centre = (min(tensor.shape[:1] or (0,)) for tensor in (found.second, found.centre))
-        _require({n_second, n_centre} <= {1, n_components}, f"{name}: its statistics are those of no mixture")
+        _require({n_second, n_centre} <= {1, n_components}, f"{name}: its statistics are invalid")
         kinds = (self.structure, self.structure.streamed(n_features))
         n_moments = [kind.sums.size(n_features) for kind in kinds]
         is_streamed = found.second.shape[-1:] == (n_moments[1],)
@@ -233,7 +236,7 @@ class Record:
         # Rows without any value are in no component.
         mass, may_lack = float(found.mass.sum()), summary.n_gaps > 0
         given = bool((found.mass >= 0).all()) and (self._is_whole(mass, weight) or (may_lack and mass < weight))
-        _require(whole and given, f"{name}: its statistics are not those of the rows that it was fitted to")
+        _require(whole and given, f"{name}: its statistics do not belong to the rows that it was fitted to")
         return found
 
 

@@ -30,6 +30,13 @@ class FollowedRun(NamedTuple):
         The name of its start.
     seed : int
         Seed of the start's random draws; 0 if the start makes none.
+
+    Examples
+    --------
+    >>> from tgmm import GaussianMixture
+    >>> gmm = GaussianMixture(1, init_means=[[0.0]]).fit([[0.0], [2.0], [4.0]])
+    >>> gmm.runs_[0].start, round(gmm.runs_[0].objective, 2)
+    ('init_means', -1.91)
     """
 
     objective: float

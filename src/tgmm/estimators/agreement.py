@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 from tgmm.em.solution import Solution
 from tgmm.files.plain import differences, plain_values
@@ -32,7 +33,7 @@ def check_alike(
     by_row = {"checkpoint": given["checkpoint"]} | {name: arguments.pop(name, None) for name in BY_ROW}
     said, _ = plain_values(chosen | arguments)
     said |= {name: None if value is None else "given" for name, value in by_row.items()}
-    said["the solution to go on from"] = None if before is None else before.mixture.parameters.means.cpu()
+    said["the solution to continue from"] = None if before is None else before.mixture.parameters.means.cpu()
     first, *others = processes.exchange(said)
     for rank, other in enumerate(others, 1):
         different = differences(first, other)
@@ -42,3 +43,16 @@ def check_alike(
                 f"{name} must be the same on every rank; it is {first.get(name)!r} on rank 0 and {other.get(name)!r} "
                 f"on rank {rank}."
             )
+
+
+def check_same_problems(processes: Processes, keys: list[Any]) -> None:
+    """Raise a ValueError unless all processes have problems of the same names."""
+    if processes.size == 1:
+        return
+    stamps = processes.exchange((len(keys), crc32(repr(keys).encode())))
+    if len(set(stamps)) > 1:
+        counts = ", ".join(str(count) for count, _ in stamps)
+        raise ValueError(
+            f"With distributed=True, every rank must be given the same problems; the ranks have {counts} problems, or "
+            "different groups: give all problems on every rank."
+        )

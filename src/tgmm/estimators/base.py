@@ -288,7 +288,17 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         return self
 
     def set_params(self: E, **params: Any) -> E:
-        """Set parameters of the constructor by name, and return the estimator."""
+        """Set parameters of the constructor.
+
+        Parameters
+        ----------
+        **params
+            New values by name. An unknown name is a `ValueError`.
+
+        Returns
+        -------
+        self
+        """
         hints.check_parameter_names(params, type(self).__name__, ValueError)
         return super().set_params(**params)
 
@@ -304,7 +314,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         found = getattr(type(self), name, None)
         if name in hints.ATTRIBUTES or (isinstance(found, property) and found.fset is None):
             raise AttributeError(
-                f"{name} cannot be set: what a fit has found never changes. To make a model of parameters, use "
+                f"{name} cannot be set: the result of a fit never changes. To make a model of parameters, use "
                 f"{type(self).__name__}.from_parameters(weights, means, covariances, covariance_type)."
             )
         super().__setattr__(name, value)

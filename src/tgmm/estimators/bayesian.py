@@ -12,6 +12,7 @@ from tgmm.estimators import saving
 from tgmm.estimators.agreement import check_alike
 from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
+from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.posterior import (
     PROCESS,
@@ -33,6 +34,7 @@ from tgmm.mixture.predictive import log_predictive, mean_log_predictive, sample_
 from tgmm.model.posterior import Posterior
 from tgmm.model.variational import Variational
 from tgmm.runtime.checks import check_flag
+from tgmm.runtime.docstrings import described_as
 from tgmm.runtime.generators import RandomState
 from tgmm.runtime.processes import Group
 from tgmm.start import AUTO, STARTS
@@ -249,8 +251,9 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution, self.max_iter)
         return self
 
+    @described_as(GaussianMixture.fit_predict)
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit to X and return the most probable component of each row, (n,)."""
+        """Fit the posterior to X and return the label of each row."""
         return self.fit(X, y, **fit_params).predict(X)
 
     def partial_fit(
@@ -290,38 +293,25 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution)
         return self
 
+    @described_as(Mixture.predict)
     def predict(self, X: Any, *, out: Any = None) -> Any:
-        """Return the component that the variational posterior holds most probable for each row, (n,).
-
-        Parameters
-        ----------
-        X, out
-            As for `GaussianMixture.predict`.
-        """
+        """Return the component that the variational posterior holds most probable for each row, (n,)."""
         return self._whole.predict(X, out=out)
 
+    @described_as(Mixture.predict_proba)
     def predict_proba(self, X: Any, *, out: Any = None) -> Any:
-        """Return the responsibilities that the variational posterior gives each row, (n, K).
-
-        Parameters
-        ----------
-        X, out
-            As for `GaussianMixture.predict_proba`.
-        """
+        """Return the responsibilities that the variational posterior gives each row, (n, K)."""
         return self._whole.predict_proba(X, out=out)
 
+    @described_as(Mixture.score_samples)
     def score_samples(self, X: Any, *, out: Any = None) -> Any:
         """Return the log of the posterior predictive density of each row, (n,), in nats.
 
         It is that of a mixture of Student-t distributions (Bishop, PRML, 10.81), for diagonal types of their products.
-
-        Parameters
-        ----------
-        X, out
-            As for `GaussianMixture.score_samples`.
         """
         return log_predictive(self._whole, X, out)
 
+    @described_as(Mixture.score)
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the weighted average of the log posterior predictive density of X, in nats."""
         return mean_log_predictive(self._whole, X, sample_weight)
@@ -350,6 +340,11 @@ class BayesianGaussianMixture(MixtureEstimator):
         X : array or Tensor of shape (n_samples, d)
         components : array or Tensor of shape (n_samples,)
             The component of each row, numbered from 0 to K - 1 as by `predict`.
+
+        Raises
+        ------
+        ValueError
+            If arguments are out of range, or if `confidence` or `std_range` is given together with `posterior`.
         """
         random_state = self.random_state if random_state is None else random_state
         if not check_flag(posterior, "posterior"):
@@ -467,7 +462,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         settings = Settings.of({**UNSET, **self.get_params(deep=False)})
         start = self.init_means
         if isinstance(start, str) and start not in STARTS:
-            why = " (its trials are those of likelihoods)" if start == AUTO else ""
+            why = " (its trials compare likelihoods)" if start == AUTO else ""
             choices = ", ".join(map(repr, STARTS))
             raise ValueError(f"init_means must be one of {choices}, an array or a callable; got {start!r}{why}.")
         policy: Policy = replace(settings.policy, moves=check_flag(self.moves, "moves"))

@@ -33,6 +33,7 @@ from tgmm.mixture.discriminant import Discriminant
 from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.runtime.checks import as_float64
 from tgmm.runtime.dlpack import imported, is_foreign
+from tgmm.runtime.words import number_of
 
 TOLERANCE = 1e-6  # of the sum of prior probabilities
 
@@ -123,6 +124,20 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         ValueError
             If data or settings cannot be used. If a class cannot be fitted, for example because it has too few rows,
             the message names it.
+
+        Examples
+        --------
+        Let BIC choose the number of components of each class:
+
+        >>> from functools import partial
+        >>> import numpy as np
+        >>> from tgmm import MixtureClassifier, select
+        >>> X = np.concatenate([np.linspace(-1, 1, 20) + shift for shift in (0, -5, 5)])[:, None]
+        >>> y = ["inner"] * 20 + ["outer"] * 40
+        >>> chosen = partial(select, n_components=[1, 2], covariance_types="spherical", random_state=0)
+        >>> classifier = MixtureClassifier(chosen).fit(X, y)
+        >>> [model.n_components for model in classifier.estimators_]
+        [1, 2]
         """
         labels = _labels(y, type(self).__name__)
         _check_length(X, labels)
@@ -144,7 +159,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         return self
 
     def predict(self, X: Any) -> Any:
-        """Return the most probable class of each row, (n,).
+        """Return the most probable class of each row.
 
         Parameters
         ----------
@@ -155,6 +170,14 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n,)
             A tensor if X is one and the classes are numbers, otherwise a NumPy array.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from tgmm import MixtureClassifier
+        >>> X = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> MixtureClassifier().fit(X, torch.tensor([0, 0, 1, 1])).predict(torch.tensor([[-1.5], [1.5]]))
+        tensor([0, 1])
         """
         discriminant, kind = self._discriminant, self.classes_.dtype.kind
         if kind in "biuf" and (isinstance(X, Tensor) or is_foreign(X)):
@@ -175,6 +198,13 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n, C)
             In the order of `classes_`. Each row sums to 1.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.predict_proba([[0.0]]).round(3)
+        array([[0.5, 0.5]])
         """
         return self._discriminant.probabilities(X)
 
@@ -190,6 +220,15 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         array or Tensor of shape (n, C)
             In the order of `classes_`.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.predict_proba([[100.0]]).tolist()
+        [[0.0, 1.0]]
+        >>> classifier.predict_log_proba([[100.0]]).round(3).tolist()
+        [[-1200.0, 0.0]]
         """
         return self._discriminant.log_probabilities(X)
 
@@ -208,6 +247,14 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         Returns
         -------
         float
+            Between 0 and 1.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> classifier.score([[-1.5], [-0.5], [0.5], [1.5]], ["a", "b", "b", "b"])
+        0.75
         """
         labels = as_array(y)
         weights = as_array(check_weights(sample_weight, len(labels)))
@@ -233,6 +280,20 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
         -------
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If only one of X and y is given, or if they cannot be used.
+
+        Examples
+        --------
+        >>> from tgmm import MixtureClassifier
+        >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"]
+        >>> MixtureClassifier().fit(X, y).summary(X, y).facts["Accuracy"]
+        '1.0000'
         """
         check_is_fitted(self, "estimators_")
         if (X is None) != (y is None):
@@ -245,7 +306,7 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
 
     def _essentials(self) -> str:
         """Return the classes, with the number of components and the prior probability of each."""
-        sizes = [f"{model.n_components} component{'s' * (model.n_components > 1)}" for model in self.estimators_]
+        sizes = [number_of(model.n_components, "component") for model in self.estimators_]
         each = zip(self.classes_.tolist(), self.class_prior_, sizes, strict=True)
         listed = [f"{name!r} (prior {prior:.3f}, {size})" for name, prior, size in each]
         more = ", ..." * (len(listed) > explaining.LISTED)
@@ -332,7 +393,7 @@ def _check_length(X: Any, labels: np.ndarray) -> None:
         return
     require_order(source, "y")
     if source.n_rows not in (None, len(labels)):
-        raise ValueError(f"y must have one class a row: X has {source.n_rows} rows, y has {len(labels)}.")
+        raise ValueError(f"y must have one class per row: X has {source.n_rows} rows, y has {len(labels)}.")
 
 
 def _templates(estimator: Any, classes: list[Any]) -> list[Any]:
@@ -408,8 +469,8 @@ def _classes_as_stored(classes: np.ndarray) -> str:
         return json.dumps([_type_of(classes), classes.tolist()])
     except TypeError as error:
         raise ValueError(
-            f"classes_ are of the type {classes.dtype}, and a file holds numbers or text: fit to labels of these, such "
-            "as y.astype(str), or pickle the classifier."
+            f"classes_ have the type {classes.dtype}, but a file can only hold numbers or text: fit to such labels, "
+            "for example y.astype(str), or pickle the classifier."
         ) from error
 
 

@@ -49,8 +49,9 @@ def check_common_noise(models: Sequence[GaussianMixture], classes: Sequence[Any]
     if volumes and max(volumes.values()) - min(volumes.values()) > ROUNDING:
         said = ", ".join(f"{math.exp(min(volume, 700)):.3g} of {name!r}" for name, volume in volumes.items())
         raise ValueError(
-            f"The noises of the classes have different volumes, {said}, which would decide on the class of rows far "
-            "from all components: give the estimator of each class the same number as noise_volume."
+            f"The noise components of the classes have different volumes ({said}), and these volumes alone would "
+            "determine the class of a row that is far from all components: give the estimator of each class the same "
+            "number as noise_volume."
         )
 
 

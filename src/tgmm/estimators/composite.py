@@ -132,14 +132,42 @@ class CompositeEstimator(SavedEstimator, ExplainedEstimator):
         return self._default() if self.estimator is None else self.estimator
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters of the constructor, and with `deep` the settings of `estimator`."""
+        """Return the parameters of the constructor.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            If True, also return the settings of `estimator`, as ``estimator__n_components`` and so on. Without an
+            `estimator`, these are the settings of the default one.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         params = super().get_params(deep)
         if deep and self.estimator is None:
             params |= {f"estimator__{name}": value for name, value in self._default().get_params().items()}
         return params
 
     def set_params(self: C, **params: Any) -> C:
-        """Set parameters of the constructor, and settings of `estimator` as ``estimator__...``, and return self."""
+        """Set parameters of the constructor, and settings of `estimator`.
+
+        Parameters
+        ----------
+        **params
+            New values by name. Settings of `estimator` have the prefix ``estimator__``, as in
+            ``estimator__n_components=3``; without an `estimator`, the default one is made first.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of that name.
+        """
         nested = any(name.startswith("estimator__") for name in params)
         if nested and params.get("estimator", self.estimator) is None:
             params["estimator"] = self._default()

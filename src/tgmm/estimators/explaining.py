@@ -12,14 +12,13 @@ from tgmm.mixture.mixture import Mixture
 from tgmm.mixture.profiles import Profiles, counted
 from tgmm.mixture.summary import FEATURES, Summary, summarised, worth
 from tgmm.mixture.tables import shown
+from tgmm.runtime.words import number_of
 from tgmm.start import AUTO
 from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS
 
 LISTED = 10  # weights of a line
 TRIED = PARTITIONS.keys() | RANDOM_PARTITIONS.keys()  # starts of trials
-AFTER_TRIALS = (
-    "The trials that found the start have run EM already; the iterations are those that were still needed on all rows."
-)
+AFTER_TRIALS = "The search for a start already ran EM; the iterations counted here are those that followed on all rows."
 
 
 class Holder(Protocol):
@@ -81,8 +80,8 @@ def summary(model: Holder, X: Any = None, *, sample_weight: Any = None, max_feat
     the pooled standard deviation of both.
     For BIC, AIC and ICL, lower is better.
     The certainty of a component is how probable it is, on average, for the rows that are assigned to it.
-    The trials that found the start have run EM already; the iterations are those that were still needed
-    on all rows.
+    The search for a start already ran EM; the iterations counted here are those that followed on all
+    rows.
     """
     return explained(model, X, sample_weight, max_features)
 
@@ -133,14 +132,14 @@ def criteria_of(solution: Solution, mixture: Mixture) -> Criteria | None:
 
 def ending(solution: Solution) -> str:
     """Return how a fit ended."""
-    return f"{'yes' if solution.converged else 'no'}, {solution.n_iter} iteration{'s' * (solution.n_iter != 1)}"
+    return f"{'yes' if solution.converged else 'no'}, {number_of(solution.n_iter, 'iteration')}"
 
 
 def essentials(model: Holder) -> str:
     """Return in two lines what a fit came to, and the mixture that it found."""
     mixture, solution = model.mixture_, model._fitted()
     found = criteria_of(solution, mixture)
-    size = f"{mixture.n_components} component{'s' * (mixture.n_components > 1)}"
+    size = number_of(mixture.n_components, "component")
     facts: Mapping[str, Any] = {} if found is None else worth(found)
     values = ", ".join(f"{name} {shown(value)}" for name, value in facts.items())
     weights = ", ".join(f"{weight:.3f}" for weight in mixture.parameters.weights.tolist()[:LISTED])

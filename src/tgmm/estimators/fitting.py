@@ -82,7 +82,7 @@ def _check_same_columns(before: Columns, now: Columns) -> None:
     if before.names is not None and now.names is not None and list(before.names) != list(now.names):
         raise ValueError(
             f"warm_start=True continues the fit to the columns {listed(before.names)}, but X has {listed(now.names)}: "
-            "give the same columns in the same order, or fit anew with warm_start=False."
+            "give the same columns in the same order, or start a new fit with warm_start=False."
         )
 
 
@@ -117,7 +117,7 @@ def journal_of(settings: Settings, *, resume: Any, has_posterior: bool = False) 
     """Return where a fit, of parameters or of their posterior, is recorded, or None."""
     path = settings.given["checkpoint"]
     if check_flag(resume, "resume") and path is None:
-        raise ValueError("resume=True goes on from a checkpoint: name its file, checkpoint=path.")
+        raise ValueError("resume=True continues from a checkpoint: give its file as checkpoint=path.")
     if path is None:
         return None
     plain, _ = plain_values({name: value for name, value in settings.given.items() if name not in FREE})

@@ -19,6 +19,7 @@ from tgmm.estimators.hints import hinting
 from tgmm.estimators.settings import Settings
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.checks import check_flag
+from tgmm.runtime.docstrings import described_as
 from tgmm.runtime.generators import RandomState
 from tgmm.runtime.options import CovarianceType, Missing, Start
 from tgmm.runtime.processes import Group
@@ -401,12 +402,15 @@ class GaussianMixture(MixtureEstimator):
     ) -> GaussianMixture:
         """Return a model with given parameters, as if it had been fitted.
 
-        What a fit reports about itself, such as `objective_history_`, is empty.
-
         Parameters
         ----------
         weights, means, covariances, covariance_type, n_factors
-            As for `Mixture`.
+            As for `Mixture`, which also names the errors.
+
+        Returns
+        -------
+        GaussianMixture
+            What a fit reports about itself, such as `objective_history_`, is empty.
 
         Examples
         --------
@@ -423,14 +427,9 @@ class GaussianMixture(MixtureEstimator):
         model = cls(*size, mixture.covariance_type, n_factors=mixture.structure.n_factors, device=mixture.device)
         return model._adopt(Solution(mixture))
 
+    @described_as(Mixture.marginal)
     def marginal(self, dims: Sequence[int | str]) -> GaussianMixture:
-        """Return the model of some of the features, as if fitted; see `Mixture.marginal`.
-
-        Parameters
-        ----------
-        dims : sequence of int or str
-            The features to keep, by number or name, in the order that you want.
-        """
+        """Return the model of some of the features, as if fitted, with the others integrated out."""
         return self._of(self.mixture_.marginal(dims)).set_params(missing=self.missing)
 
     def to_sklearn(self) -> Any:

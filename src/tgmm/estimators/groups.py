@@ -45,7 +45,7 @@ class Groups:
         values = np.asarray(labels)
         if values.shape != (n_rows,):
             raise ValueError(
-                f"groups must have shape (n_samples,) = ({n_rows},), one label a row; got shape {values.shape}."
+                f"groups must have shape (n_samples,) = ({n_rows},), one label per row; got shape {values.shape}."
             )
         require_labels(labels, "groups")
         try:
@@ -104,13 +104,13 @@ def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
     """Return rows, and the groups that they belong to, which may be a column of theirs."""
     if isinstance(groups, str):
         if groups not in getattr(X, "columns", ()):
-            raise ValueError(f"groups={groups!r} is to be a column of the data frame X, but X has none of that name.")
+            raise ValueError(f"groups={groups!r} must be a column of the data frame X, but X has no such column.")
         labels, X = X[groups], X[[name for name in X.columns if name != groups]]
     else:
         labels, X = groups, np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
     if len(getattr(X, "shape", ())) != 2:
         raise ValueError(
-            "X must be rows in memory, of shape (n_samples, n_features), where groups are given; got "
+            "X must be rows in memory, of shape (n_samples, n_features), if groups are given; got "
             f"{type(X).__name__}" + (f" of shape {tuple(X.shape)}." if hasattr(X, "shape") else ".")
         )
     if len(X) == 0:
@@ -136,13 +136,13 @@ def check_tables(X: Any) -> Sequence[Any]:
             f"which problem each row belongs to; got {got}."
         )
     if len(X) == 0:
-        raise ValueError("X has no problem: give at least one.")
+        raise ValueError("X has no problems: give at least one.")
     widths = [(b, shape[1]) for b, table in enumerate(X) if len(shape := getattr(table, "shape", ())) == 2]
     for b, width in widths:
         if width != widths[0][1]:
             raise ValueError(
-                f"Problem {b} has {width} features, but problem {widths[0][0]} has {widths[0][1]}: fit problems of "
-                "different numbers of features by different calls."
+                f"Problem {b} has {width} features, but problem {widths[0][0]} has {widths[0][1]}: fit problems with "
+                "different numbers of features in separate calls."
             )
     _require_same_names(X)
     return X
@@ -156,8 +156,8 @@ def _require_same_names(tables: Sequence[Any]) -> None:
         if names != expected:
             raise ValueError(
                 f"The table of problem {b} has the columns {listed(names)}, but that of problem {first} has "
-                f"{listed(expected)}: give all tables the same columns in the same order. A data frame is put in order "
-                "by table[names]."
+                f"{listed(expected)}: give all tables the same columns in the same order. table[names] puts a data "
+                "frame in order."
             )
 
 

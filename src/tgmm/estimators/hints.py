@@ -22,7 +22,7 @@ PARAMETERS = {
     "n_jobs": "the fits of one call share torch's threads: choose their number by torch.set_num_threads(n).",
     "algorithm": "there is one, EM: cem=True makes its assignments hard, and accelerate=None leaves it plain.",
     "convergence": "tol is an absolute change of the average objective, in nats.",
-    "batch_size": "chunks are chosen by themselves; partial_fit learns from batches.",
+    "batch_size": "the chunk size is chosen automatically; partial_fit learns from batches.",
     "step_size": "it is an argument of partial_fit here: partial_fit(X, step=...).",
     "fixed_weights": "give init_weights, and fixed='weights'.",
     "frozen_means": "give init_means, and fixed={'means': [...]} with a boolean for each component.",
@@ -49,11 +49,11 @@ LACKING = {
         "fixed": "it estimates all parameters; GaussianMixture can keep some of them fixed.",
         "init_weights": "give init_means, or fit(X, init_responsibilities=...).",
         "init_covariances": "give init_means, or fit(X, init_responsibilities=...).",
-        "n_factors": "covariance_type='low_rank' and 'factor' are of GaussianMixture.",
+        "n_factors": "only GaussianMixture has covariance_type='low_rank' and 'factor'.",
     },
     "select": {
         "covariance_type": "it compares several: name them in covariance_types.",
-        "warm_start": "there is no earlier solution to go on from: every mixture is fitted anew.",
+        "warm_start": "there is no earlier solution to continue from: every mixture is fitted from its own start.",
     },
 }
 
@@ -75,10 +75,10 @@ ATTRIBUTES = {
     "suggest_priors": "mean_prior='default' and covariance_prior='default' are mclust's.",
     "to_dict": "save_state_dict() returns the model as a flat dict.",
     "state_dict": "save_state_dict() returns the model as a flat dict; to_module() is a torch module.",
-    "parameters": "it is no torch module, but to_module() is one; get_params() has the settings.",
-    "eval": "it is no torch module, and predictions never change it; to_module() is a module.",
-    "train": "it is no torch module: fit(X) fits it; to_module() is a module.",
-    "forward": "it is no torch module; to_module() is one, and log_prob can be differentiated.",
+    "parameters": "it is not a torch module; to_module() returns one, and get_params() has the settings.",
+    "eval": "it is not a torch module, and predictions never change it; to_module() returns a module.",
+    "train": "it is not a torch module: fit(X) fits it, and to_module() returns a module.",
+    "forward": "it is not a torch module; to_module() returns one, and log_prob can be differentiated.",
     "cuda": "it is to('cuda') here.",
     "cpu": "it is to('cpu') here.",
 }

@@ -88,6 +88,14 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         ------
         ValueError
             If data or settings cannot be used, or if a column has no value at all.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureImputer
+        >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, np.nan]])
+        >>> MixtureImputer(GaussianMixture(1)).fit(X).estimator_.means_.round(1)
+        array([[1.5, 1.5]])
         """
         template = self._template
         if not isinstance(template, GaussianMixture):
@@ -107,6 +115,15 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         -------
         array or Tensor of shape (n, d)
             In the type of X. Observed values are unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureImputer
+        >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, 2.9]])
+        >>> MixtureImputer(GaussianMixture(1)).fit(X).transform([[np.nan, 5.0], [7.0, 7.0]]).round(0)
+        array([[5., 5.],
+               [7., 7.]])
         """
         check_is_fitted(self)
         return self.estimator_.impute(X)
@@ -127,6 +144,14 @@ class MixtureImputer(OneToOneFeatureMixin, TransformerMixin, CompositeEstimator)
         -------
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureImputer
+        >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, np.nan]])
+        >>> MixtureImputer(GaussianMixture(1)).fit(X).summary(X).title
+        'Imputation by a Gaussian mixture'
         """
         check_is_fitted(self)
         found = self.estimator_.summary(X, sample_weight=sample_weight, max_features=max_features)

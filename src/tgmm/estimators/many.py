@@ -9,7 +9,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from tgmm.covariance import Structure
-from tgmm.estimators.agreement import check_alike
+from tgmm.estimators.agreement import check_alike, check_same_problems
 from tgmm.estimators.fitting import solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.groups import Groups, divided, of_each, with_groups
@@ -43,9 +42,8 @@ class Mixtures:
     """Fitted mixtures, one for each problem: the result of `fit_many`.
 
     Index it like a list, or by the label of a group if `fit_many` was given groups, to get a fitted
-    :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys` has their groups or
-    numbers, `items` gives both, and ``in`` asks for one, as those of a dict do. A problem that failed has a model that
-    is not fitted.
+    :class:`GaussianMixture`. Iteration gives the models in the order of the problems; `keys`, `items` and
+    ``in`` work as for a dict of groups or numbers. A problem that failed has a model that is not fitted.
 
     Attributes
     ----------
@@ -56,14 +54,20 @@ class Mixtures:
     notes_ : dict
         Remarks on other problems, such as degenerate components, by number or group.
     weights_, means_, covariances_ : array or Tensor
-        Parameters of all fits, with a leading axis of length B. A model that you refit or reorder later does not change
-        them.
+        Parameters of all fits, with a leading axis of length B. Refitting or reordering a model does not change them.
     lower_bound_ : array of shape (B,)
         Average log-likelihood of the rows of each problem, in nats.
     converged_ : array of bool of shape (B,)
         Whether each fit converged. False if the problem failed.
     n_iter_ : array of shape (B,)
         Number of EM iterations of each best run. 0 if the problem failed.
+
+    Examples
+    --------
+    >>> from tgmm import fit_many
+    >>> mixtures = fit_many([[[0.0], [2.0]], [[4.0], [6.0], [8.0]]])
+    >>> len(mixtures), mixtures.means_.shape, mixtures[1].means_
+    (2, (2, 1, 1), array([[6.]]))
     """
 
     parts: tuple[Part, ...]
@@ -98,11 +102,22 @@ class Mixtures:
         return self._copied(self._places[key])
 
     def keys(self) -> list[Any]:
-        """Return the groups, or without groups the numbers of the problems from 0, in the order of the arrays."""
+        """Return the groups, or without groups the numbers of the problems.
+
+        Returns
+        -------
+        list
+            In the order of the arrays; numbers begin with 0.
+        """
         return list(self._places)
 
     def items(self) -> Iterator[tuple[Any, GaussianMixture]]:
-        """Iterate over pairs of a group, or number, and its model."""
+        """Iterate over the groups, or numbers, and their models.
+
+        Returns
+        -------
+        iterator of pairs
+        """
         return zip(self.keys(), self, strict=True)
 
     def __repr__(self) -> str:
@@ -234,6 +249,10 @@ class Mixtures:
         ----------
         path, device
             As for `GaussianMixture.load`, which names the errors, too.
+
+        Returns
+        -------
+        Mixtures
         """
         encoding, data = format_to_load(path), read_file(path)
         check_device(device)
@@ -305,8 +324,7 @@ def fit_many(
     Parameters
     ----------
     X : array or Tensor of shape (B, n, d), list of array-likes of shape (n_b, d), or rows of shape (n, d) with groups
-        The data of all problems: one array for problems of equal size, a list of tables, or one table of rows with
-        `groups`.
+        The data: one array for problems of equal size, a list of tables, or one table of rows with `groups`.
     groups : array-like of shape (n,) or str, optional
         Group of each row of X. If X is a data frame, this can be the name of the column with the groups; the other
         columns are then the features.
@@ -328,8 +346,7 @@ def fit_many(
     Returns
     -------
     Mixtures
-        The fitted models, indexed like a list or by group, with all parameters as stacked arrays and with
-        `failures_`.
+        The fitted models, by number or group, with all parameters as stacked arrays and reasons in `failures_`.
 
     Warns
     -----
@@ -376,7 +393,7 @@ def fit_many(
     checked = Settings.of(given)
     rows, problems = processes.guard(lambda: divided(X, groups))
     keys = problems.keys
-    _check_same(processes, keys)
+    check_same_problems(processes, keys)
 
     def starts_and_data() -> tuple[list[dict[str, Any]], dict[int, Given]]:
         """Return the starts of all problems, and what those of this process are given."""
@@ -397,19 +414,6 @@ def fit_many(
     mixtures = Mixtures(tuple(parts), given, own, names, failures, {keys[place]: note for place, note in notes})
     _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
     return mixtures
-
-
-def _check_same(processes: Processes, keys: list[Any]) -> None:
-    """Raise a ValueError unless all processes have problems of the same names."""
-    if processes.size == 1:
-        return
-    stamps = processes.exchange((len(keys), crc32(repr(keys).encode())))
-    if len(set(stamps)) > 1:
-        counts = ", ".join(str(count) for count, _ in stamps)
-        raise ValueError(
-            f"With distributed=True every rank is to give the same problems; the ranks have {counts} of them, or other "
-            "groups: give all of them on every rank."
-        )
 
 
 def _shared(processes: Processes, work: Callable[[], Found]) -> Found:
@@ -487,8 +491,8 @@ def _warn_of(mixtures: Mixtures, keys: list[Any], max_iter: int) -> None:
     ]
     if unsettled and max_iter > 0:
         warnings.warn(
-            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first of "
-            f"{', '.join(repr(key) for key in unsettled[:NAMED])}: raise max_iter or tol, or try another start.",
+            f"{len(unsettled)} of {len(keys)} fits have not converged in max_iter={max_iter} iterations, the first: "
+            f"{', '.join(repr(key) for key in unsettled[:NAMED])}. Raise max_iter or tol, or try another start.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -111,12 +111,21 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         ------
         ValueError
             If data or settings cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import MixtureOutlierDetector
+        >>> X = np.append(np.linspace(-1, 1, 18), [9.0, -9.0])[:, None]
+        >>> detector = MixtureOutlierDetector(contamination=0.1, random_state=0).fit(X)
+        >>> int((detector.predict(X) == -1).sum())
+        2
         """
         contamination = _check_contamination(self.contamination)
         if check_flag(self.distributed, "distributed"):
             raise ValueError(
-                "distributed=True: offset_ would be that of one rank's rows. Fit a GaussianMixture with it, and take a "
-                "quantile of score_samples."
+                "distributed=True is not supported: offset_ would come from the rows of one rank. Fit a "
+                "GaussianMixture with it, and take a quantile of score_samples."
             )
         continued = self.warm_start and hasattr(self, "mixture_")
         mixture = self.mixture_ if continued else GaussianMixture()
@@ -138,6 +147,15 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         -------
         array or Tensor of shape (n,)
             In nats. A row that lacks values has the log-density of complete rows that are as far from the components.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import MixtureOutlierDetector
+        >>> detector = MixtureOutlierDetector(random_state=0).fit(np.linspace(-1, 1, 100)[:, None])
+        >>> scores = detector.score_samples([[0.0], [0.5], [3.0]])
+        >>> scores.argsort().tolist()
+        [2, 1, 0]
         """
         check_is_fitted(self)
         return evaluated(self._judge, X, comparable_log_density)
@@ -153,7 +171,15 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         Returns
         -------
         array or Tensor of shape (n,)
-            Below 0 for outliers. The lower, the less normal.
+            In nats; below 0 for outliers. The lower, the less normal.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import MixtureOutlierDetector
+        >>> detector = MixtureOutlierDetector(random_state=0).fit(np.linspace(-1, 1, 100)[:, None])
+        >>> detector.decision_function([[0.0], [0.5], [3.0]]) < 0
+        array([False, False,  True])
         """
         return self.score_samples(X) - self.offset_
 
@@ -169,6 +195,14 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         -------
         array or Tensor of shape (n,)
             1 for normal rows and -1 for outliers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import MixtureOutlierDetector
+        >>> detector = MixtureOutlierDetector(random_state=0).fit(np.linspace(-1, 1, 100)[:, None])
+        >>> detector.predict([[0.0], [0.5], [3.0]])
+        array([ 1,  1, -1])
         """
         check_is_fitted(self)
 
@@ -193,6 +227,15 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         -------
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import MixtureOutlierDetector
+        >>> X = np.linspace(-1, 1, 100)[:, None]
+        >>> facts = MixtureOutlierDetector(contamination=0.1, random_state=0).fit(X).summary(X).facts
+        >>> facts["Contamination"], facts["Outliers"]
+        (0.1, 10.0)
         """
         check_is_fitted(self)
         facts: dict[str, Any] = {"Contamination": self.contamination, "Threshold": self.offset_}
@@ -270,7 +313,7 @@ def _called(mixture: Mixture, owner: str) -> Mixture:
 def _check_contamination(given: Any) -> float:
     """Return the share of outliers, or raise a ValueError."""
     if not is_number(given) or not 0 < given <= 0.5:
-        hint = " No share is found from the rows: give the one that you expect." * isinstance(given, str)
+        hint = " It is not estimated from the rows: give the share that you expect." * isinstance(given, str)
         raise ValueError(f"contamination must be a share in (0, 0.5]; got {given!r}.{hint}")
     return float(given)
 

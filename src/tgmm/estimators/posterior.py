@@ -66,7 +66,7 @@ def _variational(settings: Settings, training: Training, special: Special, befor
     if structure.name not in COMMON:
         choices = ", ".join(map(repr, COMMON))
         raise ValueError(
-            f"covariance_type={structure.name!r} has no conjugate prior, so that BayesianGaussianMixture does not fit "
+            f"covariance_type={structure.name!r} has no conjugate prior, so BayesianGaussianMixture does not support "
             f"it: choose one of {choices}, or use GaussianMixture."
         )
     chosen = {name: given[name] for name in PRIORS}
@@ -220,7 +220,7 @@ def restored(solution: Solution, state: State) -> Solution:
 def _checked_sticks(sticks: Tensor, n_components: int) -> Tensor:
     checked = _checked(sticks, "sticks_", (2, n_components), -1.0)
     if not (bool((checked[0] > 0).all()) and bool((checked[1, :-1] > 0).all()) and float(checked[1, -1]) >= 0):
-        raise ValueError("sticks_ must be positive, but for the last.")
+        raise ValueError("sticks_ must be positive, except for the last.")
     return checked
 
 

@@ -28,8 +28,8 @@ from tgmm.runtime.devices import working_type
 from tgmm.runtime.dlpack import imported
 
 NO_NOISE = (
-    "noise says nothing of the targets of a row, so that there is no regression on it. Leave noise out; to take out "
-    "outliers before, see MixtureOutlierDetector."
+    "MixtureRegressor does not support noise=True: the noise component carries no information about the targets. Leave "
+    "noise out of the estimator; to remove outliers first, see MixtureOutlierDetector."
 )
 MAY_LACK = ", or fit a mixture with missing='em', such as MixtureRegressor(GaussianMixture(3, missing='em'))"
 
@@ -114,13 +114,24 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         ------
         ValueError
             If data or settings cannot be used.
+
+        Examples
+        --------
+        Two targets at once:
+
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureRegressor
+        >>> X = np.linspace(0, 1, 20)[:, None]
+        >>> Y = np.column_stack([X[:, 0], 1 - X[:, 0]]) + 0.01 * np.cos(np.arange(40)).reshape(20, 2)
+        >>> MixtureRegressor(GaussianMixture(1)).fit(X, Y).predict([[0.5]]).round(1)
+        array([[0.5, 0.5]])
         """
         if getattr(self._template, "noise", False):
-            raise ValueError(f"estimator has noise=True: {NO_NOISE}")
+            raise ValueError(NO_NOISE)
         joint, columns, targets = self._joint(X, y, Columns(None, None, type(self).__name__), may_lack(self._template))
         model = fitted_mixture(self._template, joint, sample_weight)
         if model.mixture_.noise is not None:
-            raise ValueError(f"estimator gave a mixture with noise: {NO_NOISE}")
+            raise ValueError(NO_NOISE)
         self.estimator_ = model
         self._set_columns(columns.n_features or 0, columns.names, targets_are_columns=targets.ndim == 2)
         return self
@@ -130,7 +141,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         if not isinstance(X, np.ndarray) and as_source(X) is not None:
             raise ValueError(
                 "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
-                "targets among its columns, and predict by regress."
+                "targets among its columns, and predict with regress."
             )
         rows, found = check_rows(X, columns, may_lack=lacks)
         targets = _check_targets(y, type(self).__name__, may_lack=lacks)
@@ -153,13 +164,30 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
             Predictions, in the shape that the targets had in `fit`.
         standard_deviation : array or Tensor of the same shape
             Standard deviation of the targets given the row. Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has other features or values that cannot be used, or if values are missing and `return_std` is True.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureRegressor
+        >>> X = np.linspace(0, 1, 100)[:, None]
+        >>> y = X[:, 0] + 0.1 * (-1.0) ** np.arange(100)
+        >>> mean, standard_deviation = MixtureRegressor(GaussianMixture(1)).fit(X, y).predict([[0.5]], return_std=True)
+        >>> mean.round(2), standard_deviation.round(2)
+        (array([0.5]), array([0.1]))
         """
         check_is_fitted(self)
         n_features = self.n_features_in_
         rows, _ = check_rows(X, self._columns, may_lack=may_lack(self.estimator_))
         if torch.isnan(rows.tensor).any():
             if return_std:
-                raise ValueError("return_std=True needs rows that lack no value: impute X first, or leave it out.")
+                raise ValueError("return_std=True needs complete rows: impute X first, or leave return_std out.")
             found = [_expected(self.estimator_, rows.tensor)]
         else:
             found = self.estimator_.regress(rows.tensor, dims=range(n_features))
@@ -167,7 +195,31 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         return (mean, *deviation) if return_std else mean
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R^2 of the predictions, the mean over targets."""
+        """Return the coefficient of determination R^2 of the predictions, the mean over targets.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, d)
+            Features.
+        y : array-like or Tensor of shape (n,) or (n, t)
+            Their targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, and 0 for predictions as good as the mean of y. It can be negative.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureRegressor
+        >>> X = np.linspace(0, 1, 100)[:, None]
+        >>> y = X[:, 0] + 0.1 * (-1.0) ** np.arange(100)
+        >>> round(MixtureRegressor(GaussianMixture(1)).fit(X, y).score(X, y), 2)
+        0.89
+        """
         targets = as_array(y)
         weights = as_array(check_weights(sample_weight, len(targets)))
         return r2_score(targets, as_array(self.predict(X)), sample_weight=weights)
@@ -193,6 +245,25 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         -------
         Summary
             ``print`` it to read it as text; a notebook shows it as tables. ``to_frame()`` gives all numbers to pandas.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If only one of X and y is given, or if they cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture, MixtureRegressor
+        >>> X = np.linspace(0, 1, 100)[:, None]
+        >>> y = X[:, 0] + 0.1 * (-1.0) ** np.arange(100)
+        >>> model = MixtureRegressor(GaussianMixture(1)).fit(X, y)
+        >>> print(model.summary().tables[1].text())
+        target: the linear function of each component
+        component  intercept  feature 0  standard deviation
+        0            0.00297     0.9941             0.09998
         """
         check_is_fitted(self)
         if (X is None) != (y is None):

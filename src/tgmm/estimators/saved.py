@@ -68,6 +68,17 @@ class SavedEstimator(BaseEstimator, ABC):
             If the name has another suffix.
         OSError
             If the file cannot be written. An old file at that path stays as it was.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from tgmm import MixtureClassifier
+        >>> classifier = MixtureClassifier().fit([[-2.0], [-1.0], [1.0], [2.0]], ["a", "a", "b", "b"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     classifier.save(f"{folder}/classifier.pth")
+        ...     loaded = MixtureClassifier.load(f"{folder}/classifier.pth")
+        >>> loaded.predict([[-1.5], [1.5]]).tolist()
+        ['a', 'b']
         """
         check_is_fitted(self)
         format_of(path)  # before anything is said about the settings
@@ -95,6 +106,11 @@ class SavedEstimator(BaseEstimator, ABC):
         device : str or torch.device, optional
             Where to compute, as for `GaussianMixture`. It does not matter which device the mixtures were saved from.
 
+        Returns
+        -------
+        estimator
+            A fitted estimator of the class that `load` was called on.
+
         Raises
         ------
         ModelFileError
@@ -116,7 +132,7 @@ class SavedEstimator(BaseEstimator, ABC):
         """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
         check_version(state, "format_version", FORMAT_VERSION)
         if (kind := state.get("kind", "mixture")) != cls.__name__:
-            raise ValueError(f"it holds no {cls.__name__}, but a {kind}.")
+            raise ValueError(f"it contains a {kind}, not a {cls.__name__}.")
         kinds = ENTRIES | cls._entries
         if missing := sorted(kinds.keys() - state.keys()):
             raise ValueError(f"it lacks {', '.join(missing)}.")

@@ -82,7 +82,7 @@ def content_of(state: Any, device: Any) -> Stored:
     """Return what a state dict says, checked, for a device of the user's choice."""
     check_version(state, "format_version", FORMAT_VERSION)
     if (kind := state.get("kind", "mixture")) != KIND:
-        raise ValueError(f"it holds no {KIND}, but a {kind}.")
+        raise ValueError(f"it contains a {kind}, not {KIND}.")
     if missing := sorted(ENTRIES.keys() - state.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}.")
     if unknown := sorted(name for name in state.keys() - ENTRIES.keys() if "." not in name):
@@ -109,7 +109,7 @@ def _problems(state: State, count: int, device: Any) -> tuple[list[State], dict[
             _, place, entry = name.split(".", 2)
             parts.setdefault(int(place), {})[entry] = value
     if not parts or not set(parts) <= set(range(count)):
-        raise ValueError(f"it has no problem, or others than its {count}.")
+        raise ValueError(f"its problems are not those numbered 0 to {count - 1}.")
     starts: list[State] = [{} for _ in range(count)]
     solutions = {}
     place_of_fit = float64_device(check_device(device))

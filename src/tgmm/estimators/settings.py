@@ -157,8 +157,8 @@ class Settings:
         if not (same_shape and self.structure.same(mixture.structure, n_features)):
             raise ValueError(
                 f"{what} continues the last solution, but n_components, n_features, covariance_type or n_factors "
-                "changed since; "
-                f"restore them, or fit anew{' with warm_start=False' * what.startswith('warm_start')}."
+                "have changed since the last fit. "
+                f"Restore them, or start a new fit{' with warm_start=False' * what.startswith('warm_start')}."
             )
 
 
@@ -195,8 +195,8 @@ def _check_n_features(value: Any) -> int | None:
     """Return the number of features that the data is to have, if any, or raise a ValueError."""
     if isinstance(value, str):
         raise ValueError(
-            f"n_features must be an integer, or None to take it from the data; got {value!r}. The second argument by "
-            f"place is n_features: give others by name, covariance_type={value!r}."
+            f"n_features must be an integer, or None to take it from the data; got {value!r}. The second "
+            f"positional argument is n_features: pass others by keyword, covariance_type={value!r}."
         )
     return None if value is None else check_integer(value, "n_features", 1)
 

@@ -23,6 +23,7 @@ from tgmm.model.parameters import Parameters
 from tgmm.runtime.checks import as_float64, at_row, check_flag, is_number
 from tgmm.runtime.devices import widen
 from tgmm.runtime.frozen import replace
+from tgmm.runtime.words import agreeing
 
 HYPERVOLUME = "hypervolume"
 FIXED = ("weights", "means", "covariances")
@@ -56,7 +57,7 @@ def check_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
     values = label_numbers(labels)
     if values.shape not in ((n_rows,), (n_rows, n_components)):
         raise ValueError(
-            f"labels must have shape (n_samples,) = ({n_rows},), one component a row, or (n_samples, n_components) = "
+            f"labels must have shape (n_samples,) = ({n_rows},), one component per row, or (n_samples, n_components) = "
             f"({n_rows}, {n_components}), multiples of the components' weights; got shape {tuple(values.shape)}."
         )
     if values.ndim == 1:
@@ -123,8 +124,9 @@ def _noise(volume: Any, training: Training) -> Noise:
     summary = training.survey.summary
     constant = summary.constant.nonzero().flatten().tolist()
     if constant:
-        which = training.columns.said(constant)
-        raise ValueError(f"noise=True needs features that vary; {which} are constant: leave them out.")
+        which, n_constant = training.columns.said(constant), len(constant)
+        are, them = agreeing(n_constant, "is", "are"), agreeing(n_constant, "it", "them")
+        raise ValueError(f"noise=True needs features that vary; {which} {are} constant: leave {them} out.")
     if volume == HYPERVOLUME:
         log_volume = training.log_hypervolume
     else:
@@ -143,8 +145,8 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
     some = bool(masks["covariances"].any()) and not bool(masks["covariances"].all())
     if some and structure.relates_components:
         raise ValueError(
-            f"fixed covariances of some components need covariances that are free of each other; "
-            f"covariance_type={structure.name!r} relates them: fix all, or choose another covariance_type."
+            f"fixed covariances of some components need a covariance_type that does not relate them to the others; "
+            f"{structure.name!r} does: fix all, or choose another covariance_type."
         )
     values = _start_values(settings, n_features, before, masks)
     weights = values.weights
@@ -153,7 +155,7 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
         and not bool(masks["weights"].all())
         and float(weights[masks["weights"]].sum()) >= 1
     ):
-        raise ValueError("fixed weights have the sum 1, which leaves none for the other components: lower them.")
+        raise ValueError("fixed weights sum to 1, which leaves nothing for the other components: lower them.")
     return Held(masks["weights"], masks["means"], masks["covariances"], values)
 
 
@@ -211,10 +213,10 @@ def require_plain(settings: Settings, verb: str) -> None:
     for name, default in (("noise", False), ("fixed", None)):
         value = settings.given[name]
         if value is not default and value != default:
-            raise ValueError(f"{verb} does not go together with {name}={value!r}: leave it out, or use fit.")
+            raise ValueError(f"{verb} cannot be combined with {name}={value!r}: leave it out, or use fit.")
     for name in PARTNERS:
         if isinstance(settings.given[name], str):
             raise ValueError(
-                f"{verb} does not go together with {name}={settings.given[name]!r}, which is made of all rows: give "
+                f"{verb} cannot be combined with {name}={settings.given[name]!r}, which is found from all rows: give "
                 "numbers, or use fit."
             )

@@ -18,7 +18,7 @@ from tgmm.files.plain import State
 
 # All that the pickle of a dict of float64 tensors and plain values calls by name.
 TORCH_NAMES = {"torch._utils _rebuild_tensor_v2", "torch DoubleStorage", "collections OrderedDict"}
-AGAIN = "Save the model again, and see that the whole file is copied."
+AGAIN = "Save the model again, and make sure that the whole file is copied."
 NAMING = {"GLOBAL", "INST", "STACK_GLOBAL"}  # the operations of a pickle that name what to call
 
 
@@ -68,7 +68,7 @@ class SafetensorsFormat(Format):
             tensors = safetensors.load(data)
         except Exception as error:  # the library's own, which derives from Exception alone
             raise ValueError(
-                f"its {len(data)} bytes are damaged, or no file that safetensors writes ({error}). {AGAIN}"
+                f"its {len(data)} bytes are damaged, or not a safetensors file ({error}). {AGAIN}"
             ) from error
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
@@ -82,7 +82,7 @@ def format_of(path: str | os.PathLike[str]) -> Format:
     """Return the format that a path's suffix names, or raise a ValueError."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        hint = f": .pth is what torch.save writes, {Path(path).with_suffix('.pth').name!r}" if suffix == ".pt" else ""
+        hint = f": write {Path(path).with_suffix('.pth').name!r} for a file of torch.save" if suffix == ".pt" else ""
         raise ValueError(f"path must end in {' or '.join(FORMATS)}; got {os.fspath(path)!r}{hint}.")
     return FORMATS[suffix]
 
@@ -94,7 +94,7 @@ def _check_archive(data: bytes) -> None:
     they are told to.
     """
     if not data.startswith(b"PK\x03\x04"):
-        raise ValueError(f"its {len(data)} bytes are not a file that torch.save writes, so it is no model of tgmm.")
+        raise ValueError(f"its {len(data)} bytes are not a file that torch.save writes, so it is not a tgmm model.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except zipfile.BadZipFile as error:
@@ -108,7 +108,7 @@ def _check_archive(data: bytes) -> None:
         # torch finds entries whatever the case of their names.
         pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
         if len(pickles) != 1:
-            raise ValueError(f"it holds {len(pickles)} pickles in place of one.")
+            raise ValueError(f"it holds {len(pickles)} pickles instead of one.")
         for operation, argument, _ in pickletools.genops(archive.read(pickles[0])):
             if operation.name in NAMING and argument not in TORCH_NAMES:
                 raise ValueError(f"it refers to {argument!r}, which no model does.")

@@ -154,7 +154,7 @@ class BaseMixture:
         covariances = self.parameters.covariances
         if not isinstance(covariances, LowRank):
             kind = self.covariance_type
-            raise AttributeError(f"{name} is there for covariance_type='low_rank' and 'factor'; this is {kind!r}.")
+            raise AttributeError(f"{name} exists only for covariance_type='low_rank' and 'factor'; this is {kind!r}.")
         return covariances.canonical
 
     @property
@@ -298,5 +298,7 @@ def check_covariances(value: Any, structure: Structure, n_components: int, n_fea
         which = "" if error.component is None else f"; that of component {error.component} is not"
         raise ValueError(f"{name} must be positive definite{which}.") from error
     if not structure.contains(symmetric):
-        raise ValueError(f"{name} must be those of covariance_type={structure.name!r}: {structure.restriction}.")
+        raise ValueError(
+            f"{name} must have the structure of covariance_type={structure.name!r}: {structure.restriction}."
+        )
     return structure.adopted(symmetric)

@@ -165,7 +165,7 @@ def _law_of_some(mixture: BaseMixture, dims: Any, rows: Tensor) -> tuple[_Law, T
     """Return what conditioning on the values that rows (n, o) have needs, and these values."""
     lacks = torch.isnan(rows)
     if (lacks != lacks[0]).any():
-        raise ValueError("x_observed lacks other values in some rows than in others: condition on such rows apart.")
+        raise ValueError("x_observed lacks different values in different rows: condition on such rows separately.")
     observed = check_dims(dims, mixture.columns)
     missing = observed[lacks[0].to(observed.device)].tolist()
     there = [index for index in observed.tolist() if index not in missing]
@@ -190,6 +190,16 @@ class ConditionalMixture:
     covariances_ : Tensor
         Covariances of the components, in the shape of the covariance type for r features. They do not depend on the
         observation.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0, 0.0], [4.0, 4.0]], [1.0, 1.0], "spherical")
+    >>> conditional = mixture.condition([[0.0], [2.0], [4.0]], dims=[0])
+    >>> conditional.weights_.numpy().round(3).tolist()
+    [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    >>> conditional.means_.shape
+    torch.Size([3, 2, 1])
     """
 
     def __init__(self, law: _Law, log_weights: Tensor, means: Tensor, single: bool) -> None:
@@ -211,11 +221,37 @@ class ConditionalMixture:
         return self._law.covariances.public.to(self._law.rest.dtype, copy=True)
 
     def mean(self) -> Tensor:
-        """Return the conditional mean, (r,) or (n, r): the regression function."""
+        """Return the mean of the unobserved features given the observed ones: the regression function.
+
+        Returns
+        -------
+        Tensor of shape (r,) or (n, r)
+            In the units of the data.
+
+        Examples
+        --------
+        >>> from tgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
+        >>> mixture.condition([[2.0], [4.0]], dims=[0]).mean().tolist()
+        [[1.0], [2.0]]
+        """
         return self._public(total_mean(self._log_weights.exp(), self._means))
 
     def covariance(self) -> Tensor:
-        """Return the conditional covariance, (r, r) or (n, r, r), within and between the components."""
+        """Return the covariance of the unobserved features given the observed ones, within and between components.
+
+        Returns
+        -------
+        Tensor of shape (r, r) or (n, r, r)
+            In squared units of the data.
+
+        Examples
+        --------
+        >>> from tgmm import Mixture
+        >>> mixture = Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]])
+        >>> mixture.condition([2.0], dims=[0]).covariance().tolist()
+        [[0.75]]
+        """
         return self._public(total_covariance(self._log_weights.exp(), self._means, self._law.covariances.dense))
 
     @standalone()
@@ -231,6 +267,11 @@ class ConditionalMixture:
         -------
         array or Tensor of shape (m,)
             In the type of X.
+
+        Raises
+        ------
+        ValueError
+            If X has other features, missing or infinite values, or not one row for each observation of a batch.
 
         Examples
         --------

@@ -162,6 +162,14 @@ def score(mixture: BaseMixture, X: Any, y: Any = None, sample_weight: Any = None
     Returns
     -------
     float
+        In nats. It can be positive, because a density can exceed 1.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0]], [1.0], "spherical")
+    >>> round(mixture.score([[0.0], [1.0]]), 4)
+    -1.1689
     """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return total / weight
@@ -182,6 +190,14 @@ def aic(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
     Returns
     -------
     float
+        -2 log L + 2 p, with the likelihood L of the rows and the number p of free parameters.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([1.0], [[0.0]], [1.0], "spherical")
+    >>> round(mixture.aic([[0.0], [1.0]]), 4)
+    8.6758
     """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return Criteria(total, weight, mixture.n_parameters).aic
@@ -202,6 +218,17 @@ def bic(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
     Returns
     -------
     float
+        -2 log L + p log n, with the likelihood L and the number n (or the weight) of the rows, and the number p of free
+        parameters.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> X = [[-5.0], [-4.0], [-3.0], [3.0], [4.0], [5.0]]
+    >>> one = Mixture([1.0], [[0.0]], [16.7], "spherical")
+    >>> two = Mixture([0.5, 0.5], [[-4.0], [4.0]], [0.7, 0.7], "spherical")
+    >>> two.bic(X) < one.bic(X)
+    True
     """
     total, weight = _log_likelihood(mixture, X, sample_weight)
     return Criteria(total, weight, mixture.n_parameters).bic
@@ -223,6 +250,15 @@ def icl(mixture: BaseMixture, X: Any, sample_weight: Any = None) -> float:
     Returns
     -------
     float
+        BIC - 2 C, where C is the sum of the log-probabilities of the most probable component of each row.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> clear, unclear = [[0.0], [4.0]], [[1.9], [2.1]]
+    >>> round(mixture.icl(clear) - mixture.bic(clear), 3), round(mixture.icl(unclear) - mixture.bic(unclear), 3)
+    (0.001, 2.052)
     """
     return criteria(mixture, X, sample_weight).icl
 
@@ -333,8 +369,8 @@ def evaluated(mixture: BaseMixture, X: Any, quantity: Quantity, out: Any = None)
     if not data.in_order:
         warnings.warn(
             "X does not promise to yield its rows in the order of the data (a loader that shuffles, for example): "
-            "results are in the order of this pass. Read the rows in order (shuffle=False) where they are to be "
-            "matched with others.",
+            "results are in the order of this pass. Read the rows in order (shuffle=False) to match them with "
+            "other data.",
             stacklevel=2,
         )
     predictor = predictor_of(mixture, data.device)

@@ -22,7 +22,22 @@ SWEEPS = 10_000
 
 
 class Estimate(NamedTuple):
-    """A Monte Carlo estimate, in nats, and its standard error."""
+    """A Monte Carlo estimate, with its standard error.
+
+    Attributes
+    ----------
+    value : float
+        The estimate, in nats.
+    standard_error : float
+        Its standard error, in nats. It falls with the square root of the number of draws.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> estimate = Mixture([1.0], [[0.0]], [1.0], "spherical").entropy(random_state=0)
+    >>> round(estimate.value, 1), round(estimate.standard_error, 2)
+    (1.4, 0.01)
+    """
 
     value: float
     standard_error: float
@@ -115,6 +130,11 @@ def kl_upper_bound(mixture: BaseMixture, other: Any) -> float:
     ----------
     other : Mixture or fitted GaussianMixture
         A mixture of the same number of features, with any covariance type.
+
+    Returns
+    -------
+    float
+        A number that the divergence does not exceed, at least 0. It can be infinite.
 
     Raises
     ------

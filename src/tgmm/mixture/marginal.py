@@ -27,9 +27,9 @@ def marginal(mixture: M, dims: Sequence[int | str]) -> M:
 
     Returns
     -------
-    Mixture
-        A mixture of ``len(dims)`` features. It has the same covariance type, unless that type restricts all features
-        together.
+    Mixture or GaussianMixture
+        A model of the same class, with ``len(dims)`` features. It has the same covariance type, unless that type
+        restricts all features together.
 
     Raises
     ------
@@ -67,7 +67,12 @@ def check_dims(dims: Any, columns: Columns) -> Tensor:
 
 
 def mean(mixture: BaseMixture) -> Any:
-    """Return the mean of the whole mixture, of shape (d,).
+    """Return the mean of the whole mixture.
+
+    Returns
+    -------
+    array or Tensor of shape (d,)
+        In the units of the data.
 
     Examples
     --------
@@ -80,7 +85,12 @@ def mean(mixture: BaseMixture) -> Any:
 
 
 def covariance(mixture: BaseMixture) -> Any:
-    """Return the covariance matrix of the whole mixture, of shape (d, d), within and between its components.
+    """Return the covariance matrix of the whole mixture: the covariance within components, and that between means.
+
+    Returns
+    -------
+    array or Tensor of shape (d, d)
+        In squared units of the data.
 
     Examples
     --------

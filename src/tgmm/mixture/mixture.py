@@ -57,8 +57,18 @@ class Mixture(BaseMixture):
         Number of components K and number of features d.
     n_parameters : int
         Number of free parameters: weights, means and covariances.
+    factor_loadings, noise_variances : array or Tensor
+        For "low_rank" and "factor": the loadings of the factors, (K, d, q), and the variances that the factors leave,
+        (K,) for "low_rank" and (K, d) for "factor".
     feature_names : ndarray of str, or None
         Names of the features, if an estimator was fitted to data that had them.
+    dtype : torch.dtype
+        Float type of the parameters and predictions.
+    device : str, torch.device or None
+        Where to compute, as for `GaussianMixture`.
+    noise : object or None
+        The noise of a fit with ``noise=True``, whose ``volume`` is in the product of the units of all features. Its
+        weight is 1 minus the sum of `weights`.
 
     Raises
     ------
@@ -90,7 +100,7 @@ class Mixture(BaseMixture):
         super().__init__(parameters, structure, dtype, Columns(parameters.n_features, arrays=arrays_of(means)))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{name} cannot be set: a mixture never changes; make another one.")
+        raise AttributeError(f"{name} cannot be set: a mixture never changes; make a new one.")
 
     predict = evaluation.predict
     predict_proba = evaluation.predict_proba

@@ -37,6 +37,15 @@ class MixtureModule(nn.Module):
         Log weight plus the log-density at the mean, (K,).
     log_det, inverse_root, inverse_sd : Tensor
         The factored covariances: log-determinants, and inverse Cholesky factors or inverse standard deviations.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tgmm import Mixture
+    >>> module = Mixture([0.5, 0.5], [[0.0], [4.0]], [1.0, 1.0], "spherical").to_module()
+    >>> log_density, probabilities = module(torch.zeros(5, 3, 1, dtype=torch.float64))
+    >>> log_density.shape, probabilities.shape
+    (torch.Size([5, 3]), torch.Size([5, 3, 2]))
     """
 
     weights: Tensor
@@ -63,13 +72,37 @@ class MixtureModule(nn.Module):
             self.register_buffer(name, buffer.to(dtype).clone(memory_format=torch.contiguous_format))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-densities (...) and the posterior probabilities (..., K) of rows (..., d)."""
+        """Return the log-densities of rows, and the posterior probabilities of the components.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., d)
+            The rows, in the units of the data. They are converted to the float type of the buffers.
+
+        Returns
+        -------
+        log_density : Tensor of shape (...)
+            In nats.
+        probabilities : Tensor of shape (..., K)
+            They sum to 1 in the last dimension.
+        """
         dtype = self.means.dtype
         density, joint, overflown = self._densities(x.to(dtype))
         return density.to(dtype), torch.where(overflown, self.weights.log(), joint).softmax(-1).to(dtype)
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """Return log(weight_k p_k(x)) of rows (..., d), (..., K)."""
+        """Return the logarithms of the weighted densities of the components, log(weight_k p_k(x)).
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., d)
+            The rows, in the units of the data. They are converted to the float type of the buffers.
+
+        Returns
+        -------
+        Tensor of shape (..., K)
+            In nats. Their log-sum-exp over the last dimension is the log-density.
+        """
         return self._densities(x.to(self.means.dtype))[1].to(self.means.dtype)
 
     def log_density(self, x: Tensor) -> Tensor:
@@ -169,7 +202,7 @@ def log_prob(mixture: BaseMixture, x: Tensor) -> Tensor:
     n_features = mixture.n_features
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"x must be a tensor of a float type; got {kind}. Other arrays are for score_samples.")
+        raise ValueError(f"x must be a tensor of a float type; got {kind}. Use score_samples for other arrays.")
     check_shape(x, n_features)
     if not _all_finite(x):
         raise ValueError("x must be finite; it contains NaN or infinity.")

@@ -162,7 +162,7 @@ def check_entries(state: Any, kinds: dict[str, type], optional: dict[str, type])
     """Raise where a state is no flat dict, of another version, or lacks an entry, has a wrong one, or was changed."""
     check_version(state, "format_version", FORMAT_VERSION)
     if type(kind := state.get("kind")) is str:  # of an estimator that is composed of mixtures
-        raise ValueError(f"it holds a {kind}, which {kind}.load reads.")
+        raise ValueError(f"it contains a {kind}: use {kind}.load.")
     if missing := sorted(kinds.keys() - state.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}.")
     check_kinds(state, kinds | optional)
@@ -190,7 +190,7 @@ def _parameters(state: State, structure: Structure) -> Parameters:
     weights, means, covariances = (own(state[name]) for name in ("weights_", "means_", "covariances_"))
     if weights.ndim != 1 or means.ndim != 2 or len(weights) != len(means) or 0 in means.shape:
         raise ValueError(
-            f"weights_ (K,) and means_ (K, d) do not belong together: {tuple(weights.shape)} and {tuple(means.shape)}."
+            f"weights_ (K,) and means_ (K, d) do not match: {tuple(weights.shape)} and {tuple(means.shape)}."
         )
     n_components, n_features = means.shape
     if state["n_features_in_"] != n_features:

@@ -14,6 +14,7 @@ from tgmm.mixture.evaluation import Criteria
 from tgmm.mixture.profiles import NOISE, Profiles, counted
 from tgmm.mixture.tables import LINE, Table, decimals, in_pairs, rounded, shown
 from tgmm.runtime.checks import check_integer
+from tgmm.runtime.words import plural
 
 FEATURES = 6  # that are shown where nothing else is asked for
 APART, NOTABLE = 3, 0.2  # features that are named as what sets a component apart, and how far at least they do
@@ -34,6 +35,14 @@ class Summary:
         The tables, in the order in which they are printed.
     notes : tuple of str
         Remarks below the tables: warnings of the fit, and how to read the figures.
+
+    Examples
+    --------
+    >>> from tgmm import Mixture
+    >>> mixture = Mixture([0.25, 0.75], [[0.0], [4.0]], [1.0, 1.0], "spherical")
+    >>> summary = mixture.summary([[0.0], [3.0], [5.0]])
+    >>> summary.title, summary.facts["Rows"], sorted(summary.facts)[:3]
+    ('Gaussian mixture', 3.0, ['AIC', 'BIC', 'Components'])
     """
 
     title: str
@@ -181,11 +190,6 @@ def profile_tables(profiles: Profiles, max_features: int | None) -> tuple[list[T
         "summary(max_features=None) and to_frame() have all of them."
     ]
     return [_means(profiles, chosen), *_apart(profiles)], notes * (len(chosen) < n_features)
-
-
-def plural(kind: str) -> str:
-    """Return how several components, or classes, are called."""
-    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 def _means(profiles: Profiles, chosen: np.ndarray) -> Table:

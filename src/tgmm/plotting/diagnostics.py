@@ -40,6 +40,11 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    ValueError
+        If the criterion does not exist, or was not computed by `select`.
+
     Examples
     --------
     >>> import numpy as np
@@ -107,6 +112,11 @@ def plot_history(model: MixtureEstimator, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    ValueError
+        If the model has no history: a `Mixture`, or a model whose parameters were given.
+
     Examples
     --------
     >>> import numpy as np
@@ -154,6 +164,11 @@ def plot_responsibilities(model: Model, row: Any, *, ax: Axes | None = None) -> 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If `row` is not one row of the features of the model.
 
     Examples
     --------

@@ -39,7 +39,14 @@ class MixtureDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes, or ndarray of them for "pairs"
+        The axes that were last drawn on.
     figure_ : matplotlib Figure
+        Their figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind of picture.
 
     Examples
     --------
@@ -78,13 +85,48 @@ class MixtureDisplay:
         Returns
         -------
         MixtureDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model or the rows cannot be drawn as this kind of picture.
+
+        Examples
+        --------
+        >>> from tgmm import GaussianMixture
+        >>> from tgmm.plotting import MixtureDisplay
+        >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0, 0.0], [4.0, 4.0]], [1.0, 1.0], "spherical")
+        >>> display = MixtureDisplay.from_estimator(gmm, kind="histogram", feature=1)
+        >>> display.ax_.get_xlabel()
+        'feature 1'
         """
         if kind is None:
             kind = "histogram" if n_features(estimator) == 1 else "components"
         return cls(estimator, X, kind=kind).plot(ax=ax, **settings)
 
     def plot(self, *, ax: Any = None, **settings: Any) -> MixtureDisplay:
-        """Draw the picture, by default on new axes, and return self."""
+        """Draw the picture, or draw it again.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Axes to draw on. By default a new figure is made.
+        **settings
+            Other arguments of the function that draws, such as `features` or `levels`.
+
+        Returns
+        -------
+        self
+
+        Examples
+        --------
+        >>> from tgmm import GaussianMixture
+        >>> from tgmm.plotting import MixtureDisplay
+        >>> gmm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0, 0.0], [4.0, 4.0]], [1.0, 1.0], "spherical")
+        >>> display = MixtureDisplay(gmm, None, kind="components")
+        >>> display.plot(levels=[0.9]).figure_ is display.ax_.figure
+        True
+        """
         self.ax_ = KINDS[self.kind](self.estimator, self.X, ax=ax, **settings)
         self.figure_ = np.ravel(self.ax_)[0].figure
         return self

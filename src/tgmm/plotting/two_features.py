@@ -37,7 +37,7 @@ def plot_components(
         A fitted model of two or more features.
     X : array-like or Tensor of shape (n, d), optional
         Rows to draw. Noise that is so far away that it would squeeze the rest is left out of the picture; the legend
-        says how many rows that are.
+        says how many rows this concerns.
     features : pair of int or str, optional
         The two features to draw, by number or name. By default these are the two features of the model or, if it has
         more, the first two discriminant directions, which separate the components best. The unit of these is the
@@ -94,6 +94,11 @@ def plot_uncertainty(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
 
     Examples
     --------
@@ -152,6 +157,12 @@ def plot_density(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If `kind` is another one, if there are fewer than two features, if a feature does not exist, or if the rows
+        cannot be used.
 
     Notes
     -----

@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
-            reason = f"{error.strerror}: it could not be written, and what was there before is as it was"
+            reason = f"{error.strerror}: the file could not be written, and its previous content is unchanged"
             raise OSError(error.errno, reason, str(path)) from error
         raise
     _sync_folder(path.parent)

@@ -25,12 +25,12 @@ def is_special(path: Path) -> bool:
 def check_place(path: Path) -> None:
     """Raise an OSError that names the folder or the path where no file can have that name."""
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a folder is there; give the path of a file", str(path))
+        raise IsADirectoryError(errno.EISDIR, "this is a folder; give the path of a file", str(path))
     folder = path.parent
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to; make it first", str(folder))
     if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder, so that no file can be written there", str(folder))
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder, so no file can be written there", str(folder))
 
 
 def check_apart(out: Path, *read: Path) -> None:

@@ -246,7 +246,7 @@ def folds_of(whole: Fitter, cv: int) -> list[Fold]:
     source = whole.training.source
     if source is not None and not source.in_order:
         raise ValueError(
-            'criterion="held_out" knows by their places which rows are fitted, but X does not promise to yield its '
+            'criterion="held_out" identifies rows by their positions, but X does not promise to yield its '
             "rows in the same order each time (a loader that shuffles, for example): read the rows in order "
             "(shuffle=False), or choose another criterion."
         )

@@ -9,6 +9,7 @@ from typing import Any
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.mixture.summary import FEATURES, Summary
 from tgmm.mixture.tables import Table, shown
+from tgmm.runtime.words import number_of
 
 # What is chosen by, and whether more of it is better.
 CRITERIA = {"bic": False, "aic": False, "icl": False, "held_out": True}
@@ -45,6 +46,15 @@ class Cell:
         Why the cell failed, or the warnings of its fit.
     n_factors : int or None
         Number of factors, if the search was over these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import select
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> cell = select(X, [1, 2], "spherical", random_state=0).best_cell
+    >>> cell.n_components, cell.n_parameters, cell.status
+    (1, 3, 'converged')
     """
 
     n_components: int
@@ -85,6 +95,15 @@ class Selection:
     left_out : tuple of int
         The features that cells were compared without, since they are constant or linear functions of others. The
         winner is fitted to all features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tgmm import select
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> selection = select(X, [1, 2], ["diag", "spherical"], random_state=0)
+    >>> selection.best_.covariance_type, selection.best_.n_components, len(selection.cells)
+    ('spherical', 1, 4)
     """
 
     best_: GaussianMixture
@@ -100,6 +119,19 @@ class Selection:
         -------
         pandas.DataFrame, or a list of dicts where pandas is not installed
             With the attributes of `Cell` as columns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import select
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> table = select(X, [1, 2], ["diag", "spherical"], random_state=0).table()
+        >>> table[["n_components", "covariance_type", "n_parameters"]]
+           n_components covariance_type  n_parameters
+        0             1            diag             4
+        1             1       spherical             3
+        2             2            diag             9
+        3             2       spherical             7
         """
         records = [asdict(cell) for cell in self.cells]
         try:
@@ -132,7 +164,7 @@ class Selection:
         'Selection by BIC: spherical, 1 component'
         """
         order, best = ranked(self.cells, self.criterion), self.best_cell
-        size = f"{best.n_components} component{'s' * (best.n_components > 1)}"
+        size = number_of(best.n_components, "component")
         found = self.best_.summary(X, sample_weight=sample_weight, max_features=max_features)
         return replace(
             found,

@@ -22,6 +22,7 @@ from tgmm.runtime.devices import standalone
 from tgmm.runtime.generators import RandomState, as_generator
 from tgmm.runtime.options import CovarianceType, Criterion
 from tgmm.runtime.progress import progress_bar
+from tgmm.runtime.words import agreeing, number_of
 from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
@@ -138,7 +139,7 @@ def select(
         choices = ", ".join(repr(choice) for choice in CRITERIA)
         raise ValueError(f"criterion must be one of {choices}; got {criterion!r}.")
     if labels is not None and criterion in UNLABELLED:
-        raise ValueError(f"criterion={criterion!r} does not go together with labels: choose by 'bic' or 'aic'.")
+        raise ValueError(f"criterion={criterion!r} cannot be combined with labels: choose by 'bic' or 'aic'.")
     n_init = check_integer(n_init, "n_init", 1)
     settings = {"tol": tol, "max_iter": max_iter, "device": device, **settings}
     known = {**inspect.signature(select).parameters, **GaussianMixture().get_params()}
@@ -151,18 +152,19 @@ def select(
     whole = Fitter(X, sample_weight, settings, counts, n_init, seed, labels)
     _ = whole.noise  # what is wrong with that is wrong with all cells
     dependent = whole.dependent()
-    which = whole.training.columns.said(dependent)
+    what = agreeing(len(dependent), "is constant or a linear function", "are constant or linear functions")
+    which, them = f"{whole.training.columns.said(dependent)} {what}", agreeing(len(dependent), "it", "them")
     if dependent and not whole.settings.reg_covar:
         raise ValueError(
-            f"{which} are constant or linear functions of others, to all of which no "
-            "best_ can be fitted with reg_covar=0: leave them out of X, or give a reg_covar above 0."
+            f"{which} of others, so no model of all features can be fitted with reg_covar=0: leave {them} out of X, or "
+            "give a reg_covar above 0."
         )
     judged = whole.restricted([j for j in range(whole.data.n_features) if j not in dependent]) if dependent else whole
     folds = folds_of(judged, cv) if criterion == "held_out" else []
     grid = [(count, *kind) for count in counts for kind in kinds]
     found = _search(grid, criterion, judged, folds, verbose=verbose)
     if dependent:
-        notes = f"{which} are constant or linear functions of others: cells are compared without them"
+        notes = f"{which} of others: cells are compared without {them}"
         warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
         cell = found.best_cell
         best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
@@ -176,7 +178,7 @@ def _warn_of(best: Cell, fit: GaussianMixture) -> None:
     if best.status == "degenerate":
         warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
     elif best.reason:
-        which = f"{best.structure}, {best.n_components} component{'s' * (best.n_components > 1)}"
+        which = f"{best.structure}, {number_of(best.n_components, 'component')}"
         warnings.warn(f"The best cell ({which}): {best.reason}.", stacklevel=LEVEL)
     if not fit.converged_ and fit.max_iter > 0:
         what = f"{best.structure}, {best.n_components}, has not converged in max_iter={fit.max_iter} iterations"
