@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from tgmm.estimators.classifier import MixtureClassifier
     from tgmm.estimators.gaussian_mixture import GaussianMixture
     from tgmm.estimators.imputer import MixtureImputer
-    from tgmm.estimators.many import Mixtures, fit_many
+    from tgmm.estimators.many import fit_many
+    from tgmm.estimators.mixtures import Mixtures
     from tgmm.estimators.outliers import MixtureOutlierDetector
     from tgmm.estimators.regressor import MixtureRegressor
     from tgmm.files.store import ModelFileError
@@ -51,7 +52,7 @@ HOMES = {
     "MixtureImputer": "tgmm.estimators.imputer",
     "MixtureOutlierDetector": "tgmm.estimators.outliers",
     "ModelFileError": "tgmm.files.store",
-    "Mixtures": "tgmm.estimators.many",
+    "Mixtures": "tgmm.estimators.mixtures",
     "fit_many": "tgmm.estimators.many",
     "Cell": "tgmm.selection",
     "Selection": "tgmm.selection",

@@ -32,7 +32,20 @@ def test_each_rank_fits_some_problems_and_all_have_all_results():
 
 def test_ranks_with_other_problems_are_told_so():
     outcomes = ranks.run(ranks.fit_problems, 2, SETTINGS, [tables(), tables()[:3]])
-    assert all(isinstance(each, ValueError) and "have 5, 3 of them" in str(each) for each in outcomes)
+    assert all(isinstance(each, ValueError) and "have 5, 3 problems" in str(each) for each in outcomes)
+
+
+def test_ranks_with_other_rows_are_told_so():
+    other = tables()
+    other[2] = other[2] + 1
+    for outcome in ranks.run(ranks.fit_problems, 2, SETTINGS, [tables(), other]):
+        assert isinstance(outcome, ValueError) and "labels of problem 2 on rank 1 are not those on rank 0" in str(outcome)
+
+
+@pytest.mark.parametrize("name, values", [("random_state", (0, "0")), ("verbose", (False, "yes"))])
+def test_settings_of_a_rank_that_are_wrong_are_raised_on_all(name, values):
+    for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, name: values}, [tables()]):
+        assert isinstance(outcome, ValueError | TypeError) and f"On rank 1 of 2: {name}" in str(outcome)
 
 
 @pytest.mark.parametrize("name, values", [("n_components", (1, 2)), ("reg_covar", (1e-12, 0.5)), ("tol", (1e-3, -1.0))])
@@ -45,3 +58,8 @@ def test_what_is_wrong_on_one_rank_is_raised_on_all():
     weights = ([np.ones(60)] * 5, [np.ones(60)] * 4)
     for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, "sample_weight": weights}, [tables()]):
         assert isinstance(outcome, ValueError) and "On rank 1 of 2: sample_weight" in str(outcome)
+
+
+def test_weights_of_one_rank_alone_are_noticed():
+    for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, "sample_weight": ([np.ones(60)] * 5, None)}, [tables()]):
+        assert isinstance(outcome, ValueError) and "labels of problem 0 on rank 1" in str(outcome)

@@ -249,6 +249,12 @@ class TestErrors:
         message = f"{name} must be the same on every rank"
         self.assert_all_raise(2, message, shards, {name: values}, task=ranks.fit_with_own_settings)
 
+    @pytest.mark.parametrize("task", [ranks.fit_with_own_settings, ranks.learn_with_own_settings])
+    @pytest.mark.parametrize("name, values", [("random_state", [7, "7"]), ("verbose_interval", [10, 0])])
+    def test_settings_of_a_rank_that_are_wrong(self, name, values, task):
+        message = f"On rank 1 of 2: {name}"
+        self.assert_all_raise(2, message, np.split(overlapping(), 2), {name: values}, task=task)
+
     @pytest.mark.parametrize("settings", [{"n_components": [2, 3]}, {"step": [None, 7]}, {"step": [0.1, 0.9]}])
     def test_other_settings_of_a_batch(self, settings):
         name = next(iter(settings))

@@ -12,7 +12,7 @@ from tgmm.estimators.bayesian import BayesianGaussianMixture
 from tgmm.estimators.classifier import MixtureClassifier
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.imputer import MixtureImputer
-from tgmm.estimators.many import Mixtures
+from tgmm.estimators.mixtures import Mixtures
 from tgmm.estimators.outliers import MixtureOutlierDetector
 from tgmm.estimators.regressor import MixtureRegressor
 

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+from torch import Tensor
+
+from tgmm.data.source import Source
 from tgmm.em.solution import Solution
+from tgmm.estimators.settings import Settings
 from tgmm.files.plain import differences, plain_values
-from tgmm.runtime.processes import Processes
+from tgmm.runtime.checks import check_flag
+from tgmm.runtime.processes import Group, Processes
 
 BY_ROW = ("init_responsibilities", "labels")
 OF_THE_RANK = {"checkpoint", "device", "random_state", "verbose", "verbose_interval"}  # settings that may differ
+
+
+def agreed_settings(
+    given: Mapping[str, Any], make: Callable[[], Settings], before: Solution | None = None, **arguments: Any
+) -> Settings:
+    """Return the checked settings of a fit; with ``distributed=True`` what is wrong on one rank is an error on all.
+
+    Parameters
+    ----------
+    given : mapping
+        Settings.
+    make : callable
+        Checks them.
+    before, **arguments
+        See `check_alike`.
+    """
+    if not check_flag(given["distributed"], "distributed"):
+        return make()
+    processes = Group()
+    check_alike(processes, given, before, **arguments)
+    return processes.guard(make)
 
 
 def check_alike(
@@ -56,3 +83,30 @@ def check_same_problems(processes: Processes, keys: list[Any]) -> None:
             f"With distributed=True, every rank must be given the same problems; the ranks have {counts} problems, or "
             "different groups: give all problems on every rank."
         )
+
+
+def check_same_values(processes: Processes, keys: Sequence[Any], stamps: list[int]) -> None:
+    """Raise a ValueError unless problems with these names have the same stamps (see `stamp`) on all processes."""
+    first, *others = processes.exchange(stamps)
+    for rank, other in enumerate(others, 1):
+        for key, own, its in zip(keys, first, other, strict=True):
+            if own != its:
+                raise ValueError(
+                    "With distributed=True, every rank must be given the same problems; the rows, sample_weight, "
+                    f"init_responsibilities or labels of problem {key!r} on rank {rank} are not those on rank 0: give "
+                    "all problems on every rank."
+                )
+
+
+def stamp(*values: Any) -> int:
+    """Return a checksum of what a problem is given: arrays, tables, file names, or nothing; of sources, their kind."""
+    found = 0
+    for value in values:
+        if value is None or isinstance(value, Source):
+            content = type(value).__name__.encode()
+        else:
+            array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+            content = np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(array.tolist()).encode()
+            found = crc32(repr(array.shape).encode(), found)
+        found = crc32(content, found)
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from tgmm.em.fit import Policy
 from tgmm.estimators import saving
-from tgmm.estimators.agreement import check_alike
+from tgmm.estimators.agreement import agreed_settings
 from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
 from tgmm.estimators.gaussian_mixture import GaussianMixture
@@ -36,7 +36,6 @@ from tgmm.model.variational import Variational
 from tgmm.runtime.checks import check_flag
 from tgmm.runtime.docstrings import described_as
 from tgmm.runtime.generators import RandomState
-from tgmm.runtime.processes import Group
 from tgmm.start import AUTO, STARTS
 
 # What the settings of `GaussianMixture` are where there is nothing to set: priors keep variances positive.
@@ -237,10 +236,8 @@ class BayesianGaussianMixture(MixtureEstimator):
             For unusable data or settings, and for a checkpoint that is damaged or of another fit (`ModelFileError`).
         """
         given, before = self.get_params(deep=False), vars(self).get("_solution")
-        if check_flag(self.distributed, "distributed"):
-            agreement = {"resume": resume, "init_responsibilities": init_responsibilities}
-            check_alike(Group(), given, before if self.warm_start else None, **agreement)
-        settings = self._settings()
+        arguments = {"resume": resume, "init_responsibilities": init_responsibilities}
+        settings = agreed_settings(given, self._settings, before if self.warm_start else None, **arguments)
         journal = journal_of(settings, resume=resume, has_posterior=True)
         rows = (X, sample_weight, init_responsibilities)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
@@ -284,10 +281,9 @@ class BayesianGaussianMixture(MixtureEstimator):
         Blei, Wang & Paisley 2013 (JMLR 14).
         """
         before = vars(self).get("_solution")
-        if check_flag(self.distributed, "distributed"):
-            check_alike(Group(), self.get_params(deep=False), before, step=step)
-        known = None if before is None else before.update
-        settings = self._settings(known if isinstance(known, Variational) else None)
+        known = before.update if before is not None and isinstance(before.update, Variational) else None
+        given = self.get_params(deep=False)
+        settings = agreed_settings(given, lambda: self._settings(known), before, step=step)
         solution = learnt_from(settings, X, sample_weight, step, owner=type(self).__name__, before=before)
         self._adopt(solution)
         warn_of(solution)

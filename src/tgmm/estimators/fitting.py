@@ -56,7 +56,7 @@ def solved(
     processes = processes_of(settings)
     reader = journal if processes.rank == 0 else None
     earlier = processes.first(processes.guard(lambda: None if reader is None else reader.read()))
-    seed = processes.first(drawn_seed(settings.given["random_state"]))
+    seed = processes.agreed(lambda: drawn_seed(settings.given["random_state"]))
     seed = seed if earlier is None else earlier.seed
     training = opened(settings, X, sample_weight, Columns(None, None, owner, may_lack=settings.may_lack), seed)
     if settings.warm_start and before is not None:
@@ -94,7 +94,7 @@ def learnt_from(
     if step is not None and not 0 < check_number(step, "step") <= 1:
         raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
     require_plain(settings, "partial_fit")
-    seed = processes_of(settings).first(drawn_seed(settings.given["random_state"]))
+    seed = processes_of(settings).agreed(lambda: drawn_seed(settings.given["random_state"]))
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     columns = replace(columns, may_lack=settings.may_lack)
     training = opened(settings, X, sample_weight, columns, seed)

@@ -12,17 +12,15 @@ from torch import Tensor
 
 from tgmm.data.kinds import Arrays
 from tgmm.em.solution import Solution
-from tgmm.estimators.agreement import check_alike
+from tgmm.estimators.agreement import agreed_settings
 from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.settings import Settings
 from tgmm.mixture.mixture import Mixture
-from tgmm.runtime.checks import check_flag
 from tgmm.runtime.docstrings import described_as
 from tgmm.runtime.generators import RandomState
 from tgmm.runtime.options import CovarianceType, Missing, Start
-from tgmm.runtime.processes import Group
 
 if TYPE_CHECKING:
     import sklearn.mixture
@@ -295,10 +293,9 @@ class GaussianMixture(MixtureEstimator):
         """
         given = self.get_params(deep=False)
         before = vars(self).get("_solution")
-        if check_flag(self.distributed, "distributed"):
-            agreement = {"resume": resume, "init_responsibilities": init_responsibilities, "labels": labels}
-            check_alike(Group(), given, before if self.warm_start else None, **agreement)
-        settings = Settings.of(given)
+        arguments = {"resume": resume, "init_responsibilities": init_responsibilities, "labels": labels}
+        continued = before if self.warm_start else None
+        settings = agreed_settings(given, lambda: Settings.of(given), continued, **arguments)
         rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
         self._adopt(solution)
@@ -382,9 +379,8 @@ class GaussianMixture(MixtureEstimator):
         [0.0, 5.0]
         """
         given, before = self.get_params(deep=False), vars(self).get("_solution")
-        if check_flag(self.distributed, "distributed"):
-            check_alike(Group(), given, before, step=step)
-        settings, owner = Settings.of(given), type(self).__name__
+        settings = agreed_settings(given, lambda: Settings.of(given), before, step=step)
+        owner = type(self).__name__
         solution = learnt_from(settings, X, sample_weight, step, owner=owner, before=before)
         self._adopt(solution)
         warn_of(solution)
