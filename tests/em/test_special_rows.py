@@ -276,3 +276,19 @@ def test_noise_beside_a_prior_that_holds_means_far_away_fits():
     with pytest.warns(UserWarning):
         model = GaussianMixture(1, noise=True, mean_prior=[0, 0], mean_precision_prior=2.0).fit(X)
     assert np.isfinite(model.lower_bound_) and np.isfinite(model.covariances_).all()
+
+
+def test_fixed_weights_that_leave_rows_to_noise_need_noise():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(100, 2)), rng.uniform(-9, 9, size=(40, 2))])
+    model = GaussianMixture(1, noise=True, random_state=0).fit(X)
+    model.set_params(noise=False, warm_start=True, fixed="weights")
+    with pytest.raises(ValueError, match=r"fixed weights with the sum 0\.\d+ leave the rest to noise: give noise=True"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize("given", [{"noise_volume": 3.0}, {"noise_init": 0.2}, {"noise_init": [True] + [False] * 59}])
+def test_settings_of_noise_without_noise_are_noticed(given):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match=f"{next(iter(given))} has no effect without noise=True"):
+        GaussianMixture(1, **given).fit(X)

@@ -319,3 +319,21 @@ def test_moves_are_tried_at_whichever_iteration_a_run_converges():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             assert BayesianGaussianMixture(5, random_state=0, max_iter=max_iter).fit(X).n_iter_ <= max_iter
+
+
+def test_another_number_of_components_for_a_batch_is_named(blobs):
+    model = BayesianGaussianMixture(2, random_state=0, init_means="kmeans").fit(blobs)
+    with pytest.raises(ValueError, match="partial_fit continues .*n_components"):
+        model.set_params(n_components=4).partial_fit(blobs)
+
+
+def test_values_whose_covariances_leave_the_float_type_are_named(blobs):
+    with pytest.raises(ValueError, match="X has values so far apart that their covariances leave float64"):
+        BayesianGaussianMixture(2).fit(blobs * 1e200)
+
+
+def test_the_concentration_is_that_of_the_fit(blobs):
+    model = BayesianGaussianMixture(2, random_state=0).fit(blobs)
+    first, second = model.weight_concentration_
+    model.weight_concentration_prior_type = "dirichlet_distribution"
+    np.testing.assert_array_equal(model.weight_concentration_, (first, second))

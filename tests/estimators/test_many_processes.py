@@ -39,7 +39,9 @@ def test_ranks_with_other_rows_are_told_so():
     other = tables()
     other[2] = other[2] + 1
     for outcome in ranks.run(ranks.fit_problems, 2, SETTINGS, [tables(), other]):
-        assert isinstance(outcome, ValueError) and "labels of problem 2 on rank 1 are not those on rank 0" in str(outcome)
+        assert isinstance(outcome, ValueError) and "labels of problem 2 on rank 1 are not those on rank 0" in str(
+            outcome
+        )
 
 
 @pytest.mark.parametrize("name, values", [("random_state", (0, "0")), ("verbose", (False, "yes"))])
@@ -61,5 +63,7 @@ def test_what_is_wrong_on_one_rank_is_raised_on_all():
 
 
 def test_weights_of_one_rank_alone_are_noticed():
-    for outcome in ranks.run(ranks.fit_problems, 2, {**SETTINGS, "sample_weight": ([np.ones(60)] * 5, None)}, [tables()]):
+    for outcome in ranks.run(
+        ranks.fit_problems, 2, {**SETTINGS, "sample_weight": ([np.ones(60)] * 5, None)}, [tables()]
+    ):
         assert isinstance(outcome, ValueError) and "labels of problem 0 on rank 1" in str(outcome)

@@ -176,3 +176,14 @@ def test_the_threshold_counts_the_weights_that_come_with_a_source(source, blobs)
     in_memory = MixtureOutlierDetector(0.3, random_state=0).fit(blobs, sample_weight=weights)
     assert streamed.offset_ == pytest.approx(in_memory.offset_, rel=1e-9)
     assert streamed.offset_ != pytest.approx(MixtureOutlierDetector(0.3, random_state=0).fit(blobs).offset_, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_copies_of_a_row_are_on_one_side_of_the_threshold(seed):
+    X = np.round(np.random.default_rng(seed).normal(size=(400, 2)) * 1.5)
+    detector = MixtureOutlierDetector(n_components=2, random_state=0).fit(X)
+    assert np.abs(detector.decision_function(X)).min() > 1e-6
+    assert (detector.predict(X) == -1).mean() <= 0.05
+    rows, counts = np.unique(X, axis=0, return_counts=True)
+    weighted = MixtureOutlierDetector(n_components=2, random_state=0).fit(rows, sample_weight=counts)
+    assert weighted.offset_ == pytest.approx(detector.offset_, rel=1e-6)

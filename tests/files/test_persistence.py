@@ -393,3 +393,15 @@ def test_a_file_of_every_format_version_is_there():
     from tgmm.mixture.saving import FORMAT_VERSION
 
     assert {entry["format_version"] for entry in STORED.values()} == set(range(1, FORMAT_VERSION + 1))
+
+
+def test_settings_from_pandas_are_kept_as_their_numbers(tmp_path):
+    X, _ = mixture(3)
+    frame = pd.DataFrame(X)
+    frame.columns = [f"x{j}" for j in range(X.shape[1])]
+    settings = {"mean_prior": frame.mean(), "mean_precision_prior": 0.01, "init_means": frame.iloc[[0, 1]]}
+    model = GaussianMixture(2, checkpoint=tmp_path / "fit.pth", **settings).fit(frame)
+    model.save(tmp_path / "model.pth")
+    loaded = GaussianMixture.load(tmp_path / "model.pth")
+    np.testing.assert_array_equal(loaded.mean_prior, frame.mean())
+    np.testing.assert_array_equal(loaded.init_means, frame.iloc[[0, 1]])

@@ -157,3 +157,11 @@ def test_a_divergence_that_overflows_is_infinite_and_not_nan(place):
         assert value == pytest.approx(expected, rel=1e-9)
         assert error >= 0
         assert np.isinf(error) == np.isinf(expected)
+
+
+@pytest.mark.parametrize("method", ["kl_divergence", "kl_upper_bound"])
+def test_the_other_must_be_without_noise(method):
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    one, other = GaussianMixture(1).fit(rows), GaussianMixture(1, noise=True, max_iter=2).fit(rows)
+    with pytest.raises(ValueError, match="other must be a mixture without noise"):
+        getattr(one, method)(other)

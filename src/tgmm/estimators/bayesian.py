@@ -20,6 +20,7 @@ from tgmm.estimators.posterior import (
     family,
     in_use,
     in_use_first,
+    is_of_process,
     plugged_in,
     resolved,
     restored,
@@ -408,7 +409,8 @@ class BayesianGaussianMixture(MixtureEstimator):
     def weight_concentration_(self) -> Any:
         """Concentration of the Dirichlet posterior, (K,), or both parameters of the process's sticks, (K,) each."""
         first, second = (own_array(self._whole, each) for each in self._posterior.sticks)
-        return (first, second) if self.weight_concentration_prior_type == PROCESS else first
+        of_one = len(self._prior.sticks[0]) == 1 and self.weight_concentration_prior_type == PROCESS
+        return (first, second) if of_one or is_of_process(self._prior.sticks) else first
 
     @property
     def mean_precision_(self) -> Any:

@@ -14,7 +14,7 @@ from tgmm.em.online import Learner, learnt
 from tgmm.em.problem import Problem, explain
 from tgmm.em.solution import Solution
 from tgmm.estimators.settings import Settings
-from tgmm.estimators.special import require_plain, special_of
+from tgmm.estimators.special import notes_of_unused, require_plain, special_of
 from tgmm.files.plain import plain_values
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
@@ -74,7 +74,7 @@ def solved(
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
         solution, _ = fit.solved(progress, journal, earlier)
-    return replace(solution, update=update)
+    return replace(solution, update=update, notes=(*solution.notes, *notes_of_unused(settings)))
 
 
 def _check_same_columns(before: Columns, now: Columns) -> None:
@@ -98,6 +98,8 @@ def learnt_from(
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     columns = replace(columns, may_lack=settings.may_lack)
     training = opened(settings, X, sample_weight, columns, seed)
+    if before is not None:
+        settings.check_unchanged(before, training.data.n_features, "partial_fit")
     assignment = settings.policy.assignment
     update = settings.update(training)
     try:
@@ -106,7 +108,6 @@ def learnt_from(
             origin = settings.origin(problem, None, None)
             learner = Learner.of_first_batch(problem, origin, seed, assignment)
         else:
-            settings.check_unchanged(before, training.data.n_features, "partial_fit")
             learner = Learner.going_on(before, update, settings.reg_covar, training)
         return replace(learnt(learner, training, before, step, assignment), update=update)
     except CovarianceCollapse as collapse:

@@ -361,7 +361,7 @@ class GaussianMixture(MixtureEstimator):
         never fitted count as one batch as heavy as X. Priors are weighed against all rows so far, or with a constant
         step against the rows that are not forgotten. `lower_bound_` and the new entries of `objective_history_` (the
         last 1000 are kept) are blended averages over the batches, each under the parameters before its step.
-        `converged_` is False. `tol`, `max_iter`, `n_init` and `accelerate` are not used.
+        `converged_` is False. `tol`, `max_iter`, `n_init`, `accelerate` and `checkpoint` are not used.
 
         Sources: Cappé & Moulines 2009 (J. Royal Statistical Society B 71); Liang & Klein 2009 (NAACL) for the
         schedule.

@@ -25,6 +25,8 @@ from tgmm.mixture.summary import FEATURES, Summary, retitled
 from tgmm.runtime.checks import check_flag, is_number
 from tgmm.runtime.frozen import replace
 
+SAME = 1e-6  # relative difference of the scores of copies of a row, which rounding makes
+
 
 class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     """Detect outliers as the rows with the lowest density under a Gaussian mixture.
@@ -321,7 +323,8 @@ def _check_contamination(given: Any) -> float:
 def _quantile(scores: Tensor, weights: Tensor, share: float) -> float:
     """Return a threshold with this share of the weight below it, or as much less as whole rows allow.
 
-    It lies halfway between the rows on either side, so that rounding does not move a row across.
+    It lies halfway between the rows on either side, copies of a row being on one side, so that rounding does not move
+    a row across.
     """
     order = scores.argsort()
     order = order[weights[order] > 0]
@@ -329,4 +332,8 @@ def _quantile(scores: Tensor, weights: Tensor, share: float) -> float:
     # Shares such as 3 / 10 of 10 rows mean 3 of them, in spite of rounding.
     target = share * cumulative[-1] * (1 + 1e-12)
     first = int(torch.searchsorted(cumulative, target, right=True))
-    return float(scores[order[[max(first - 1, 0), first]]].mean())
+    above = scores[order[first]]
+    apart = SAME * above.abs().clamp(min=1)
+    below = scores[order[:first]]
+    below = below[below < above - apart]
+    return float((above + (below[-1] if len(below) else above - 2 * apart)) / 2)

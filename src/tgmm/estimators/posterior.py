@@ -112,7 +112,10 @@ def _defaults(chosen: dict[str, Any], structure: Structure, n_components: int, t
         "covariance_prior": None,
     }
     if chosen["covariance_prior"] is None:
-        defaults["covariance_prior"] = _covariance_of(structure, training).public
+        covariances = _covariance_of(structure, training)
+        if not bool(torch.isfinite(covariances.values).all()):
+            raise ValueError("X has values so far apart that their covariances leave float64: rescale the features.")
+        defaults["covariance_prior"] = covariances.public
     return defaults
 
 
@@ -149,12 +152,16 @@ def _covariance_of(structure: Structure, training: Training) -> Covariances:
     return covariances
 
 
+def is_of_process(sticks: Tensor) -> bool:
+    """Whether sticks (2, K) are those of a Dirichlet process, and not of one component, where that is no difference."""
+    return sticks.shape[1] > 1 and bool(sticks[1, -1] > 0)
+
+
 def resolved(update: Variational) -> dict[str, Any]:
     """Return the priors of a step as settings have them."""
     first, second = update.sticks
-    is_process = len(first) > 1 and bool(second[-1] > 0)
     return {
-        "weight_concentration_prior": second if is_process else first,
+        "weight_concentration_prior": second if is_of_process(update.sticks) else first,
         "mean_prior": update.mean,
         "mean_precision_prior": update.mean_precision,
         "degrees_of_freedom_prior": update.degrees_of_freedom,

@@ -25,7 +25,7 @@ from tgmm.runtime.devices import widen
 from tgmm.runtime.frozen import replace
 from tgmm.runtime.words import agreeing
 
-HYPERVOLUME = "hypervolume"
+HYPERVOLUME, NOISE_SHARE = "hypervolume", 0.05  # the defaults of noise_volume and noise_init
 FIXED = ("weights", "means", "covariances")
 
 
@@ -44,6 +44,18 @@ def special_of(settings: Settings, training: Training, labels: Any, before: Solu
     if held is not None and bool(held.weights.all()) and not held.values.rest > SLACK:
         raise ValueError("With noise=True, fixed weights must sum to less than 1: lower them, or fix fewer.")
     return replace(noise_of(settings, training), labels=known, held=held)
+
+
+def notes_of_unused(settings: Settings) -> list[str]:
+    """Return what is to be said of settings of noise where there is none."""
+    defaults = {"noise_volume": HYPERVOLUME, "noise_init": NOISE_SHARE}
+    given = {name: settings.given.get(name, default) for name, default in defaults.items()}
+    names = [
+        name for name, value in given.items() if type(value) is not type(defaults[name]) or value != defaults[name]
+    ]
+    if settings.given["noise"] or not names:
+        return []
+    return [f"{' and '.join(names)} {agreeing(len(names), 'has', 'have')} no effect without noise=True"]
 
 
 def noise_of(settings: Settings, training: Training) -> Special:
@@ -150,6 +162,11 @@ def held_of(settings: Settings, n_features: int, before: Solution | None) -> Hel
         )
     values = _start_values(settings, n_features, before, masks)
     weights = values.weights
+    if bool(masks["weights"].all()) and not settings.given["noise"] and values.rest > SLACK:
+        raise ValueError(
+            f"fixed weights with the sum {float(weights.sum()):.4g} leave the rest to noise: give noise=True, or do "
+            "not fix the weights."
+        )
     if (
         bool(masks["weights"].any())
         and not bool(masks["weights"].all())

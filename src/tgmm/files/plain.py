@@ -36,7 +36,9 @@ def plain_values(values: Mapping[str, Any]) -> tuple[State, list[str]]:
 
 def _are_names(values: Collection) -> bool:
     """Whether values are strings, at least one."""
-    return not isinstance(values, str | Tensor | np.ndarray) and bool(values) and all(type(v) is str for v in values)
+    return (
+        isinstance(values, list | tuple | set | frozenset) and len(values) > 0 and all(type(v) is str for v in values)
+    )
 
 
 def _listed(values: Any) -> Any:

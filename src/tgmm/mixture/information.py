@@ -175,6 +175,11 @@ def kl_upper_bound(mixture: BaseMixture, other: Any) -> float:
 def _check_other(mixture: BaseMixture, other: Any) -> BaseMixture:
     """Return another mixture of as many features, or raise a ValueError."""
     found = as_mixture(other, "other")
+    if found.noise is not None:
+        raise ValueError(
+            "other must be a mixture without noise. For its components alone, make a Mixture(weights / weights.sum(), "
+            "means, covariances, covariance_type)."
+        )
     ours, theirs = mixture.n_features, found.n_features
     if ours != theirs:
         raise ValueError(f"other must be a mixture of {ours} features, as this one; it has {theirs}.")
