@@ -367,7 +367,7 @@ def slope(function, name, matrices):
 
 
 def scatter_objective(S, counts):
-    """sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1) as a function of matrices (K, d, d): what an M-step minimises."""
+    """sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), which M-steps minimise, as a function of (K, d, d)."""
     S, counts = torch.as_tensor(S), torch.as_tensor(counts)
 
     def of(matrices):
