@@ -28,6 +28,10 @@ def rows_of(n=600, d=9, q=2, n_components=3, seed=0):
 
 @pytest.fixture
 def streamed(monkeypatch):
+    stream(monkeypatch)
+
+
+def stream(monkeypatch):
     """Sums over rows and factors even where features are few."""
     monkeypatch.setattr(factors, "STREAMED", 1)
     monkeypatch.setattr(factors, "FEATURES_PER_FACTOR", 1)
@@ -210,21 +214,32 @@ def test_more_features_than_rows(kind):
 
 
 @every_kind
-def test_missing_values_priors_and_fixed_parameters_where_sums_are_over_factors(kind, streamed):
-    X, _ = rows_of()
+def test_missing_values_priors_and_fixed_parameters_where_sums_are_over_factors(kind, monkeypatch):
+    """The fits are those of sums over pairs of features."""
+    X, labels = rows_of()
     gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.05, np.nan, X)
-    settings = {"covariance_type": kind, "n_factors": 2, "random_state": 0}
-    for model, rows in (
-        (GaussianMixture(3, missing="em", **settings), gaps),
-        (GaussianMixture(3, mean_prior=X.mean(0), mean_precision_prior=1.0, **settings), X),
-        (GaussianMixture(3, noise=True, **settings), X),
-        (GaussianMixture(3, fixed="means", init_means=X[:3], **settings), X),
-        (GaussianMixture(3, cem=True, **settings), X),
-    ):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.fit(rows)
-        assert np.isfinite(model.lower_bound_) and (np.diff(model.objective_history_) > -1e-9).all()
+    means = np.stack([X[labels == k].mean(0) for k in range(3)])
+    cases = (
+        ({"missing": "em"}, gaps),
+        ({"mean_prior": X.mean(0), "mean_precision_prior": 1.0}, X),
+        ({"noise": True}, X),
+        ({"fixed": "means", "init_means": means}, X),
+        ({"cem": True}, X),
+    )
+
+    def fits():
+        for settings, rows in cases:
+            model = GaussianMixture(3, covariance_type=kind, n_factors=2, **settings)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield model.fit(rows, init_responsibilities=None if "fixed" in settings else labels)
+
+    expected = list(fits())
+    stream(monkeypatch)
+    for one, other in zip(fits(), expected, strict=True):
+        assert (np.diff(one.objective_history_) > -1e-9).all()
+        assert one.lower_bound_ == pytest.approx(other.lower_bound_, abs=1e-3)
+        np.testing.assert_allclose(one.means_, other.means_, atol=0.05)
 
 
 def test_held_out_digits_are_likelier_than_under_full_and_diag():
@@ -248,7 +263,12 @@ def test_features_without_variance_have_no_loadings():
         warnings.simplefilter("ignore")
         model.fit(X, init_responsibilities=labels)
     assert model.reg_covar_.min() > 1e-20
-    assert np.isfinite(model.lower_bound_)
+    assert model.lower_bound_ == pytest.approx(model.score(X), rel=1e-8)
+    for k in range(2):
+        white = X[labels == k].std(0) == 0
+        assert white.sum() > 10
+        assert np.abs(model.factor_loadings_[k][white]).max() < 1e-15
+        np.testing.assert_allclose(model.noise_variances_[k][white], model.reg_covar_[white], rtol=1e-6)
 
 
 # --- users ---------------------------------------------------------------------------------------------------------
@@ -280,4 +300,8 @@ def test_files_and_parameters_keep_the_number_of_factors(kind, tmp_path):
 def test_fewer_features_that_vary_than_factors_are_judged_too():
     X = np.random.default_rng(0).normal(size=(2, 12))
     model = GaussianMixture(2, covariance_type="low_rank", n_factors=1, random_state=0).fit(X)
-    assert np.isfinite(model.score_samples(X)).all()
+    np.testing.assert_allclose(sorted(model.means_.tolist()), sorted(X.tolist()), rtol=1e-12)
+    np.testing.assert_allclose(model.noise_variances_, np.full(2, model.reg_covar_), rtol=1e-9)  # each is on one row
+    np.testing.assert_array_equal(model.factor_loadings_, 0.0)
+    expected = np.log(0.5) - 6 * np.log(2 * np.pi * model.reg_covar_)
+    np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-9)

@@ -152,7 +152,7 @@ def test_the_run_at_the_best_stays_there():
 
 
 @pytest.mark.parametrize(("name", "seed"), [("full", 0), ("tied_diag", 1), ("VEV", 2)])
-def test_no_run_falls(name, seed):
+def test_a_run_from_anywhere_climbs(name, seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, 200)
     X = 2 * rng.standard_normal((4, 2))[labels] + rng.standard_normal((200, 2))
@@ -160,7 +160,7 @@ def test_no_run_falls(name, seed):
     moves, run = moves_of(batch), begun_at(batch, rng.integers(0, 4, 200), 4)
     found = alone(moves.improved(run))
     before, after = moves.guard.heights(joined([run, found])).tolist()
-    assert found is run or after > before + GAIN
+    assert after > before + GAIN
     assert not moves.guard.degenerate(found).any()
 
 

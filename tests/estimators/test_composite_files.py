@@ -38,6 +38,7 @@ def test_a_damaged_file_is_refused(cls, saved, tmp_path):
     content, path = saved[cls].read_bytes(), tmp_path / "m.pth"
     state = torch.load(saved[cls], weights_only=True)
     assert all(type(value) in (torch.Tensor, str, int, float, bool, type(None)) for value in state.values())
+    n_taken = 0
     for place in np.random.default_rng(0).integers(0, len(content), 60):
         path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
         try:
@@ -46,6 +47,8 @@ def test_a_damaged_file_is_refused(cls, saved, tmp_path):
             continue
         assert torch.load(path, weights_only=True)["checksum"] == state["checksum"]  # a byte that says nothing
         assert isinstance(loaded, cls)
+        n_taken += 1
+    assert n_taken < 30  # most bytes of an archive of few numbers are names and padding
     for size in (0, 10, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])
         with pytest.raises(ModelFileError):

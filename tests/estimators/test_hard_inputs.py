@@ -182,25 +182,24 @@ def test_outliers_far_away(structure, dtype, power):
 @every_float
 @pytest.mark.parametrize("sentinel", [1e6, 1e12, 1e15, 1e18])
 def test_a_sentinel_value(structure, dtype, sentinel):
-    """Four rows of a code for "missing", a component of their own: the others are right, or a word says not."""
+    """Four rows of a code for "missing", a component of their own: the others are right, a warning names it."""
     X, labels = mixture(53, d=2, n_components=K)
     X = np.concatenate([X, np.full((4, 2), sentinel)]).astype(dtype)
     labels = np.concatenate([labels, np.full(4, K)])
     naive = naive_em(X, structure, np.eye(K + 1)[labels], ITERATIONS, reg_covar=1e-6)
     model = GaussianMixture(K + 1, covariance_type=structure, max_iter=ITERATIONS, tol=0, accelerate=None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            model.fit(X, init_responsibilities=labels)
-        except ValueError:
-            return
-    if not all(issubclass(warning.category, ConvergenceWarning) for warning in caught):
-        return
+    with (
+        pytest.warns(UserWarning, match=rf"component\(s\) \[{K}\] are degenerate"),
+        pytest.warns(ConvergenceWarning, match="has not converged"),
+    ):
+        model.fit(X, init_responsibilities=labels)
     weights, means, covariances = parameters(model)
     expected = (naive.weights[:K], naive.means[:K], naive.covariances)
     if not SPECS[structure].tied:
         covariances, expected = covariances[:K], (*expected[:2], naive.covariances[:K])
     assert_same_parameters((weights[:K], means[:K], covariances), expected, structure, 1e-4)
+    assert as_numpy(model.means_)[K] == pytest.approx(sentinel)
+    assert weights[K] == pytest.approx(4 / len(X))
 
 
 # Point masses and too few rows
@@ -220,7 +219,7 @@ def test_point_masses(structure, dtype, start, offset):
         model = fit(X, structure, labels)
         assert_right(model, naive, structure)
     else:
-        model = fit(X, structure)
+        model = fit(X, structure, init_means=start)
         assert_right(model, naive, structure, order=order_of(model, labels, X))
     np.testing.assert_allclose(as_numpy(model.reg_covar_), naive.reg_covar, rtol=1e-5)
     variance = X.astype(np.float64).var(axis=0)
@@ -272,41 +271,58 @@ def test_a_constant_feature(structure, dtype):
 # Beyond the float type
 
 
-@every_structure
-@pytest.mark.parametrize(
-    ("dtype", "unit"),
-    [("float64", 1e200), ("float64", 1e-200), ("float32", 1e25), ("float32", 1e-25)],
-    ids=["float64_1e200", "float64_1e-200", "float32_1e25", "float32_1e-25"],
-)
-@pytest.mark.parametrize("where", ["everywhere", "one_feature", "one_row"])
-@pytest.mark.parametrize("start", ["labels", "kmeans"])
-def test_squares_that_leave_the_float_type(structure, dtype, unit, where, start):
-    """An error or the right answer; never NaN, never a variance of 0 or infinity."""
+def beyond(dtype, unit, where):
+    """Rows whose squares leave the float type, all of them, those of a feature or those of a row; and their labels."""
     X, labels = mixture(50, d=2, n_components=K)
-    if where == "everywhere":
-        X = X * unit
-    elif where == "one_feature":
-        X[:, 1] *= unit
-    else:
-        X[0] *= unit
-    X = X.astype(dtype)
-    try:
-        model = fit(X, structure, labels if start == "labels" else None)
-    except (ValueError, ArithmeticError):
-        return
-    weights, means, covariances = parameters(model)
-    variances = np.diagonal(as_matrices(covariances, structure, K, 2), axis1=1, axis2=2)
-    assert np.isfinite(means).all()
-    assert np.isfinite(covariances).all()
-    assert (variances > 0).all()
-    assert weights.sum() == pytest.approx(1)
-    assert np.isfinite(model.lower_bound_)
+    X[{"everywhere": ..., "one_feature": (..., 1), "one_row": 0}[where]] *= unit
+    return X.astype(dtype), labels
+
+
+@pytest.mark.parametrize("structure", ["full", "spherical", "tied_diag"])  # rows are looked at whatever it is
+@pytest.mark.parametrize(
+    ("where", "unit"),
+    [
+        ("everywhere", "large"),
+        ("one_feature", "large"),
+        ("one_row", "large"),
+        ("everywhere", "small"),
+        ("one_feature", "small"),
+    ],
+)
+@every_float
+def test_squares_that_leave_the_float_type(structure, dtype, unit, where):
+    size = {"float64": 1e200, "float32": 1e25}[dtype]
+    X, labels = beyond(dtype, size if unit == "large" else 1 / size, where)
+    feature = 1 if where == "one_feature" else 0  # the first that is beyond
+    message = rf"^X has values from .* in feature\(s\) \[{feature}\]: their variance leaves the range of {dtype}\."
+    for start in (labels, None):
+        with pytest.raises(ValueError, match=message):
+            fit(X, structure, start)
+
+
+every_small_unit = pytest.mark.parametrize(("dtype", "unit"), [("float64", 1e-200), ("float32", 1e-25)])
+
+
+@every_structure
+@every_small_unit
+def test_a_row_whose_squares_underflow(structure, dtype, unit):
+    """Nothing is out of the ordinary: it is as good as 0."""
+    X, labels = beyond(dtype, unit, "one_row")
+    assert (X[0] != 0).all()
+    assert (X[0] ** 2 == 0).all()
+    model = fit(X, structure, labels)
+    assert_right(model, naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6), structure)
     probabilities = model.predict_proba(X)
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    if start == "labels" and unit < 1 and where == "one_row":  # nothing out of the ordinary in truth
-        naive = naive_em(X, structure, np.eye(K)[labels], ITERATIONS, reg_covar=1e-6)
-        assert_right(model, naive, structure)
+
+
+@every_small_unit
+def test_the_default_start_with_a_row_whose_squares_underflow(dtype, unit):
+    X, _ = beyond(dtype, unit, "one_row")
+    model, expected = (fit(rows, "spherical") for rows in (X, np.concatenate([0 * X[:1], X[1:]])))
+    assert_same_parameters(parameters(model), parameters(expected), "spherical", 1e-5)
+    assert model.lower_bound_ == pytest.approx(expected.lower_bound_, abs=1e-6)
 
 
 def exact_winner(row, model, structure):

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 import torch
-from kernel_kinds import FORMS, KERNELS, TOLD_APART
+from kernel_kinds import EVERY_WAY, FORMS, KERNELS, TOLD_APART
 from naive_em import log_normal
 from scipy.special import logsumexp
 from structures import SPECS
@@ -36,6 +36,7 @@ ASSIGNMENTS = {"soft": soft, "hard": hard, "labels": given, "responsibilities": 
 
 every_kernel = pytest.mark.parametrize("make", KERNELS.values(), ids=KERNELS)
 every_structure = pytest.mark.parametrize("name", TOLD_APART)
+every_way = pytest.mark.parametrize("name", EVERY_WAY)
 
 
 def forms_of(kind):
@@ -192,7 +193,7 @@ def test_statistics_of_one_component_and_of_one_feature(make, name):
             assert_statistics(kernel, gathered(kernel, case, how), case, how)
 
 
-@every_structure
+@every_way
 @pytest.mark.parametrize("kind", [kind for kind in KERNELS if "parts" not in kind])  # parts are slow to interpret
 def test_statistics_and_densities_of_many_features(kind, name):
     """Where features are laid out by rows, and symmetric matrices multiplied in blocks."""
@@ -208,7 +209,7 @@ def test_statistics_and_densities_of_many_features(kind, name):
     assert_log_densities(kernel, found, expected, np.abs(expected).max())
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_a_weight_is_a_repetition(make, name):
     counts = np.random.default_rng(4).integers(0, 4, N)
@@ -221,7 +222,7 @@ def test_a_weight_is_a_repetition(make, name):
         assert float(statistics.weight) == counts.sum()
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_chunks_of_any_size_and_passes_over_parts_add_up(make, name):
     for how, rows in cases(unweighted=False):
@@ -235,7 +236,7 @@ def test_chunks_of_any_size_and_passes_over_parts_add_up(make, name):
         assert_statistics(kernel, sum(others, first), case, how)
 
 
-@every_structure
+@every_way
 @pytest.mark.parametrize("kind", [kind for kind in KERNELS if "products" in kind])  # others keep nothing of rows
 def test_rows_that_stay_from_pass_to_pass_are_told_from_others(kind, name):
     case, other = problem(name), problem(name, seed=1)
@@ -246,7 +247,7 @@ def test_rows_that_stay_from_pass_to_pass_are_told_from_others(kind, name):
             assert_statistics(kernel, found, seen, "soft")
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_another_centre_gives_the_same_statistics(make, name):
     case = problem(name, sample_weight=np.random.default_rng(5).uniform(0, 2, N))
@@ -261,7 +262,7 @@ def test_another_centre_gives_the_same_statistics(make, name):
             assert torch.equal(moved.centre, torch.tensor(centre))
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_rows_go_to_the_nearest_of_centres_whatever_the_structure(make, name):
     """As starts want it: one ball for all under any moments. What such a pass says of likelihoods is not used."""
@@ -276,7 +277,7 @@ def test_rows_go_to_the_nearest_of_centres_whatever_the_structure(make, name):
     assert_statistics(kernel, accumulator.result(), expected, "labels")
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_components_of_weight_0_get_nothing(make, name):
     case = problem(name, weights=np.array([0.6, 0.0, 0.4]))
@@ -288,7 +289,7 @@ def test_components_of_weight_0_get_nothing(make, name):
             assert statistics.mass[1] == 0
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_rows_far_away_leave_sums_finite_and_responsibilities_whole(make, name):
     """As far as squares stay within the float type."""
@@ -309,7 +310,7 @@ def test_rows_far_away_leave_sums_finite_and_responsibilities_whole(make, name):
                 assert float(statistics.log_likelihood) == pytest.approx(expected, rel=ROUNDING * 8 * limits.eps)
 
 
-@every_structure
+@every_way
 @every_kernel
 def test_a_kernel_leaves_its_arguments_as_they_were(make, name):
     case = problem(name, **dict(cases())["responsibilities"])

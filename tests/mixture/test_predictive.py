@@ -64,6 +64,9 @@ def test_draws_repeat_with_their_seed():
 
 
 def test_rows_far_away_have_a_log_density():
+    """That of the heaviest tail, a power: Student's with the fewest degrees of freedom."""
     model = fitted("full")
-    found = model.score_samples([[1e200], [-1e150]])
-    assert not np.isnan(found).any()
+    near, far = model.score_samples([[-1e140], [-1e150]])
+    power = model.degrees_of_freedom_.min() + 1
+    assert near - far == pytest.approx(10 * np.log(10) * power, rel=1e-6)
+    assert not np.isnan(model.score_samples([[1e200]])).any()

@@ -30,11 +30,13 @@ every_prior = pytest.mark.parametrize("priors", PRIORS)
 every_float = pytest.mark.parametrize("dtype", ["float64", "float32"])
 
 
-@pytest.fixture(params=[None, 7, 64], ids=["default_chunks", "chunks_of_7", "chunks_of_64"])
+@pytest.fixture
 def chunks(request, monkeypatch):
-    """Rows per chunk: the library's own choice, or many small chunks with a short last one (150 = 21 * 7 + 3)."""
-    if request.param is not None:
-        monkeypatch.setattr("tgmm.kernels.chunking.rows_per_chunk", lambda *args, **kwargs: request.param)
+    """Rows per chunk: many small chunks with a short last one (150 = 21 * 7 + 3), where the library would take one."""
+    monkeypatch.setattr("tgmm.kernels.chunking.rows_per_chunk", lambda *args, **kwargs: request.param)
+
+
+small_chunks = pytest.mark.parametrize("chunks", [7, 64], indirect=True)
 
 
 def stored(dtype, seed=0, **keywords):
@@ -66,7 +68,19 @@ def assert_same_fit(model, naive, structure, dtype, *, has_prior=False):
 @every_structure
 @every_prior
 @every_float
-def test_same_as_the_naive_em(structure, priors, dtype, chunks):
+def test_same_as_the_naive_em(structure, priors, dtype):
+    assert_same_as_the_naive_em(structure, priors, dtype)
+
+
+@every_structure
+@every_float
+@small_chunks
+def test_same_as_the_naive_em_in_chunks(structure, dtype, chunks):
+    """With all priors: these are the M-step's, which is given the sums and not the chunks."""
+    assert_same_as_the_naive_em(structure, "all", dtype)
+
+
+def assert_same_as_the_naive_em(structure, priors, dtype):
     X, labels = stored(dtype)
     responsibilities = soft_responsibilities(1, labels, K)
     sample_weight = round_to_float32(np.random.default_rng(2).uniform(0.1, 3, N))
@@ -117,7 +131,7 @@ def test_labels_are_responsibilities_of_0_and_1(structure, dtype):
 
 @every_structure
 @every_float
-def test_an_explicit_start(structure, dtype, chunks):
+def test_an_explicit_start(structure, dtype):
     X, _ = stored(dtype)
     weights, means, covariances = explicit_start(5, X, structure, K)
     model = GaussianMixture(
@@ -252,7 +266,18 @@ def test_a_dirichlet_below_one_prunes(structure, cem):
 
 @every_structure
 @every_float
-def test_predictions_are_those_of_the_stored_parameters(structure, dtype, chunks):
+def test_predictions_are_those_of_the_stored_parameters(structure, dtype):
+    assert_predictions(structure, dtype)
+
+
+@every_structure
+@every_float
+@small_chunks
+def test_predictions_in_chunks(structure, dtype, chunks):
+    assert_predictions(structure, dtype)
+
+
+def assert_predictions(structure, dtype):
     """Densities, probabilities and labels, also of rows the fit has never seen, some of them 50 deviations away."""
     X, labels = stored(dtype)
     model = fit_from_responsibilities(X, structure, labels)

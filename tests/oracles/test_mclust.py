@@ -7,10 +7,9 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from cases import assert_same_parameters, parameters
 from naive_em import as_matrices, naive_em
-from structures import slope
+from structures import log_likelihood, slope
 from support import ORACLES, STRUCTURE_OF_CODE
 
 from tgmm import GaussianMixture
@@ -113,7 +112,7 @@ def test_where_mclusts_vve_ends_the_likelihood_is_not_flat_and_it_climbs_on(name
         start = {"init_weights": weights / weights.sum(), "init_means": cell["mean"], "init_covariances": sigma}
         gmm = em(cell["G"], "VVE", **start).fit(X)
         found = (weights, np.array(cell["mean"]), sigma), (gmm.weights_, gmm.means_, gmm.covariances_)
-        theirs, ours = (np.abs(slope(likelihood(X, *each[:2]), "VVE", each[2])).max() for each in found)
+        theirs, ours = (np.abs(slope(log_likelihood(X, *each[:2]), "VVE", each[2])).max() for each in found)
         assert ours < 1e-3
         assert gmm.mixture_.n_parameters == cell["df"]
         if cell["G"] == 1:
@@ -121,17 +120,6 @@ def test_where_mclusts_vve_ends_the_likelihood_is_not_flat_and_it_climbs_on(name
         else:
             assert theirs > 1
             assert gmm.score(X) * len(X) > cell["loglik"] + 0.01
-
-
-def likelihood(X, weights, means):
-    """The log-likelihood as a function of covariance matrices."""
-    rows, weights, means = (torch.as_tensor(np.array(part)) for part in (X, weights, means))
-
-    def of(covariances):
-        normal = torch.distributions.MultivariateNormal(means, covariance_matrix=covariances, validate_args=False)
-        return (weights.log() + normal.log_prob(rows[:, None])).logsumexp(1).sum()
-
-    return of
 
 
 PRIOR = json.loads((ORACLES / "mclust_prior.json").read_text())

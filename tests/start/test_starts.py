@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import chi2
 from sklearn.cluster import KMeans
-from structures import SPECS, slope
+from structures import SPECS, scatter_objective, slope
 from support import STARTS as PROMISED
 
 from tgmm import GaussianMixture
@@ -195,12 +195,7 @@ def test_first_parameters_are_the_structures_mode_of_the_rows_nearest_to_each_ce
     means = R.T @ z / counts[:, None]
     np.testing.assert_allclose(parameters.means, means, rtol=1e-10, atol=1e-12)
     deviations = z[:, None] - means
-    scatters = torch.tensor(np.einsum("nk,nki,nkj->kij", R, deviations, deviations))
-
-    def objective(matrices):
-        traces = torch.linalg.solve(matrices, scatters).diagonal(dim1=1, dim2=2).sum(-1)
-        return (torch.tensor(counts) * torch.logdet(matrices) + traces).sum()
-
+    objective = scatter_objective(np.einsum("nk,nki,nkj->kij", R, deviations, deviations), counts)
     matrices = parameters.covariances.dense.expand(2, D, D).numpy()
     assert STRUCTURES[structure].contains(parameters.covariances)
     # Noise at its least, 1e-6 of a variance, amplifies what rounding leaves of the other slopes a million times.

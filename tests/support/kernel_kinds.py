@@ -19,6 +19,9 @@ HOST = torch.device("cpu")
 # The structures that kernels can tell apart: all they know of one is its form and its moments, and the parsimonious
 # ones have those of "full" or "diag".
 TOLD_APART = (*COMMON, *(structure.name for structure in FACTORS))
+# One of each way through a kernel: every form and moment, and covariances that all components share. The others are
+# these ways put together.
+EVERY_WAY = ("full", "diag", "spherical", "tied_full", "low_rank")
 
 
 def made(form, dtype, device=HOST):

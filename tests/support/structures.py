@@ -366,14 +366,36 @@ def slope(function, name, matrices):
     return np.where(bounded, 0.0, gradient.numpy())
 
 
+def scatter_objective(S, counts):
+    """sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), which M-steps minimise, as a function of (K, d, d)."""
+    S, counts = torch.as_tensor(S), torch.as_tensor(counts)
+
+    def of(matrices):
+        traces = torch.linalg.solve(matrices, S).diagonal(dim1=1, dim2=2).sum(-1)
+        return (counts * torch.logdet(matrices) + traces).sum()
+
+    return of
+
+
+def log_likelihood(X, weights, means):
+    """The log-likelihood of a mixture as a function of its covariances, matrices (K, d, d); means may be tensors."""
+    rows, weights = torch.as_tensor(np.array(X)), torch.as_tensor(np.array(weights))
+    means = means if isinstance(means, torch.Tensor) else torch.as_tensor(np.array(means))
+
+    def of(matrices):
+        normal = torch.distributions.MultivariateNormal(means, covariance_matrix=matrices, validate_args=False)
+        return (weights.log() + normal.log_prob(rows[:, None])).logsumexp(1).sum()
+
+    return of
+
+
 def best(name, S, counts, start):
-    """The member that minimises sum_k counts_k log|Sigma_k| + tr(S_k Sigma_k^-1), by derivatives, from one near it."""
-    S, counts, found = torch.as_tensor(S), torch.as_tensor(counts), torch.as_tensor(np.array(start))
+    """The member that minimises `scatter_objective`, by derivatives, from one near it."""
+    counts, found = torch.as_tensor(counts), torch.as_tensor(np.array(start))
+    objective = scatter_objective(S, counts)
 
     def cost(theta):
-        moved = SPECS[name].moved(found, theta)
-        traces = torch.linalg.solve(moved, S).diagonal(dim1=1, dim2=2).sum(-1)
-        return (counts * torch.logdet(moved) + traces).sum() / counts.sum()
+        return objective(SPECS[name].moved(found, theta)) / counts.sum()
 
     def value_and_gradient(theta):
         theta = torch.tensor(theta, requires_grad=True)
