@@ -255,7 +255,7 @@ def test_components_that_lose_all_rows_to_noise_are_found_again(name):
     X = clusters_in_noise()
     means = np.array([[0.0, 0.0], [10.0, 10.0]])
     expected = GaussianMixture(2, covariance_type=name, noise=True, random_state=0).fit(X)
-    with pytest.warns(UserWarning, match=r"components \[0, 1\] lost all rows and were re-seeded"):
+    with pytest.warns(UserWarning, match=r"components \[0, 1\] lost all rows and was re-seeded"):
         found = GaussianMixture(2, covariance_type=name, noise=True, init_means=means - 1).fit(X)
     assert found.lower_bound_ == pytest.approx(expected.lower_bound_, abs=0.02)
     assert found.noise_weight_ == pytest.approx(expected.noise_weight_, abs=0.01)
@@ -273,7 +273,7 @@ def test_components_that_are_found_again_leave_noise_its_share():
 
 def test_noise_beside_a_prior_that_holds_means_far_away_fits():
     X = np.random.default_rng(0).normal(10, 1, (100, 2))
-    with pytest.warns(UserWarning, match=r"is so small that all rows are noise.*lost all rows and were re-seeded"):
+    with pytest.warns(UserWarning, match=r"is so small that all rows are noise.*lost all rows and was re-seeded"):
         model = GaussianMixture(1, noise=True, mean_prior=[0, 0], mean_precision_prior=2.0).fit(X)
     assert model.noise_weight_ > 0.99
     density = model.noise_weight_ / model.noise_volume_
