@@ -255,7 +255,7 @@ def test_components_that_lose_all_rows_to_noise_are_found_again(name):
     X = clusters_in_noise()
     means = np.array([[0.0, 0.0], [10.0, 10.0]])
     expected = GaussianMixture(2, covariance_type=name, noise=True, random_state=0).fit(X)
-    with pytest.warns(UserWarning, match=r"components \[0, 1\] lost all rows and was re-seeded"):
+    with pytest.warns(UserWarning, match=r"components \[0, 1\] lost all rows and were re-seeded"):
         found = GaussianMixture(2, covariance_type=name, noise=True, init_means=means - 1).fit(X)
     assert found.lower_bound_ == pytest.approx(expected.lower_bound_, abs=0.02)
     assert found.noise_weight_ == pytest.approx(expected.noise_weight_, abs=0.01)
