@@ -116,7 +116,7 @@ def _selected(rows: Any, n_rows: int, labels: Labels | None, options: Namespace)
     def standardised(batch: np.ndarray) -> np.ndarray:
         return ((batch - shift.numpy()) / scale.numpy()).astype(batch.dtype)
 
-    scaled = tables.Mapped(rows, standardised, None) if isinstance(rows, Source) else standardised(rows)
+    scaled = tables.Mapped(rows, standardised) if isinstance(rows, Source) else standardised(rows)
     selection = _select(scaled, labels, options)
     return scaling.in_units(selection, shift, scale, torch.from_numpy(tables.n_values(rows)), n_rows)
 

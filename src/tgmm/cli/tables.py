@@ -36,14 +36,10 @@ class Mapped(Source):
     source : Source
     function : callable
         From rows (c, d) to rows (c, m), arrays.
-    feature_names : sequence of str or None
     """
 
-    def __init__(
-        self, source: Source, function: Callable[[np.ndarray], np.ndarray], feature_names: Sequence[str] | None
-    ) -> None:
-        self.source, self.function = source, function
-        self.n_rows, self.feature_names = source.n_rows, feature_names
+    def __init__(self, source: Source, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.source, self.function, self.n_rows = source, function, source.n_rows
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the mapped batches."""
@@ -132,7 +128,7 @@ def open_table(path: Path, columns: Sequence[str] | None, *, lenient: bool = Fal
     if missing:
         raise ValueError(f"columns {missing} are not in {str(path)!r}, which has the columns 0 to {n_columns - 1}.")
     chosen = [names.index(name) for name in columns]
-    return Mapped(source, lambda rows: rows[:, chosen], None)
+    return Mapped(source, lambda rows: rows[:, chosen])
 
 
 def width(source: Source) -> int:

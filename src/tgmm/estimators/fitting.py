@@ -93,7 +93,7 @@ def learnt_from(
     """Return the solution after one more batch of rows; see `GaussianMixture.partial_fit`."""
     if step is not None and not 0 < check_number(step, "step") <= 1:
         raise ValueError(f"step must be None or a number > 0 and <= 1; got {step!r}.")
-    require_plain(settings, "partial_fit")
+    require_plain(settings)
     seed = processes_of(settings).agreed(lambda: drawn_seed(settings.given["random_state"]))
     columns = Columns(None, None, owner) if before is None else before.mixture.columns
     columns = replace(columns, may_lack=settings.may_lack)

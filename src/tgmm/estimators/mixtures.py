@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tgmm.estimators.groups import with_groups
 from tgmm.estimators.saved_many import Stored, content_of, state_of
 from tgmm.estimators.together import Part
 from tgmm.files.formats import format_of
+from tgmm.files.plain import warn_of_left_out
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
 from tgmm.runtime.checks import among
 from tgmm.runtime.devices import check_device
@@ -224,8 +224,7 @@ class Mixtures:
         solutions = {place: self._found[place][0].solution(self._found[place][1]) for place in sorted(self._found)}
         stored = Stored(self.settings, self.starts, solutions, self.groups_, self.failures_, self.notes_)
         state, left_out = state_of(stored)
-        if left_out:
-            warnings.warn(f"Not saved, because they are not plain data: {', '.join(left_out)}.", stacklevel=2)
+        warn_of_left_out(left_out)
         write_state(path, state)
 
     @classmethod

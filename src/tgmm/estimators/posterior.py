@@ -17,7 +17,7 @@ from tgmm.em.solution import Solution
 from tgmm.em.special import Special
 from tgmm.estimators.settings import PRIORS, Settings, check_priors
 from tgmm.files.plain import State, stored
-from tgmm.files.store import own
+from tgmm.files.store import own, require_entries
 from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.parameters import Parameters
@@ -191,8 +191,7 @@ def restored(solution: Solution, state: State) -> Solution:
     What online learning goes on from is the posterior without the prior.
     """
     mixture, names = solution.mixture, stored_names()
-    if missing := sorted(names - state.keys()):
-        raise ValueError(f"it lacks {', '.join(missing)}.")
+    require_entries(state, names)
     entries = {name: own(state[name]) for name in names}
     if wrong := [name for name in sorted(names) if not isinstance(entries[name], Tensor)]:
         raise ValueError(f"{wrong[0]} must be a tensor.")

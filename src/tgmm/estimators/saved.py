@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeVar
 
@@ -12,11 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tgmm.files.formats import format_of
-from tgmm.files.plain import State
+from tgmm.files.plain import State, warn_of_left_out
 from tgmm.files.store import (
-    check_checksum,
-    check_kinds,
-    check_version,
+    check_parts,
     format_to_load,
     model_file_errors,
     read_file,
@@ -85,12 +82,7 @@ class SavedEstimator(BaseEstimator, ABC):
         content, left_out = self._content()
         state = signed({**content, "format_version": FORMAT_VERSION, "kind": type(self).__name__})
         type(self)()._become(state, None)  # what is written will load again
-        if left_out:
-            warnings.warn(
-                f"Not saved, because they are not plain data: {', '.join(left_out)}. Set them again after load.",
-                UserWarning,
-                stacklevel=2,
-            )
+        warn_of_left_out(left_out)
         write_state(path, state)
 
     @classmethod
@@ -130,13 +122,4 @@ class SavedEstimator(BaseEstimator, ABC):
     @classmethod
     def _check(cls, state: Any) -> None:
         """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
-        check_version(state, "format_version", FORMAT_VERSION)
-        if (kind := state.get("kind", "mixture")) != cls.__name__:
-            raise ValueError(f"it contains a {kind}, not a {cls.__name__}.")
-        kinds = ENTRIES | cls._entries
-        if missing := sorted(kinds.keys() - state.keys()):
-            raise ValueError(f"it lacks {', '.join(missing)}.")
-        if unknown := sorted(name for name in state.keys() - kinds.keys() if "." not in name):
-            raise ValueError(f"it has the unknown entry {unknown[0]!r}.")
-        check_kinds(state, kinds)
-        check_checksum(state)
+        check_parts(state, cls.__name__, ENTRIES | cls._entries, FORMAT_VERSION)

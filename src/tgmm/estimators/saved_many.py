@@ -13,7 +13,7 @@ from tgmm.estimators.base import settings_of
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.nesting import SETTINGS, part_of, prefixed
 from tgmm.files.plain import PLAIN, State, plain_values
-from tgmm.files.store import check_checksum, check_kinds, check_version, own, signed
+from tgmm.files.store import check_parts, own, signed
 from tgmm.runtime.devices import check_device, float64_device
 
 FORMAT_VERSION, KIND = 1, "Mixtures"
@@ -80,15 +80,7 @@ def state_of(stored: Stored) -> tuple[State, list[str]]:
 
 def content_of(state: Any, device: Any) -> Stored:
     """Return what a state dict says, checked, for a device of the user's choice."""
-    check_version(state, "format_version", FORMAT_VERSION)
-    if (kind := state.get("kind", "mixture")) != KIND:
-        raise ValueError(f"it contains a {kind}, not {KIND}.")
-    if missing := sorted(ENTRIES.keys() - state.keys()):
-        raise ValueError(f"it lacks {', '.join(missing)}.")
-    if unknown := sorted(name for name in state.keys() - ENTRIES.keys() if "." not in name):
-        raise ValueError(f"it has the unknown entry {unknown[0]!r}.")
-    check_kinds(state, ENTRIES)
-    check_checksum(state)
+    check_parts(state, KIND, ENTRIES, FORMAT_VERSION)
     settings = {name: own(value) for name, value in part_of(state, "settings").items()}
     if unknown := sorted(settings.keys() - SETTINGS):
         raise ValueError(f"it has the unknown settings {', '.join(unknown)}.")

@@ -8,7 +8,7 @@ from torch import Tensor
 from tgmm.covariance.moments import Moment
 from tgmm.em.stepwise import Continuation, Memory
 from tgmm.files.plain import State, stored
-from tgmm.files.store import own
+from tgmm.files.store import own, require_entries
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.frame import Frame
 from tgmm.model.statistics import Statistics
@@ -65,8 +65,7 @@ def _frame(values: Tensor, n_features: int) -> Frame:
 
 def _sums(state: State, mixture: Mixture, weight: float) -> dict[str, Tensor]:
     """Return the sums by name, or raise a ValueError."""
-    if missing := [f"memory_{name}_" for name in SUMS if f"memory_{name}_" not in state]:
-        raise ValueError(f"it lacks {', '.join(missing)}.")
+    require_entries(state, [f"memory_{name}_" for name in SUMS])
     sums = {name: own(state[f"memory_{name}_"]) for name in SUMS}
     n_components, n_features = mixture.n_components, mixture.n_features
     shapes: dict[str, list[tuple[int, ...]]] = {

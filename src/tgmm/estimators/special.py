@@ -225,15 +225,15 @@ def _start_values(
     return Parameters(weights, means, covariances.to(torch.device("cpu")))
 
 
-def require_plain(settings: Settings, verb: str) -> None:
-    """Raise a ValueError where settings are given that a verb does not know."""
+def require_plain(settings: Settings) -> None:
+    """Raise a ValueError where settings are given that `partial_fit` does not know."""
     for name, default in (("noise", False), ("fixed", None)):
         value = settings.given[name]
         if value is not default and value != default:
-            raise ValueError(f"{verb} cannot be combined with {name}={value!r}: leave it out, or use fit.")
+            raise ValueError(f"partial_fit cannot be combined with {name}={value!r}: leave it out, or use fit.")
     for name in PARTNERS:
         if isinstance(settings.given[name], str):
             raise ValueError(
-                f"{verb} cannot be combined with {name}={settings.given[name]!r}, which is found from all rows: give "
-                "numbers, or use fit."
+                f"partial_fit cannot be combined with {name}={settings.given[name]!r}, which is found from all rows: "
+                "give numbers, or use fit."
             )

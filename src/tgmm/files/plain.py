@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -32,6 +33,13 @@ def plain_values(values: Mapping[str, Any]) -> tuple[State, list[str]]:
         except ValueError:
             left_out.append(name)
     return state, left_out
+
+
+def warn_of_left_out(names: list[str], level: int = 1) -> None:
+    """Say which settings a file leaves out, on behalf of what called so many levels up."""
+    if names:
+        what = f"{', '.join(names)}. Set them again after load."
+        warnings.warn(f"Not saved, because they are not plain data: {what}", UserWarning, stacklevel=level + 2)
 
 
 def _are_names(values: Collection) -> bool:

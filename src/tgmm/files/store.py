@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,33 @@ def check_checksum(state: State) -> None:
         raise ValueError("its checksum does not match: it was damaged or changed.")
 
 
-def check_version(state: Any, name: str, newest: int) -> None:
-    """Raise where this is no state dict with a version under this name, or one that is too new."""
+def check_version(state: Any, newest: int) -> None:
+    """Raise where this is no state dict with a version, or one that is too new."""
     if not isinstance(state, dict):
         raise TypeError(f"a model is a dict; this is a {type(state).__name__}.")
-    version = state.get(name)
+    version = state.get("format_version")
     if type(version) is not int or version < 1:
-        raise ValueError(f"it has no {name}.")
+        raise ValueError("it has no format_version.")
     if version > newest:
-        raise ValueError(f"its {name} is {version}, but this tgmm reads up to {newest}: upgrade tgmm.")
+        raise ValueError(f"its format_version is {version}, but this tgmm reads up to {newest}: upgrade tgmm.")
+
+
+def check_parts(state: Any, kind: str, kinds: Mapping[str, type], newest: int) -> None:
+    """Raise unless a state dict of parts, whose names have a dot, is of this kind and has these entries, unchanged."""
+    check_version(state, newest)
+    if (found := state.get("kind", "mixture")) != kind:
+        raise ValueError(f"it contains a {found}, not {kind}.")
+    require_entries(state, kinds)
+    if unknown := sorted(name for name in state.keys() - kinds.keys() if "." not in name):
+        raise ValueError(f"it has the unknown entry {unknown[0]!r}.")
+    check_kinds(state, kinds)
+    check_checksum(state)
+
+
+def require_entries(state: State, names: Iterable[str]) -> None:
+    """Raise a ValueError where a state dict lacks entries."""
+    if missing := sorted(set(names) - state.keys()):
+        raise ValueError(f"it lacks {', '.join(missing)}.")
 
 
 def check_kinds(state: State, kinds: Mapping[str, type]) -> None:

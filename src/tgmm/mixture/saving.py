@@ -20,6 +20,7 @@ from tgmm.files.store import (
     model_file_errors,
     own,
     read_file,
+    require_entries,
     signed,
     write_state,
 )
@@ -160,11 +161,10 @@ def state_of(mixture: BaseMixture) -> State:
 
 def check_entries(state: Any, kinds: dict[str, type], optional: dict[str, type]) -> None:
     """Raise where a state is no flat dict, of another version, or lacks an entry, has a wrong one, or was changed."""
-    check_version(state, "format_version", FORMAT_VERSION)
+    check_version(state, FORMAT_VERSION)
     if type(kind := state.get("kind")) is str:  # of an estimator that is composed of mixtures
         raise ValueError(f"it contains a {kind}: use {kind}.load.")
-    if missing := sorted(kinds.keys() - state.keys()):
-        raise ValueError(f"it lacks {', '.join(missing)}.")
+    require_entries(state, kinds)
     check_kinds(state, kinds | optional)
     check_checksum(state)
 

@@ -48,10 +48,10 @@ def is_number(value: Any) -> bool:
     return real and bool(np.isfinite(float(value)))
 
 
-def check_number(value: Any, name: str, least: float = 0.0) -> float:
-    """Return a finite real parameter, or raise a ValueError that names it."""
-    if not is_number(value) or float(value) < least:
-        raise ValueError(f"{name} must be a finite number >= {least:g}; got {value!r}.")
+def check_number(value: Any, name: str) -> float:
+    """Return a finite real parameter that is not negative, or raise a ValueError that names it."""
+    if not is_number(value) or float(value) < 0:
+        raise ValueError(f"{name} must be a finite number >= 0; got {value!r}.")
     return float(value)
 
 
