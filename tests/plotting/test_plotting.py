@@ -41,12 +41,6 @@ from tgmm.plotting import (
 from tgmm.plotting.view import Regions, View, discriminants, ellipse
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def flat():
     """Two components in the plane, and rows of theirs."""

@@ -65,7 +65,7 @@ def plot_pairs(
         rows, labels, name = rows[shown], labels[shown], style.data_name(shown)
     for (i, j), cell in np.ndenumerate(grid):
         view = View.of(model, [chosen[j]] if i == j else [chosen[j], chosen[i]])
-        points = None if rows is None else rows @ view.directions
+        points = None if rows is None else view.coordinates(rows)
         cell.spines[["top", "right"]].set_visible(False)
         if i == j:
             draw_histogram(cell, view, None if points is None else points[:, 0], name)

@@ -118,7 +118,7 @@ def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def room(inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners (m,) of the box around points (n, m) beyond which noise would squeeze them in a picture."""
-    low, high = np.nanmin(inner, 0), np.nanmax(inner, 0)
+    low, high = np.fmin.reduce(inner), np.fmax.reduce(inner)  # of the values that are there
     margin = AROUND * (high - low)
     return low - margin, high + margin
 

@@ -239,7 +239,7 @@ def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> An
     regions = Regions(view.mixture())
     low, high = regions.box(REGIONS[-1])
     if rows is not None:
-        low, high = np.fmin(low, np.nanmin(rows, 0)), np.fmax(high, np.nanmax(rows, 0))
+        low, high = np.fmin(low, np.fmin.reduce(rows)), np.fmax(high, np.fmax.reduce(rows))
     x, y = np.meshgrid(*np.linspace(low, high, GRID).T)
     shares = regions.shares(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
     if kind == "contour":

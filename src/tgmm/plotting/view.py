@@ -57,8 +57,13 @@ class View:
         return cls(directions, names, weights, means @ directions, directions.T @ covariances @ directions)
 
     def rows(self, model: Model, X: Any) -> np.ndarray:
-        """Return the coordinates of rows, (n, m)."""
-        return style.rows_of(model, X) @ self.directions
+        """Return the coordinates of rows of data, (n, m)."""
+        return self.coordinates(style.rows_of(model, X))
+
+    def coordinates(self, rows: np.ndarray) -> np.ndarray:
+        """Return A'x of rows (n, d), (n, m), which is NaN only where a feature is missing that takes part in it."""
+        used = (self.directions != 0).any(1)
+        return rows[:, used] @ self.directions[used]
 
     def mixture(self) -> Mixture:
         """Return the view as a mixture. With noise, it is that of the components alone."""
