@@ -87,9 +87,10 @@ def discriminants(model: Model) -> np.ndarray:
 
     They have the largest ratios of the variance between the means of the components to the pooled variance within,
     which is scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is
-    positive.
+    positive. Noise has no part in them.
     """
     weights, means, covariances = dense_parameters(model)
+    weights = weights / weights.sum()
     centred = means - weights @ means
     between = (weights[:, None] * centred).T @ centred
     within = np.einsum("k,kij->ij", weights, covariances)
