@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.cbook import is_math_text
 from matplotlib.patches import Ellipse
+from matplotlib.text import Text
 from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -310,6 +312,18 @@ def test_long_names_are_broken_so_that_those_of_pairs_do_not_meet():
     assert all(one.x1 < other.x0 for one, other in pairwise(below))
     assert all(one.y0 > other.y1 for one, other in pairwise(beside))
     assert style.narrow("x" * 40) == "x" * 17 + "\N{HORIZONTAL ELLIPSIS}"
+
+
+@pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])
+@pytest.mark.parametrize("names", [["$$", "a" * 43 + "$_" * 40], ["a_$_per_$", "b ($)", r"c\$"]])
+def test_dollars_in_names_are_no_formulas(kind, names):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(names))), columns=names)
+    display = MixtureDisplay.from_estimator(GaussianMixture(1).fit(frame), frame, kind=kind)
+    display.figure_.canvas.draw()
+    texts = {text.get_text() for text in display.figure_.findobj(Text) if "$" in text.get_text()}
+    assert texts and not any(is_math_text(text) for text in texts)
+    if kind == "profiles":
+        assert {text.replace(r"\$", "$") for text in texts} == set(names)  # as matplotlib draws them
 
 
 @pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])

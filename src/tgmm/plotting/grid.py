@@ -75,7 +75,7 @@ def plot_pairs(
         else:
             draw_density(cell, view, points, "shading")
     names = style.feature_names(model)
-    _tidy(grid, [style.narrow(names[j]) for j in chosen])
+    _tidy(grid, [style.plain(style.narrow(names[j])) for j in chosen])
     grid[0, 0].figure.align_labels(grid.flat)
     handles, texts = grid[0, 0].get_legend_handles_labels()
     grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)

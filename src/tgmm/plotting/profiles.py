@@ -91,7 +91,7 @@ def plot_profiles(
         ax.set_title(
             f"{len(chosen)} of {len(profiles.names)} features, where components differ most", fontsize="medium"
         )
-    ax.set_yticks(places, names)
+    ax.set_yticks(places, [style.plain(name) for name in names])
     ax.set_ylim(len(chosen) - 0.5, -0.5)
     ax.set_xlabel("standard deviations from the mean")
     style.legend_outside(ax)

@@ -145,6 +145,11 @@ def feature_names(model: Model) -> list[str]:
     return [f"feature {j}" for j in range(n_features(model))] if names is None else [str(name) for name in names]
 
 
+def plain(text: str) -> str:
+    """Return a text as matplotlib must have it so that no dollar sign begins a formula."""
+    return text.replace("$", r"\$")
+
+
 def narrow(name: str) -> str:
     """Return a name in short lines, broken after what parts its words, and cut where it is too long for them."""
     lines = [""]

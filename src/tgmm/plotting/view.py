@@ -30,7 +30,7 @@ class View:
     directions : ndarray of shape (d, m)
         A.
     names : tuple of str
-        Names of the m coordinates.
+        Labels of the m coordinates.
     weights, means, covariances : ndarrays of shape (K,), (K, m) and (K, m, m)
         The weights, the means A'mu_k, and the covariances A'Sigma_k A.
     """
@@ -54,6 +54,7 @@ class View:
     @classmethod
     def _along(cls, model: Model, directions: np.ndarray, names: tuple[str, ...]) -> View:
         weights, means, covariances = dense_parameters(model)
+        names = tuple(style.plain(name) for name in names)
         return cls(directions, names, weights, means @ directions, directions.T @ covariances @ directions)
 
     def rows(self, model: Model, X: Any) -> np.ndarray:
