@@ -418,6 +418,19 @@ def test_the_whole_legend_is_seen(picture, n_components, place):
         assert legend.y0 >= axes[1, 0].bbox.y1
 
 
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("n_components", "n_features"), [(3, 2), (25, 2), (40, 2), (60, 1)])
+def test_the_whole_legend_of_pairs_is_seen(n_components, n_features, given):
+    axes = plt.subplots(n_features, n_features, squeeze=False, layout="constrained")[1] if given else None
+    grid = plot_pairs(many(n_components, n_features), ax=axes)
+    figure = grid[0, 0].figure
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.y0 <= legend.y0 and legend.y1 <= figure.bbox.y1
+    assert max(ax.bbox.x1 for ax in grid.flat) <= legend.x0 and legend.x1 <= figure.bbox.x1
+    assert grid[0, 0].bbox.width > (20 if given else 90)
+
+
 def test_components_are_told_apart_however_many():
     gmm = many(18)
     ax = plot_components(gmm)

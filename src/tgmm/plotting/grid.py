@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def plot_pairs(
     size = len(chosen)
     if not 1 <= size <= MOST_FEATURES:
         raise ValueError(f"plot_pairs draws 1 to {MOST_FEATURES} features; got {size}: choose some with features=.")
-    grid = _grid(ax, size)
+    grid = _grid(ax, size, style.n_components(model) + 2)
     rows, labels, name = None, None, ""
     if X is not None:
         rows, labels = style.rows_of(model, X), style.labels_of(model, X)
@@ -77,21 +78,29 @@ def plot_pairs(
     names = style.feature_names(model)
     _tidy(grid, [style.plain(style.narrow(names[j])) for j in chosen])
     grid[0, 0].figure.align_labels(grid.flat)
-    handles, texts = grid[0, 0].get_legend_handles_labels()
-    grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)
+    _add_legend(grid)
     return grid
 
 
-def _grid(ax: Any, size: int) -> np.ndarray:
-    """Return the axes to draw on."""
+def _grid(ax: Any, size: int, n_entries: int) -> np.ndarray:
+    """Return the axes to draw on: those given, or those of a new figure, with room for the legend."""
     plt = style.pyplot()
     if ax is None:
         side = 1.6 + 1.7 * size
-        _, ax = plt.subplots(size, size, figsize=(side + 1.4, side), squeeze=False, layout="constrained")
+        width = side + 1.4 + style.COLUMN * math.ceil(style.more_columns(n_entries, side))
+        _, ax = plt.subplots(size, size, figsize=(width, side), squeeze=False, layout="constrained")
     grid = np.asarray(ax, dtype=object)
     if grid.shape != (size, size):
         raise ValueError(f"ax must be axes of shape ({size}, {size}), one for each pair; got shape {grid.shape}.")
     return grid
+
+
+def _add_legend(grid: np.ndarray) -> None:
+    """Put the legend of the single features to the right of all axes."""
+    handles, texts = grid[0, 0].get_legend_handles_labels()
+    figure = grid[0, 0].figure
+    look = style.legend_look(len(handles), figure, style.TALL)
+    figure.legend(handles, texts, loc="outside right upper", frameon=False, **look)
 
 
 def _tidy(grid: np.ndarray, names: list[str]) -> None:
