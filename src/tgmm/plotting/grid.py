@@ -24,6 +24,8 @@ def plot_pairs(
 ) -> np.ndarray:
     """Draw every pair of features: components and rows below the diagonal, density above, single features on it.
 
+    Densities are of the components without noise. The legend has the weight of noise, where there is some.
+
     Parameters
     ----------
     model : GaussianMixture or Mixture
@@ -58,7 +60,7 @@ def plot_pairs(
     size = len(chosen)
     if not 1 <= size <= MOST_FEATURES:
         raise ValueError(f"plot_pairs draws 1 to {MOST_FEATURES} features; got {size}: choose some with features=.")
-    grid = _grid(ax, size, style.n_components(model) + 2)
+    grid = _grid(ax, size, style.n_components(model) + 3)
     rows, labels, name = None, None, ""
     if X is not None:
         rows, labels = style.rows_of(model, X), style.labels_of(model, X)
@@ -78,6 +80,7 @@ def plot_pairs(
     names = style.feature_names(model)
     _tidy(grid, [style.plain(style.narrow(names[j])) for j in chosen])
     grid[0, 0].figure.align_labels(grid.flat)
+    style.name_noise(grid[0, 0], model, "no curve", "" if rows is None or size == 1 else "x")
     _add_legend(grid)
     return grid
 

@@ -20,6 +20,9 @@ POINTS_PER_COMPONENT = 101
 def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
     """Draw the density of one feature: a histogram of the rows, the weighted components, and their sum.
 
+    Noise has no curve, nor is it part of the sum. The legend has its weight, which is what the sum lacks to an area
+    of 1.
+
     Parameters
     ----------
     model : GaussianMixture or Mixture
@@ -46,7 +49,7 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     ['component 0 (30%)', 'component 1 (70%)', 'mixture']
     """
     view = View.of(model, [feature])
-    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 2)
+    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 3)
     if X is None:
         draw_histogram(ax, view)
     else:
@@ -55,6 +58,7 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
         draw_histogram(ax, view, rows[shown, 0], style.data_name(shown))
     ax.set_xlabel(view.names[0])
     ax.set_ylabel("density")
+    style.name_noise(ax, model, "no curve")
     style.legend_outside(ax)
     return ax
 

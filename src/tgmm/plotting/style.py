@@ -120,6 +120,15 @@ def draw_noise(ax: Axes, rows: np.ndarray) -> None:
         ax.scatter(*rows.T, color=GREY, marker="x", s=14, linewidths=0.8, zorder=1, label="noise")
 
 
+def name_noise(ax: Axes, model: Model, note: str, mark: str = "") -> None:
+    """Give the legend an entry for noise, where there is some, with its weight, a note, and the mark of its rows."""
+    mixture = as_mixture(model, "model")
+    if mixture.noise is not None:
+        name = f"noise ({percent(float(mixture.parameters.rest))}, {note})"
+        look = {"color": GREY, "linestyle": "none", "marker": mark, "markersize": 4, "markeredgewidth": 0.8}
+        ax.errorbar([], [], label=name, **look)  # which legends have last
+
+
 def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return which rows (n, m) are not noise so far away that it would squeeze the others in a picture, (n,)."""
     is_noise = labels == -1

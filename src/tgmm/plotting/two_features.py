@@ -138,14 +138,15 @@ def plot_density(
     kind: Literal["contour", "shading"] = "contour",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it.
+    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it, without noise.
 
     Parameters
     ----------
     model, features, ax
         As in `plot_components`.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw.
+        Rows to draw. Noise that is so far away that it would squeeze the rest is left out; a title says how many rows
+        that concerns.
     kind : {"contour", "shading"}, default="contour"
         Draw lines, or shades with a scale.
 
@@ -170,7 +171,7 @@ def plot_density(
         raise ValueError(f"kind must be 'contour' or 'shading'; got {kind!r}.")
     view = _plane(model, features)
     ax = style.axes_or_new(ax)
-    rows = None if X is None else view.rows(model, X)
+    rows = None if X is None else _near_rows(ax, model, view.rows(model, X), X)
     drawn = draw_density(ax, view, rows, kind)
     if rows is not None:
         ax.scatter(*rows.T, color="0.15", marker="o", zorder=2, **style.point_style(len(rows)) | {"s": 5})
@@ -232,6 +233,14 @@ def _focus(ax: Axes, rows: np.ndarray, noise: np.ndarray) -> None:
 def _noise_handles(ax: Axes) -> list[Any]:
     """Return the legend entry of noise, if there is some."""
     return [points for points in ax.collections if str(points.get_label()).startswith("noise")]
+
+
+def _near_rows(ax: Axes, model: Model, rows: np.ndarray, X: Any) -> np.ndarray:
+    """Return the coordinates (n, 2) of the rows of X that are no far noise, and say in a title if that is not all."""
+    shown = style.near_rows(rows, style.labels_of(model, X))
+    if not shown.all():
+        ax.set_title(style.data_name(shown), loc="right", fontsize="medium")
+    return rows[shown]
 
 
 def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> Any:
