@@ -354,8 +354,12 @@ def test_components_without_weight_have_no_ellipse():
     ("draw", "message"),
     [
         (lambda model, X: plot_components(model, X, features=[0]), "needs two features"),
-        (lambda model, X: plot_components(model, X, features=[0, "x"]), "features must be numbers from 0 to 1"),
+        (lambda model, X: plot_components(model, X, features=[0, "x"]), "features must be different.* 0 to 1"),
         (lambda model, X: plot_histogram(model, X, feature=2), "got 2"),
+        (lambda model, X: plot_histogram(model, X, feature=1.7), "features must be different features.*got 1.7"),
+        (lambda model, X: plot_profiles(model, X, features=[True]), "features must be different features.*got True"),
+        (lambda model, X: plot_pairs(model, X, features=[1, 1]), r"features must be different features; got \[1, 1\]"),
+        (lambda model, X: plot_components(model, X, features=1), "features must be a sequence of features, such as"),
         (lambda model, X: plot_density(model, X, kind="surface"), "kind must be 'contour' or 'shading'; got 'surface'"),
         (lambda model, X: plot_history(model), "no history"),
         (lambda model, X: plot_responsibilities(model, X[:2]), "row must be one row; got 2"),

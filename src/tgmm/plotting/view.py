@@ -115,16 +115,7 @@ def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
 
 def feature_indices(model: Model, features: Sequence[int | str]) -> list[int]:
     """Return the numbers of features given by number or name, or raise a ValueError that lists them."""
-    names = style.feature_names(model)
-    indices = []
-    for feature in features:
-        if isinstance(feature, str) and feature in names:
-            indices.append(names.index(feature))
-        elif not isinstance(feature, str) and 0 <= feature < len(names):
-            indices.append(int(feature))
-        else:
-            raise ValueError(f"features must be numbers from 0 to {len(names) - 1} or among {names}; got {feature!r}.")
-    return indices
+    return as_mixture(model, "model").columns.indices(features, "features")
 
 
 def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, float]:
