@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.mixture
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.cbook import is_math_text
@@ -19,6 +20,7 @@ from support import COVARIANCE_TYPES, dense_covariances
 
 from tgmm import (
     GaussianMixture,
+    Mixture,
     MixtureClassifier,
     MixtureImputer,
     MixtureOutlierDetector,
@@ -361,6 +363,10 @@ def test_components_without_weight_have_no_ellipse():
         (lambda model, X: plot_pairs(model, X, features=[1, 1]), r"features must be different features; got \[1, 1\]"),
         (lambda model, X: plot_components(model, X, features=1), "features must be a sequence of features, such as"),
         (lambda model, X: plot_density(model, X, kind="surface"), "kind must be 'contour' or 'shading'; got 'surface'"),
+        (lambda model, X: plot_components(model, X, levels=[0.5, 1.0]), r"levels must be shares.*got \[0.5, 1.0\]"),
+        (lambda model, X: plot_components(model, X, levels=[95]), r"such as 0.95 for 95%; got \[95\]"),
+        (lambda model, X: plot_components(model, X, levels=["half"]), "levels must be shares"),
+        (lambda model, X: plot_components(model, X, levels=0.5), r"levels must be a sequence.*write \[0.5\]"),
         (lambda model, X: plot_history(model), "no history"),
         (lambda model, X: plot_responsibilities(model, X[:2]), "row must be one row; got 2"),
         (lambda model, X: plot_components(model, X[:, :1]), "features"),
@@ -370,6 +376,22 @@ def test_components_without_weight_have_no_ellipse():
 def test_what_cannot_be_drawn_is_a_clear_error(flat, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(*flat)
+
+
+def test_mixtures_of_scikit_learn_are_to_be_converted(flat):
+    fit = sklearn.mixture.GaussianMixture().fit(flat[1])
+    with pytest.raises(ValueError, match=r"got a sklearn.mixture.GaussianMixture. Convert it by tgmm.Mixture.from_skl"):
+        plot(fit)
+    with pytest.raises(ValueError, match=r"got a sklearn.mixture.BayesianGaussianMixture.$"):
+        plot(sklearn.mixture.BayesianGaussianMixture().fit(flat[1]))
+    with pytest.raises(ValueError, match=r"got a int.$"):
+        plot(3)
+    assert plot(Mixture.from_sklearn(fit)).get_xlabel() == "feature 0"
+
+
+def test_levels_may_be_an_array(flat):
+    assert len(ellipses(plot_components(flat[0], levels=np.array([0.5, 0.9, 0.99])))) == 6
+    assert not ellipses(plot_components(flat[0], levels=()))
 
 
 def test_one_feature_has_no_plane_and_many_have_no_pairs():
@@ -489,7 +511,7 @@ def test_a_fit_may_be_a_model_and_what_is_none_is_refused(fitted):
     for one in (model, model.mixture_):
         assert len(plot_fit(one, frame).axes) == 1
     for draw in (plot_fit, plot_components, plot_histogram):
-        with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a DataFrame"):
+        with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a pandas.*DataFrame"):
             draw(frame, model)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tgmm.plotting import style
 from tgmm.plotting.style import Model
 from tgmm.plotting.view import Regions, View, ellipse
+from tgmm.runtime.checks import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ def plot_components(
     Raises
     ------
     ValueError
-        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
+        If there are fewer than two features, if a feature does not exist, if a level is not between 0 and 1, or if the
+        rows cannot be used.
 
     Examples
     --------
@@ -65,7 +67,7 @@ def plot_components(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['component 0 (30%)', 'component 1 (70%)', 'holds 50%', 'holds 95%']
     """
-    view = _plane(model, features)
+    view, levels = _plane(model, features), _checked_levels(levels)
     ax = style.axes_or_new(ax, n_entries=len(view.weights) + len(levels))
     labels = None if X is None else style.labels_of(model, X)
     rows = None if X is None else view.rows(model, X)
@@ -265,6 +267,17 @@ def _plane(model: Model, features: Sequence[int | str] | None) -> View:
         wanted = "the model has one feature" if features is None else f"features={list(features)!r}"
         raise ValueError(f"This picture needs two features, but {wanted}: use plot_histogram, or choose two.")
     return view
+
+
+def _checked_levels(levels: Any) -> list[float]:
+    """Return shares above 0 and below 1, or raise a ValueError that says how to write them."""
+    listed = levels.tolist() if hasattr(levels, "tolist") else levels
+    shares = list(listed) if isinstance(listed, list | tuple) else [listed]
+    if not all(is_number(share) and 0 < share < 1 for share in shares):
+        raise ValueError(f"levels must be shares above 0 and below 1, such as 0.95 for 95%; got {levels!r}.")
+    if not isinstance(listed, list | tuple):
+        raise ValueError(f"levels must be a sequence of shares; got {levels!r}: write [{levels!r}].")
+    return shares
 
 
 def _label(ax: Axes, view: View) -> None:
