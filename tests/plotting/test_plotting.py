@@ -264,6 +264,13 @@ def test_whole_numbers_alone_are_ticks_where_there_is_one_number(blobs):
     assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]
 
 
+def test_the_scale_of_one_cell_reaches_to_a_decisive_difference(blobs):
+    ax = plot_selection(select(blobs, [3], "diag", random_state=0))
+    low, high = ax.get_ylim()
+    assert low == -1 and 10 < high < 12
+    assert [tick for tick in ax.get_yticks() if low <= tick <= high] == [0, 10]
+
+
 def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
     X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
     selection = select(X, [1, 2, 66], ["full"], random_state=0)
