@@ -6,9 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.mixture
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.cbook import is_math_text
 from matplotlib.patches import Ellipse
+from matplotlib.text import Text
 from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -17,6 +20,7 @@ from support import COVARIANCE_TYPES, dense_covariances
 
 from tgmm import (
     GaussianMixture,
+    Mixture,
     MixtureClassifier,
     MixtureImputer,
     MixtureOutlierDetector,
@@ -39,12 +43,6 @@ from tgmm.plotting import (
     style,
 )
 from tgmm.plotting.view import Regions, View, discriminants, ellipse
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +264,13 @@ def test_whole_numbers_alone_are_ticks_where_there_is_one_number(blobs):
     assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]
 
 
+def test_the_scale_of_one_cell_reaches_to_a_decisive_difference(blobs):
+    ax = plot_selection(select(blobs, [3], "diag", random_state=0))
+    low, high = ax.get_ylim()
+    assert low == -1 and 10 < high < 12
+    assert [tick for tick in ax.get_yticks() if low <= tick <= high] == [0, 10]
+
+
 def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
     X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
     selection = select(X, [1, 2, 66], ["full"], random_state=0)
@@ -319,6 +324,18 @@ def test_long_names_are_broken_so_that_those_of_pairs_do_not_meet():
 
 
 @pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])
+@pytest.mark.parametrize("names", [["$$", "a" * 43 + "$_" * 40], ["a_$_per_$", "b ($)", r"c\$"]])
+def test_dollars_in_names_are_no_formulas(kind, names):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(names))), columns=names)
+    display = MixtureDisplay.from_estimator(GaussianMixture(1).fit(frame), frame, kind=kind)
+    display.figure_.canvas.draw()
+    texts = {text.get_text() for text in display.figure_.findobj(Text) if "$" in text.get_text()}
+    assert texts and not any(is_math_text(text) for text in texts)
+    if kind == "profiles":
+        assert {text.replace(r"\$", "$") for text in texts} == set(names)  # as matplotlib draws them
+
+
+@pytest.mark.parametrize("kind", ["components", "uncertainty", "density", "histogram", "pairs", "profiles"])
 def test_a_display_draws_every_kind_and_draws_it_again(flat, kind):
     model, X = flat
     display = MixtureDisplay.from_estimator(model, torch.from_numpy(X), kind=kind)
@@ -346,9 +363,17 @@ def test_components_without_weight_have_no_ellipse():
     ("draw", "message"),
     [
         (lambda model, X: plot_components(model, X, features=[0]), "needs two features"),
-        (lambda model, X: plot_components(model, X, features=[0, "x"]), "features must be numbers from 0 to 1"),
+        (lambda model, X: plot_components(model, X, features=[0, "x"]), "features must be different.* 0 to 1"),
         (lambda model, X: plot_histogram(model, X, feature=2), "got 2"),
+        (lambda model, X: plot_histogram(model, X, feature=1.7), "features must be different features.*got 1.7"),
+        (lambda model, X: plot_profiles(model, X, features=[True]), "features must be different features.*got True"),
+        (lambda model, X: plot_pairs(model, X, features=[1, 1]), r"features must be different features; got \[1, 1\]"),
+        (lambda model, X: plot_components(model, X, features=1), "features must be a sequence of features, such as"),
         (lambda model, X: plot_density(model, X, kind="surface"), "kind must be 'contour' or 'shading'; got 'surface'"),
+        (lambda model, X: plot_components(model, X, levels=[0.5, 1.0]), r"levels must be shares.*got \[0.5, 1.0\]"),
+        (lambda model, X: plot_components(model, X, levels=[95]), r"such as 0.95 for 95%; got \[95\]"),
+        (lambda model, X: plot_components(model, X, levels=["half"]), "levels must be shares"),
+        (lambda model, X: plot_components(model, X, levels=0.5), r"levels must be a sequence.*write \[0.5\]"),
         (lambda model, X: plot_history(model), "no history"),
         (lambda model, X: plot_responsibilities(model, X[:2]), "row must be one row; got 2"),
         (lambda model, X: plot_components(model, X[:, :1]), "features"),
@@ -358,6 +383,22 @@ def test_components_without_weight_have_no_ellipse():
 def test_what_cannot_be_drawn_is_a_clear_error(flat, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(*flat)
+
+
+def test_mixtures_of_scikit_learn_are_to_be_converted(flat):
+    fit = sklearn.mixture.GaussianMixture().fit(flat[1])
+    with pytest.raises(ValueError, match=r"got a sklearn.mixture.GaussianMixture. Convert it by tgmm.Mixture.from_skl"):
+        plot(fit)
+    with pytest.raises(ValueError, match=r"got a sklearn.mixture.BayesianGaussianMixture.$"):
+        plot(sklearn.mixture.BayesianGaussianMixture().fit(flat[1]))
+    with pytest.raises(ValueError, match=r"got a int.$"):
+        plot(3)
+    assert plot(Mixture.from_sklearn(fit)).get_xlabel() == "feature 0"
+
+
+def test_levels_may_be_an_array(flat):
+    assert len(ellipses(plot_components(flat[0], levels=np.array([0.5, 0.9, 0.99])))) == 6
+    assert not ellipses(plot_components(flat[0], levels=()))
 
 
 def test_one_feature_has_no_plane_and_many_have_no_pairs():
@@ -408,6 +449,19 @@ def test_the_whole_legend_is_seen(picture, n_components, place):
     if axes is not None and n_components <= 15:  # nor does it lie on what is beside or below
         assert legend.x1 <= axes[0, 1].bbox.x0
         assert legend.y0 >= axes[1, 0].bbox.y1
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("n_components", "n_features"), [(3, 2), (25, 2), (40, 2), (60, 1)])
+def test_the_whole_legend_of_pairs_is_seen(n_components, n_features, given):
+    axes = plt.subplots(n_features, n_features, squeeze=False, layout="constrained")[1] if given else None
+    grid = plot_pairs(many(n_components, n_features), ax=axes)
+    figure = grid[0, 0].figure
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.y0 <= legend.y0 and legend.y1 <= figure.bbox.y1
+    assert max(ax.bbox.x1 for ax in grid.flat) <= legend.x0 and legend.x1 <= figure.bbox.x1
+    assert grid[0, 0].bbox.width > (20 if given else 90)
 
 
 def test_components_are_told_apart_however_many():
@@ -464,7 +518,7 @@ def test_a_fit_may_be_a_model_and_what_is_none_is_refused(fitted):
     for one in (model, model.mixture_):
         assert len(plot_fit(one, frame).axes) == 1
     for draw in (plot_fit, plot_components, plot_histogram):
-        with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a DataFrame"):
+        with pytest.raises(ValueError, match="must be a tgmm.GaussianMixture.*got a pandas.*DataFrame"):
             draw(frame, model)
 
 

@@ -71,6 +71,16 @@ class Columns:
         known = "" if self.names is None else f", or from {list(self.names)}"
         raise ValueError(f"{name} must be different features from 0 to {size - 1}{known}; got {feature!r}.")
 
+    def indices(self, features: Any, name: str) -> list[int]:
+        """Return the indices of features, given by number or name, or raise a ValueError that names the argument."""
+        listed = features.tolist() if hasattr(features, "tolist") else features  # an array, tensor, or frame's columns
+        if not isinstance(listed, list | tuple | range) or len(listed) == 0:
+            raise ValueError(f"{name} must be a sequence of features, such as [0]; got {features!r}.")
+        indices = [self.index(feature, name) for feature in listed]
+        if len(set(indices)) != len(indices):
+            raise ValueError(f"{name} must be different features; got {features!r}.")
+        return indices
+
     def lacking(self) -> Columns:
         """Return the same columns of rows that may lack values."""
         return replace(self, may_lack=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from itertools import takewhile
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -195,10 +196,17 @@ def as_mixture(model: Any, name: str) -> BaseMixture:
     if isinstance(model, BaseMixture):
         return model
     if not hasattr(type(model), "mixture_"):
-        kind = type(model).__name__
-        raise ValueError(f"{name} must be a tgmm.GaussianMixture or a tgmm.Mixture; got a {kind}.")
+        kind = public_name(type(model))
+        convert = " Convert it by tgmm.Mixture.from_sklearn." if kind == "sklearn.mixture.GaussianMixture" else ""
+        raise ValueError(f"{name} must be a tgmm.GaussianMixture or a tgmm.Mixture; got a {kind}.{convert}")
     check_is_fitted(model)
     return model.mixture_
+
+
+def public_name(kind: type) -> str:
+    """Return the name of a class with that of its module, without what is private of the latter."""
+    public = takewhile(lambda part: not part.startswith("_"), kind.__module__.split("."))
+    return ".".join([*(part for part in public if part != "builtins"), kind.__qualname__])
 
 
 def check_parameters(

@@ -57,13 +57,7 @@ def marginal(mixture: M, dims: Sequence[int | str]) -> M:
 
 def check_dims(dims: Any, columns: Columns) -> Tensor:
     """Return features, given by number or name, as indices (m,), or raise a ValueError that names `dims`."""
-    listed = dims.tolist() if hasattr(dims, "tolist") else dims  # an array, a tensor, or a frame's columns
-    if not isinstance(listed, list | tuple | range) or len(listed) == 0:
-        raise ValueError(f"dims must be a sequence of features, such as [0]; got {dims!r}.")
-    indices = [columns.index(feature, "dims") for feature in listed]
-    if len(set(indices)) != len(indices):
-        raise ValueError(f"dims must be different features; got {dims!r}.")
-    return torch.tensor(indices)
+    return torch.tensor(columns.indices(dims, "dims"))
 
 
 def mean(mixture: BaseMixture) -> Any:

@@ -83,7 +83,8 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
         ax.set_ylabel(f"{name} above its best, {top:.2f} (lower is better)")
         ax.set_yscale("symlog", linthresh=DECISIVE, linscale=1.0)
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.set_ylim(bottom=min(-1.0, ax.get_ylim()[0]))
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(-1.0, low), max(1.1 * DECISIVE, high))  # 0 and 10 are in view
     style.legend_outside(ax)
     return ax
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ def plot_pairs(
     model: Model, X: Any = None, *, features: Sequence[int | str] | None = None, ax: Any = None
 ) -> np.ndarray:
     """Draw every pair of features: components and rows below the diagonal, density above, single features on it.
+
+    Densities are of the components without noise. The legend has the weight of noise, where there is some.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def plot_pairs(
     size = len(chosen)
     if not 1 <= size <= MOST_FEATURES:
         raise ValueError(f"plot_pairs draws 1 to {MOST_FEATURES} features; got {size}: choose some with features=.")
-    grid = _grid(ax, size)
+    grid = _grid(ax, size, style.n_components(model) + 3)
     rows, labels, name = None, None, ""
     if X is not None:
         rows, labels = style.rows_of(model, X), style.labels_of(model, X)
@@ -65,7 +68,7 @@ def plot_pairs(
         rows, labels, name = rows[shown], labels[shown], style.data_name(shown)
     for (i, j), cell in np.ndenumerate(grid):
         view = View.of(model, [chosen[j]] if i == j else [chosen[j], chosen[i]])
-        points = None if rows is None else rows @ view.directions
+        points = None if rows is None else view.coordinates(rows)
         cell.spines[["top", "right"]].set_visible(False)
         if i == j:
             draw_histogram(cell, view, None if points is None else points[:, 0], name)
@@ -75,23 +78,32 @@ def plot_pairs(
         else:
             draw_density(cell, view, points, "shading")
     names = style.feature_names(model)
-    _tidy(grid, [style.narrow(names[j]) for j in chosen])
+    _tidy(grid, [style.plain(style.narrow(names[j])) for j in chosen])
     grid[0, 0].figure.align_labels(grid.flat)
-    handles, texts = grid[0, 0].get_legend_handles_labels()
-    grid[0, 0].figure.legend(handles, texts, loc="outside right upper", frameon=False)
+    style.name_noise(grid[0, 0], model, "no curve", "" if rows is None or size == 1 else "x")
+    _add_legend(grid)
     return grid
 
 
-def _grid(ax: Any, size: int) -> np.ndarray:
-    """Return the axes to draw on."""
+def _grid(ax: Any, size: int, n_entries: int) -> np.ndarray:
+    """Return the axes to draw on: those given, or those of a new figure, with room for the legend."""
     plt = style.pyplot()
     if ax is None:
         side = 1.6 + 1.7 * size
-        _, ax = plt.subplots(size, size, figsize=(side + 1.4, side), squeeze=False, layout="constrained")
+        width = side + 1.4 + style.COLUMN * math.ceil(style.more_columns(n_entries, side))
+        _, ax = plt.subplots(size, size, figsize=(width, side), squeeze=False, layout="constrained")
     grid = np.asarray(ax, dtype=object)
     if grid.shape != (size, size):
         raise ValueError(f"ax must be axes of shape ({size}, {size}), one for each pair; got shape {grid.shape}.")
     return grid
+
+
+def _add_legend(grid: np.ndarray) -> None:
+    """Put the legend of the single features to the right of all axes."""
+    handles, texts = grid[0, 0].get_legend_handles_labels()
+    figure = grid[0, 0].figure
+    look = style.legend_look(len(handles), figure, style.TALL)
+    figure.legend(handles, texts, loc="outside right upper", frameon=False, **look)
 
 
 def _tidy(grid: np.ndarray, names: list[str]) -> None:

@@ -20,6 +20,9 @@ POINTS_PER_COMPONENT = 101
 def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
     """Draw the density of one feature: a histogram of the rows, the weighted components, and their sum.
 
+    Noise has no curve, nor is it part of the sum. The legend has its weight, which is what the sum lacks to an area
+    of 1.
+
     Parameters
     ----------
     model : GaussianMixture or Mixture
@@ -46,7 +49,7 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
     ['component 0 (30%)', 'component 1 (70%)', 'mixture']
     """
     view = View.of(model, [feature])
-    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 2)
+    ax = style.axes_or_new(ax, n_entries=len(view.weights) + 3)
     if X is None:
         draw_histogram(ax, view)
     else:
@@ -55,14 +58,15 @@ def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: A
         draw_histogram(ax, view, rows[shown, 0], style.data_name(shown))
     ax.set_xlabel(view.names[0])
     ax.set_ylabel("density")
+    style.name_noise(ax, model, "no curve")
     style.legend_outside(ax)
     return ax
 
 
 def draw_histogram(ax: Axes, view: View, values: np.ndarray | None = None, name: str = "data") -> None:
-    """Draw values (n,), under a name, and the densities of a view of one dimension."""
-    if values is not None:
-        values = values[~np.isnan(values)]
+    """Draw values (n,), of which some may be missing, under a name, and the densities of a view of one dimension."""
+    values = np.empty(0) if values is None else values[~np.isnan(values)]
+    if values.size:
         ax.hist(values, bins="auto", density=True, color="0.85", edgecolor="white", linewidth=0.5, label=name)
     means, deviations = view.means[:, 0], view.deviations()[:, 0]
     x = _abscissae(means, deviations, view.weights, values)
@@ -75,8 +79,8 @@ def draw_histogram(ax: Axes, view: View, values: np.ndarray | None = None, name:
     ax.set_ylim(bottom=0)
 
 
-def _abscissae(means: np.ndarray, deviations: np.ndarray, weights: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+def _abscissae(means: np.ndarray, deviations: np.ndarray, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return points at which to draw curves, dense wherever some component is narrow."""
     steps = np.linspace(-4, 4, POINTS_PER_COMPONENT)
     x = (means + steps[:, None] * deviations)[:, weights > 0].ravel()
-    return np.unique(x if values is None else np.concatenate([x, [values.min(), values.max()]]))
+    return np.unique(np.concatenate([x, [values.min(), values.max()]]) if values.size else x)

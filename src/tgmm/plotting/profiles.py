@@ -85,13 +85,12 @@ def plot_profiles(
         look = {"color": style.colour(k), "marker": style.marker(k), **BAR}
         name = style.component_name(profiles.weights, k)
         ax.errorbar(means[k], places + offsets[k], xerr=deviations[k], label=name, **look)
-    if profiles.noise_weight is not None:
-        ax.errorbar([], [], linestyle="none", label=f"noise ({style.percent(profiles.noise_weight)}, not drawn)")
+    style.name_noise(ax, model, "not drawn")
     if features is None and len(chosen) < len(profiles.names):
         ax.set_title(
             f"{len(chosen)} of {len(profiles.names)} features, where components differ most", fontsize="medium"
         )
-    ax.set_yticks(places, names)
+    ax.set_yticks(places, [style.plain(name) for name in names])
     ax.set_ylim(len(chosen) - 0.5, -0.5)
     ax.set_xlabel("standard deviations from the mean")
     style.legend_outside(ax)

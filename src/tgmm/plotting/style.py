@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ LETTERS, LEAST = 10.0, 4.0  # the usual and the smallest font size of a legend, 
 ROW, COLUMN = 0.22, 1.75  # height and width of a legend entry in the usual font size, in inches
 AROUND = 0.5  # width of the margin for noise, relative to the components and their rows
 SHARE = 0.6  # of the width of the axes, for the legend
+TALL = 0.9  # of the height of a figure, for the legend
 NARROW, MOST_LINES = 18, 2  # letters of a line, and lines, of the name of one of many axes
 
 
@@ -72,7 +74,7 @@ def picture_formats() -> list[str]:
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entries: int = 0) -> Axes:
     """Return the axes to draw on: those given, or those of a new figure, with room for the legend."""
     if ax is None:
-        width += COLUMN * max(0.0, ROW * n_entries / (0.9 * height) - 1)
+        width += COLUMN * more_columns(n_entries, height)
         drawn = pyplot().figure(figsize=(width, height), layout="constrained").add_subplot()
     else:
         drawn = ax
@@ -80,22 +82,33 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4, n_entr
     return drawn
 
 
+def more_columns(n_entries: int, height: float) -> float:
+    """Return how many columns a legend needs beyond one in a figure of this height, in inches."""
+    return max(0.0, ROW * n_entries / (TALL * height) - 1)
+
+
 def legend_outside(ax: Axes, handles: list[Any] | None = None, **settings: Any) -> None:
     """Put the legend to the right of the data, in a font size and in columns in which it fits."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    dpi = ax.figure.dpi
-    columns, size = legend_form(len(handles), SHARE * ax.bbox.width / dpi, ax.bbox.height / dpi)
-    settings |= {"ncols": columns, "fontsize": size, "columnspacing": 1.0}
+    settings |= legend_look(len(handles), ax)
     ax.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, **settings
     )
+
+
+def legend_look(n_entries: int, beside: Any, tall: float = 1.0) -> dict[str, Any]:
+    """Return the settings with which a legend fits beside axes, or in this share of the height of a figure."""
+    dpi = beside.figure.dpi
+    columns, size = legend_form(n_entries, SHARE * beside.bbox.width / dpi, tall * beside.bbox.height / dpi)
+    return {"ncols": columns, "fontsize": size, "columnspacing": 1.0}
 
 
 def legend_form(n_entries: int, width: float, height: float) -> tuple[int, float]:
     """Return the number of columns and the largest font size in which a legend fits into a space in inches."""
 
     def size(columns: int) -> float:
-        return LETTERS * min(1.0, columns * height / (ROW * n_entries), width / (COLUMN * columns))
+        n_rows = math.ceil(n_entries / columns)
+        return LETTERS * min(1.0, height / (ROW * n_rows), width / (COLUMN * columns))
 
     columns = max(range(1, n_entries + 1), key=size)
     return columns, max(size(columns), LEAST)
@@ -105,6 +118,15 @@ def draw_noise(ax: Axes, rows: np.ndarray) -> None:
     """Draw rows (m, 2) that are noise."""
     if len(rows):
         ax.scatter(*rows.T, color=GREY, marker="x", s=14, linewidths=0.8, zorder=1, label="noise")
+
+
+def name_noise(ax: Axes, model: Model, note: str, mark: str = "") -> None:
+    """Give the legend an entry for noise, where there is some, with its weight, a note, and the mark of its rows."""
+    mixture = as_mixture(model, "model")
+    if mixture.noise is not None:
+        name = f"noise ({percent(float(mixture.parameters.rest))}, {note})"
+        look = {"color": GREY, "linestyle": "none", "marker": mark, "markersize": 4, "markeredgewidth": 0.8}
+        ax.errorbar([], [], label=name, **look)  # which legends have last
 
 
 def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -118,7 +140,7 @@ def near_rows(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def room(inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners (m,) of the box around points (n, m) beyond which noise would squeeze them in a picture."""
-    low, high = np.nanmin(inner, 0), np.nanmax(inner, 0)
+    low, high = np.fmin.reduce(inner), np.fmax.reduce(inner)  # of the values that are there
     margin = AROUND * (high - low)
     return low - margin, high + margin
 
@@ -145,6 +167,11 @@ def feature_names(model: Model) -> list[str]:
     return [f"feature {j}" for j in range(n_features(model))] if names is None else [str(name) for name in names]
 
 
+def plain(text: str) -> str:
+    """Return a text as matplotlib must have it so that no dollar sign begins a formula."""
+    return text.replace("$", r"\$")
+
+
 def narrow(name: str) -> str:
     """Return a name in short lines, broken after what parts its words, and cut where it is too long for them."""
     lines = [""]
@@ -161,6 +188,11 @@ def narrow(name: str) -> str:
 def n_features(model: Model) -> int:
     """Return d of a fitted model."""
     return as_mixture(model, "model").n_features
+
+
+def n_components(model: Model) -> int:
+    """Return K of a fitted model."""
+    return as_mixture(model, "model").n_components
 
 
 def rows_of(model: Model, X: Any) -> np.ndarray:

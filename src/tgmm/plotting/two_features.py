@@ -9,6 +9,7 @@ import numpy as np
 from tgmm.plotting import style
 from tgmm.plotting.style import Model
 from tgmm.plotting.view import Regions, View, ellipse
+from tgmm.runtime.checks import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ def plot_components(
     Raises
     ------
     ValueError
-        If there are fewer than two features, if a feature does not exist, or if the rows cannot be used.
+        If there are fewer than two features, if a feature does not exist, if a level is not between 0 and 1, or if the
+        rows cannot be used.
 
     Examples
     --------
@@ -65,7 +67,7 @@ def plot_components(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['component 0 (30%)', 'component 1 (70%)', 'holds 50%', 'holds 95%']
     """
-    view = _plane(model, features)
+    view, levels = _plane(model, features), _checked_levels(levels)
     ax = style.axes_or_new(ax, n_entries=len(view.weights) + len(levels))
     labels = None if X is None else style.labels_of(model, X)
     rows = None if X is None else view.rows(model, X)
@@ -143,14 +145,15 @@ def plot_density(
     kind: Literal["contour", "shading"] = "contour",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it.
+    """Draw the density of the mixture: the regions of highest density that contain 10% to 99% of it, without noise.
 
     Parameters
     ----------
     model, features, ax
         As in `plot_components`.
     X : array-like or Tensor of shape (n, d), optional
-        Rows to draw.
+        Rows to draw. Noise that is so far away that it would squeeze the rest is left out; a title says how many rows
+        that concerns.
     kind : {"contour", "shading"}, default="contour"
         Draw lines, or shades with a scale.
 
@@ -181,7 +184,7 @@ def plot_density(
         raise ValueError(f"kind must be 'contour' or 'shading'; got {kind!r}.")
     view = _plane(model, features)
     ax = style.axes_or_new(ax)
-    rows = None if X is None else view.rows(model, X)
+    rows = None if X is None else _near_rows(ax, model, view.rows(model, X), X)
     drawn = draw_density(ax, view, rows, kind)
     if rows is not None:
         ax.scatter(*rows.T, color="0.15", marker="o", zorder=2, **style.point_style(len(rows)) | {"s": 5})
@@ -245,12 +248,20 @@ def _noise_handles(ax: Axes) -> list[Any]:
     return [points for points in ax.collections if str(points.get_label()).startswith("noise")]
 
 
+def _near_rows(ax: Axes, model: Model, rows: np.ndarray, X: Any) -> np.ndarray:
+    """Return the coordinates (n, 2) of the rows of X that are no far noise, and say in a title if that is not all."""
+    shown = style.near_rows(rows, style.labels_of(model, X))
+    if not shown.all():
+        ax.set_title(style.data_name(shown), loc="right", fontsize="medium")
+    return rows[shown]
+
+
 def draw_density(ax: Axes, view: View, rows: np.ndarray | None, kind: str) -> Any:
     """Draw the regions of highest density of a view around its components and rows (n, 2)."""
     regions = Regions(view.mixture())
     low, high = regions.box(REGIONS[-1])
     if rows is not None:
-        low, high = np.fmin(low, np.nanmin(rows, 0)), np.fmax(high, np.nanmax(rows, 0))
+        low, high = np.fmin(low, np.fmin.reduce(rows)), np.fmax(high, np.fmax.reduce(rows))
     x, y = np.meshgrid(*np.linspace(low, high, GRID).T)
     shares = regions.shares(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
     if kind == "contour":
@@ -267,6 +278,17 @@ def _plane(model: Model, features: Sequence[int | str] | None) -> View:
         wanted = "the model has one feature" if features is None else f"features={list(features)!r}"
         raise ValueError(f"This picture needs two features, but {wanted}: use plot_histogram, or choose two.")
     return view
+
+
+def _checked_levels(levels: Any) -> list[float]:
+    """Return shares above 0 and below 1, or raise a ValueError that says how to write them."""
+    listed = levels.tolist() if hasattr(levels, "tolist") else levels
+    shares = list(listed) if isinstance(listed, list | tuple) else [listed]
+    if not all(is_number(share) and 0 < share < 1 for share in shares):
+        raise ValueError(f"levels must be shares above 0 and below 1, such as 0.95 for 95%; got {levels!r}.")
+    if not isinstance(listed, list | tuple):
+        raise ValueError(f"levels must be a sequence of shares; got {levels!r}: write [{levels!r}].")
+    return shares
 
 
 def _label(ax: Axes, view: View) -> None:

@@ -30,7 +30,7 @@ class View:
     directions : ndarray of shape (d, m)
         A.
     names : tuple of str
-        Names of the m coordinates.
+        Labels of the m coordinates.
     weights, means, covariances : ndarrays of shape (K,), (K, m) and (K, m, m)
         The weights, the means A'mu_k, and the covariances A'Sigma_k A.
     """
@@ -54,11 +54,17 @@ class View:
     @classmethod
     def _along(cls, model: Model, directions: np.ndarray, names: tuple[str, ...]) -> View:
         weights, means, covariances = dense_parameters(model)
+        names = tuple(style.plain(name) for name in names)
         return cls(directions, names, weights, means @ directions, directions.T @ covariances @ directions)
 
     def rows(self, model: Model, X: Any) -> np.ndarray:
-        """Return the coordinates of rows, (n, m)."""
-        return style.rows_of(model, X) @ self.directions
+        """Return the coordinates of rows of data, (n, m)."""
+        return self.coordinates(style.rows_of(model, X))
+
+    def coordinates(self, rows: np.ndarray) -> np.ndarray:
+        """Return A'x of rows (n, d), (n, m), which is NaN only where a feature is missing that takes part in it."""
+        used = (self.directions != 0).any(1)
+        return rows[:, used] @ self.directions[used]
 
     def mixture(self) -> Mixture:
         """Return the view as a mixture. With noise, it is that of the components alone."""
@@ -82,9 +88,10 @@ def discriminants(model: Model) -> np.ndarray:
 
     They have the largest ratios of the variance between the means of the components to the pooled variance within,
     which is scaled to 1 (Fisher 1936, Annals of Eugenics 7; Rao 1948, JRSS B 10). The largest entry of each is
-    positive.
+    positive. Noise has no part in them.
     """
     weights, means, covariances = dense_parameters(model)
+    weights = weights / weights.sum()
     centred = means - weights @ means
     between = (weights[:, None] * centred).T @ centred
     within = np.einsum("k,kij->ij", weights, covariances)
@@ -108,16 +115,7 @@ def discriminant_names(model: Model, directions: np.ndarray) -> tuple[str, ...]:
 
 def feature_indices(model: Model, features: Sequence[int | str]) -> list[int]:
     """Return the numbers of features given by number or name, or raise a ValueError that lists them."""
-    names = style.feature_names(model)
-    indices = []
-    for feature in features:
-        if isinstance(feature, str) and feature in names:
-            indices.append(names.index(feature))
-        elif not isinstance(feature, str) and 0 <= feature < len(names):
-            indices.append(int(feature))
-        else:
-            raise ValueError(f"features must be numbers from 0 to {len(names) - 1} or among {names}; got {feature!r}.")
-    return indices
+    return as_mixture(model, "model").columns.indices(features, "features")
 
 
 def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, float]:
