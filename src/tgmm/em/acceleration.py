@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse
 from tgmm.em.state import LONGEST, Path, Point, RunState
@@ -56,18 +57,19 @@ class Squarem:
         centre, mean = third.statistics.centre, third.statistics.mean[None]
         steps = together([point.statistics.about(centre, sums) for point in path.points])
         # About the mean of all rows, lengths do not depend on the frame's origin.
-        length = min(_length(steps.about(mean, sums)), path.longest)
+        about_mean = steps.about(mean, sums)
+        length = step_length(torch.cat([getattr(about_mean, name).flatten(1) for name in ESTIMATED], 1)).cpu()  # ()
+        longest = torch.tensor(path.longest, dtype=length.dtype)
+        length = torch.minimum(length, longest)
         if length < SHORTEST:
             return None
-        candidate = self._candidate(_extrapolated(steps, length), third, state)
+        candidate = self._candidate(steps.combined(jump_factors(length).to(centre.device)), third, state)
         if candidate is None:
             return None
         point, rung = self.em.evaluate(candidate, state.rung)
-        if not point.objective >= third.objective:
-            shorter = Path((third,), max(LONGEST, path.longest / LONGEST))
-            return replace(state, point=third, rung=rung, path=shorter)
-        longest = path.longest * LONGEST if length == path.longest else path.longest
-        return replace(state, point=point, rung=rung, path=Path((third,), longest))
+        is_higher = point.objective >= third.objective
+        longest = float(next_longest(length, longest, torch.tensor(is_higher)))
+        return replace(state, point=point if is_higher else third, rung=rung, path=Path((third,), longest))
 
     def _candidate(self, statistics: Statistics, third: Point, state: RunState) -> Parameters | None:
         """Return the parameters of extrapolated statistics, or None where they are those of no mixture."""
@@ -86,14 +88,25 @@ class Squarem:
         return parameters if precise else None
 
 
-def _length(steps: Statistics) -> float:
-    """Return the step length |r| / |v| of the first and second differences of three; 1 is two plain EM steps."""
-    a, b, c = torch.cat([getattr(steps, name).flatten(1) for name in ESTIMATED], 1)
-    step, curvature = (float(torch.linalg.vector_norm(each)) for each in (b - a, torch.sub(c, b, alpha=2) + a))
-    return step / curvature if curvature > 0 else 1.0
+def step_length(path: Tensor) -> Tensor:
+    """Return the step length |r| / |v| of the first and second differences of three points (3, ..., p), (...).
+
+    1 is two plain EM steps.
+    """
+    a, b, c = path
+    curvature = torch.linalg.vector_norm(torch.sub(c, b, alpha=2) + a, dim=-1)
+    return torch.where(curvature > 0, torch.linalg.vector_norm(b - a, dim=-1) / curvature, 1.0)
 
 
-def _extrapolated(steps: Statistics, length: float) -> Statistics:
-    """Return s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s, of three."""
-    factors = ((1 - length) ** 2, 2 * length * (1 - length), length**2)
-    return steps.combined(steps.mass.new_tensor(factors))
+def jump_factors(length: Tensor) -> Tensor:
+    """Return the factors of three points in a jump of such a length (...), (3, ...).
+
+    Their sum is s - 2 a r + a^2 v for a = -length, r = s' - s and v = s'' - 2 s' + s.
+    """
+    return torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])
+
+
+def next_longest(length: Tensor, longest: Tensor, is_higher: Tensor) -> Tensor:
+    """Return how long the next jump may be, after one of such a length that led higher or did not, (...)."""
+    longer = torch.where(length == longest, longest * LONGEST, longest)
+    return torch.where(is_higher, longer, (longest / LONGEST).clamp(min=LONGEST))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import CovarianceCollapse, Covariances
-from tgmm.em.acceleration import SHORTEST
+from tgmm.em.acceleration import SHORTEST, jump_factors, next_longest, step_length
 from tgmm.em.state import LONGEST, SETTLED, RunState
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Assignment
@@ -192,14 +192,10 @@ class Batch(Generic[R]):
 
         The paths (3, R, p) are of two steps, of which the runs are at the ends.
         """
-        a, b, c = path
-        step, curvature = b - a, c - 2 * b + a
-        length = step.norm(dim=1) / curvature.norm(dim=1).clamp(min=torch.finfo(a.dtype).tiny)
-        length = torch.minimum(length, longest)
-        factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, R)
-        statistics = of_vectors((factors[..., None] * path).sum(0), runs.statistics)
+        length = torch.minimum(step_length(path), longest)
+        statistics = of_vectors((jump_factors(length)[..., None] * path).sum(0), runs.statistics)
         unused = runs.parameters.weights == 0
-        jumps = (length >= SHORTEST) & ((a[:, : unused.shape[1]] > 0) | unused).all(-1)
+        jumps = (length >= SHORTEST) & ((path[0, :, : unused.shape[1]] > 0) | unused).all(-1)
         if not jumps.any():
             return runs, longest
         possible = jumps & ((statistics.mass > 0) | unused).all(-1)
@@ -210,9 +206,7 @@ class Batch(Generic[R]):
         better = jumps & (reached.objective >= runs.objective)
         if stay is not None:  # no jump: whether it ends as high is a matter of rounding
             better = better & ~stay
-        longer = torch.where(better & (length == longest), longest * LONGEST, longest)
-        shorter = (longest / LONGEST).clamp(min=LONGEST)
-        return runs_where(better, reached, runs), torch.where(jumps & ~better, shorter, longer)
+        return runs_where(better, reached, runs), torch.where(jumps, next_longest(length, longest, better), longest)
 
 
 def collapsed(parameters: Parameters) -> Tensor | None:

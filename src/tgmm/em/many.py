@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Covariances
-from tgmm.em.acceleration import SHORTEST
+from tgmm.em.acceleration import SHORTEST, jump_factors, next_longest, step_length
 from tgmm.em.batch import (
     Runs,
     collapsed,
@@ -195,8 +195,7 @@ class Climbers:
         change = reached.objective - self.runs.objective
         higher = change >= 0
         fell = ~jumping & ~(change >= -ROUNDING if may_hold else torch.isfinite(change))
-        longest = torch.where(length == self.longest, LONGEST * self.longest, self.longest)
-        longest = torch.where(higher, longest, (self.longest / LONGEST).clamp(min=LONGEST))
+        longest = next_longest(length, self.longest, higher)
         moved = replace(
             self._following(jumping),
             runs=runs_where(jumping & ~higher, self.runs, reached),
@@ -237,8 +236,7 @@ class Climbers:
             return never, statistics, length, never
         length = torch.where(ready, torch.minimum(self._lengths(), self.longest), 0.0)
         a, b = self.path.unbind(1)
-        factors = torch.stack([(1 - length) ** 2, 2 * length * (1 - length), length**2])  # (3, P)
-        mixed = (factors[..., None] * torch.stack([a, b, vectors(statistics)])).sum(0)
+        mixed = (jump_factors(length)[..., None] * torch.stack([a, b, vectors(statistics)])).sum(0)
         extrapolated = of_vectors(mixed, statistics)
         jumping = (length >= SHORTEST) & (extrapolated.mass > 0).all(1)
         doubtful = jumping & (self.update.priors.weight_mass(extrapolated.mass) <= 0).any(1)
@@ -251,9 +249,7 @@ class Climbers:
         mean = statistics.mean[:, None]  # (P, 1, d)
         points = torch.cat([self.path, vectors(statistics)[:, None]], 1)  # (P, 3, p)
         points = of_vectors(points.flatten(0, 1), statistics).about(mean.repeat_interleave(3, 0), sums)
-        a, b, c = vectors(points).view(len(mean), 3, -1).unbind(1)
-        curvature = (c - 2 * b + a).norm(dim=1)
-        return torch.where(curvature > 0, (b - a).norm(dim=1) / curvature, 1.0)
+        return step_length(vectors(points).view(len(mean), 3, -1).transpose(0, 1))
 
     def _at(self, parameters: Parameters, assignment: Assignment) -> Runs:
         """Return the runs that have come to parameters."""
