@@ -19,12 +19,9 @@ from tgmm.covariance.orientation import Orientation, not_flat, weights_of
 
 # Derivatives in an angle, per row, at which the axes are found: what is left to gain is their square. The next
 # iteration goes on from previous axes, so that less will do for these, and fewer steps: hundreds are of components
-# that have collapsed, whose likelihood has no limit. EM climbs by any step that does (Dempster, Laird & Rubin 1977,
-# Journal of the Royal Statistical Society B 39: generalised EM), and the next iteration turns the axes by far more
-# again than what is left once slopes are a thousandth. Rotations come to that slowly, and may stop far off.
+# that have collapsed, whose likelihood has no limit.
 LEVEL, LEVEL_OF_PREVIOUS = 1e-12, 1e-10
 STEPS, STEPS_OF_PREVIOUS = 1000, 50
-FLAT = 1e-3  # of the slope at previous axes, that may be left of it
 SOON, FEW = 32, 2  # steps after which only the best searches go on, and how many these are: sooner, others may yet win
 NEWTON = 32  # features up to which Newton's method is used, whose steps take some d^6 operations
 NUMBERS = 1 << 20  # of second derivatives that are worked on at a time, but for small factors
@@ -50,8 +47,7 @@ def common_axes(matrices: Tensor, counts: Tensor, near: Tensor | None = None, *,
     """
     shares = counts / counts.sum(-1, keepdim=True)
     if near is not None:
-        flat = FLAT if matrices.shape[-1] <= NEWTON else 0.0
-        return _found(_axes_of(near), matrices, shares, equal_volumes, LEVEL_OF_PREVIOUS, STEPS_OF_PREVIOUS, flat)[0]
+        return _found(_axes_of(near), matrices, shares, equal_volumes, LEVEL_OF_PREVIOUS, STEPS_OF_PREVIOUS)[0]
     axes = _first_axes(matrices, counts)  # (..., K + 1, d, d)
     problem = (matrices[..., None, :, :, :], shares[..., None, :], equal_volumes, LEVEL)
     for n_steps, n_best in ((SOON, FEW), (STEPS, 1)):
@@ -84,30 +80,26 @@ def _axes_of(covariances: Tensor) -> Tensor:
 
 
 def _found(
-    axes: Tensor, matrices: Tensor, shares: Tensor, equal_volumes: bool, level: float, n_steps: int, flat: float = 0.0
+    axes: Tensor, matrices: Tensor, shares: Tensor, equal_volumes: bool, level: float, n_steps: int
 ) -> tuple[Tensor, Tensor]:
     """Return the axes (..., d, d) to which searches of some steps from such axes lead, and their values (...)."""
     batch, (n_components, d) = axes.shape[:-2], matrices.shape[-3:-1]
     matrices, shares = matrices.expand(*batch, n_components, d, d), shares.expand(*batch, n_components)
-    rows = axes.reshape(-1, d, d), matrices.reshape(-1, n_components, d, d), shares.reshape(-1, n_components)
-    start = Orientation(*rows, equal_volumes)
+    flat = axes.reshape(-1, d, d), matrices.reshape(-1, n_components, d, d), shares.reshape(-1, n_components)
+    start = Orientation(*flat, equal_volumes)
     parts = torch.arange(len(start.axes), device=axes.device).split(max(1, NUMBERS // d**4))
-    found = [_descended(start.of_some(part), level, n_steps, flat) for part in parts]
+    found = [_descended(start.of_some(part), level, n_steps) for part in parts]
     axes, values = torch.cat([each.axes for each in found]), torch.cat([each.value for each in found])
     return axes.reshape(*batch, d, d), values.reshape(batch)
 
 
-def _descended(place: Orientation, level: float, n_steps: int, flat: float) -> Orientation:
-    """Return where steps lead that all lower the value, until nothing is steeper than the level.
-
-    A slope so flat, relative to that of the first place, will do too.
-    """
+def _descended(place: Orientation, level: float, n_steps: int) -> Orientation:
+    """Return where steps lead that all lower the value, until nothing is steeper than the level."""
     n_features = place.axes.shape[-1]
     if n_features == 1:
         return place
     step = _stepped if n_features <= NEWTON else _swept
-    axes, levels = place.axes.clone(), (flat * place.steepness).clamp(min=level)
-    going = (place.steepness > levels).nonzero().flatten()
+    axes, going = place.axes.clone(), (place.steepness > level).nonzero().flatten()
     here = place.of_some(going)
     for _ in range(n_steps):
         if not len(going):
@@ -116,7 +108,7 @@ def _descended(place: Orientation, level: float, n_steps: int, flat: float) -> O
         better = improves.nonzero().flatten()
         going, here = going[better], found.of_some(better)
         axes[going] = here.axes
-        steep = (here.steepness > levels[going]).nonzero().flatten()
+        steep = (here.steepness > level).nonzero().flatten()
         going, here = going[steep], here.of_some(steep)
     return place.at(axes)
 
