@@ -26,6 +26,7 @@ every_structure = pytest.mark.parametrize("name", TOLD_APART)
 def at_a_time(request, monkeypatch):
     """Rows and mixtures all at once, or in parts, the last of them short."""
     monkeypatch.setattr(batched, "FEATURES", request.param[0])
+    monkeypatch.setattr(batched, "KEPT", request.param[0])
     monkeypatch.setattr(batched, "NUMBERS", request.param[1])
 
 

@@ -104,8 +104,8 @@ def _descended(place: Orientation, level: float, n_steps: int) -> Orientation:
     for _ in range(n_steps):
         if not len(going):
             break
-        found = step(here)
-        better = found.improves(here).nonzero().flatten()
+        found, improves = step(here)
+        better = improves.nonzero().flatten()
         going, here = going[better], found.of_some(better)
         axes[going] = here.axes
         steep = (here.steepness > level).nonzero().flatten()
@@ -113,21 +113,22 @@ def _descended(place: Orientation, level: float, n_steps: int) -> Orientation:
     return place.at(axes)
 
 
-def _stepped(place: Orientation) -> Orientation:
-    """Return the place after a step downhill, shortened until it lowers the value."""
+def _stepped(place: Orientation) -> tuple[Orientation, Tensor]:
+    """Return the place after a step downhill, shortened until it lowers the value, and where it does, (...)."""
     angles = place.downhill
     found = place.turned_by(angles)
+    improves = found.improves(place)
     for _ in range(SHORTENED):
-        fails = ~found.improves(place)
-        if not fails.any():
+        if improves.all():
             break
-        angles = torch.where(fails[..., None], SHORTER * angles, angles)
+        angles = torch.where(improves[..., None], angles, SHORTER * angles)
         found = place.turned_by(angles)
-    return found
+        improves = found.improves(place)
+    return found, improves
 
 
-def _swept(place: Orientation) -> Orientation:
-    """Return the place after a round of all pairs of axes, each turned by its best angle."""
+def _swept(place: Orientation) -> tuple[Orientation, Tensor]:
+    """Return the place after a round of all pairs of axes, each turned by its best angle, and where it is lower."""
     axes, turned = place.axes, place.turned
     half, n_rounds, order = _tournament(axes.shape[-1], axes.device)
     for _ in range(n_rounds):
@@ -136,7 +137,8 @@ def _swept(place: Orientation) -> Orientation:
         cosine, sine = cosine[..., None, None, :], sine[..., None, None, :]
         turned = _turned(turned, cosine, sine).index_select(-1, order)
         turned = _turned(turned.mT, cosine, sine).index_select(-1, order)
-    return place.at(axes)
+    found = place.at(axes)
+    return found, found.improves(place)
 
 
 def _best_turn(turned: Tensor, place: Orientation, half: int) -> tuple[Tensor, Tensor]:

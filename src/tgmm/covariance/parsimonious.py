@@ -7,7 +7,6 @@ the identity (I). Source: Celeux & Govaert 1995 (Pattern Recognition 28).
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -19,10 +18,8 @@ from tgmm.covariance.base import Covariances, differ_by_rounding
 from tgmm.covariance.diagonal import Diagonal
 from tgmm.covariance.full import Full
 from tgmm.covariance.structures import NO_ROWS, Structure, of_variances
+from tgmm.covariance.volumes import common_matrix, factors_of, of_diagonals, of_matrices
 
-SETTLED = 1e-13  # relative change of the volumes at which their iteration has ended
-PATIENCE = 10  # sweeps without a smaller change, after which nothing but rounding is left
-SWEEPS = 1000
 EPS, ROUNDINGS = torch.finfo(torch.float64).eps, 32  # of inverses, that an estimate may have
 ALIKE = 1e-6  # relative difference that rounding can explain, of covariances that users hand in
 
@@ -167,22 +164,18 @@ class EVV(Parsimonious):
 class VEE(Parsimonious):
     """Ellipsoids that are multiples of one another: a matrix C of determinant 1, times lambda_k.
 
-    Volumes and C are minimised in turn, up to a factor that stays (Celeux & Govaert 1995, 4.2).
+    Of given volumes C follows, and of C the volumes (Celeux & Govaert 1995, 4.2): see `tgmm.covariance.volumes`.
     """
 
     form = Full
     marginal_name = "VEE"
 
     def _of(self, squares: Covariances, counts: Tensor, previous: Covariances | None) -> Full:
-        matrices, shares = squares.dense, counts / counts.sum(-1, keepdim=True)
+        matrices = squares.dense
         volumes = (squares if previous is None else previous).variances.mean(-1)  # (..., K)
-        common, have_settled = matrices[..., 0, :, :], Settling()
-        for _ in range(SWEEPS):
-            common = (_per(volumes, shares)[..., None, None] * matrices).sum(-3)  # (..., d, d)
-            precision = torch.linalg.inv_ex(common).inverse
-            before, volumes = volumes, (matrices * precision[..., None, :, :]).sum((-2, -1)) / squares.n_features
-            if have_settled(volumes, before):
-                break
+        common = common_matrix(factors_of(matrices, counts, volumes, of_matrices), matrices)  # (..., d, d)
+        precision = torch.linalg.inv_ex(common).inverse
+        volumes = (matrices * precision[..., None, :, :]).sum((-2, -1)) / squares.n_features
         return Full(volumes[..., None, None] * common[..., None, :, :], squares.n_features)
 
 
@@ -207,8 +200,8 @@ def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor
     """Return the volumes lambda (..., K) and the shape a (..., d), with product 1, of variances lambda_k a_j.
 
     They minimise the sum over k and j of n_k (log(lambda_k a_j) + v_kj / (lambda_k a_j)), which is convex in their
-    logarithms, by minimising in one and the other in turn (Celeux & Govaert 1995, 4.2). Components of count 0 get the
-    volume that suits the shape, and do not matter for it.
+    logarithms (Celeux & Govaert 1995, 4.2). Components of count 0 get the volume that suits the shape, and do not
+    matter for it.
 
     Parameters
     ----------
@@ -218,13 +211,9 @@ def volumes_and_shape(variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor
         n, the numbers of rows.
     """
     shape = _unit(counts, variances)
-    volumes, have_settled = (variances / shape[..., None, :]).mean(-1), Settling()
-    for _ in range(SWEEPS):
-        shape = _unit(_per(volumes, counts), variances)
-        before, volumes = volumes, (variances / shape[..., None, :]).mean(-1)
-        if have_settled(volumes, before):
-            break
-    return volumes, shape
+    volumes = (variances / shape[..., None, :]).mean(-1)
+    shape = _unit(factors_of(variances, counts, volumes, of_diagonals), variances)
+    return (variances / shape[..., None, :]).mean(-1), shape
 
 
 def _unit(factors: Tensor, variances: Tensor) -> Tensor:
@@ -241,27 +230,6 @@ def _along(axes: Tensor, variances: Tensor) -> Full:
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
     """Return the mean of values (..., K) with such counts, (..., 1)."""
     return (counts * values).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True)
-
-
-def _per(volumes: Tensor, counts: Tensor) -> Tensor:
-    """Return counts over volumes, 0 where there is no volume."""
-    return torch.where(volumes > 0, counts / volumes.clamp(min=NO_ROWS), 0.0)
-
-
-class Settling:
-    """Tells when volumes are what their iteration leads to, or when nothing but rounding is left of their changes.
-
-    Changes shrink sweep by sweep, but for those of rounding: of covariances near singular ones, volumes never rest.
-    """
-
-    def __init__(self) -> None:
-        self.least, self.n_since = math.inf, 0  # the smallest change, and how many sweeps ago that was
-
-    def __call__(self, volumes: Tensor, before: Tensor) -> bool:
-        """Whether volumes (..., K) have settled, after one more sweep."""
-        change = float(((volumes - before).abs() / volumes.clamp(min=NO_ROWS)).amax())
-        self.least, self.n_since = (change, 0) if change < self.least else (self.least, self.n_since + 1)
-        return not change > SETTLED or self.n_since == PATIENCE
 
 
 # What mclust's ``me`` counts (version 6; its ``mstep`` counts otherwise): for each volume, or for the one of all. For

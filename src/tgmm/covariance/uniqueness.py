@@ -16,7 +16,7 @@ from torch import Tensor
 LEAST = 1e-6  # of a feature's variance, that is noise
 LOWEST = math.log(LEAST)
 SWEEPS, HALVINGS = 100, 12
-NEWTON = 32  # features up to which a step is one of Newton's, whose second derivatives cost d^4 operations
+NEWTON = 32  # features up to which a step is one of Newton's, on every one of which second derivatives are taken
 SETTLED = 1e-15  # slope of the objective, in nats a row, at which it is at its minimum
 ROUNDING = 1e-15  # of eigenvalues
 FLATTER = 0.95  # by which a slope shrinks at least where the objective has no more digits
@@ -93,15 +93,17 @@ class Profile(NamedTuple):
     def curvature(self, index: int, least: float) -> Tensor:
         """Return the second derivatives of one matrix, (d, d), without those parts that are below a least.
 
-        They are those of a spectral function, by divided differences of what is taken of eigenvalues.
+        They are those of a spectral function, by divided differences of what is taken of eigenvalues: these are 1
+        between axes that are no factors, 0 between factors, so that only a factor and another axis take a product.
         """
         values, axes, kept = self.values[index], self.axes[index], self.kept[index]
-        taken = torch.where(kept, 1.0, values)
-        gaps = values[:, None] - values
-        divided = torch.where(gaps.abs() > 1e-12, (taken[:, None] - taken) / gaps, (~kept).to(values))
-        pairs = (0.5 * divided * (values[:, None] + values)).clamp(min=least)
-        products = axes[:, None] * axes  # (d, d, d): of two features along each axis
-        return ((products @ pairs) * products).sum(-1)
+        rest, factors = torch.where(kept, 0.0, axes), axes[:, kept].T  # (d, d), (k, d)
+        gaps, sums = values[kept][:, None] - values, values[kept][:, None] + values  # (k, d)
+        divided = torch.where(gaps > 1e-12, (1 - values) / gaps, 0.5)
+        pairs = (0.5 * divided * sums).clamp(min=least)
+        others = (rest * pairs[:, None]) @ rest.T  # (k, d, d)
+        crossed = 2 * (factors[:, :, None] * factors[:, None] * others).sum(0)
+        return (rest @ rest.T) * ((rest * values) @ rest.T) + crossed
 
 
 def noise_of(matrices: Tensor, n_factors: int, before: Tensor | None = None) -> tuple[Tensor, Tensor]:

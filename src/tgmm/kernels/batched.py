@@ -14,7 +14,8 @@ from tgmm.kernels.base import BITS, Assignment
 from tgmm.model.parameters import Parameters
 from tgmm.model.statistics import Statistics
 
-FEATURES = 1 << 21  # of rows that are computed with at a time, and the most that are kept from pass to pass
+FEATURES = 1 << 21  # of rows that are computed with at a time
+KEPT = 1 << 23  # the most that are kept from pass to pass, 64 MB: of many features they take as long as an E-step
 NUMBERS = 1 << 19  # joint log-densities of as many mixtures as are computed at a time
 
 
@@ -36,13 +37,14 @@ class Batched:
         self.rows, self.weights, self.moment = rows, weights, moment
         self.n_features = rows.shape[1]
         self.n_columns = 1 + self.n_features + (0 if moment.shared else moment.size(self.n_features))
-        self.size = max(1, FEATURES // self.n_columns)  # rows at a time
+        is_kept = rows.shape[0] * self.n_columns <= KEPT
+        self.size = rows.shape[0] if is_kept else max(1, FEATURES // self.n_columns)  # rows at a time
         self.weight = weights.sum()
         self.centre = rows.new_zeros(1, self.n_features)
         self._weigh_the_same = bool((weights == 1).all())
         self.total_second = moment.weighted_sum(rows, weights)  # (q,)
         self.n_passes = 0  # over all rows, of one mixture each
-        self.features = self._features(slice(None)) if rows.shape[0] <= self.size else None  # (1 + d [+ q], m)
+        self.features = self._features(slice(None)) if is_kept else None  # (1 + d [+ q], m)
 
     def of_some(self, index: Any) -> Batched:
         """Return the kernel of some of the mixtures: it is the same, since all have these rows."""
