@@ -111,9 +111,13 @@ class Trials:
     def _best_moved(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
         """Search for the best solutions, from which moves have been tried."""
         first, least = yield from self._first()
-        floors = torch.full((max(n_heats, least) - 1,), self._height(first) - SAME, dtype=torch.float64)
+        n_all = max(n_heats, least)
+        structure = self.batch.update.structure
+        if structure.shared and not structure.form.one_scale:  # how high a run is tells less of where moves lead
+            n_heats = n_all
+        floors = torch.full((n_all - 1,), self._height(first) - SAME, dtype=torch.float64)
         floors[: n_heats - 1] -= NEARBY - SAME  # of which one may move though it is lower
-        heats = yield from self._random(len(floors), generator, floors)
+        heats = yield from self._random(n_all - 1, generator, floors)
         heats = yield from self._moved(first, heats, n_heats, least)
         runs = yield from self._ended([first, *heats])
         best = self._best(runs, self.n_followed)
