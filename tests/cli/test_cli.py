@@ -252,7 +252,7 @@ def test_files_larger_than_memory_are_read_in_parts(run, X, model_file, tmp_path
 def test_thinned_rows_are_spread_evenly(monkeypatch):
     monkeypatch.setattr(tables, "DRAWN_ROWS", 50)
     batches = [np.arange(a, b, dtype=float)[:, None] for a, b in ((0, 30), (30, 31), (31, 400), (400, 1000))]
-    kept = tables.thinned(tables.Mapped(_Listed(batches), lambda rows: rows, None)).ravel()
+    kept = tables.thinned(tables.Mapped(_Listed(batches), lambda rows: rows)).ravel()
     assert 25 <= len(kept) <= 50
     assert kept[0] == 0 and len(set(np.diff(kept))) == 1
 

@@ -371,7 +371,7 @@ REFUSED_WORDS = {
     "empty list": "got a 1D array of shape (0,) instead",
     "zero features": "Found array with 0 feature(s) (shape=(150, 0))",
     "zero features of a tensor": "Found array with 0 feature(s) (shape=(150, 0))",
-    "ragged list": "X must have rows of one length; row 0 has 3 value(s), and row 1 has 1",
+    "ragged list": "X must have rows of one length; row 0 has 3 values, and row 1 has 1",
 }
 
 

@@ -441,7 +441,7 @@ def test_a_file_that_is_no_mixtures_is_refused(tmp_path):
     fit_many(X, labels).save(path)
     state = torch.load(path, weights_only=True)
     for changes, message in [
-        ({"kind": "MixtureClassifier"}, "contains a MixtureClassifier, not Mixtures"),
+        ({"kind": "MixtureClassifier"}, "contains a MixtureClassifier, which Mixtures.load does not read"),
         ({"n_problems": 2}, "3 groups for 2 problems"),
         ({"problems.x.means_": 1.0}, "invalid literal"),
         ({"problems.9.means_": 1.0}, "not those numbered 0 to 2"),

@@ -290,7 +290,7 @@ class TestNoise:
         X, is_noise = self.rows()
         weights = np.ones(220)
         weights[:5] = 0
-        with pytest.warns(UserWarning, match="linear functions"):
+        with pytest.warns(UserWarning, match="a linear function of others"):
             found = select(
                 *(np.c_[X, X.sum(1)], [2], "full"),
                 **{"noise": True, "noise_init": is_noise, "sample_weight": weights, "n_init": 1, "random_state": 0},

@@ -100,7 +100,7 @@ def check_parts(state: Any, kind: str, kinds: Mapping[str, type], newest: int) -
     """Raise unless a state dict of parts, whose names have a dot, is of this kind and has these entries, unchanged."""
     check_version(state, newest)
     if (found := state.get("kind", "mixture")) != kind:
-        raise ValueError(f"it contains a {found}, not {kind}.")
+        raise ValueError(f"it contains a {found}, which {kind}.load does not read.")
     require_entries(state, kinds)
     if unknown := sorted(name for name in state.keys() - kinds.keys() if "." not in name):
         raise ValueError(f"it has the unknown entry {unknown[0]!r}.")
