@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from tgmm.em.expectation import Expectation
 from tgmm.em.maximisation import Maximisation, regularised
 from tgmm.em.start import Started
@@ -76,7 +78,7 @@ class EM:
         changed = bool(found.fresh)
         if not (changed or found.is_whole):  # weights that are 0 stay so
             changed = bool(((found.parameters.weights > 0) != (state.parameters.weights > 0)).any())
-        if found.rung == state.rung and found.parameters.is_same(state.parameters):  # as of one component
+        if found.rung == state.rung and _is_same(found.parameters, state.parameters):  # as of one component
             return Step(state.moved_to(state.point, state.rung, found.fresh, found.notes), is_em=not changed)
         point, rung = self.evaluate(found.parameters, found.rung)
         lowest = state.point.objective - self.expectation.ladder.noise(rung)
@@ -91,3 +93,11 @@ class EM:
         """Return the log-posterior (or classification log-posterior) per unit of weight with what it is that of."""
         log_prior = self.update.log_prior(parameters)
         return Point(parameters, statistics, float((statistics.objective + log_prior) / statistics.weight))
+
+
+def _is_same(one: Parameters, other: Parameters) -> bool:
+    """Whether all numbers of two mixtures are seen to be the same: not on a device, which one would have to wait for."""
+    if one.posterior is not None or one.weights.device.type != "cpu":
+        return False
+    pairs = [(each.weights, each.means, each.covariances.values) for each in (one, other)]
+    return all(torch.equal(*pair) for pair in zip(*pairs, strict=True))

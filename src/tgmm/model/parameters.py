@@ -53,13 +53,6 @@ class Parameters:
         """Return the parameters on the device."""
         return self if self.means.device == device else moved(self, device)
 
-    def is_same(self, other: Parameters) -> bool:
-        """Whether all numbers are those of another mixture of the same form, neither of which has a posterior."""
-        if self.posterior is not None or other.posterior is not None:
-            return False
-        pairs = [(p.weights, p.means, p.covariances.values) for p in (self, other)]
-        return all(torch.equal(one, another) for one, another in zip(*pairs, strict=True))
-
     def apart(self) -> Parameters:
         """Return the same mixture, with a covariance for each component."""
         return replace(self, covariances=self.covariances.apart(self.n_components))
