@@ -96,7 +96,7 @@ class EM:
 
 
 def _is_same(one: Parameters, other: Parameters) -> bool:
-    """Whether all numbers of two mixtures are seen to be the same: not on a device, which one would have to wait for."""
+    """Whether two mixtures are the same in all numbers; False on a device, which would have to be waited for."""
     if one.posterior is not None or one.weights.device.type != "cpu":
         return False
     pairs = [(each.weights, each.means, each.covariances.values) for each in (one, other)]
