@@ -18,6 +18,7 @@ from tgmm.kernels.assignment import hard, soft
 from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
+from tgmm.runtime.frozen import replace
 from tgmm.start.portfolio import PARTITIONS, RANDOM_PARTITIONS, partitions, random_partitions
 from tgmm.start.views import Views
 
@@ -133,6 +134,28 @@ def test_more_heats_never_end_lower():
         assert (trials.guard.heights(best).diff() >= -1e-9).all()
 
 
+def test_more_heats_never_end_lower_where_there_are_too_many_components():
+    """So that there is a long way to go, of which little can be foreseen."""
+    rng = np.random.default_rng(4)
+    X = np.concatenate([rng.standard_normal((300, 2)), [5, 0] + rng.standard_normal((300, 2)) * [2, 1]])
+    trials, _ = trials_of(X, 5)
+    best = joined([alone(trials.solutions(n, generator())).of_some(slice(1)) for n in (1, 2, 3, 5)])
+    assert (trials.guard.heights(best).diff() >= -1e-6).all()
+
+
+def test_a_run_that_would_be_followed_goes_on_though_more_heats_lead_higher():
+    """It is foreseen to end below them, and that can be wrong."""
+    trials, _ = trials_of(overlapping(1, 100), 3)
+    starts = [trials._from(partitions(trials.views, 3)), trials._from(random_partitions(trials.views, 3, generator()))]
+    first, second = (trials.batch.advanced(runs.of_some(slice(2)), 2) for runs in starts)
+    higher = replace(second, objective=second.objective + 1.0)
+    one = alone(trials._ended([first]))
+    for heats in ([first, second], [first, higher]):
+        torch.testing.assert_close(alone(trials._ended(heats)).objective[:2], one.objective, rtol=0, atol=1e-9)
+    given_up = alone(trials._ended([joined([first, higher])])).objective[:2]
+    assert (given_up < one.objective - 1e-5).any()
+
+
 def test_solutions_are_different_and_the_best_comes_first():
     for seed in range(2):
         trials, _ = trials_of(overlapping(seed, 100), 3)
@@ -195,16 +218,43 @@ def test_rows_that_hierarchies_do_not_see_have_no_part_in_the_clusters():
     np.testing.assert_allclose(run.parameters.means[0], torch.stack(means), atol=1e-2)
 
 
-def test_heats_are_added_while_there_are_accidents_alone():
+def test_heats_are_added_where_there_are_accidents_alone():
     rng = np.random.default_rng(0)
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 10, axis=0) + 1e-9 * rng.standard_normal((30, 2))
-    trials, _ = trials_of(X, 3)
-    found = alone(trials.solutions(1, generator()))
-    assert trials.guard.degenerate(found).all()
-    assert trials.names == [*PARTITIONS, *(module.MORE * [*RANDOM_PARTITIONS])]
+    for n_heats in (1, 3, 6):
+        trials, _ = trials_of(X, 3)
+        assert trials.guard.degenerate(alone(trials.solutions(n_heats, generator()))).all()
+        added = max(n_heats, module.DEGENERATE) - 1
+        assert trials.names == [*PARTITIONS, *(added * [*RANDOM_PARTITIONS])]
+
+
+@pytest.mark.parametrize(("n_agreeing", "n_heats", "drawn"), [(1, 1, 2), (1, 2, 2), (1, 5, 4), (2, 1, 0), (2, 2, 1)])
+def test_heats_are_added_where_one_start_alone_leads_to_the_best(n_agreeing, n_heats, drawn, monkeypatch):
+    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: n_agreeing if len(runs) > module.SCOUTS else 1)
     trials, _ = trials_of(overlapping(0), 3)
+    alone(trials.solutions(n_heats, generator()))
+    assert trials.names == [*PARTITIONS, *(drawn * [*RANDOM_PARTITIONS])]
+
+
+def test_no_heats_are_added_once_the_first_has_cost_what_it_is_worth():
+    trials, _ = trials_of(overlapping(2, n=400, n_clusters=8), 8, worth=50)
     alone(trials.solutions(1, generator()))
     assert trials.names == [*PARTITIONS]
+
+
+def test_a_sound_solution_is_found_among_rows_far_away():
+    """Each of the first starts puts few of them in a component."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(3), 80)
+    X = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])[labels] + rng.standard_normal((240, 2))
+    X = np.concatenate([X, rng.uniform(-60, 60, (8, 2))])
+    heights = []
+    for n_heats in (1, 2, 3, 5):
+        trials, _ = trials_of(X, 4)
+        best = alone(trials.solutions(n_heats, generator())).of_some(slice(1))
+        assert not trials.guard.degenerate(best).any()
+        heights.append(float(best.objective))
+    assert (np.diff(heights) >= -1e-9).all()
 
 
 def test_moves_end_once_they_have_cost_what_they_are_worth():

@@ -62,13 +62,14 @@ def test_cells_without_a_marker_beside_bright_ones_keep_their_spread(structure):
     np.testing.assert_allclose(deviations(model).min(0), dim.std(0), rtol=0.01)
 
 
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("structure", ["full", "diag", "spherical"])
-def test_one_glitch_widens_no_cluster_and_is_said_to_be_one(structure):
-    rng = np.random.default_rng(0)
+def test_one_glitch_widens_no_cluster_and_is_said_to_be_one(structure, seed):
+    rng = np.random.default_rng(seed)
     clusters = [rng.normal(0, 1, (500, 2)), rng.normal(8, 1, (500, 2))]
     X = np.concatenate([*clusters, [[1e6, 0.0]]])
     with pytest.warns(UserWarning, match=r"component \d is degenerate \(on too few"):
-        model = GaussianMixture(3, covariance_type=structure, random_state=0).fit(X)
+        model = GaussianMixture(3, covariance_type=structure, random_state=seed).fit(X)
     heavy = as_numpy(model.weights_) > 0.1
     found = deviations(model).reshape(3, -1)[heavy]
     expected = [cluster.std(0) if found.shape[1] == 2 else [np.sqrt(cluster.var(0).mean())] for cluster in clusters]
@@ -242,4 +243,4 @@ def test_features_that_are_constant_in_a_component_but_for_rounding_leave_a_fit(
     variances = np.stack([r @ (X - mean) ** 2 / r.sum() for r, mean in zip(R.T, means, strict=True)])
     assert (variances < 1e-9).sum() > 100  # the ends of an M-step, of which rounding has none
     np.testing.assert_allclose(model.means_, means, atol=0.05)
-    np.testing.assert_allclose(model.covariances_, variances + model.reg_covar_, rtol=0.01)
+    np.testing.assert_allclose(model.covariances_, variances + model.reg_covar_, rtol=0.02)

@@ -92,11 +92,11 @@ class Steps(Advance):
 
 @dataclass(frozen=True, eq=False)
 class Climb(Advance):
-    """Steps and jumps of each run to its limits, see `tgmm.em.batch.Batch.climbed`."""
+    """Steps and jumps of each run to its limits, see `tgmm.em.batch.Batch.climbed`; each may have its own floor."""
 
     tol: float
     max_iter: int
-    floor: float = -math.inf
+    floor: float | Tensor = -math.inf
 
     @property
     def kind(self) -> Hashable:
@@ -106,8 +106,10 @@ class Climb(Advance):
     def done(self, batch: Batch[Any], runs: Runs, requests: Sequence[Climb]) -> Runs:
         """Return the runs where they come to."""
         counts = torch.tensor([len(each.runs) for each in requests])
-        limits = torch.tensor([(each.tol, each.max_iter, each.floor) for each in requests], dtype=torch.float64)
-        return batch.climbed(runs, *limits.repeat_interleave(counts, 0).T)
+        limits = torch.tensor([(each.tol, each.max_iter) for each in requests], dtype=torch.float64)
+        tol, max_iter = limits.repeat_interleave(counts, 0).T
+        floor = torch.cat([torch.as_tensor(each.floor).double().expand(len(each.runs)) for each in requests])
+        return batch.climbed(runs, tol, max_iter, floor)
 
 
 T = TypeVar("T")

@@ -30,16 +30,17 @@ SHORT = 10  # EM steps before the runs of a heat of random starts are compared, 
 LONG, NEAR = 60, 1e-5  # E-steps of a run, unless it would gain less before
 LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still gain
 SHARE = 1e-3  # of all rows but those far away, that the clusters of a partition have besides their own
-MOVED, NEARBY = 2, 0.05  # heats whose best may move though it is lower, and by how many nats a row
-MORE = 2  # heats that are added while all solutions are degenerate
+NEARBY = 0.05  # nats a row by which the run of a heat may be lower and still move
+DOUBTFUL, DEGENERATE = 3, 5  # heats at least where one start alone leads to the best, and where that is degenerate
 FOLLOWED = 2  # solutions that are worth all rows
 
 
 class Trials:
     """Runs of EM from many starts, on rows that are kept in memory.
 
-    They come in heats: the first begins with the partitions of a portfolio, each other one with random ones. What a
-    heat comes to does not depend on how many there are, so that more of them never end lower.
+    They come in heats: the first begins with the partitions of a portfolio, each other one with random ones. Where the
+    first leaves doubt there are a few others, however few were asked for. What a heat comes to does not depend on those
+    after it, so that more of them never end lower.
 
     Parameters
     ----------
@@ -109,57 +110,62 @@ class Trials:
 
     def _best_moved(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
         """Search for the best solutions, from which moves have been tried."""
-        first = yield from self._first()
-        heats = yield from self._random(n_heats - 1, generator, self._height(first) - NEARBY)
-        heats = yield from self._moved(first, heats)
+        first, least = yield from self._first()
+        n_all = max(n_heats, least)
+        structure = self.batch.update.structure
+        if structure.shared and not structure.form.one_scale:  # how high a run is tells less of where moves lead
+            n_heats = n_all
+        floors = torch.full((n_all - 1,), self._height(first) - SAME, dtype=torch.float64)
+        floors[: n_heats - 1] -= NEARBY - SAME  # of which one may move though it is lower
+        heats = yield from self._random(n_all - 1, generator, floors)
+        heats = yield from self._moved(first, heats, n_heats, least)
         runs = yield from self._ended([first, *heats])
-        for _ in range(MORE):
-            if not self.guard.degenerate(runs).all() or self.batch.kernel.n_passes > self.worth * n_heats:
-                break
-            heats = yield from self._random(1, generator)
-            heats = yield from self._moved(runs, heats)
-            more = yield from self._ended(heats)
-            runs = joined([runs, more])
         best = self._best(runs, self.n_followed)
         if len(best) == 1:  # which is at its limit; of others it was enough that they are lower
             return best
         others = yield Climb(self.batch, best.of_some(slice(1, None)), self.nearest, LAST)
         return joined([best.of_some(slice(1)), others])
 
-    def _first(self) -> Search[Runs]:
-        """Search for the best runs of the first heat, the best of which has moved.
+    def _first(self) -> Search[tuple[Runs, int]]:
+        """Search for the best runs of the first heat, the best of which has moved; say how many heats there are to be.
 
         Where the first starts lead to one solution, there is next to nothing to find for the others, nor for moves but
-        for those that promise most.
+        for those that promise most. Where one alone leads to the best, others may lead to a better one.
         """
         names = list(PARTITIONS)
         if self.batch.update.structure.form.one_scale:  # clusters are round, but not in whitened rows
             names.reverse()
         runs = yield from self._followed(names[:SCOUTS])
-        if not (agreed := self._agree(runs, SCOUTS)):
+        n_agreeing, enough = self._agreeing(runs), SCOUTS
+        if n_agreeing < enough:
             others = yield from self._followed(names[SCOUTS:], self._height(self._best(runs, 1)) - SAME)
-            runs = joined([runs, others])
-            agreed = self._agree(runs, AGREEING)
+            runs, enough = joined([runs, others]), AGREEING
+            n_agreeing = self._agreeing(runs)
         best = self._best(runs, self.n_followed)
-        if agreed and self.batch.update.structure.shared:  # whose moves show what they promise only once they are made
-            return best
-        moved = yield from self.moves.improved(best.of_some(slice(1)), PROMISING if agreed else BLEAK)
-        return joined([moved, best.of_some(slice(1, None))])
+        if n_agreeing >= enough and self.batch.update.structure.shared:
+            return best, 1  # whose moves show what they promise only once they are made
+        moved = yield from self.moves.improved(best.of_some(slice(1)), PROMISING if n_agreeing >= enough else BLEAK)
+        found = joined([moved, best.of_some(slice(1, None))])
+        if n_agreeing > 1 or self.batch.kernel.n_passes > self.worth:
+            return found, 1
+        return found, DEGENERATE if self._height(found) == -math.inf else DOUBTFUL
 
     def _followed(self, names: list[str], floor: float = -math.inf) -> Search[Runs]:
         """Search for where the starts of these names lead to, unless it is seen to be below a floor before."""
         begun = self._from(partitions(self.views, self.n_components, names))
         return (yield Climb(self.batch, begun, NEAR, LONG, floor))
 
-    def _agree(self, runs: Runs, count: int) -> bool:
-        """Whether so many of the runs are at the best solution, and it is not degenerate."""
+    def _agreeing(self, runs: Runs) -> int:
+        """Return how many of the runs are at the best solution, none where it is degenerate."""
         best = self._best(runs, 1)
-        return int(alike(best, runs).sum()) >= count and not bool(self.guard.degenerate(best))
+        return 0 if self._height(best) == -math.inf else int(alike(best, runs).sum())
 
-    def _random(self, n_heats: int, generator: torch.Generator, floor: float = -math.inf) -> Search[list[Runs]]:
+    def _random(
+        self, n_heats: int, generator: torch.Generator, floor: float | Tensor = -math.inf
+    ) -> Search[list[Runs]]:
         """Search for the best run of each of so many heats with random partitions, near where it leads to.
 
-        Those that are seen to lead below the floor are not followed.
+        Those that are seen to lead below the floor, which each may have its own, are not followed.
         """
         draw = partial(random_partitions, self.views, self.n_components, generator)
         heats = [self._from(draw()) for _ in range(n_heats)]
@@ -171,9 +177,17 @@ class Trials:
         return _apart(climbed, best)
 
     def _ended(self, heats: Sequence[Runs]) -> Search[Runs]:
-        """Search for where the best runs of heats lead to, but for those that are seen to end below the best."""
-        runs = joined(heats)
-        return (yield Climb(self.batch, runs, self.nearest, LAST, self._height(self._best(runs, 1)) - SAME))
+        """Search for where the best runs of heats lead to, but for those that are seen to end below others.
+
+        Only others of the same heat and of those before count, and those that would be followed if there were no more
+        heats go all the way: what is foreseen can be wrong, and more heats are to take nothing away.
+        """
+        floors, followed = list[Tensor](), heats[0]
+        for number, heat in enumerate(heats):
+            followed = self._best(heat if number == 0 else joined([followed, heat]), self.n_followed)
+            goes_on = (heat.start[:, None] == followed.start).any(1)
+            floors.append(torch.where(goes_on, -math.inf, self._height(followed) - SAME))
+        return (yield Climb(self.batch, joined(heats), self.nearest, LAST, torch.cat(floors)))
 
     def _from(self, labels_by_name: dict[str, Tensor]) -> Runs:
         """Return the runs that begin with the clusters of partitions, each with a share of all rows."""
@@ -185,21 +199,26 @@ class Trials:
         self.names += labels_by_name
         return self.batch.begun(self.batch.kernel.of_shares(shares), start)
 
-    def _moved(self, seen: Runs, heats: Sequence[Runs]) -> Search[list[Runs]]:
-        """Search for the run of each heat, moved where it is new and higher than those seen before.
+    def _moved(self, first: Runs, heats: Sequence[Runs], n_heats: int, least: int) -> Search[list[Runs]]:
+        """Search for the run of each heat, moved where it is new and higher than those before.
 
-        Those of a few heats may be a little lower.
+        The first that is but a little lower moves too if its heat is one of those that were asked for. Where that leads
+        comes after the heats that there are at least, as if it were one more.
         """
-        highest_yet, n_moved, every = self._height(seen), 1, list[Runs]()
+        seen, highest_yet, news, heights, every = first, self._height(first), list[bool](), list[float](), list[Runs]()
         for run in heats:
-            slack = NEARBY if n_moved < MOVED else -GAIN
-            found = run
-            if not alike(run, seen).any() and self._height(run) >= highest_yet - slack:
-                found = yield from self.moves.improved(run, goal=highest_yet)
-                n_moved += 1
-            seen = joined([seen, run, found])
-            highest_yet = max(highest_yet, self._height(found))
+            found, is_new = run, not bool(alike(run, seen).any())
+            if is_new and self._height(run) >= highest_yet + GAIN:
+                found, is_new = (yield from self.moves.improved(run, goal=highest_yet)), False
+            seen, highest_yet = joined([seen, run, found]), max(highest_yet, self._height(found))
+            news.append(is_new)
+            heights.append(highest_yet)
             every.append(found)
+        for place in range(n_heats - 1):
+            last = max(place, least - 2)
+            if news[place] and self._height(heats[place]) >= heights[last] - NEARBY:
+                every.insert(last + 1, (yield from self.moves.improved(heats[place], goal=heights[last])))
+                break
         return every
 
     def _height(self, runs: Runs) -> float:
@@ -208,9 +227,12 @@ class Trials:
         return -math.inf if bool(self.guard.degenerate(first)) else float(first.objective)
 
     def _best(self, runs: Runs, count: int) -> Runs:
+        """Return the best runs, and of several the highest too, which the fit may not find degenerate."""
         if count == 1:
             return highest(runs, 1, self.guard)
-        return distinct(runs, self.guard).of_some(slice(count))
+        found = distinct(runs, self.guard)
+        top = int(found.objective.argmax())
+        return found.of_some([*range(min(count, len(found))), *([top] if top >= count else [])])
 
 
 def _apart(runs: Runs, heats: list[Runs]) -> list[Runs]:
