@@ -60,10 +60,8 @@ class Learner:
         if continuation is None:
             continuation = _from_parameters(mixture, reg_covar, training)
         elif not isinstance(mixture.structure.sums, Moment):  # sums that depend on the parameters cannot be added to
-            memory = continuation.memory
-            known = float(memory.statistics.weight), memory.seen, memory.n_batches
-            continuation = Continuation.of_parameters(mixture, solution.log_likelihood, solution.regularisation)
-            continuation = continuation.weighing(*known)
+            known = solution.log_likelihood, solution.regularisation, *continuation.memory.counts
+            continuation = Continuation.of_parameters(mixture, *known)
         continuation = continuation.to(place)
         frame = continuation.frame
         return cls(

@@ -51,6 +51,11 @@ class Memory:
         total = log_likelihood * whole
         return cls(Statistics(weights, torch.zeros_like(means), second, total, total, whole, means), 1.0, 1)
 
+    @property
+    def counts(self) -> tuple[float, float, int]:
+        """The weight that is remembered, the sum of all sample weights, and the number of batches."""
+        return float(self.statistics.weight), self.seen, self.n_batches
+
     def weighing(self, weight: float, seen: float, n_batches: int) -> Memory:
         """Return the same memory of other batches: their weight that is remembered, all their weight, their number."""
         own = float(self.statistics.weight)  # 0 where all rows are noise
@@ -86,7 +91,7 @@ class Blended(Expectation):
         None before the first batch.
     sums : Sums
     step_size : float or None
-        The share of the batch in what is remembered; None is its share of all rows so far.
+        The share of a batch of average weight, see `step_size`.
     """
 
     memory: Memory | None
@@ -118,15 +123,22 @@ class Continuation:
     regularisation: Tensor  # (d,) or (), in the frame
 
     @classmethod
-    def of_parameters(cls, mixture: Mixture, log_likelihood: float, regularisation: Tensor) -> Continuation:
-        """Return what goes on from a mixture, an average log-likelihood and a regularisation in the user's units."""
+    def of_parameters(
+        cls,
+        mixture: Mixture,
+        log_likelihood: float,
+        regularisation: Tensor,
+        weight: float,
+        seen: float,
+        n_batches: float,
+    ) -> Continuation:
+        """Return what goes on from a mixture, an average log-likelihood and a regularisation in the user's units.
+
+        The rest are `Memory.counts`.
+        """
         frame = Frame.around(mixture.parameters, mixture.dtype, one_scale=mixture.structure.one_scale)
         memory = Memory.of_parameters(frame.parameters_in(mixture.parameters), frame.log_density_in(log_likelihood))
-        return cls(memory, frame, frame.variances_in(regularisation))
-
-    def weighing(self, weight: float, seen: float, n_batches: int) -> Continuation:
-        """Return the same with a memory of other batches, see `Memory.weighing`."""
-        return replace(self, memory=self.memory.weighing(weight, seen, n_batches))
+        return cls(memory.weighing(weight, seen, int(n_batches)), frame, frame.variances_in(regularisation))
 
     def reordered(self, order: Tensor) -> Continuation:
         """Return the same with the components in another order, (K,) of their present numbers."""

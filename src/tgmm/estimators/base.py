@@ -21,7 +21,7 @@ from tgmm.estimators import explaining, hints, reordering, saving
 from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
-from tgmm.files.plain import State, plain_values, warn_of_left_out
+from tgmm.files.plain import State, plain_values, warn_of_unsaved
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
@@ -328,7 +328,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         settings, left_out = settings_of(self)
         state = saving.state_of(self._fitted(), settings | self._besides())
         self._content(state)
-        warn_of_left_out(left_out, 2)
+        warn_of_unsaved(left_out, 2)
         return state
 
     def _besides(self) -> State:

@@ -117,22 +117,24 @@ def fit_many(
     rows, problems = processes.guard(lambda: divided(X, groups))
     keys = problems.keys
     check_same_problems(processes, keys)
-    stamps: list[int] = []  # of what each problem is given, where that is compared
 
-    def starts_and_data() -> tuple[list[dict[str, Any]], dict[int, Given]]:
-        """Return the starts of all problems, and what those of this process are given."""
+    def starts_and_data() -> tuple[list[dict[str, Any]], dict[int, Given], list[int]]:
+        """Return the starts of all problems, what those of this process are given, and stamps where they are compared.
+
+        The parts of groups are made one after another.
+        """
         by_row = {"sample_weight": sample_weight, "init_responsibilities": init_responsibilities, "labels": labels}
         parts = [problems.parts(values, name) for name, values in {"X": rows, **by_row}.items()]
         own = list(_starts_of_each(given, checked.structure, len(keys)))
-        own_share: dict[int, Given] = {}
+        own_share, stamps = dict[int, Given](), list[int]()
         for place, each in enumerate(zip(*parts, own, problems.members, strict=True)):
             if place % processes.size == processes.rank:
                 own_share[place] = Given(*each)
             if processes.size > 1:
                 stamps.append(stamp(*each[:4]))
-        return own, own_share
+        return own, own_share, stamps
 
-    own, mine = processes.guard(starts_and_data)
+    own, mine, stamps = processes.guard(starts_and_data)
     check_same_values(processes, keys, stamps)
     quiet = replace(checked, verbose=checked.verbose and processes.rank == 0)
     parts, reasons = _shared(processes, lambda: _solved(quiet, mine))

@@ -18,7 +18,7 @@ from tgmm.estimators.groups import with_groups
 from tgmm.estimators.saved_many import Stored, content_of, state_of
 from tgmm.estimators.together import Part
 from tgmm.files.formats import format_of
-from tgmm.files.plain import warn_of_left_out
+from tgmm.files.plain import warn_of_unsaved
 from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
 from tgmm.runtime.checks import among
 from tgmm.runtime.devices import check_device
@@ -224,7 +224,7 @@ class Mixtures:
         solutions = {place: self._found[place][0].solution(self._found[place][1]) for place in sorted(self._found)}
         stored = Stored(self.settings, self.starts, solutions, self.groups_, self.failures_, self.notes_)
         state, left_out = state_of(stored)
-        warn_of_left_out(left_out)
+        warn_of_unsaved(left_out)
         write_state(path, state)
 
     @classmethod

@@ -186,10 +186,7 @@ def stored_names() -> set[str]:
 
 
 def restored(solution: Solution, state: State) -> Solution:
-    """Return a solution of a file with the posterior and the prior that the file holds, or raise a ValueError.
-
-    What online learning goes on from is the posterior without the prior.
-    """
+    """Return a solution of a file with the posterior and the prior that the file holds, or raise a ValueError."""
     mixture, names = solution.mixture, stored_names()
     require_entries(state, names)
     entries = {name: own(state[name]) for name in names}

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tgmm.files.formats import format_of
-from tgmm.files.plain import State, warn_of_left_out
+from tgmm.files.plain import State, warn_of_unsaved
 from tgmm.files.store import (
     check_parts,
     format_to_load,
@@ -82,7 +82,7 @@ class SavedEstimator(BaseEstimator, ABC):
         content, left_out = self._content()
         state = signed({**content, "format_version": FORMAT_VERSION, "kind": type(self).__name__})
         type(self)()._become(state, None)  # what is written will load again
-        warn_of_left_out(left_out)
+        warn_of_unsaved(left_out)
         write_state(path, state)
 
     @classmethod
@@ -115,11 +115,6 @@ class SavedEstimator(BaseEstimator, ABC):
         data = read_file(path)
         with model_file_errors(f"{os.fspath(path)!r}"):
             state = encoding.decode(data)
-            cls._check(state)
+            check_parts(state, cls.__name__, ENTRIES | cls._entries, FORMAT_VERSION)
             model._become(state, device)
         return model
-
-    @classmethod
-    def _check(cls, state: Any) -> None:
-        """Raise where a state is none of this kind of estimator, lacks an entry, has a wrong one, or was changed."""
-        check_parts(state, cls.__name__, ENTRIES | cls._entries, FORMAT_VERSION)

@@ -23,8 +23,7 @@ KINDS: dict[str, type] = {COUNTS: Tensor, FRAME: Tensor, **{f"memory_{name}_": T
 def memory_state(continuation: Continuation, mixture: Mixture) -> State:
     """Return the entries; sums over factors, which depend on the parameters, are left out."""
     memory, frame = continuation.memory, continuation.frame
-    counts = [float(memory.statistics.weight), memory.seen, memory.n_batches]
-    state: State = {COUNTS: as_float64(counts, COUNTS)}
+    state: State = {COUNTS: as_float64(memory.counts, COUNTS)}
     if isinstance(mixture.structure.sums, Moment):
         state[FRAME] = stored(torch.stack([frame.shift, frame.scale]))
         state |= {f"memory_{name}_": stored(getattr(memory.statistics, name)) for name in SUMS}
@@ -45,8 +44,7 @@ def continuation_of(
         raise ValueError(f"{COUNTS} must be three positive numbers; it is {counts.tolist()}.")
     weight, seen, n_batches = counts.tolist()
     if FRAME not in state:
-        found = Continuation.of_parameters(mixture, log_likelihood, regularisation)
-        return found.weighing(weight, seen, int(n_batches))
+        return Continuation.of_parameters(mixture, log_likelihood, regularisation, weight, seen, n_batches)
     frame = _frame(own(state[FRAME]), mixture.n_features)
     total = counts.new_tensor(frame.log_density_in(log_likelihood) * weight)
     statistics = Statistics(

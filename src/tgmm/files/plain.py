@@ -35,7 +35,7 @@ def plain_values(values: Mapping[str, Any]) -> tuple[State, list[str]]:
     return state, left_out
 
 
-def warn_of_left_out(names: list[str], level: int = 1) -> None:
+def warn_of_unsaved(names: list[str], level: int = 1) -> None:
     """Say which settings a file leaves out, on behalf of what called so many levels up."""
     if names:
         what = f"{', '.join(names)}. Set them again after load."

@@ -171,6 +171,11 @@ class BaseMixture:
         return f"{name}(n_components={self.n_components}, n_features={self.n_features}, covariance_type={kind!r})"
 
 
+COMPONENTS_ALONE = (
+    "For the components alone, make a Mixture(weights / weights.sum(), means, covariances, covariance_type)."
+)
+
+
 def without_noise(verb: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
     """Return a verb that refuses mixtures with noise, for which it is not defined."""
 
@@ -178,8 +183,7 @@ def without_noise(verb: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[
     def checked(mixture: M, *args: P.args, **kwargs: P.kwargs) -> R:
         if mixture.noise is not None:
             raise ValueError(
-                f"{verb.__name__} is not defined for a mixture with noise (noise=True). For the components alone, make "
-                "a Mixture(weights / weights.sum(), means, covariances, covariance_type)."
+                f"{verb.__name__} is not defined for a mixture with noise (noise=True). {COMPONENTS_ALONE}"
             )
         return verb(mixture, *args, **kwargs)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tgmm.mixture.base import BaseMixture, as_mixture
+from tgmm.mixture.base import COMPONENTS_ALONE, BaseMixture, as_mixture
 from tgmm.mixture.densities import exact_predictor_of
 from tgmm.mixture.sampling import draw_components, draw_rows
 from tgmm.model.parameters import Parameters
@@ -176,10 +176,7 @@ def _check_other(mixture: BaseMixture, other: Any) -> BaseMixture:
     """Return another mixture of as many features, or raise a ValueError."""
     found = as_mixture(other, "other")
     if found.noise is not None:
-        raise ValueError(
-            "other must be a mixture without noise. For its components alone, make a Mixture(weights / weights.sum(), "
-            "means, covariances, covariance_type)."
-        )
+        raise ValueError(f"other must be a mixture without noise. {COMPONENTS_ALONE}")
     ours, theirs = mixture.n_features, found.n_features
     if ours != theirs:
         raise ValueError(f"other must be a mixture of {ours} features, as this one; it has {theirs}.")
