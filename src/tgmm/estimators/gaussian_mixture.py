@@ -59,9 +59,9 @@ class GaussianMixture(MixtureEstimator):
         Lower it to compare likelihoods closely. With 0, a run continues to `max_iter`.
     reg_covar : float, default=1e-12
         Regularization added to every variance, in units of the smallest variance of that feature within a component at
-        the start of the run. The default only prevents singular covariances; you rarely need to change it. Components
-        whose variance rests on it are reported in a warning. It is at least 1e-8 if there are too few distinct rows
-        for any covariance matrix to be regular.
+        the start of the run. The default only prevents singular covariances; you rarely need to change it. A warning
+        names components in which it makes up more than 2 % of the variance in some direction. It is at least 1e-8 if
+        there are too few distinct rows for any covariance matrix to be regular.
     n_init : int, default=1
         Number of starts with different random draws; the best result is kept. Raise it if results differ between seeds.
     init_means : str, array-like of shape (K, d) or callable, default="auto"

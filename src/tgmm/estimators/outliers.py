@@ -39,7 +39,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect. It is not the
         rate of false alarms among new rows, which is higher.
     **parameters
-        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers do not
+        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers hardly
         distort the clusters.
 
     Attributes
@@ -57,7 +57,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
 
     See Also
     --------
-    GaussianMixture : With ``noise=True``, outliers do not influence the fit of the clusters.
+    GaussianMixture : With ``noise=True``, outliers hardly influence the fit of the clusters.
 
     Notes
     -----
