@@ -12,7 +12,6 @@ from tgmm.estimators import saving
 from tgmm.estimators.agreement import agreed_settings
 from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
-from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.posterior import (
     PROCESS,
@@ -254,9 +253,19 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution, self.max_iter)
         return self
 
-    @described_as(GaussianMixture.fit_predict)
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit the posterior to X and return the label of each row."""
+        """Fit the posterior to X and return the label of each row.
+
+        Parameters
+        ----------
+        X, y, **fit_params
+            As for `fit`.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+            The most probable component of each row, from 0 to K - 1.
+        """
         return self.fit(X, y, **fit_params).predict(X)
 
     def partial_fit(
