@@ -60,7 +60,9 @@ for name, (gmm, _) in fits.items():
 # Predictions for rows with gaps
 # ------------------------------
 #
-# The model predicts rows with gaps directly. Less is known about them, so the probabilities are less certain:
+# The model predicts rows with gaps directly, from the values that they have. How certain the probabilities are depends
+# on these values. Here the first feature alone is enough to tell the cluster, the second is not, and without any value
+# the probabilities are the weights of the components:
 
 gmm = fits["missing='em'"][0]
 for row in ([5.0, 1.0], [5.0, np.nan], [np.nan, 1.0], [np.nan, np.nan]):

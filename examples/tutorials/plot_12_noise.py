@@ -37,8 +37,8 @@ def draw(gmm, ax, title):
 
 # %%
 # These data resemble epicentres of earthquakes: most lie along two faults, and a third of the rows are background.
-# Without noise, two components have to be wide enough for everything. With ``noise=True`` they are as narrow as the
-# faults.
+# Without noise, one component finds a fault, and the other has to cover the second fault together with the background.
+# With ``noise=True``, both are as narrow as the faults.
 
 plain = GaussianMixture(2, random_state=0).fit(X)
 gmm = GaussianMixture(2, noise=True, random_state=0).fit(X)

@@ -73,9 +73,9 @@ ax.legend(frameon=False)
 # Is it the speaker?
 # ------------------
 #
-# The score of new rows is the log-likelihood ratio of the adapted model and the background. It distinguishes this
-# speaker from the others. A model that trusts 30 rows completely has seen too little, whether it is adapted with r near
-# 0 or fitted to these rows alone.
+# The score of new rows is the log-likelihood ratio of the adapted model and the background. If it is higher for the
+# speaker than for others, a threshold tells them apart. We adapt three models to 30 rows, and compare their scores on
+# 300 recordings of the speaker and 300 of others. The threshold is the median of all scores.
 
 enrolled = speech(voices[0], 30)
 alone = GaussianMixture(4, covariance_type="tied_full", random_state=0).fit(enrolled)
@@ -88,3 +88,8 @@ for name, model in [("r = 16", adapted(enrolled)), ("r = 0.01", adapted(enrolled
     print(
         f"{name:<9} score {np.mean(same):6.2f} of the speaker, {np.mean(different):6.2f} of others; {wrong:.1%} wrong"
     )
+
+# %%
+# By chance, half of the recordings would be wrong. A mixture fitted to the 30 rows alone makes the most errors. With r
+# near 0 there are hardly more errors than with r = 16, but the scores are negative even for the speaker: the model
+# describes new rows of the speaker less well than the background does. With r = 16 it describes them slightly better.

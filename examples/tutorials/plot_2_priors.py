@@ -102,12 +102,17 @@ for ax, nu in zip(axes, (2, 10, 50, 1000), strict=True):
 # -------------------------------------------------------------------------------------
 #
 # The prior acts like :math:`\kappa` additional rows at :math:`m`. At 0.01 they hardly matter. At 100 every mean stays
-# near :math:`m`, and the covariances grow to reach the rows. If you know where each component is, give one :math:`m`
-# for each, as a (K, d) array.
+# near :math:`m`, and the covariances grow to reach the rows. From 1 on, the prior keeps some components where no row
+# needs them, and the fit warns about them. If you know where each component is, give one :math:`m` for each, as a
+# (K, d) array.
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained", sharex=True, sharey=True)
 for ax, kappa in zip(axes, (0.01, 1, 10, 100), strict=True):
-    show(ax, fit(mean_precision_prior=kappa), X, rf"$\kappa$ = {kappa}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        show(ax, fit(mean_precision_prior=kappa), X, rf"$\kappa$ = {kappa}")
+    for warning in caught:
+        print(f"kappa = {kappa}: {str(warning.message).partition(':')[0]}")
 
 # %%
 # `weight_concentration_prior`: how even the weights are

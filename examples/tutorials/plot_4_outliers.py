@@ -32,7 +32,8 @@ print(f"{found.sum()} outliers, among them {found[-6:].sum()} of the 6 strangers
 print(f"threshold: log-density {detector.offset_:.2f}")
 
 # %%
-# The boundary is the contour of the density at the threshold.
+# The sixth stranger, at (3, 3), is not found. It lies where the tails of both clusters meet, and the density is higher
+# there than at the threshold. The boundary is the contour of the density at the threshold.
 
 x, y = np.meshgrid(np.linspace(-4, 10, 200), np.linspace(-5, 5, 200))
 margin = detector.decision_function(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)

@@ -50,8 +50,8 @@ print(f"rows within two standard deviations: {np.mean(abs(y - predicted[:, 0]) <
 # The other way round
 # -------------------
 #
-# The same model also predicts x from y. Here the answer has several branches, and their mean is a poor summary.
-# `condition` returns the whole distribution, which is again a mixture.
+# The same model also predicts x from y. For y = 2 there are two answers, x near 2 and x near 6, and their mean is
+# neither. `condition` returns the whole distribution, which is again a mixture.
 
 given = gmm.condition([2.0], dims=[1])
 candidates = np.linspace(0, 10, 500)

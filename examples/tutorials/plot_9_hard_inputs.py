@@ -201,8 +201,8 @@ attempt("1e300 in float64", lambda: summary(GaussianMixture(2).fit(X * 1e300)))
 #
 # Arithmetic cannot help if the *model* is wrong. With few rows and many components, the likelihood grows as components
 # shrink onto rows, and only `reg_covar` keeps it finite. The picture shows the standard deviations of a fit against
-# `reg_covar`: those along the dotted line consist of nothing else. The remedy is a prior on the covariances
-# (:doc:`plot_2_priors`).
+# `reg_covar`. Those that rise in parallel with the dotted line consist of the regularisation alone, so their components
+# say nothing about the data. The remedy is a prior on the covariances (:doc:`plot_2_priors`).
 
 few = X[::8]
 levels = 10.0 ** np.arange(-10, -1)

@@ -127,10 +127,10 @@ print(f"adjusted Rand index {adjusted_rand_score(variety, segment):.2f}")
 pd.crosstab(variety, segment, rownames=["variety"], colnames=["segment"])
 
 # %%
-# The segments follow the varieties, with one difference: one variety is divided in two. That is not an error. BIC asks
-# how many Gaussians describe the data, and the values of one variety need not be Gaussian. Where segments are too fine
-# for their purpose, give those that should be treated alike the same name, or fit with the number that the purpose
-# wants:
+# Three segments are nearly one variety each. The fourth, segment 2, has a third of the wines of variety 1 and a few of
+# variety 0. That is not an error. BIC asks how many Gaussians describe the data, and the values of one variety need not
+# be Gaussian. Where segments are too fine for their purpose, give those that should be treated alike the same name, or
+# fit with the number that the purpose wants:
 
 three = GaussianMixture(3, covariance_type="diag", random_state=0).fit(X)
 print(f"three segments: adjusted Rand index {adjusted_rand_score(variety, three.predict(X)):.2f}")

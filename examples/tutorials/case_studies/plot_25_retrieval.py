@@ -113,6 +113,10 @@ for function in (*queries, linear_model.lasso_path):
     print(f"{function.__name__}: {', '.join(found)} ({compared} of {len(names)} compared)")
 
 # %%
+# Each of these queries has a single topic with a probability above 0.99, so only the documents of one topic are
+# compared. For `dbscan` this goes wrong: `DBSCAN` itself is in a neighbouring topic. Probabilities in twelve dimensions
+# are too confident (:doc:`/guide/high_dimension`), so a search should look at more than the most probable topic.
+#
 # What does the shortcut cost?
 # ----------------------------
 #
@@ -137,6 +141,6 @@ ax.set(xlabel="share of documents compared", ylabel="share of neighbours found",
 print(f"one topic: {compared[0]:.0%} of the documents are compared, {found[0]:.0%} of the neighbours are found")
 
 # %%
-# This is the idea behind the inverted file indexes of vector databases, which use k-means. A mixture adds that the
-# number of topics to search follows from the query: one where the query is clear, and several where it is between
-# topics.
+# This is the idea behind the inverted file indexes of vector databases, which use k-means. Two or three topics are a
+# good compromise here. A mixture ranks them by their probability, which takes the sizes and shapes of the topics into
+# account.

@@ -25,8 +25,8 @@ class LoaderSource(Source):
     loader : iterable
         Yields arrays, tensors or data frames (c, d), or pairs (rows, weights). Weights must be floats; integers in
         their place are refused, because they are probably labels. The loader must yield the same rows each time, in any
-        order; a fit refuses samplers of PyTorch that are seen to draw others. Arguments with one value a row, such as
-        `sample_weight`, need a list, a tuple or another sequence, or a data loader that does not shuffle.
+        order. A fit refuses a data loader whose sampler draws other rows each time. Arguments with one value for each
+        row, such as `sample_weight`, need a list, a tuple or another sequence, or a data loader that does not shuffle.
 
     Raises
     ------

@@ -35,8 +35,8 @@ class Source(ABC):
         require it. True by default; set it to False in a subclass that shuffles.
     keeps_batches : bool
         Whether a batch stays as it is when the next ones are read. False by default: batches are then copied as they
-        come, so that a buffer may be filled again and again. Set it to True in a subclass whose batches are not, to
-        save the copy.
+        come, so that the source may fill one buffer again and again. Set it to True in a subclass that never changes a
+        batch after yielding it. This saves the copies.
 
     Examples
     --------

@@ -373,12 +373,12 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
 
     @property
     def factor_loadings_(self) -> Any:
-        """Loadings of the factors, (K, d, q); there for "low_rank" and "factor" alone."""
+        """Loadings of the factors, (K, d, q). Only "low_rank" and "factor" have them."""
         return self.mixture_.factor_loadings
 
     @property
     def noise_variances_(self) -> Any:
-        """Noise variances, (K,) for "low_rank" and (K, d) for "factor"; there for these alone."""
+        """Noise variances, (K,) for "low_rank" and (K, d) for "factor". Other covariance types have none."""
         return self.mixture_.noise_variances
 
     @property
@@ -406,7 +406,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
 
     @property
     def n_iter_(self) -> int:
-        """Number of EM iterations of the best run."""
+        """Number of iterations of the best run on all rows. Those of the trials of a start do not count."""
         return self._fitted().n_iter
 
     @property
@@ -416,7 +416,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
 
     @property
     def objective_history_(self) -> list[float]:
-        """Average objective after each iteration, from the start to the fitted parameters."""
+        """Average objective after each iteration, from the start to the fitted parameters: `n_iter_` + 1 numbers."""
         return list(self._fitted().history)
 
     @property
@@ -426,7 +426,7 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
 
     @property
     def reg_covar_(self) -> Any:
-        """What was added to the variances, of shape (d,) or ()."""
+        """What was added to the variances, of shape (d,) or (), in squared units of the data."""
         return own_array(self.mixture_, self._fitted().regularisation)
 
     @property

@@ -12,7 +12,6 @@ from tgmm.estimators import saving
 from tgmm.estimators.agreement import agreed_settings
 from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
-from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.posterior import (
     PROCESS,
@@ -56,7 +55,7 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     Weights, means and covariances have a posterior distribution instead of a single value. Components that the data
     does not need lose their weight, so `n_components` is only an upper limit. Use it to find the number of components
-    in one fit, or for densities that account for uncertain parameters. Offset and units of the data do not matter.
+    in one fit, or for densities that account for uncertain parameters.
 
     Parameters
     ----------
@@ -133,10 +132,13 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     Notes
     -----
-    `predict` and `predict_proba` use the variational responsibilities, `score_samples` and `score` the posterior
-    predictive density, a mixture of Student-t distributions, and all others `mixture_`. Predictions have X's type.
-    Components in use have the first numbers where their order is of no account: with "dirichlet_distribution", the same
-    prior for all and a start by name. Moves put those of a Dirichlet process in the order of their sizes.
+    `predict` and `predict_proba` use the variational responsibilities. `score_samples` and `score` use the posterior
+    predictive density, which is a mixture of Student-t distributions. All other methods use `mixture_`. Predictions
+    have the type of X.
+
+    The components in use come first among the K components if their order has no meaning: with
+    "dirichlet_distribution", if all components have the same prior and `init_means` is a name. In a Dirichlet process,
+    the moves sort the components by size.
 
     Sources: Attias 2000 (NIPS 12); Bishop 2006 (PRML, 10.2); Blei & Jordan 2006 (Bayesian Analysis 1); Kurihara,
     Welling & Teh 2007 (IJCAI).
@@ -213,19 +215,20 @@ class BayesianGaussianMixture(MixtureEstimator):
         init_responsibilities: Any = None,
         resume: bool = False,
     ) -> BayesianGaussianMixture:
-        """Fit the posterior to rows X.
+        """Fit the posterior to the rows of X.
 
         Parameters
         ----------
         X : array-like, Tensor or source of shape (n, d)
-            What `GaussianMixture.fit` accepts.
+            The rows, as `GaussianMixture.fit` accepts them.
         y : ignored
+            Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n,), optional
-            Not negative; a weight of 2 equals the row twice. Rows are weighed against the prior by them.
+            Weights of the rows, not negative. A weight of 2 counts as the row twice, also in comparison with the prior.
         init_responsibilities : array-like of shape (n,) or (n, K), optional
-            Labels or responsibilities to begin with, in place of `init_means`.
+            Labels or responsibilities to start from, instead of `init_means`.
         resume : bool, default=False
-            Continue from `checkpoint`. The result is bit for bit that of an uninterrupted fit.
+            If True, continue from `checkpoint`. The result has the same bits as a fit that was never interrupted.
 
         Returns
         -------
@@ -234,7 +237,8 @@ class BayesianGaussianMixture(MixtureEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings, and for a checkpoint that is damaged or of another fit (`ModelFileError`).
+            If data or settings cannot be used, or if the checkpoint is damaged or belongs to another fit
+            (`ModelFileError`).
         """
         given, before = self.get_params(deep=False), vars(self).get("_solution")
         arguments = {"resume": resume, "init_responsibilities": init_responsibilities}
@@ -249,9 +253,19 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution, self.max_iter)
         return self
 
-    @described_as(GaussianMixture.fit_predict)
     def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit the posterior to X and return the label of each row."""
+        """Fit the posterior to X and return the label of each row.
+
+        Parameters
+        ----------
+        X, y, **fit_params
+            As for `fit`.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+            The most probable component of each row, from 0 to K - 1.
+        """
         return self.fit(X, y, **fit_params).predict(X)
 
     def partial_fit(
@@ -259,13 +273,14 @@ class BayesianGaussianMixture(MixtureEstimator):
     ) -> BayesianGaussianMixture:
         """Learn from one more batch of rows, each of which is seen once: stochastic variational inference.
 
-        The expected statistics of the batch are blended into those remembered, with a share gamma, and the posterior
-        given these, weighed as those of all rows so far, follows: a natural-gradient step of length gamma.
+        The expected statistics of the batch are blended into the running statistics, with a share gamma. These are
+        scaled to the weight of all rows so far and determine the new posterior. This is a natural-gradient step of
+        length gamma.
 
         Parameters
         ----------
         X, y, sample_weight, step
-            As for `GaussianMixture.partial_fit`: rows count by their weight however they are put into batches.
+            As for `GaussianMixture.partial_fit`. How you divide the rows into batches matters little.
 
         Returns
         -------
@@ -274,11 +289,11 @@ class BayesianGaussianMixture(MixtureEstimator):
         Raises
         ------
         ValueError
-            For unusable data or settings; the model is then as it was before.
+            If data or settings cannot be used. The model then stays as it was.
 
         Notes
         -----
-        Default priors are those of the first batch. `lower_bound_` is an estimate from the batches. Source: Hoffman,
+        The default priors come from the first batch. `lower_bound_` is an estimate from the batches. Source: Hoffman,
         Blei, Wang & Paisley 2013 (JMLR 14).
         """
         before = vars(self).get("_solution")
@@ -290,27 +305,53 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution)
         return self
 
-    @described_as(Mixture.predict)
     def predict(self, X: Any, *, out: Any = None) -> Any:
-        """Return the component that the variational posterior holds most probable for each row, (n,)."""
+        """Return the most probable component of each row under the variational posterior.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+        out : numpy.ndarray or path of a .npy file, optional
+            Where to write the results, batch by batch; see `GaussianMixture.predict`.
+
+        Returns
+        -------
+        labels : array or Tensor of shape (n,)
+            The number of a component for each row, from 0 to K - 1. In the type of X, a NumPy array for a source, or
+            `out`.
+        """
         return self._whole.predict(X, out=out)
 
-    @described_as(Mixture.predict_proba)
     def predict_proba(self, X: Any, *, out: Any = None) -> Any:
-        """Return the responsibilities that the variational posterior gives each row, (n, K)."""
+        """Return the probabilities of the components for each row under the variational posterior.
+
+        Parameters
+        ----------
+        X : array-like, Tensor or source of shape (n, d)
+            The rows, as `GaussianMixture.fit` accepts them.
+        out : numpy.ndarray or path of a .npy file, optional
+            Where to write the results, batch by batch; see `GaussianMixture.predict`.
+
+        Returns
+        -------
+        probabilities : array or Tensor of shape (n, K)
+            Each row sums to 1.
+        """
         return self._whole.predict_proba(X, out=out)
 
     @described_as(Mixture.score_samples)
     def score_samples(self, X: Any, *, out: Any = None) -> Any:
-        """Return the log of the posterior predictive density of each row, (n,), in nats.
+        """Return the logarithm of the posterior predictive density of each row.
 
-        It is that of a mixture of Student-t distributions (Bishop, PRML, 10.81), for diagonal types of their products.
+        This is the density of a mixture of Student-t distributions (Bishop, PRML, 10.81). For diagonal covariance
+        types, each component is a product of univariate t distributions.
         """
         return log_predictive(self._whole, X, out)
 
     @described_as(Mixture.score)
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the weighted average of the log posterior predictive density of X, in nats."""
+        """Return the average log posterior predictive density of the rows of X, in nats. Higher is better."""
         return mean_log_predictive(self._whole, X, sample_weight)
 
     def sample(
@@ -361,7 +402,7 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def mixture_(self) -> Mixture:
-        """The mixture of the components in use, with the expected parameters, numbered from 0 in their order."""
+        """The mixture of the components in use, with their expected parameters, renumbered from 0."""
         used = in_use(self._fitted()).nonzero().flatten().tolist()
         return self._whole.derived(plugged_in, tuple(used))
 
@@ -402,19 +443,19 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def covariances_(self) -> Any:
-        """The inverse of the expected precisions, in the type's shape."""
+        """Inverse of the expected precision of each component, in the shape of the covariance type."""
         return self._whole.covariances
 
     @property
     def weight_concentration_(self) -> Any:
-        """Concentration of the Dirichlet posterior, (K,), or both parameters of the process's sticks, (K,) each."""
+        """Concentration of the Dirichlet posterior, (K,), or a pair: both parameters of the sticks, (K,) each."""
         first, second = (own_array(self._whole, each) for each in self._posterior.sticks)
         of_one = len(self._prior.sticks[0]) == 1 and self.weight_concentration_prior_type == PROCESS
         return (first, second) if of_one or is_of_process(self._prior.sticks) else first
 
     @property
     def mean_precision_(self) -> Any:
-        """Precision of each posterior mean, kappa, in rows, (K,)."""
+        """Precision of each posterior mean, kappa, as a number of rows, (K,)."""
         return own_array(self._whole, self._posterior.mean_precision)
 
     @property
@@ -434,7 +475,7 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     @property
     def mean_precision_prior_(self) -> Any:
-        """Precision of the prior of the means that the fit used, kappa, in rows, (K,)."""
+        """Precision of the prior of the means that the fit used, kappa, as a number of rows, (K,)."""
         return self._resolved("mean_precision_prior")
 
     @property

@@ -81,8 +81,8 @@ class MixtureClassifier(ClassifierMixin, CompositeEstimator):
     --------
     >>> import numpy as np
     >>> from tgmm import GaussianMixture, MixtureClassifier
-    >>> X = np.array([[-5.0], [-4.0], [4.0], [5.0], [-1.0], [0.0], [1.0]])
-    >>> y = ["outer", "outer", "outer", "outer", "inner", "inner", "inner"]
+    >>> X = np.concatenate([np.linspace(-1, 1, 20) + shift for shift in (0, -5, 5)])[:, None]
+    >>> y = ["inner"] * 20 + ["outer"] * 40
     >>> estimator = {"inner": GaussianMixture(1), "outer": GaussianMixture(2)}
     >>> MixtureClassifier(estimator).fit(X, y).predict([[-4.5], [0.5], [4.5]])
     array(['outer', 'inner', 'outer'], dtype='<U5')

@@ -33,7 +33,7 @@ class Holder(Protocol):
 
 
 def summary(model: Holder, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES) -> Summary:
-    """Explain the fitted model: its size, what it is worth, and what its components look like.
+    """Explain the fitted model: its size, how well it fits, and what its components look like.
 
     Parameters
     ----------

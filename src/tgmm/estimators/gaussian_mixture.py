@@ -35,7 +35,8 @@ class GaussianMixture(MixtureEstimator):
     A mixture describes data as coming from several Gaussian components, each with a weight, a mean and a covariance.
     Use it to find clusters with soft assignments, to estimate a density, or to draw new rows. `fit` finds the maximum
     likelihood estimate or, if you give priors, the mode of the joint posterior of all parameters. The result does not
-    depend on the offset or the units of the features.
+    depend on the offset of the features. For "full", "diag" and their tied forms, it does not depend on their units
+    either.
 
     Parameters
     ----------
@@ -58,9 +59,9 @@ class GaussianMixture(MixtureEstimator):
         Lower it to compare likelihoods closely. With 0, a run continues to `max_iter`.
     reg_covar : float, default=1e-12
         Regularization added to every variance, in units of the smallest variance of that feature within a component at
-        the start of the run. The default only prevents singular covariances; you rarely need to change it. Components
-        whose variance rests on it are reported in a warning. It is at least 1e-8 if there are too few distinct rows
-        for any covariance matrix to be regular.
+        the start of the run. The default only prevents singular covariances; you rarely need to change it. A warning
+        names components in which it makes up more than 2 % of the variance in some direction. It is at least 1e-8 if
+        there are too few distinct rows for any covariance matrix to be regular.
     n_init : int, default=1
         Number of starts with different random draws; the best result is kept. Raise it if results differ between seeds.
     init_means : str, array-like of shape (K, d) or callable, default="auto"
@@ -290,6 +291,16 @@ class GaussianMixture(MixtureEstimator):
             If data or settings cannot be used, if the covariances of every run collapse, or if the checkpoint is
             damaged or belongs to another fit (`ModelFileError`). With `distributed`, an error on one rank is raised on
             all.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.concatenate([rng.normal(0, 1, (100, 2)), rng.normal(6, 1, (100, 2))])
+        >>> gmm = GaussianMixture(n_components=2, random_state=0).fit(X)
+        >>> gmm.converged_, gmm.means_.shape
+        (True, (2, 2))
         """
         given = self.get_params(deep=False)
         before = vars(self).get("_solution")
@@ -319,7 +330,16 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         labels : array or Tensor of shape (n,)
-            The most probable component of each row.
+            The most probable component of each row, -1 for noise.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tgmm import GaussianMixture
+        >>> X = np.concatenate([np.linspace(0, 1, 20), np.linspace(5, 6, 30)])[:, None]
+        >>> labels = GaussianMixture(n_components=2, random_state=0).fit_predict(X)
+        >>> sorted(np.bincount(labels).tolist())
+        [20, 30]
         """
         return self.fit(X, y, **fit_params).predict(X)
 
@@ -406,7 +426,7 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         GaussianMixture
-            What a fit reports about itself, such as `objective_history_`, is empty.
+            A fitted model. What a fit reports about itself, such as `objective_history_`, is empty.
 
         Examples
         --------
@@ -425,7 +445,7 @@ class GaussianMixture(MixtureEstimator):
 
     @described_as(Mixture.marginal)
     def marginal(self, dims: Sequence[int | str]) -> GaussianMixture:
-        """Return the model of some of the features, as if fitted, with the others integrated out."""
+        """Return the model of some of the features: the fitted mixture with the other features integrated out."""
         return self._of(self.mixture_.marginal(dims)).set_params(missing=self.missing)
 
     def to_sklearn(self) -> Any:
@@ -434,8 +454,9 @@ class GaussianMixture(MixtureEstimator):
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            With the settings that mean the same in both libraries (`tol`, `max_iter`, `n_init`, `warm_start`, and a
-            `random_state` that it takes); all others are its defaults.
+            A fitted model with the settings that mean the same in both libraries (`tol`, `max_iter`, `n_init`,
+            `warm_start`, and `random_state` unless it is a generator of NumPy or PyTorch). All other settings have
+            scikit-learn's defaults.
         """
         other = self.mixture_.to_sklearn()
         other.set_params(**{name: getattr(self, name) for name in SHARED_SETTINGS})
@@ -452,20 +473,20 @@ class GaussianMixture(MixtureEstimator):
         Parameters
         ----------
         model : sklearn.mixture.GaussianMixture
-            Fitted. Its "tied" is "tied_full" here.
+            A fitted model. Its covariance type "tied" is called "tied_full" here.
 
         Returns
         -------
         GaussianMixture
-            With the parameters, the features' names, and the settings that mean the same in both libraries. What a fit
-            reports about itself stays empty: scikit-learn's lower bound is that before the last M-step.
+            A model with the parameters, the feature names, and the settings that mean the same in both libraries. What
+            a fit reports about itself stays empty, because scikit-learn's lower bound is that before the last M-step.
 
         Raises
         ------
         ValueError
-            For any other object. The predictions of a `BayesianGaussianMixture` are no Gaussian mixture's.
+            If the model is of another class. A `BayesianGaussianMixture` does not predict as a Gaussian mixture does.
         sklearn.exceptions.NotFittedError
-            Where the model has not been fitted.
+            If the model has not been fitted.
 
         Examples
         --------

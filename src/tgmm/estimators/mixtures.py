@@ -94,7 +94,7 @@ class Mixtures:
         Returns
         -------
         list
-            In the order of the arrays; numbers begin with 0.
+            The groups in increasing order, or the numbers from 0. This is the order of the arrays.
         """
         return list(self._places)
 
@@ -104,6 +104,7 @@ class Mixtures:
         Returns
         -------
         iterator of pairs
+            Each pair is a group, or a number, and a :class:`GaussianMixture`.
         """
         return zip(self.keys(), self, strict=True)
 
@@ -135,12 +136,12 @@ class Mixtures:
 
     @property
     def converged_(self) -> np.ndarray:
-        """Whether each has converged, (B,)."""
+        """Whether each fit has converged, (B,). False if the problem failed."""
         return self._of_fitted(lambda part: part.converged, False)
 
     @property
     def n_iter_(self) -> np.ndarray:
-        """M-steps of each best run, (B,)."""
+        """Number of EM iterations of each best run, (B,). 0 if the problem failed."""
         return self._of_fitted(lambda part: part.n_iter, 0)
 
     def predict(self, X: Any, groups: Any) -> Any:
@@ -151,17 +152,25 @@ class Mixtures:
         X : array-like or Tensor of shape (n, d)
             The rows.
         groups : array-like of shape (n,) or str
-            Group of each row, or the name of the column of X that holds it, as for `fit_many`. If that had no groups,
-            the number of a problem, from 0, for each row.
+            Group of each row, or the name of the column of X that holds it, as for `fit_many`. If the fit had no
+            groups, give the number of a problem, from 0, for each row.
 
         Returns
         -------
         labels : array or Tensor of shape (n,)
+            The number of a component of the mixture of the group.
 
         Raises
         ------
         ValueError
-            For a group that is unknown, or whose fit failed.
+            If a group is unknown, or if its fit failed.
+
+        Examples
+        --------
+        >>> from tgmm import fit_many
+        >>> mixtures = fit_many([[0.0], [2.0], [8.0], [10.0]], groups=["a", "a", "b", "b"])
+        >>> mixtures.predict([[1.0], [9.0]], ["a", "b"])
+        array([0, 0])
         """
         return self._asked("predict", X, groups)
 
@@ -176,11 +185,19 @@ class Mixtures:
         Returns
         -------
         log_density : array or Tensor of shape (n,)
+            In nats.
 
         Raises
         ------
         ValueError
-            For a group that is unknown, or whose fit failed.
+            If a group is unknown, or if its fit failed.
+
+        Examples
+        --------
+        >>> from tgmm import fit_many
+        >>> mixtures = fit_many([[0.0], [2.0], [8.0], [10.0]], groups=["a", "a", "b", "b"])
+        >>> mixtures.score_samples([[1.0], [1.0]], ["a", "b"]).round(1)
+        array([ -0.9, -32.9])
         """
         return self._asked("score_samples", X, groups)
 
@@ -215,10 +232,26 @@ class Mixtures:
         path : str or path
             The file, whose name ends in ``.pth`` or ``.safetensors``.
 
+        Warns
+        -----
+        UserWarning
+            If settings are not plain data (a function, a generator) and so are left out. The warning names them.
+
         Raises
         ------
         ValueError
             If groups are neither numbers nor text, or the name has another suffix.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from tgmm import Mixtures, fit_many
+        >>> mixtures = fit_many([[0.0], [2.0], [8.0], [10.0]], groups=["a", "a", "b", "b"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     mixtures.save(f"{folder}/mixtures.pth")
+        ...     loaded = Mixtures.load(f"{folder}/mixtures.pth")
+        >>> loaded["b"].means_
+        array([[9.]])
         """
         format_of(path)
         solutions = {place: self._found[place][0].solution(self._found[place][1]) for place in sorted(self._found)}

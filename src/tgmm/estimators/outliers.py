@@ -36,9 +36,10 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     Parameters
     ----------
     contamination : float, default=0.05
-        Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect.
+        Share of the training rows to call outliers, in (0, 0.5]. Set it to the share that you expect. It is not the
+        rate of false alarms among new rows, which is higher.
     **parameters
-        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers do not
+        Parameters of `GaussianMixture`, by name, such as ``n_components=3``. With ``noise=True``, outliers hardly
         distort the clusters.
 
     Attributes
@@ -56,7 +57,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
 
     See Also
     --------
-    GaussianMixture : With ``noise=True``, outliers do not influence the fit of the clusters.
+    GaussianMixture : With ``noise=True``, outliers hardly influence the fit of the clusters.
 
     Notes
     -----
@@ -65,11 +66,13 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     Outliers that are far away, or close together, can attract a component, and are then not found. Fit with
     ``noise=True`` where that is possible.
 
-    The density of what a row has is no measure of rows that lack values (``missing="em"``): it has fewer dimensions,
-    and the units of the values that are missing change it. Such a row therefore gets the log-density of a complete row
-    that is as far out: at the distance from each component that as many of its rows exceed, by the chi-square
-    distribution. Whatever rows lack, the same share of normal ones then lies below the threshold. This is exact with
-    one component. With several, fewer of them do if the values that a row has do not tell its component.
+    With ``missing="em"``, rows can lack values. The density of the observed values cannot be compared between such
+    rows: it has fewer dimensions than that of a complete row, and depends on the units of the features that are
+    observed. A row with gaps therefore gets the log-density of a complete row that is equally far out. This is the row
+    whose distance from each component is exceeded by the same share of the rows of that component, according to the
+    chi-square distribution. The same share of normal rows then lies below the threshold, whatever values they lack.
+    This is exact for one component. For several components the share is smaller if the observed values do not show
+    which component a row belongs to.
 
     Examples
     --------

@@ -137,16 +137,16 @@ class BaseMixture:
 
     @property
     def factor_loadings(self) -> Any:
-        """The loadings W of the factors, (K, d, q), of a type that has some.
+        """Loadings W of the factors, (K, d, q). Only "low_rank" and "factor" have them.
 
-        They are rotated such that W' Psi^-1 W is diagonal with descending entries, and signed such that the largest
-        entry of each column is positive.
+        They are rotated so that W' Psi^-1 W is diagonal with descending entries. Their signs are chosen so that the
+        largest entry of each column is positive.
         """
         return own_array(self, self._factored("factor_loadings").loadings)
 
     @property
     def noise_variances(self) -> Any:
-        """What factors leave of the variances: (K,) of "low_rank", (K, d) of "factor"."""
+        """Variances that the factors do not explain: (K,) for "low_rank" and (K, d) for "factor"."""
         noise = self._factored("noise_variances").noise
         return own_array(self, noise[:, 0] if self.structure.one_scale else noise)
 

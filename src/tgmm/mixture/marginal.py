@@ -28,8 +28,8 @@ def marginal(mixture: M, dims: Sequence[int | str]) -> M:
     Returns
     -------
     Mixture or GaussianMixture
-        A model of the same class, with ``len(dims)`` features. It has the same covariance type, unless that type
-        restricts all features together.
+        A model of the same class, with ``len(dims)`` features. It has the same covariance type if a part of the
+        features can have that type, and otherwise "diag" or "full".
 
     Raises
     ------

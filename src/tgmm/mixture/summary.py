@@ -89,7 +89,7 @@ class Summary:
 def summary(
     mixture: BaseMixture, X: Any = None, *, sample_weight: Any = None, max_features: int | None = FEATURES
 ) -> Summary:
-    """Explain the mixture: its size, what it is worth on data, and what its components look like.
+    """Explain the mixture: its size, how well it fits data, and what its components look like.
 
     Parameters
     ----------

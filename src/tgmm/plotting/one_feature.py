@@ -20,8 +20,8 @@ POINTS_PER_COMPONENT = 101
 def plot_histogram(model: Model, X: Any = None, *, feature: int | str = 0, ax: Axes | None = None) -> Axes:
     """Draw the density of one feature: a histogram of the rows, the weighted components, and their sum.
 
-    Noise has no curve, nor is it part of the sum. The legend has its weight, which is what the sum lacks to an area
-    of 1.
+    Noise has no curve and is not part of the sum, so the area below the sum is 1 minus the weight of the noise. The
+    legend gives this weight.
 
     Parameters
     ----------

@@ -72,9 +72,9 @@ def select(
     sample_weight : array-like of shape (n,), optional
         Weights of the rows, not negative. A weight of 2 counts as the row twice.
     labels : array-like of shape (n,) or (n, K), optional
-        Known components of some rows, as for `GaussianMixture.fit`. Integers are components from 0 to the largest of
-        them: cells with fewer components fail, and say so. Multiples (n, K) fit cells of K components alone. Criteria
-        use the likelihood of rows with their labels. "icl", which would count labelled rows as ambiguous, and
+        Known components of some rows, as for `GaussianMixture.fit`. Cells with fewer components than there are labels
+        fail, and say so. With an array of shape (n, K), only cells with K components can be fitted. The criteria use
+        the likelihood of the rows with their labels. "icl", which would count labelled rows as ambiguous, and
         "held_out" cannot be combined with labels.
     n_init : int, default=5
         Number of starts of each cell with different random draws. Raise it if the winner changes with `random_state`.
@@ -87,8 +87,8 @@ def select(
     tol, max_iter : float, default=1e-8; int, default=1000
         As for `GaussianMixture`, but stricter, because BIC compares the likelihoods of different cells.
     random_state : int, numpy.random.Generator or RandomState, or torch.Generator, optional
-        Seed or generator. Give an integer for results that you can repeat. All cells start from one seed that is drawn
-        from it, and which is the ``random_state`` of ``best_``.
+        Seed or generator. Give an integer for results that you can repeat. One seed is drawn from it for all cells.
+        It becomes the ``random_state`` of ``best_``.
     device : str or torch.device, optional
         Where to compute, as for `GaussianMixture`.
     verbose : bool, default=False
@@ -111,8 +111,8 @@ def select(
     Notes
     -----
     If a component sits on rows that lie on a point, a line or a plane, only `reg_covar` keeps its variance above zero,
-    and the likelihood can be made as large as one likes. Such a cell is called degenerate. It wins only if all cells
-    are degenerate.
+    and its likelihood can become arbitrarily large. Such a cell is called degenerate. It wins only if all cells are
+    degenerate.
 
     All cells share what the starts learn about the rows: a sample of them and its clusters, which are as many as the
     largest number of components needs. The same cell can therefore reach a slightly different optimum in a search with
