@@ -326,14 +326,47 @@ def test_plots(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--n-init", "0"], "--n-init must be an integer >= 1; got 0."),
+        (["--tol", "-1"], "--tol must be a finite number >= 0; got -1.0."),
+        (["--factors", "1"], "--factors 1 applies only to 'low_rank' and 'factor', neither of which is among --covari"),
+        (
+            ["--covariance", "factor", "--factors", "5"],
+            "For --components 2, --covariance factor: --factors 5 is too ma",
+        ),
+        (["--weight-concentration", "0"], "--weight-concentration must be finite and > 0; got [0.0, 0.0]."),
+        (["--device", "abacus"], "--device abacus cannot be used"),
+        (["sample", "--rows", "0"], "--rows must be an integer >= 1; got 0."),
+        (
+            ["sample", "--confidence", "0.5", "--std-range", "1:2"],
+            "--confidence and --std-range both bound the distance",
+        ),
+        (["sample", "--component", "2"], "--component must be from 0 to n_components - 1 = 1; got 2."),
+    ],
+)
+def test_errors_name_options_and_not_arguments(run, model_file, arguments, message):
+    head = ["sample", model_file] if arguments[0] == "sample" else ["fit", FAITHFUL, "-k", "2"]
+    code, _, err = run(*head, *arguments[arguments[0] == "sample" :])
+    assert code == 1
+    assert err.startswith("tgmm: error: ") and message in err
+
+
+def test_what_data_lack_is_said_with_options(run, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("x,tol\n1,2\n3,\n")
+    message = "line 3, column 'tol': a value is missing. Leave such rows out with --drop-missing, fill them in, fit the"
+    assert message in run("fit", path)[2]
+    path.write_text("x,kind\n1,a\n3,b\n")
+    assert "'a' is not a number. Correct such rows, or choose numeric columns with --columns." in run("fit", path)[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["fit", "none.csv"], "none.csv"),
-        (["fit", FAITHFUL, "--out", "model.txt"], "path must end in .pth or .safetensors"),
+        (["fit", FAITHFUL, "--out", "model.txt"], "the name of a model must end in .pth or .safetensors"),
         (["fit", FAITHFUL, "--out", "no/such/folder/m.pth"], "there is no such folder"),
         (["fit", FAITHFUL, "--plot", "fit.doc"], "a picture ends in one of"),
-        (
-            ["fit", FAITHFUL, "-k", "300"],
-            "error: n_components=300 needs at least as many rows, but there are 272: lower -k",
-        ),
+        (["fit", FAITHFUL, "-k", "300"], "error: --components 300 needs at least as many rows, but there are 272"),
         (["fit", FAITHFUL, "-k", "1:3", "--degrees-of-freedom", "4"], "needs one number of components"),
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
         (["fit", Path(__file__)], "which cannot be read. Files can be .npy"),

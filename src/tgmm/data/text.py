@@ -24,7 +24,7 @@ from tgmm.data.tables import CHOOSE, feature_columns
 from tgmm.runtime.words import number_of
 
 CORRECT = "Correct such rows"
-LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
+LACKING = "Drop such rows, fill them in, fit the model with missing='em'"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what files of that encoding begin with
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
