@@ -14,8 +14,6 @@ from typing import Any
 from tgmm.cli.arguments import parser, refuse
 from tgmm.cli.messages import say
 
-# Modules of commands that are not in `commands`.
-HOMES = {"classify": "classification", "impute": "imputation", "info": "description"}
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -45,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = partial(_say_warning, options)
         try:
-            module = import_module(f"tgmm.cli.{HOMES.get(options.command, 'commands')}")  # which takes long
-            getattr(module, options.command)(options)
+            import_module(f"tgmm.cli.commands.{options.command}").run(options)  # an import that takes long
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough; what is left in the buffer has nowhere to go.

@@ -1,4 +1,4 @@
-"""The command that describes what is in a file: a mixture, or an estimator that is composed of mixtures."""
+"""Describe what is in a file, a mixture or an estimator that is composed of mixtures: `tgmm info`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from tgmm.cli import report
-from tgmm.cli.commands import kind_of
+from tgmm.cli.models import kind_of
 from tgmm.data.columns import listed
 from tgmm.estimators.bayesian import BayesianGaussianMixture
 from tgmm.estimators.classifier import MixtureClassifier
@@ -30,7 +30,7 @@ ESTIMATORS = {
 }
 
 
-def info(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Describe a model."""
     model: Any = _class_of(options).load(options.model, device="cpu")
     if options.json:
