@@ -1,5 +1,6 @@
 """The command line, run in this process and as one of its own."""
 
+import io
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from support import ORACLES
 
 import tgmm
@@ -302,8 +303,55 @@ def test_info_describes_every_kind_of_model(run, tmp_path, model, says, has):
     assert found["kind"] == type(model).__name__
     for key in has:
         found = found[key]
-    code, _, err = run("sample", path)
-    assert code == 1 and f"holds a {type(model).__name__}" in err
+
+
+@pytest.mark.parametrize(
+    ("model", "command", "instead"),
+    [
+        (MixtureClassifier(), "predict", "tgmm classify {path} ROWS"),
+        (MixtureOutlierDetector(), "sample", "tgmm.MixtureOutlierDetector.load('{path}').predict(rows)"),
+        (MixtureRegressor(GaussianMixture()), "impute", "tgmm.MixtureRegressor.load('{path}').predict(rows)"),
+        (MixtureImputer(), "predict", "tgmm impute {path} ROWS"),
+        (GaussianMixture(), "classify", "this command needs a MixtureClassifier"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseEstimator) else None,
+)
+def test_a_model_of_another_kind_is_refused_with_what_uses_it(run, X, tmp_path, model, command, instead):
+    path = tmp_path / "model.pth"
+    clone(model).fit(X, X[:, 0] > 3).save(path)
+    code, out, err = run(command, path, *[FAITHFUL] * (command != "sample"))
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert f"holds a {type(model).__name__}" in err and instead.format(path=path) in err
+
+
+def test_models_of_many_groups_are_refused_with_what_to_do(run, X, tmp_path):
+    tgmm.fit_many([X[:99], X[99:]]).save(tmp_path / "many.pth")
+    code, _, err = run("predict", tmp_path / "many.pth", FAITHFUL)
+    assert code == 1 and f"tgmm.Mixtures.load('{tmp_path / 'many.pth'}')[group].save(path)" in err
+
+
+def test_posteriors_and_imputers_are_used_like_mixtures(run, X, tmp_path):
+    posterior, imputer = BayesianGaussianMixture(3, random_state=0).fit(X), MixtureImputer().fit(X)
+    posterior.save(tmp_path / "posterior.pth")
+    imputer.save(tmp_path / "imputer.pth")
+    code, out, err = run("predict", tmp_path / "posterior.pth", FAITHFUL)
+    found = pd.read_csv(io.StringIO(out))
+    assert code == 0 and err == ""
+    np.testing.assert_array_equal(found["label"], posterior.predict(X))
+    np.testing.assert_array_equal(found.filter(like="probability_"), posterior.predict_proba(X))
+    assert run("sample", tmp_path / "posterior.pth", "-n", 3)[1].count("\n") == 4
+    (tmp_path / "gap.csv").write_text("length,pause\n3,\n")
+    for name, model in {"posterior": posterior, "imputer": imputer.estimator_}.items():
+        code, out, _ = run("impute", tmp_path / f"{name}.pth", tmp_path / "gap.csv")
+        assert code == 0
+        found = pd.read_csv(io.StringIO(out)).to_numpy()
+        np.testing.assert_allclose(found, model.impute([[3.0, np.nan]]), rtol=1e-12)
+
+
+def test_a_model_is_read_once(run, model_file, monkeypatch):
+    read, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    assert run("info", model_file)[0] == 0 and read == [model_file]
 
 
 def test_info(run, model_file):

@@ -12,6 +12,7 @@ from tgmm.cli import tables, writing
 from tgmm.cli.features import open_features
 from tgmm.cli.labels import is_missing
 from tgmm.cli.messages import say_written
+from tgmm.cli.models import model_in
 from tgmm.cli.rows import warn_of_left_out, write_of_rows
 from tgmm.cli.settings import estimation, structures
 from tgmm.cli.writing import Columns
@@ -49,7 +50,12 @@ def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name} is for training: {options.training} is a trained classifier.")
-    classifier = MixtureClassifier.load(options.training, device=options.device)
+    classifier = model_in(options.training, options.device)
+    if not isinstance(classifier, MixtureClassifier):
+        raise ValueError(
+            f"{options.training} holds a {type(classifier).__name__}, but this command needs a MixtureClassifier, as "
+            "tgmm classify --save writes it: give the training rows instead."
+        )
     return classifier, _forgotten(classifier)
 
 

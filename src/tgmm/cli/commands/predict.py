@@ -9,16 +9,16 @@ import numpy as np
 
 from tgmm.cli import tables
 from tgmm.cli.features import open_features
-from tgmm.cli.models import loaded, without_names
+from tgmm.cli.models import mixture_in, without_names
 from tgmm.cli.rows import write_of_rows
 from tgmm.cli.writing import Columns
-from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.base import MixtureEstimator
 from tgmm.estimators.settings import EM
 
 
 def run(options: Namespace) -> None:
     """Write the label, probabilities and log-density of each row."""
-    model = loaded(options.model, options.device, options.data)
+    model = mixture_in(options.model, options.device, options.data)
     names = without_names(model)
     with tables.at_hand(options.data) as data:
         lenient = options.drop_missing or model.missing == EM
@@ -26,10 +26,10 @@ def run(options: Namespace) -> None:
         write_of_rows(options, source, data, options.model, partial(_predictions, model))
 
 
-def _predictions(model: GaussianMixture, rows: np.ndarray) -> Columns:
+def _predictions(model: MixtureEstimator, rows: np.ndarray) -> Columns:
     """Return the label, probabilities and log-density of each row."""
     probabilities = model.predict_proba(rows)
-    found: Columns = {"label": model.predict(rows), "probabilities": probabilities[:, : model.n_components]}
-    if model.noise:
+    found: Columns = {"label": model.predict(rows), "probabilities": probabilities[:, : len(model.weights_)]}
+    if model.mixture_.noise is not None:
         found["probability_noise"] = probabilities[:, -1]
     return {**found, "log_density": model.score_samples(rows)}

@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 
 from tgmm.cli import report, writing
-from tgmm.cli.models import loaded
+from tgmm.cli.models import mixture_in
 from tgmm.runtime.generators import as_generator
 
 SAMPLED_ROWS = 65536  # rows drawn at a time
@@ -16,7 +16,7 @@ COMPONENT = "component"  # the column of the components that rows are drawn from
 
 def run(options: Namespace) -> None:
     """Write rows drawn from a model, and the components they come from."""
-    model = loaded(options.model, "cpu")
+    model = mixture_in(options.model, "cpu")
     names = report.names_of(model)
     if COMPONENT in names:
         raise ValueError(
