@@ -114,6 +114,12 @@ def test_columns(run, X, tmp_path, suffix):
     assert code == 1 and "7" in err and err.count("\n") == 1
 
 
+def test_columns_with_commas_are_quoted(run, X, tmp_path):
+    pd.DataFrame(X, columns=["width, cm", "b"]).assign(kind="x").to_csv(tmp_path / "rows.csv", index=False)
+    code, out, _ = run("fit", tmp_path / "rows.csv", "--columns", 'b,"width, cm"', "--json")
+    assert code == 0 and json.loads(out)["features"] == ["b", "width, cm"]
+
+
 def test_scaling_matters_to_spherical_types_alone(run, X):
     standardised = (X - X.mean(0)) / X.std(0)
     expected = GaussianMixture(2, covariance_type="spherical", tol=1e-9, random_state=0).fit(standardised)

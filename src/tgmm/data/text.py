@@ -33,6 +33,7 @@ class TextSource(Source):
     r"""Columns of a delimited text file such as CSV, with or without a header, in float64.
 
     The first lines determine the delimiter (commas, semicolons, tabs, bars or blanks) and whether decimals have commas.
+    A first line ``sep=;``, as for Excel, declares the delimiter.
     Columns of a file without a header are called "0", "1" and so on. A first column without a name holds row names, as
     R and pandas write them, and is not used as a feature. A warning says if the file can be read in two ways.
 
