@@ -78,8 +78,8 @@ def _add_special(command: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="COLUMN",
         help="The column that holds the known component of some rows. Values are numbers from 0, or words, which are "
-        "numbered in sorted order. An empty value or -1 means that the component is not known. The column is not used "
-        "as a feature.",
+        "numbered in sorted order and kept in the model. An empty value or -1 means that the component is not known. "
+        "The column is not used as a feature.",
     )
     command.add_argument(
         "--scale",

@@ -25,7 +25,7 @@ def names_of(model: MixtureEstimator) -> list[str]:
 
 def describe(model: MixtureEstimator) -> dict[str, Any]:
     """Return a model as plain values."""
-    n_components, n_features = model.means_.shape
+    (n_components, n_features), names = model.means_.shape, solution_of(model).component_names
     noise = {"noise_weight": model.noise_weight_, "noise_volume": model.noise_volume_} if model.mixture_.noise else {}
     return {
         "n_components": n_components,
@@ -38,6 +38,7 @@ def describe(model: MixtureEstimator) -> dict[str, Any]:
         "average_log_likelihood": model.lower_bound_,
         "missing": model.missing,
         **noise,
+        **({"component_names": list(names)} if names else {}),
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
         **_covariances(model),
@@ -81,6 +82,8 @@ def _plain(value: Any) -> Any:
 def info_text(model: GaussianMixture) -> str:
     """Return a model as text."""
     facts = {"Average log-likelihood": f"{model.lower_bound_:.6f}"} if model.n_iter_ else {}
+    names = enumerate(solution_of(model).component_names)
+    facts |= {f"Component {number}": name for number, name in names if name != str(number)}
     return _text(model, facts, Profiles.of(model.mixture_))
 
 

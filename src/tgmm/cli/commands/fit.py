@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tgmm.cli.messages import say_written
 from tgmm.cli.rows import warn_of_left_out
 from tgmm.cli.settings import estimation, structures
 from tgmm.data.source import Source
-from tgmm.estimators.gaussian_mixture import GaussianMixture
+from tgmm.estimators.base import solution_of
+from tgmm.estimators.gaussian_mixture import GaussianMixture, fitted_as
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.mixture.profiles import counted
@@ -43,6 +45,8 @@ def run(options: Namespace) -> None:
         if fewest > n_rows:
             raise ValueError(f"n_components={fewest} needs at least as many rows, but there are {n_rows}: lower -k.")
         selection = _selected(rows, n_rows, labels, options)
+        if labels is not None:
+            selection = replace(selection, best_=_with_names(selection.best_, labels))
         best = selection.best_
         _, profiles = counted(best.mixture_, rows)
         if source.feature_names is not None:
@@ -90,7 +94,21 @@ def _labels(source: Source, data: Path, options: Namespace) -> Labels | None:
     values = tables.identifiers(data, column)
     if isinstance(source, tables.Complete):
         values = values[np.concatenate([tables.are_complete(rows) for rows in tables.arrays(source.source)])]
-    return labels_of(values, column, options.components[0])
+    labels = labels_of(values, column, options.components[0])
+    names = [*labels.component_names(options.components[0]), *["noise"] * options.noise]
+    if repeated := [name for name in labels.names if names.count(name) > 1]:
+        raise ValueError(
+            f"--labels {column}: {repeated[0]!r} is also what another component, or the noise, is called: write "
+            "another word in the column."
+        )
+    return labels
+
+
+def _with_names(model: GaussianMixture, labels: Labels) -> GaussianMixture:
+    """Return the model with the words of the labels as names of its components."""
+    solution = solution_of(model)
+    names = labels.component_names(solution.mixture.n_components)
+    return fitted_as(replace(solution, component_names=names), model.get_params(deep=False))
 
 
 def _selected(rows: Any, n_rows: int, labels: Labels | None, options: Namespace) -> Selection:

@@ -7,6 +7,7 @@ from argparse import Namespace
 import numpy as np
 
 from tgmm.cli import report, writing
+from tgmm.cli.labels import called
 from tgmm.cli.models import mixture_in
 from tgmm.runtime.generators import as_generator
 
@@ -29,4 +30,5 @@ def run(options: Namespace) -> None:
         for first in range(0, max(options.rows, 1), SAMPLED_ROWS):
             n_rows = min(SAMPLED_ROWS, options.rows - first)
             rows, components = model.sample(n_rows, random_state=generator, **region)
-            write(dict(zip(names, np.asarray(rows).T, strict=True)) | {COMPONENT: np.asarray(components)})
+            drawn = called(model, np.asarray(components))
+            write(dict(zip(names, np.asarray(rows).T, strict=True)) | {COMPONENT: drawn})
