@@ -286,3 +286,12 @@ def test_a_classifier_says_what_sets_its_classes_apart(frame):
     assert str(classifier).endswith(
         "Fitted: 2 classes, 'short' (prior 0.333, 1 component), 'tall' (prior 0.667, 2 components)."
     )
+
+
+def test_names_with_breaks_and_tabs_stay_in_their_line():
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame(rows, columns=["width\r\n(cm)", "a\tb"])
+    found = GaussianMixture(2, random_state=0).fit(frame).summary()
+    plain = GaussianMixture(2, random_state=0).fit(frame.set_axis(["width (cm)", "a b"], axis=1)).summary()
+    assert str(found) == str(plain)
+    assert ("mean", "a\tb") in found.to_frame().columns
