@@ -516,3 +516,18 @@ class TestAConstantFeature:
     def test_is_refused_before_the_search_where_nothing_regularises(self, X):
         with pytest.raises(ValueError, match=r"feature 2 is constant .* reg_covar=0: leave it out of X"):
             select(X, [1, 2], "full", reg_covar=0)
+
+
+@pytest.mark.parametrize("given", [{"noise_volume": 3.0}, {"noise_init": 0.2}])
+def test_settings_of_noise_without_noise_are_noticed_once(given):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match=f"{next(iter(given))} has no effect without noise=True") as caught:
+        select(X, [1], "full", **given)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_features_that_cells_are_compared_without_are_said_to_who_called():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match="cells are compared without it") as caught:
+        select(np.c_[X, X.sum(1)], [1], "full")
+    assert {warning.filename for warning in caught} == {__file__}
