@@ -531,3 +531,9 @@ def test_features_that_cells_are_compared_without_are_said_to_who_called():
     with pytest.warns(UserWarning, match="cells are compared without it") as caught:
         select(np.c_[X, X.sum(1)], [1], "full")
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_faults_of_the_program_are_not_taken_for_those_of_a_cell(monkeypatch):
+    monkeypatch.setattr(Fitter, "_posed", lambda *_: _.no_such_attribute)
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        select(np.random.default_rng(0).normal(size=(60, 2)), [1, 2], "full")

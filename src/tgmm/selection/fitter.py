@@ -29,6 +29,7 @@ from tgmm.estimators.settings import Settings
 from tgmm.estimators.special import label_numbers, noise_of, special_of
 from tgmm.mixture.evaluation import criteria
 from tgmm.runtime.checks import check_flag, check_integer
+from tgmm.runtime.faults import FAULTS
 from tgmm.runtime.generators import drawn_seed
 from tgmm.runtime.progress import Reporter
 from tgmm.start.sample import sample_size
@@ -162,7 +163,7 @@ class Fitter:
         for cell in cells:
             try:
                 fit = self._posed(cell)[0]
-            except Exception:
+            except FAULTS:
                 continue
             found = search(fit.problem, fit.origin, fit.policy.n_init, fit.seed, fit.policy.assignment)
             if found is not None:
