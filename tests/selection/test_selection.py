@@ -15,7 +15,8 @@ from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_dens
 from tgmm import GaussianMixture, select
 from tgmm.estimators.base import solution_of
 from tgmm.selection import Cell, Selection, ranked
-from tgmm.selection.fitter import Fitter, FoldSource
+from tgmm.selection.fitter import Fitter
+from tgmm.selection.folds import FoldSource
 
 
 @pytest.fixture(scope="module")

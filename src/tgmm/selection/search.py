@@ -24,7 +24,8 @@ from tgmm.runtime.generators import RandomState, as_generator
 from tgmm.runtime.options import CovarianceType, Criterion
 from tgmm.runtime.progress import progress_bar
 from tgmm.runtime.words import agreeing, number_of
-from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
+from tgmm.selection.fitter import Fitted, Fitter
+from tgmm.selection.folds import Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
 LEVEL = 3  # of a warning of `select`, out of what `standalone` puts around it
