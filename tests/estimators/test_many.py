@@ -390,7 +390,12 @@ REFUSED = {
     ),
     "numbers and flags in a list": ((ROWS, [1, True] * 3), {}, "labels of one kind.*True for row 1"),
     "labels that have no order": ((ROWS, [{}] * 6), {}, "labels that have an order"),
-    "column of an array": ((ROWS, "machine"), {}, "groups='machine' must be a column"),
+    "column of an array": (
+        (ROWS, "machine"),
+        {},
+        "groups='machine' must be a column of the data frame X, but that has no",
+    ),
+    "column that is not there": ((frame_of("pandas", ROWS, 0), "time"), {}, r"but that has \['x', 'machine', 'y'\]"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (
         ([ROWS, ROWS],),

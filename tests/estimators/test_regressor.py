@@ -206,6 +206,14 @@ def test_rows_that_are_yet_to_be_read_are_refused_with_what_to_do(bent):
         model.predict(batch for batch in [X])
 
 
+@pytest.mark.parametrize(
+    ("y", "message"), [(None, "requires y to be passed"), (np.full(400, np.nan), "y contains NaN")]
+)
+def test_scores_need_targets(bent, y, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureRegressor().fit(*bent).score(bent[0], y)
+
+
 def test_bad_input_is_named(bent, tmp_path):
     X, y = bent
     with pytest.raises(ValueError, match="a source that is read in batches, which have no targets"):

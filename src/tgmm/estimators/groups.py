@@ -109,7 +109,8 @@ def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
     if isinstance(groups, str):
         names = list(getattr(X, "column_names", getattr(X, "columns", ())))  # of Arrow, and of data frames
         if groups not in names:
-            raise ValueError(f"groups={groups!r} must be a column of the data frame X, but X has no such column.")
+            has = listed(names) if names else "no names"
+            raise ValueError(f"groups={groups!r} must be a column of the data frame X, but that has {has}.")
         others = [name for name in names if name != groups]
         labels, X = X[groups], X.select(others) if hasattr(X, "select") else X[others]
     else:

@@ -221,7 +221,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         >>> round(MixtureRegressor(GaussianMixture(1)).fit(X, y).score(X, y), 2)
         0.89
         """
-        targets = as_array(y)
+        targets = as_array(_check_targets(y, type(self).__name__, may_lack=False))
         weights = as_array(check_weights(sample_weight, len(targets)))
         return r2_score(targets, as_array(self.predict(X)), sample_weight=weights)
 
