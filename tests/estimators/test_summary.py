@@ -227,7 +227,7 @@ def test_a_detector_says_what_an_outlier_is(frame):
     text = str(detector.summary(frame))
     assert text.startswith("Outlier detection") and fact(text, "Threshold") == f"{detector.offset_:.2f}"
     assert fact(text, "Outliers") == str((detector.predict(frame) == -1).sum()) == "15"
-    assert fact(text, "BIC") == f"{detector.mixture_.bic(frame):.2f}" and "height" in text
+    assert fact(text, "BIC") == f"{detector.estimator_.bic(frame):.2f}" and "height" in text
     assert f"log-density below {detector.offset_:.6g}" in str(detector)
     assert "Outliers  " not in str(detector.summary()) and "Threshold" in detector._repr_html_()
 

@@ -41,8 +41,7 @@ def _described(model: Any) -> dict[str, Any]:
         failed = [{"problem": key, "reason": reason} for key, reason in model.failures_.items()]
         return {**kind, "problems": each, "failures": failed}
     if isinstance(model, MixtureOutlierDetector):
-        threshold = {"contamination": model.contamination, "threshold": model.offset_}
-        return {**kind, **threshold, **report.describe(model.mixture_)}
+        kind |= {"contamination": model.contamination, "threshold": model.offset_}
     if isinstance(model, MixtureRegressor):  # whose mixture is of features and targets
         kind["n_features_in"] = model.n_features_in_
     mixture: Any = getattr(model, "estimator_", model)
