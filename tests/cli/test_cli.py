@@ -581,6 +581,8 @@ def test_rows_from_the_standard_input(run, feed, X, model_file, tmp_path, suffix
     feed(path)
     found = json.loads(run("fit", "-", "-k", 2, "--json")[1])
     assert found["data"] == "-" and found["n_rows"] == 272
+    feed(path)
+    assert run("fit", "-", "-k", 2)[1].startswith("Gaussian mixture of the standard input\n")
 
 
 def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
@@ -593,6 +595,15 @@ def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
     feed(tmp_path / "empty.csv")
     code, _, err = run("fit", "-")
     assert code == 1 and "The standard input" in err and "is empty" in err
+
+
+def test_a_standard_input_without_rows_is_said_of_it(run, feed, model_file, tmp_path):
+    (tmp_path / "names.csv").write_text("eruptions,waiting\n")
+    feed(tmp_path / "names.csv")
+    assert (
+        "The standard input has no rows below its names: there is nothing to write."
+        in run("predict", model_file, "-")[2]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".parquet", ".jsonl", ""])

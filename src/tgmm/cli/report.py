@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from tgmm.cli.labels import Labels
+from tgmm.cli.messages import called
 from tgmm.covariance import LowRank
 from tgmm.estimators.base import MixtureEstimator, solution_of
 from tgmm.estimators.explaining import ending, notes_of
@@ -109,7 +111,7 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
         facts["Labelled rows"] = int((labels.components >= 0).sum())
         facts |= {f"Component {number}": name for name, number in labels.numbers.items()}
     parts = [repr(selection)] if len(selection.cells) > 1 else []
-    return "\n\n".join([*parts, f"Gaussian mixture of {data}", _text(selection.best_, facts, profiles)])
+    return "\n\n".join([*parts, f"Gaussian mixture of {called(Path(data))}", _text(selection.best_, facts, profiles)])
 
 
 def _text(model: GaussianMixture, facts: dict[str, Any], profiles: Profiles) -> str:

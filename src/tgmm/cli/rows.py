@@ -46,7 +46,7 @@ def write_of_rows(
             n_rows, n_kept = n_rows + len(rows), n_kept + int(kept.sum())
             bar.update(len(rows))
         if not n_rows:
-            raise ValueError(f"{str(options.data)!r} has no rows below its names: there is nothing to predict.")
+            raise ValueError(f"{str(data)!r} has no rows below its names: there is nothing to write.")
     if options.drop_missing:
         warn_of_left_out(n_rows - n_kept, n_kept)
 
