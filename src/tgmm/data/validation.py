@@ -70,6 +70,8 @@ def check_rows(X: Any, columns: Columns, *, may_lack: bool = False, hint: str | 
 
 def _refuse_unread(X: Any) -> None:
     """Raise a ValueError that says what to pass instead, if X is yet to be read."""
+    if type(X) is np.ndarray or type(X) is Tensor:
+        return
     kind = type(X).__name__
     if isinstance(X, str | PathLike):
         raise ValueError(f"X is the path {str(X)!r}, but this needs rows in memory: read the file and pass its rows.")
