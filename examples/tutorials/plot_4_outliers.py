@@ -51,7 +51,7 @@ ax.legend(frameon=False, loc="lower center", ncols=2)
 # the Mahalanobis distance from the nearest component. For rows of this component, its square has a chi-square
 # distribution with d degrees of freedom, so a threshold corresponds to a probability:
 
-distance = detector.mixture_.mahalanobis(X).min(axis=1)
+distance = detector.estimator_.mahalanobis(X).min(axis=1)
 limit = chi2.ppf(0.9999, df=2) ** 0.5
 print(f"beyond {limit:.2f} standard deviations of every component: rows {np.flatnonzero(distance > limit).tolist()}")
 print("the strangers are rows 600 to 605")
@@ -68,6 +68,6 @@ print("the strangers are rows 600 to 605")
 noise = rng.uniform([-4, -5], [10, 5], size=(60, 2))
 polluted = np.concatenate([clusters, noise])
 three = MixtureOutlierDetector(contamination=0.05, n_components=3, n_init=5, random_state=0).fit(polluted)
-spread = np.linalg.det(three.mixture_.covariances_) ** 0.25
-for weight, size in sorted(zip(three.mixture_.weights_.tolist(), spread.tolist(), strict=True)):
+spread = np.linalg.det(three.estimator_.covariances_) ** 0.25
+for weight, size in sorted(zip(three.estimator_.weights_.tolist(), spread.tolist(), strict=True)):
     print(f"weight {weight:.3f}, typical standard deviation {size:.2f}")

@@ -145,7 +145,7 @@ def test_json_and_the_standard_output(run, files, expected):
         ([], "--class is needed"),
         (["--class", "kind"], "kind"),
         (["--class", "species", "-k", "30"], "The mixture of class 'setosa' cannot be fitted"),
-        (["--class", "species", "--save", "model.txt"], "path must end in .pth or .safetensors"),
+        (["--class", "species", "--save", "model.txt"], "the name of a model must end in .pth or .safetensors"),
         (["--class", "species", "--id", "none"], "none"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command line, run in this process and as one of its own."""
 
+import io
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from support import ORACLES
 
 import tgmm
@@ -111,6 +112,12 @@ def test_columns(run, X, tmp_path, suffix):
     np.testing.assert_allclose(json.loads(out)["means"], [X[:, ::-1].mean(0)])
     code, _, err = run("fit", path, "--columns", "7")
     assert code == 1 and "7" in err and err.count("\n") == 1
+
+
+def test_columns_with_commas_are_quoted(run, X, tmp_path):
+    pd.DataFrame(X, columns=["width, cm", "b"]).assign(kind="x").to_csv(tmp_path / "rows.csv", index=False)
+    code, out, _ = run("fit", tmp_path / "rows.csv", "--columns", 'b,"width, cm"', "--json")
+    assert code == 0 and json.loads(out)["features"] == ["b", "width, cm"]
 
 
 def test_scaling_matters_to_spherical_types_alone(run, X):
@@ -302,8 +309,55 @@ def test_info_describes_every_kind_of_model(run, tmp_path, model, says, has):
     assert found["kind"] == type(model).__name__
     for key in has:
         found = found[key]
-    code, _, err = run("sample", path)
-    assert code == 1 and f"holds a {type(model).__name__}" in err
+
+
+@pytest.mark.parametrize(
+    ("model", "command", "instead"),
+    [
+        (MixtureClassifier(), "predict", "tgmm classify {path} ROWS"),
+        (MixtureOutlierDetector(), "sample", "tgmm.MixtureOutlierDetector.load('{path}').predict(rows)"),
+        (MixtureRegressor(GaussianMixture()), "impute", "tgmm.MixtureRegressor.load('{path}').predict(rows)"),
+        (MixtureImputer(), "predict", "tgmm impute {path} ROWS"),
+        (GaussianMixture(), "classify", "this command needs a MixtureClassifier"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseEstimator) else None,
+)
+def test_a_model_of_another_kind_is_refused_with_what_uses_it(run, X, tmp_path, model, command, instead):
+    path = tmp_path / "model.pth"
+    clone(model).fit(X, X[:, 0] > 3).save(path)
+    code, out, err = run(command, path, *[FAITHFUL] * (command != "sample"))
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert f"holds a {type(model).__name__}" in err and instead.format(path=path) in err
+
+
+def test_models_of_many_groups_are_refused_with_what_to_do(run, X, tmp_path):
+    tgmm.fit_many([X[:99], X[99:]]).save(tmp_path / "many.pth")
+    code, _, err = run("predict", tmp_path / "many.pth", FAITHFUL)
+    assert code == 1 and f"tgmm.Mixtures.load('{tmp_path / 'many.pth'}')[group].save(path)" in err
+
+
+def test_posteriors_and_imputers_are_used_like_mixtures(run, X, tmp_path):
+    posterior, imputer = BayesianGaussianMixture(3, random_state=0).fit(X), MixtureImputer().fit(X)
+    posterior.save(tmp_path / "posterior.pth")
+    imputer.save(tmp_path / "imputer.pth")
+    code, out, err = run("predict", tmp_path / "posterior.pth", FAITHFUL)
+    found = pd.read_csv(io.StringIO(out))
+    assert code == 0 and err == ""
+    np.testing.assert_array_equal(found["label"], posterior.predict(X))
+    np.testing.assert_array_equal(found.filter(like="probability_"), posterior.predict_proba(X))
+    assert run("sample", tmp_path / "posterior.pth", "-n", 3)[1].count("\n") == 4
+    (tmp_path / "gap.csv").write_text("length,pause\n3,\n")
+    for name, model in {"posterior": posterior, "imputer": imputer.estimator_}.items():
+        code, out, _ = run("impute", tmp_path / f"{name}.pth", tmp_path / "gap.csv")
+        assert code == 0
+        found = pd.read_csv(io.StringIO(out)).to_numpy()
+        np.testing.assert_allclose(found, model.impute([[3.0, np.nan]]), rtol=1e-12)
+
+
+def test_a_model_is_read_once(run, model_file, monkeypatch):
+    read, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    assert run("info", model_file)[0] == 0 and read == [model_file]
 
 
 def test_info(run, model_file):
@@ -326,14 +380,47 @@ def test_plots(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--n-init", "0"], "--n-init must be an integer >= 1; got 0."),
+        (["--tol", "-1"], "--tol must be a finite number >= 0; got -1.0."),
+        (["--factors", "1"], "--factors 1 applies only to 'low_rank' and 'factor', neither of which is among --covari"),
+        (
+            ["--covariance", "factor", "--factors", "5"],
+            "For --components 2, --covariance factor: --factors 5 is too ma",
+        ),
+        (["--weight-concentration", "0"], "--weight-concentration must be finite and > 0; got [0.0, 0.0]."),
+        (["--device", "abacus"], "--device abacus cannot be used"),
+        (["sample", "--rows", "0"], "--rows must be an integer >= 1; got 0."),
+        (
+            ["sample", "--confidence", "0.5", "--std-range", "1:2"],
+            "--confidence and --std-range both bound the distance",
+        ),
+        (["sample", "--component", "2"], "--component must be from 0 to n_components - 1 = 1; got 2."),
+    ],
+)
+def test_errors_name_options_and_not_arguments(run, model_file, arguments, message):
+    head = ["sample", model_file] if arguments[0] == "sample" else ["fit", FAITHFUL, "-k", "2"]
+    code, _, err = run(*head, *arguments[arguments[0] == "sample" :])
+    assert code == 1
+    assert err.startswith("tgmm: error: ") and message in err
+
+
+def test_what_data_lack_is_said_with_options(run, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("x,tol\n1,2\n3,\n")
+    message = "line 3, column 'tol': a value is missing. Leave such rows out with --drop-missing, fill them in, fit the"
+    assert message in run("fit", path)[2]
+    path.write_text("x,kind\n1,a\n3,b\n")
+    assert "'a' is not a number. Correct such rows, or choose numeric columns with --columns." in run("fit", path)[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["fit", "none.csv"], "none.csv"),
-        (["fit", FAITHFUL, "--out", "model.txt"], "path must end in .pth or .safetensors"),
+        (["fit", FAITHFUL, "--out", "model.txt"], "the name of a model must end in .pth or .safetensors"),
         (["fit", FAITHFUL, "--out", "no/such/folder/m.pth"], "there is no such folder"),
         (["fit", FAITHFUL, "--plot", "fit.doc"], "a picture ends in one of"),
-        (
-            ["fit", FAITHFUL, "-k", "300"],
-            "error: n_components=300 needs at least as many rows, but there are 272: lower -k",
-        ),
+        (["fit", FAITHFUL, "-k", "300"], "error: --components 300 needs at least as many rows, but there are 272"),
         (["fit", FAITHFUL, "-k", "1:3", "--degrees-of-freedom", "4"], "needs one number of components"),
         (["fit", FAITHFUL, "--columns", "length"], "['length'] are not in the table"),
         (["fit", Path(__file__)], "which cannot be read. Files can be .npy"),
@@ -494,6 +581,8 @@ def test_rows_from_the_standard_input(run, feed, X, model_file, tmp_path, suffix
     feed(path)
     found = json.loads(run("fit", "-", "-k", 2, "--json")[1])
     assert found["data"] == "-" and found["n_rows"] == 272
+    feed(path)
+    assert run("fit", "-", "-k", 2)[1].startswith("Gaussian mixture of the standard input\n")
 
 
 def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
@@ -506,6 +595,15 @@ def test_a_fault_in_the_standard_input_is_said_of_it(run, feed, tmp_path):
     feed(tmp_path / "empty.csv")
     code, _, err = run("fit", "-")
     assert code == 1 and "The standard input" in err and "is empty" in err
+
+
+def test_a_standard_input_without_rows_is_said_of_it(run, feed, model_file, tmp_path):
+    (tmp_path / "names.csv").write_text("eruptions,waiting\n")
+    feed(tmp_path / "names.csv")
+    assert (
+        "The standard input has no rows below its names: there is nothing to write."
+        in run("predict", model_file, "-")[2]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".parquet", ".jsonl", ""])

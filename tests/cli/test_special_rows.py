@@ -179,6 +179,44 @@ def test_texts_are_numbered_in_sorted_order(run, X, tmp_path, suffix):
     assert re.search(r"Component 0 +long\b", text) and re.search(r"Component 1 +short\b", text)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("scale", [[], ["--scale"]])
+def test_a_model_keeps_the_words_of_labels(run, X, tmp_path, suffix, scale):
+    data, path = written(X, tmp_path / "rows.csv", kind=kinds_of(X)), tmp_path / f"model{suffix}"
+    code, out, _ = run("fit", data, "-k", 3, "--labels", "kind", "--out", path, "--json", *scale)
+    assert code == 0 and json.loads(out)["component_names"] == ["long", "short", "2"]
+    assert json.loads(out)["features"] == NAMES
+    model = GaussianMixture.load(path)
+    found = table(run("predict", path, data)[1])
+    words = np.array(["long", "short", "2"])
+    assert found["label"].astype(str).tolist() == words[model.predict(X.copy())].tolist()
+    probabilities = found[[f"probability_{word}" for word in words]]
+    np.testing.assert_allclose(probabilities, model.predict_proba(X.copy()), rtol=1e-12)
+    assert set(table(run("sample", path, "-n", 99)[1])["component"]) <= set(words)
+    assert re.search(r"Component 0 +long\b", run("info", path)[1])
+    model.reorder([2, 1, 0]).save(path)
+    assert json.loads(run("info", path, "--json")[1])["component_names"] == ["2", "short", "long"]
+    model.fit(X).save(path)
+    assert "component_names" not in json.loads(run("info", path, "--json")[1])
+
+
+def test_words_and_noise_go_together(run, X, tmp_path):
+    kinds = kinds_of(X)
+    data, path = written(X, tmp_path / "rows.csv", kind=kinds), tmp_path / "m.pth"
+    assert run("fit", data, "-k", 2, "--labels", "kind", "--noise", "--out", path)[0] == 0
+    written(np.array([[3.0, 1e4], [4.5, 80]]), tmp_path / "new.csv")
+    found = table(run("predict", path, tmp_path / "new.csv")[1])
+    assert found["label"].tolist() == ["-1", "long"]
+    assert [*found] == ["label", "probability_long", "probability_short", "probability_noise", "log_density"]
+
+
+@pytest.mark.parametrize(("word", "arguments"), [("noise", ["--noise"]), ("2", [])])
+def test_words_that_name_something_else_are_refused(run, X, tmp_path, word, arguments):
+    data = written(X, tmp_path / "rows.csv", kind=np.where(kinds_of(X) == "long", word, kinds_of(X)))
+    code, _, err = run("fit", data, "-k", 3, "--labels", "kind", *arguments)
+    assert code == 1 and f"--labels kind: {word!r} is also what another component, or the noise, is called" in err
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
 @pytest.mark.parametrize("unknown", [-1, np.nan])
 def test_numbers_are_those_of_components(run, X, tmp_path, suffix, unknown):

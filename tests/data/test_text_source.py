@@ -27,6 +27,11 @@ def rows(source):
         ("a b\n1   2\n3 4\n", ["a", "b"]),
         ('"a","b"\n"1",2\n\n3,"4"\n', ["a", "b"]),
         ("\ufeffa,b\n1,2\n3,4\n", ["a", "b"]),
+        ("sep=;\na;b\n1;2\n3;4\n", ["a", "b"]),
+        ("sep=,\na,b\n1,2\n3,4\n", ["a", "b"]),
+        ('\ufeff"sep=;"\r\na;b\r\n1,0;2,0\r\n3,0;4,0\r\n', ["a", "b"]),
+        ("sep=\t\n1\t2\n3\t4\n", None),
+        ("sep=,\n1,2\n3,4\n", None),
         ("1,2.0\n3,4\n", None),
         ("1e0,+2.0\n 3 , 4\n", None),
     ],
@@ -66,7 +71,7 @@ def test_many_rows_come_in_batches(tmp_path, monkeypatch):
         ("a,b\n1,2\n3,x\n", r"line 3, column 'b': 'x' is not a number"),
         ("a,b\n1,2\n\n,4\n", r"line 4, column 'a': a value is missing"),
         ("a,b\n1,2\n3\n", r"line 3, column 'b': a value is missing"),
-        ("1,2\n3,NA\n", r"line 2, column '1': a value is missing \('NA'\)\. .*--missing em"),
+        ("1,2\n3,NA\n", r"line 2, column '1': a value is missing \('NA'\)\. .*missing='em'"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):

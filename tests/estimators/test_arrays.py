@@ -84,7 +84,7 @@ def test_a_selection_and_a_detector_too(data):
     rows, kind = data
     assert_kind(select(rows, [1, 2], "diag", random_state=0).best_, kind)
     if type(rows) is kind:
-        assert_kind(MixtureOutlierDetector(n_components=2, random_state=0).fit(rows).mixture_, kind)
+        assert_kind(MixtureOutlierDetector(n_components=2, random_state=0).fit(rows).estimator_, kind)
 
 
 def test_online_learning_keeps_the_kind_of_its_first_batch():

@@ -93,3 +93,14 @@ def test_errors_say_what_is_wrong(X):
         MixtureImputer("mean").fit(X)
     with pytest.raises(ValueError, match="infinity"):
         MixtureImputer().fit(np.where(np.isnan(X), np.inf, X))
+
+
+@pytest.mark.filterwarnings("error:Determining the")
+def test_lazy_frames_are_fitted_and_refused_with_what_to_do():
+    polars = pytest.importorskip("polars")
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    frame = polars.DataFrame(np.where(np.arange(100).reshape(50, 2) == 7, np.nan, rows), schema=["a", "b"])
+    imputer = MixtureImputer(GaussianMixture(1)).fit(frame.lazy())
+    with pytest.raises(ValueError, match=r"X is a LazyFrame, but this needs rows in memory: pass X.collect\(\)"):
+        imputer.transform(frame.lazy())
+    assert not np.isnan(imputer.transform(frame.lazy().collect())).any()

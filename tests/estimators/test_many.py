@@ -204,6 +204,50 @@ def test_groups_may_be_a_column_of_a_data_frame(library):
     np.testing.assert_array_equal(mixtures.predict(frame, "machine"), arrays.predict(X, labels))
 
 
+def test_rows_may_be_a_table_of_arrow():
+    pyarrow = pytest.importorskip("pyarrow")
+    X, labels = mixed()
+    table = pyarrow.table({"x": X[:, 0], "machine": labels, "y": X[:, 1]})
+    arrays = fit_many(X, labels, n_components=K, random_state=0)
+    for rows, groups in ((table, "machine"), (table.select(["x", "y"]), labels)):
+        mixtures = fit_many(rows, groups, n_components=K, random_state=0)
+        assert mixtures.groups_ == [3, 5, 7] and mixtures[5].feature_names_in_.tolist() == ["x", "y"]
+        np.testing.assert_allclose(mixtures.means_, arrays.means_, rtol=1e-12)
+        np.testing.assert_array_equal(mixtures.predict(rows, groups), arrays.predict(X, labels))
+
+
+def test_rows_may_be_arrays_of_another_library():
+    strict = pytest.importorskip("array_api_strict")
+    X, labels = mixed()
+    arrays = fit_many(X, labels, n_components=K, random_state=0)
+    mixtures = fit_many(strict.asarray(X), strict.asarray(labels), n_components=K, random_state=0)
+    np.testing.assert_allclose(np.asarray(mixtures.means_), arrays.means_, rtol=1e-12)
+    found = mixtures.predict(strict.asarray(X), strict.asarray(labels))
+    assert type(found) is type(strict.asarray(X))
+    np.testing.assert_array_equal(np.asarray(found), arrays.predict(X, labels))
+    several = np.stack([X[labels == 5], X[labels == 5] + 1])
+    whole, parts = fit_many(strict.asarray(several), random_state=0), fit_many(several, random_state=0)
+    np.testing.assert_allclose(np.asarray(whole.means_), parts.means_, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("error:Determining the column names")
+def test_tables_may_be_lazy_frames():
+    polars = pytest.importorskip("polars")
+    X, _ = mixed()
+    mixtures = fit_many([polars.DataFrame(X, schema=["x", "y"]).lazy()] * 2, random_state=0)
+    np.testing.assert_allclose(mixtures.means_[:, 0], [X.mean(0)] * 2)
+
+
+@pytest.mark.parametrize("given", [{"noise_volume": 3.0}, {"noise_init": 0.2}])
+@pytest.mark.parametrize("alone", [False, True])
+def test_settings_of_noise_without_noise_are_noticed_once(given, alone):
+    tables = list(np.random.default_rng(0).normal(size=(3, 60, 2)))
+    labels = [[0] * 60] * 3 if alone else None
+    with pytest.warns(UserWarning, match=f"{next(iter(given))} has no effect without noise=True") as caught:
+        mixtures = fit_many(tables, labels=labels, **given)
+    assert len(caught) == 1 and not mixtures.notes_
+
+
 def test_rows_may_be_a_list_with_groups():
     mixtures = fit_many([[0.0], [1.0], [4.0], [6.0]], [0, 0, 1, 1], n_components=1)
     assert mixtures.means_.ravel().tolist() == [0.5, 5.0]
@@ -346,7 +390,12 @@ REFUSED = {
     ),
     "numbers and flags in a list": ((ROWS, [1, True] * 3), {}, "labels of one kind.*True for row 1"),
     "labels that have no order": ((ROWS, [{}] * 6), {}, "labels that have an order"),
-    "column of an array": ((ROWS, "machine"), {}, "groups='machine' must be a column"),
+    "column of an array": (
+        (ROWS, "machine"),
+        {},
+        "groups='machine' must be a column of the data frame X, but that has no",
+    ),
+    "column that is not there": ((frame_of("pandas", ROWS, 0), "time"), {}, r"but that has \['x', 'machine', 'y'\]"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (
         ([ROWS, ROWS],),

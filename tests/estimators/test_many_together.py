@@ -245,6 +245,12 @@ def test_views_that_cannot_be_made_of_one_table_spoil_no_other(monkeypatch):
         assert_same_fit(mixtures[b], unspoilt[b])
 
 
+def test_faults_of_the_program_are_not_taken_for_those_of_a_table(monkeypatch):
+    monkeypatch.setattr(Views, "of", lambda *_: _.no_such_attribute)
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        fit_many(ragged(), n_components=K, random_state=0)
+
+
 def test_settings_that_no_problem_can_have_are_refused():
     with pytest.raises(ValueError, match="degrees_of_freedom_prior"):
         fit_many(ragged(), n_components=K, init_means="kpp", covariance_prior=np.eye(D), degrees_of_freedom_prior=0.0)

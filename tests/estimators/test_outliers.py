@@ -62,7 +62,7 @@ def with_gaps(X, share=0.3):
 def test_a_row_that_lacks_values_is_as_normal_as_a_complete_one_of_the_same_tail_probability(blobs):
     rows = with_gaps(blobs)
     detector = MixtureOutlierDetector(0.1, missing="em").fit(rows)
-    mean, covariance = detector.mixture_.means_[0], detector.mixture_.covariances_[0]
+    mean, covariance = detector.estimator_.means_[0], detector.estimator_.covariances_[0]
     expected = np.empty(len(rows))
     for i, row in enumerate(rows):
         has = ~np.isnan(row)
@@ -127,10 +127,10 @@ def test_it_is_scikit_learn_s(blobs):
     detector = MixtureOutlierDetector(n_components=2, random_state=0)
     assert is_outlier_detector(detector)
     fitted = clone(detector).set_params(contamination=0.2, n_components=3).fit(pd.DataFrame(blobs, columns=list("abc")))
-    assert fitted.mixture_.n_components == 3
+    assert fitted.estimator_.n_components == 3
     assert fitted.n_features_in_ == 3
     assert fitted.feature_names_in_.tolist() == ["a", "b", "c"]
-    assert fitted.n_iter_ == fitted.mixture_.n_iter_
+    assert fitted.n_iter_ == fitted.estimator_.n_iter_
     again = pickle.loads(pickle.dumps(fitted))
     assert again.offset_ == fitted.offset_
     assert not hasattr(detector, "n_features_in_")
@@ -138,8 +138,8 @@ def test_it_is_scikit_learn_s(blobs):
 
 def test_warm_start_goes_on_from_the_last_mixture(blobs):
     detector = MixtureOutlierDetector(n_components=3, random_state=0, max_iter=2, warm_start=True).fit(blobs)
-    first = detector.mixture_.lower_bound_
-    history = detector.fit(blobs).mixture_.objective_history_
+    first = detector.estimator_.lower_bound_
+    history = detector.fit(blobs).estimator_.objective_history_
     assert history[0] == pytest.approx(first, abs=1e-9)
 
 

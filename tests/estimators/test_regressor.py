@@ -192,9 +192,31 @@ def test_bad_targets_are_refused(bent, y, message):
         MixtureRegressor().fit(bent[0], y)
 
 
+def test_rows_that_are_yet_to_be_read_are_refused_with_what_to_do(bent):
+    polars = pytest.importorskip("polars")
+    X, y = bent
+    model, lazy = MixtureRegressor().fit(X, y), polars.DataFrame(X).lazy()
+    with pytest.raises(ValueError, match=r"X is a LazyFrame, but this needs rows in memory: pass X.collect\(\)"):
+        model.predict(lazy)
+    with pytest.raises(ValueError, match="X is a LazyFrame, a source that is read in batches"):
+        MixtureRegressor().fit(lazy, y)
+    with pytest.raises(ValueError, match="X is the path 'rows.csv', but this needs rows in memory: read the file"):
+        model.predict("rows.csv")
+    with pytest.raises(ValueError, match="X is a generator, which yields batches, but this needs rows in memory"):
+        model.predict(batch for batch in [X])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"), [(None, "requires y to be passed"), (np.full(400, np.nan), "y contains NaN")]
+)
+def test_scores_need_targets(bent, y, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureRegressor().fit(*bent).score(bent[0], y)
+
+
 def test_bad_input_is_named(bent, tmp_path):
     X, y = bent
-    with pytest.raises(ValueError, match="X is a source"):
+    with pytest.raises(ValueError, match="a source that is read in batches, which have no targets"):
         MixtureRegressor().fit([X[:200], X[200:]], y)
     with pytest.raises(ValueError, match="NaN at row 0, column 1"):
         MixtureRegressor().fit(np.where(np.arange(2) == 1, np.nan, X), y)

@@ -227,7 +227,7 @@ def test_a_detector_says_what_an_outlier_is(frame):
     text = str(detector.summary(frame))
     assert text.startswith("Outlier detection") and fact(text, "Threshold") == f"{detector.offset_:.2f}"
     assert fact(text, "Outliers") == str((detector.predict(frame) == -1).sum()) == "15"
-    assert fact(text, "BIC") == f"{detector.mixture_.bic(frame):.2f}" and "height" in text
+    assert fact(text, "BIC") == f"{detector.estimator_.bic(frame):.2f}" and "height" in text
     assert f"log-density below {detector.offset_:.6g}" in str(detector)
     assert "Outliers  " not in str(detector.summary()) and "Threshold" in detector._repr_html_()
 
@@ -286,3 +286,12 @@ def test_a_classifier_says_what_sets_its_classes_apart(frame):
     assert str(classifier).endswith(
         "Fitted: 2 classes, 'short' (prior 0.333, 1 component), 'tall' (prior 0.667, 2 components)."
     )
+
+
+def test_names_with_breaks_and_tabs_stay_in_their_line():
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame(rows, columns=["width\r\n(cm)", "a\tb"])
+    found = GaussianMixture(2, random_state=0).fit(frame).summary()
+    plain = GaussianMixture(2, random_state=0).fit(frame.set_axis(["width (cm)", "a b"], axis=1)).summary()
+    assert str(found) == str(plain)
+    assert ("mean", "a\tb") in found.to_frame().columns

@@ -248,6 +248,8 @@ def test_pairs_on_given_axes(fitted):
 
 def test_selection_curves_show_every_value_and_ring_the_best(blobs):
     selection = select(blobs, [1, 2, 3], ["full", "tied_diag"], random_state=0)
+    with pytest.raises(ValueError, match=r"must be what tgmm.select returns; got a GaussianMixture"):
+        plot_selection(selection.best_)
     ax = plot_selection(selection)
     best = selection.best_cell
     for line, name in zip(ax.lines, ["full", "tied_diag"], strict=True):
@@ -274,6 +276,8 @@ def test_the_scale_of_one_cell_reaches_to_a_decisive_difference(blobs):
 def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
     X = np.concatenate([np.zeros((5, 2)), np.random.default_rng(0).normal(6, 1, size=(60, 2))])
     selection = select(X, [1, 2, 66], ["full"], random_state=0)
+    with pytest.raises(ValueError, match=r"must be what tgmm.select returns; got a GaussianMixture"):
+        plot_selection(selection.best_)
     ax = plot_selection(selection)
     values = ax.lines[0].get_ydata()
     assert np.isnan(values[2]) and values[1] < 0 and values[0] == 0
@@ -285,6 +289,8 @@ def test_selection_leaves_failures_out_and_draws_degenerate_cells_hollow():
 
 def test_selection_by_held_out_shows_the_values_themselves(blobs):
     selection = select(blobs, [1, 3], "diag", "held_out", cv=3, random_state=0)
+    with pytest.raises(ValueError, match=r"must be what tgmm.select returns; got a GaussianMixture"):
+        plot_selection(selection.best_)
     ax = plot_selection(selection)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [cell.held_out for cell in selection.cells])
     assert ax.get_ylabel() == "held-out log-likelihood (higher is better)"

@@ -15,7 +15,8 @@ from support import ORACLES, STRUCTURE_OF_CODE, n_parameters, reference_log_dens
 from tgmm import GaussianMixture, select
 from tgmm.estimators.base import solution_of
 from tgmm.selection import Cell, Selection, ranked
-from tgmm.selection.fitter import Fitter, FoldSource
+from tgmm.selection.fitter import Fitter
+from tgmm.selection.folds import FoldSource
 
 
 @pytest.fixture(scope="module")
@@ -516,3 +517,24 @@ class TestAConstantFeature:
     def test_is_refused_before_the_search_where_nothing_regularises(self, X):
         with pytest.raises(ValueError, match=r"feature 2 is constant .* reg_covar=0: leave it out of X"):
             select(X, [1, 2], "full", reg_covar=0)
+
+
+@pytest.mark.parametrize("given", [{"noise_volume": 3.0}, {"noise_init": 0.2}])
+def test_settings_of_noise_without_noise_are_noticed_once(given):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match=f"{next(iter(given))} has no effect without noise=True") as caught:
+        select(X, [1], "full", **given)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_features_that_cells_are_compared_without_are_said_to_who_called():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match="cells are compared without it") as caught:
+        select(np.c_[X, X.sum(1)], [1], "full")
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_faults_of_the_program_are_not_taken_for_those_of_a_cell(monkeypatch):
+    monkeypatch.setattr(Fitter, "_posed", lambda *_: _.no_such_attribute)
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        select(np.random.default_rng(0).normal(size=(60, 2)), [1, 2], "full")

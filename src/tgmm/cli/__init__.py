@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from tgmm.cli.arguments import parser, refuse
 from tgmm.cli.messages import say
 
-# Modules of commands that are not in `commands`.
-HOMES = {"classify": "classification", "impute": "imputation", "info": "description"}
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
@@ -41,10 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top.print_help(sys.stderr)
         top.exit(MISUSED)
     with warnings.catch_warnings():
-        warnings.showwarning = _say_warning
+        warnings.showwarning = partial(_say_warning, options)
         try:
-            module = import_module(f"tgmm.cli.{HOMES.get(options.command, 'commands')}")  # which takes long
-            getattr(module, options.command)(options)
+            import_module(f"tgmm.cli.commands.{options.command}").run(options)  # an import that takes long
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough; what is left in the buffer has nowhere to go.
@@ -52,20 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
-            say("error", _explanation(error))
+            say("error", _explanation(error, options))
             return FAILED
     return 0
 
 
-def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    say("warning", str(message))
+def _say_warning(options: Namespace, message: Warning | str, *_: Any, **__: Any) -> None:
+    say("warning", _in_options(str(message), options))
 
 
-def _explanation(error: BaseException) -> str:
-    """Return what went wrong, in the words of the library or the operating system."""
+def _explanation(error: BaseException, options: Namespace) -> str:
+    """Return what went wrong, in words of the command line or of the operating system."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return _in_options(str(error), options) or type(error).__name__
+
+
+def _in_options(message: str, options: Namespace) -> str:
+    from tgmm.cli.wording import in_options  # which knows what the readers of data say, and takes as long to import
+
+    return in_options(message, options)
 
 
 __all__ = ["main"]

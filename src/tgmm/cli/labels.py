@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tgmm.data.fields import MISSING
+from tgmm.estimators.base import MixtureEstimator, solution_of
 
-UNKNOWN = -1
+UNKNOWN = NOISE = -1
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class Labels:
     def numbers(self) -> dict[str, int]:
         """The components by their names."""
         return {name: number for number, name in enumerate(self.names)}
+
+    def component_names(self, n_components: int) -> tuple[str, ...]:
+        """Return the names of all components, of which those without labels are called by number; () without names."""
+        return self.names and (*self.names, *map(str, range(len(self.names), n_components)))
+
+
+def called(model: MixtureEstimator, components: np.ndarray) -> np.ndarray:
+    """Return what the user calls components: by their names, where the model has some, else by number."""
+    names = solution_of(model).component_names
+    return np.array([*names, str(NOISE)])[components] if names else components
 
 
 def labels_of(values: np.ndarray, column: str, n_components: int) -> Labels:

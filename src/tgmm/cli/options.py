@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import sys
 
@@ -77,8 +78,8 @@ def _add_special(command: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="COLUMN",
         help="The column that holds the known component of some rows. Values are numbers from 0, or words, which are "
-        "numbered in sorted order. An empty value or -1 means that the component is not known. The column is not used "
-        "as a feature.",
+        "numbered in sorted order and kept in the model. An empty value or -1 means that the component is not known. "
+        "The column is not used as a feature.",
     )
     command.add_argument(
         "--scale",
@@ -325,8 +326,8 @@ def _add_columns(command: argparse.ArgumentParser) -> None:
         "--columns",
         type=_names,
         metavar="A,B",
-        help="The columns to use as features, by name, or by number from 0 if the file has no names. The default is "
-        "all.",
+        help="The columns to use as features, by name, or by number from 0 if the file has no names. Names that "
+        "contain commas have double quotes: '\"width, cm\",height'. The default is all.",
     )
 
 
@@ -351,8 +352,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _names(text: str) -> list[str]:
-    """Return names of different columns, "a,b"."""
-    names = text.split(",")
+    """Return names of different columns, "a,b"; those with commas are quoted, as in CSV files."""
+    names = next(csv.reader([text]), []) or [""]
     for name in names:
         if names.count(name) > 1:
             raise argparse.ArgumentTypeError(f"{text!r} names column {name!r} more than once")

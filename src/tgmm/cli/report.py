@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from tgmm.cli.labels import Labels
+from tgmm.cli.messages import called
 from tgmm.covariance import LowRank
 from tgmm.estimators.base import MixtureEstimator, solution_of
 from tgmm.estimators.explaining import ending, notes_of
@@ -25,7 +27,7 @@ def names_of(model: MixtureEstimator) -> list[str]:
 
 def describe(model: MixtureEstimator) -> dict[str, Any]:
     """Return a model as plain values."""
-    n_components, n_features = model.means_.shape
+    (n_components, n_features), names = model.means_.shape, solution_of(model).component_names
     noise = {"noise_weight": model.noise_weight_, "noise_volume": model.noise_volume_} if model.mixture_.noise else {}
     return {
         "n_components": n_components,
@@ -38,6 +40,7 @@ def describe(model: MixtureEstimator) -> dict[str, Any]:
         "average_log_likelihood": model.lower_bound_,
         "missing": model.missing,
         **noise,
+        **({"component_names": list(names)} if names else {}),
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
         **_covariances(model),
@@ -81,6 +84,8 @@ def _plain(value: Any) -> Any:
 def info_text(model: GaussianMixture) -> str:
     """Return a model as text."""
     facts = {"Average log-likelihood": f"{model.lower_bound_:.6f}"} if model.n_iter_ else {}
+    names = enumerate(solution_of(model).component_names)
+    facts |= {f"Component {number}": name for number, name in names if name != str(number)}
     return _text(model, facts, Profiles.of(model.mixture_))
 
 
@@ -106,7 +111,7 @@ def fit_text(selection: Selection, profiles: Profiles, data: str, n_rows: int, l
         facts["Labelled rows"] = int((labels.components >= 0).sum())
         facts |= {f"Component {number}": name for name, number in labels.numbers.items()}
     parts = [repr(selection)] if len(selection.cells) > 1 else []
-    return "\n\n".join([*parts, f"Gaussian mixture of {data}", _text(selection.best_, facts, profiles)])
+    return "\n\n".join([*parts, f"Gaussian mixture of {called(Path(data))}", _text(selection.best_, facts, profiles)])
 
 
 def _text(model: GaussianMixture, facts: dict[str, Any], profiles: Profiles) -> str:

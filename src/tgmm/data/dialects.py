@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,6 +13,7 @@ from tgmm.data.fields import Rows, is_number, split, with_point
 from tgmm.data.headers import Header, are_rows_named, comment_as_header, header_of, is_short
 
 DELIMITERS = (";", "\t", "|", ",", None)  # commas can be decimal; None: blanks, any number of them
+DECLARED = re.compile(r'"?sep=([^\w"\s]|\t)"?\s*$')  # the first line of files that Excel is to open
 PREVIEW_LINES = 100
 PREVIEW_SIZE = 1 << 16  # characters after which a header and two rows are enough
 
@@ -27,7 +29,7 @@ class Dialect:
     decimal_comma : bool
         Whether 1,5 is a number.
     n_skipped : int
-        Number of lines before the first record: comments, and lines without text.
+        Number of lines before the first record: one that declares the delimiter, comments, and lines without text.
     n_columns : int
     header : Header or None
         None if nothing names the columns.
@@ -97,10 +99,11 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
     skipped, records = _preview(lines)
     if not records:
         return None
-    delimiter = _delimiter(records)
+    declared = DECLARED.match(skipped[0]) if skipped else None
+    delimiter = _delimiter(records) if declared is None else declared[1]
     rows = [split(record, delimiter) for record in records]
     are_decimal, commas = False, None
-    if delimiter == "," and not any('"' in record for record in records):
+    if delimiter == "," and declared is None and not any('"' in record for record in records):
         are_decimal, commas = decimal_or_separators(rows)
         if are_decimal:
             delimiter, rows = ";", [[record.strip()] for record in records]
@@ -144,7 +147,7 @@ def _with_row_names(
 
 
 def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the comments and empty lines at the beginning, and the first records after them."""
+    """Return the lines at the beginning that are no records, and the first records after them."""
     skipped: list[str] = []
     records: list[str] = []
     size = 0
@@ -152,14 +155,18 @@ def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
         is_open = bool(records) and records[-1].count('"') % 2 == 1
         if is_open:
             records[-1] += line
-        elif line.strip() and (records or not line.lstrip().startswith("#")):
-            records.append(line)
-        elif not records:
+        elif not records and (_is_comment(line) or (not skipped and DECLARED.match(line))):
             skipped.append(line)
+        elif line.strip():
+            records.append(line)
         size += len(line) if records else 0
         if len(records) == PREVIEW_LINES or (size > PREVIEW_SIZE and (len(records) > 2 or is_open)):
             break
     return skipped, records
+
+
+def _is_comment(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _delimiter(records: Sequence[str]) -> str | None:

@@ -51,7 +51,7 @@ def header_of(records: Sequence[str], rows: Rows, delimiter: str | None) -> tupl
 
 def comment_as_header(skipped: Sequence[str], delimiter: str | None, rows: Rows) -> Header | None:
     """Return the last comment as a header, as numpy.savetxt writes it, if it has a name for each field of a row."""
-    comments = [line.strip().lstrip("#") for line in skipped if line.strip()]
+    comments = [line.strip().lstrip("#") for line in skipped if line.lstrip().startswith("#")]
     names = split(comments[-1], delimiter) if comments else []
     if len(names) != len(rows[0]):
         return None

@@ -11,10 +11,7 @@ import numpy as np
 from tgmm.data.source import Source, rows_per_read
 from tgmm.data.validation import check_batch
 
-CHOOSE = (
-    "choose numeric columns, with tgmm.data.TextSource(path, columns=[...]) or another source of tgmm.data, or with "
-    "--columns of the command line"
-)
+CHOOSE = "choose numeric columns with tgmm.data.TextSource(path, columns=[...]) or another source of tgmm.data"
 
 
 class FrameSource(Source):

@@ -24,7 +24,7 @@ from tgmm.data.tables import CHOOSE, feature_columns
 from tgmm.runtime.words import number_of
 
 CORRECT = "Correct such rows"
-LACKING = "Drop such rows, fill them in, fit the model with missing='em' (tgmm fit --missing em)"
+LACKING = "Drop such rows, fill them in, fit the model with missing='em'"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what files of that encoding begin with
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # and these with .gz
 
@@ -33,6 +33,7 @@ class TextSource(Source):
     r"""Columns of a delimited text file such as CSV, with or without a header, in float64.
 
     The first lines determine the delimiter (commas, semicolons, tabs, bars or blanks) and whether decimals have commas.
+    A first line ``sep=;``, as for Excel, declares the delimiter.
     Columns of a file without a header are called "0", "1" and so on. A first column without a name holds row names, as
     R and pandas write them, and is not used as a feature. A warning says if the file can be read in two ways.
 

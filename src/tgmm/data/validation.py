@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def check_rows(X: Any, columns: Columns, *, may_lack: bool = False, hint: str | 
     If ``columns`` has the features of a fit, the rows must have the same. Missing values are NaN. If they are not
     allowed, the hint says what can be done about them.
     """
+    _refuse_unread(X)
     if may_lack:
         X = with_nan(X)
     if isinstance(X, Tensor):
@@ -64,6 +66,21 @@ def check_rows(X: Any, columns: Columns, *, may_lack: bool = False, hint: str | 
         hint = "" if columns.may_lack else HINT
     check_finite(rows.tensor, found.names, may_lack=may_lack, hint=hint)
     return rows, found
+
+
+def _refuse_unread(X: Any) -> None:
+    """Raise a ValueError that says what to pass instead, if X is yet to be read."""
+    if type(X) is np.ndarray or type(X) is Tensor:
+        return
+    kind = type(X).__name__
+    if isinstance(X, str | PathLike):
+        raise ValueError(f"X is the path {str(X)!r}, but this needs rows in memory: read the file and pass its rows.")
+    if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
+        raise ValueError(f"X is a {kind}, but this needs rows in memory: pass X.collect().")
+    if isinstance(X, Iterable) and not isinstance(X, Collection) and not hasattr(X, "shape"):
+        raise ValueError(
+            f"X is a {kind}, which yields batches, but this needs rows in memory: pass one batch at a time."
+        )
 
 
 def as_batch_of_one(row: Any) -> Any:

@@ -37,6 +37,7 @@ class Solution:
     continuation: Continuation | None = None  # what online learning goes on from
     runs: tuple[FollowedRun, ...] = ()  # best first
     update: Maximiser | None = None  # whose steps led there, in the user's units
+    component_names: tuple[str, ...] = ()  # what the user calls the components, where that is known
 
     @classmethod
     def of_run(
@@ -73,12 +74,13 @@ class Solution:
 
     def reordered(self, order: Tensor) -> Solution:
         """Return the same solution with the components in another order, (K,) of their present numbers."""
-        mixture, continuation = self.mixture, self.continuation
+        mixture, continuation, names = self.mixture, self.continuation, self.component_names
         parameters = mixture.parameters.reordered(order.to(mixture.parameters.means.device))
         return replace(
             self,
             mixture=mixture.changed(parameters=parameters),
             continuation=None if continuation is None else continuation.reordered(order),
+            component_names=tuple(names[k] for k in order.tolist()) if names else (),
         )
 
     def in_form_of(self, structure: Structure) -> Solution:

@@ -28,6 +28,7 @@ from tgmm.model.frame import Frame
 from tgmm.model.priors import Priors
 from tgmm.model.update import Update
 from tgmm.runtime.devices import moved
+from tgmm.runtime.faults import FAULTS
 from tgmm.start.cells import MergeTree, merge_side_by_side
 from tgmm.start.sample import are_far
 from tgmm.start.views import Views
@@ -75,7 +76,7 @@ def _views(problems: Problems, frame: Frame, place: int, table: Table, seed: int
         return None
     own = Frame(frame.shift[place, 0], frame.scale[place, 0])
     generator = torch.Generator().manual_seed(seed)
-    with suppress(Exception):
+    with suppress(*FAULTS):
         return Views.of(Chunk(table.rows, table.weights, 0), own, most, shape.n_components, generator)
     return None
 
@@ -84,9 +85,9 @@ def _merge(several: Sequence[Views], structure: Structure, n_components: int) ->
     """Merge the cells of rows that first starts see, side by side; what goes wrong with one is seen in its search."""
     trees: list[MergeTree] = []
     for views in several:
-        with suppress(Exception):
+        with suppress(*FAULTS):
             trees.append(views.merged_sphered(n_components) if structure.form.one_scale else views.merged)
-    with suppress(Exception):
+    with suppress(*FAULTS):
         merge_side_by_side(trees, n_components)
 
 

@@ -22,7 +22,7 @@ from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, plain_values, warn_of_unsaved
-from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
+from tgmm.files.store import model_file_errors, read_state, write_state
 from tgmm.mixture.base import own_array
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.noise import Noise
@@ -187,12 +187,14 @@ class MixtureEstimator(DensityMixin, ExplainedEstimator):
         ...         print("not a model")
         not a model
         """
-        model, encoding = cls(device=device), format_to_load(path)
         check_device(device)
-        data = read_file(path)
-        with model_file_errors(f"{os.fspath(path)!r}"):
-            content = model._content(encoding.decode(data))
-        return model._restore(content)
+        return read_state(path, lambda state: cls._of_state(state, device))
+
+    @classmethod
+    def _of_state(cls: type[E], state: Any, device: Any) -> E:
+        """Return the model of a state dict, or raise an error that says what is wrong with it."""
+        model = cls(device=device)
+        return model._restore(model._content(state))
 
     def save_state_dict(self) -> State:
         """Return the model as a flat dict of float64 tensors on the CPU and plain values.

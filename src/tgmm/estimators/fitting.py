@@ -14,7 +14,7 @@ from tgmm.em.online import Learner, learnt
 from tgmm.em.problem import Problem, explain
 from tgmm.em.solution import Solution
 from tgmm.estimators.settings import Settings
-from tgmm.estimators.special import notes_of_unused, require_plain, special_of
+from tgmm.estimators.special import require_plain, special_of
 from tgmm.files.plain import plain_values
 from tgmm.runtime.checks import check_flag, check_number
 from tgmm.runtime.devices import standalone
@@ -74,7 +74,7 @@ def solved(
     fit = Fit(problem, settings.origin(problem, responsibilities, before), settings.policy, seed, fingerprint)
     with Reporter(settings.verbose and processes.rank == 0, settings.verbose_interval) as progress:
         solution, _ = fit.solved(progress, journal, earlier)
-    return replace(solution, update=update, notes=(*solution.notes, *notes_of_unused(settings)))
+    return replace(solution, update=update)
 
 
 def _check_same_columns(before: Columns, now: Columns) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -17,6 +18,7 @@ from tgmm.estimators.base import MixtureEstimator, warn_of
 from tgmm.estimators.fitting import journal_of, learnt_from, solved
 from tgmm.estimators.hints import hinting
 from tgmm.estimators.settings import Settings
+from tgmm.estimators.special import notes_of_unused
 from tgmm.mixture.mixture import Mixture
 from tgmm.runtime.docstrings import described_as
 from tgmm.runtime.generators import RandomState
@@ -309,6 +311,7 @@ class GaussianMixture(MixtureEstimator):
         settings = agreed_settings(given, lambda: Settings.of(given), continued, **arguments)
         rows, journal = (X, sample_weight, init_responsibilities, labels), journal_of(settings, resume=resume)
         solution = solved(settings, *rows, owner=type(self).__name__, before=before, journal=journal)
+        solution = replace(solution, notes=(*solution.notes, *notes_of_unused(settings)))
         self._adopt(solution)
         warn_of(solution, self.max_iter)
         return self

@@ -16,6 +16,7 @@ from tgmm.data.source import Source
 from tgmm.data.validation import as_numeric
 from tgmm.estimators.row_labels import require_labels
 from tgmm.runtime.checks import as_float64
+from tgmm.runtime.dlpack import exporter, imported, is_foreign
 
 # Kinds of NumPy's types whose values are plain Python's.
 PLAIN = "biufUS"
@@ -61,12 +62,15 @@ class Groups:
             return repeat(None, len(self.keys))
         if isinstance(values, list | tuple):
             values = as_float64(values, name).numpy()
-        if not len(getattr(values, "shape", ())) or len(values) != self.n_rows:
+        shape = getattr(values, "shape", ())
+        if not shape or shape[0] != self.n_rows:
             raise ValueError(f"{name} must have an entry for each of the {self.n_rows} rows; it has {_length(values)}.")
         return (_taken(values, index) for index in self.members)
 
     def together(self, parts: Sequence[Any]) -> Any:
         """Return results for the rows of each group as one array in the order of the rows."""
+        if is_foreign(parts[0]):
+            return exporter(parts[0])(self.together([imported(part, "a result") for part in parts]))
         places = np.concatenate(self.members).argsort()
         if isinstance(parts[0], Tensor):
             return torch.cat(list(parts))[torch.from_numpy(places).to(parts[0].device)]
@@ -103,27 +107,37 @@ class Tables:
 def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
     """Return rows, and the groups that they belong to, which may be a column of theirs."""
     if isinstance(groups, str):
-        if groups not in getattr(X, "columns", ()):
-            raise ValueError(f"groups={groups!r} must be a column of the data frame X, but X has no such column.")
-        labels, X = X[groups], X[[name for name in X.columns if name != groups]]
+        names = list(getattr(X, "column_names", getattr(X, "columns", ())))  # of Arrow, and of data frames
+        if groups not in names:
+            has = listed(names) if names else "no names"
+            raise ValueError(f"groups={groups!r} must be a column of the data frame X, but that has {has}.")
+        others = [name for name in names if name != groups]
+        labels, X = X[groups], X.select(others) if hasattr(X, "select") else X[others]
     else:
         labels, X = groups, np.asarray(as_numeric(X)) if isinstance(X, list | tuple) else X
-    if len(getattr(X, "shape", ())) != 2:
+    shape = getattr(X, "shape", ())
+    if len(shape) != 2:
         raise ValueError(
             "X must be rows in memory, of shape (n_samples, n_features), if groups are given; got "
-            f"{type(X).__name__}" + (f" of shape {tuple(X.shape)}." if hasattr(X, "shape") else ".")
+            f"{type(X).__name__}" + (f" of shape {tuple(shape)}." if shape else ".")
         )
-    if len(X) == 0:
-        raise ValueError(f"X has no rows, its shape is {tuple(X.shape)}: give at least one.")
-    return X, Groups.of(labels, len(X))
+    n_rows = shape[0]
+    if n_rows == 0:
+        raise ValueError(f"X has no rows, its shape is {tuple(shape)}: give at least one.")
+    return X, Groups.of(labels, n_rows)
 
 
 def divided(X: Any, groups: Any) -> tuple[Any, Groups | Tables]:
     """Return what is to be fitted to, and how it divides into problems."""
     if groups is not None:
         return with_groups(X, groups)
-    tables = check_tables(X)
+    tables = check_tables(_as_list(X))
     return tables, Tables(tables)
+
+
+def _as_list(X: Any) -> Any:
+    """Return an array of another library as the list of its tables: not all arrays have a length."""
+    return [X[b, ...] for b in range(X.shape[0])] if is_foreign(X) and len(X.shape) == 3 else X
 
 
 def check_tables(X: Any) -> Sequence[Any]:
@@ -163,7 +177,12 @@ def _require_same_names(tables: Sequence[Any]) -> None:
 
 def _names(table: Any) -> list[str]:
     """Return the names of the columns of a data frame or a source; none where any is no text, as those by default."""
-    names = table.feature_names if isinstance(table, Source) else getattr(table, "columns", None)
+    if isinstance(table, Source):
+        names = table.feature_names
+    elif hasattr(table, "collect_schema"):  # a lazy frame warns of being asked for its columns
+        names = table.collect_schema().names()
+    else:
+        names = getattr(table, "column_names", getattr(table, "columns", None))
     names = [] if names is None else list(names)
     return names if all(isinstance(name, str) for name in names) else []
 
@@ -183,7 +202,11 @@ def _length(values: Any) -> str | int:
 
 
 def _taken(rows: Any, index: np.ndarray) -> Any:
-    """Return some rows of an array, a tensor or a data frame."""
+    """Return some rows of an array, a tensor, a data frame or a table of Arrow."""
+    if is_foreign(rows):
+        return exporter(rows)(_taken(imported(rows, "X"), index))
+    if hasattr(rows, "column_names"):
+        return rows.take(index)
     if isinstance(rows, Tensor):
         return rows[torch.from_numpy(index).to(rows.device)]
     return rows.iloc[index] if hasattr(rows, "iloc") else rows[index]

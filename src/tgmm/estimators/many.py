@@ -18,6 +18,7 @@ from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.groups import Groups, divided, of_each
 from tgmm.estimators.mixtures import Mixtures
 from tgmm.estimators.settings import Settings
+from tgmm.estimators.special import notes_of_unused
 from tgmm.estimators.together import Given, Part, solved_together
 from tgmm.runtime.checks import among, check_flag
 from tgmm.runtime.generators import as_generator
@@ -145,6 +146,8 @@ def fit_many(
     names = keys if isinstance(problems, Groups) else None
     mixtures = Mixtures(tuple(parts), given, own, names, failures, {keys[place]: note for place, note in notes})
     _warn_of(mixtures, keys, checked.policy.stopping.max_iter)
+    for note in notes_of_unused(checked):
+        warnings.warn(f"{note}.", stacklevel=2)
     return mixtures
 
 

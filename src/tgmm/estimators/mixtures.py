@@ -19,7 +19,7 @@ from tgmm.estimators.saved_many import Stored, content_of, state_of
 from tgmm.estimators.together import Part
 from tgmm.files.formats import format_of
 from tgmm.files.plain import warn_of_unsaved
-from tgmm.files.store import format_to_load, model_file_errors, read_file, write_state
+from tgmm.files.store import read_state, write_state
 from tgmm.runtime.checks import among
 from tgmm.runtime.devices import check_device
 
@@ -273,10 +273,13 @@ class Mixtures:
         -------
         Mixtures
         """
-        encoding, data = format_to_load(path), read_file(path)
         check_device(device)
-        with model_file_errors(f"{os.fspath(path)!r}"):
-            found = content_of(encoding.decode(data), device)
+        return read_state(path, lambda state: cls._of_state(state, device))
+
+    @classmethod
+    def _of_state(cls, state: Any, device: Any) -> Mixtures:
+        """Return the models of a state dict, or raise an error that says what is wrong with it."""
+        found = content_of(state, device)
         parts = tuple(Part.alone(place, solution) for place, solution in found.solutions.items())
         return cls(parts, found.settings, found.starts, found.groups, found.failures, found.notes)
 

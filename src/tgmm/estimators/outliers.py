@@ -44,7 +44,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
 
     Attributes
     ----------
-    mixture_ : GaussianMixture
+    estimator_ : GaussianMixture
         The mixture, fitted to all rows including the outliers.
     offset_ : float
         Log-density in nats below which a row is an outlier.
@@ -85,7 +85,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
     """
 
     _entries: ClassVar = {"contamination": float, "offset_": float}
-    mixture_: GaussianMixture
+    estimator_: GaussianMixture
     offset_: float
     warm_start: bool
     distributed: bool
@@ -132,10 +132,10 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
                 "distributed=True is not supported: offset_ would come from the rows of one rank. Fit a "
                 "GaussianMixture with it, and take a quantile of score_samples."
             )
-        continued = self.warm_start and hasattr(self, "mixture_")
-        mixture = self.mixture_ if continued else GaussianMixture()
+        continued = self.warm_start and hasattr(self, "estimator_")
+        mixture = self.estimator_ if continued else GaussianMixture()
         mixture.set_params(**self._settings())
-        self.mixture_ = mixture.fit(X, sample_weight=sample_weight)
+        self.estimator_ = mixture.fit(X, sample_weight=sample_weight)
         scores, weights = weighted(comparable_log_density, mixture.mixture_, X, sample_weight)
         self.offset_ = _quantile(scores, weights, contamination)
         return self
@@ -247,13 +247,13 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         if X is not None:
             scores, weights = weighted(comparable_log_density, self._judge, X, sample_weight)
             facts["Outliers"] = float(weights[scores < self.offset_].sum())
-        found = self.mixture_.summary(X, sample_weight=sample_weight, max_features=max_features)
+        found = self.estimator_.summary(X, sample_weight=sample_weight, max_features=max_features)
         note = "Rows with a log-density below the threshold are outliers."
         return retitled(found, "Outlier detection by a Gaussian mixture", facts, [note])
 
     def _essentials(self) -> str:
         """Return the threshold, and what the fit of the mixture came to."""
-        return f"{explaining.essentials(self.mixture_)}\nOutliers: rows with a log-density below {self.offset_:.6g}."
+        return f"{explaining.essentials(self.estimator_)}\nOutliers: rows with a log-density below {self.offset_:.6g}."
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the mixture."""
@@ -263,7 +263,7 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         """Return settings, threshold and the fitted mixture."""
         template, left_out = template_state(GaussianMixture(**self._settings()))
         own = {"contamination": _check_contamination(self.contamination), "offset_": float(self.offset_)}
-        state = {**template, **own, **prefixed(fitted_state(self.mixture_), "mixture_")}
+        state = {**template, **own, **prefixed(fitted_state(self.estimator_), "mixture_")}
         return state, [name.removeprefix("estimator__") for name in left_out]
 
     def _become(self, state: State, device: Any) -> None:
@@ -275,27 +275,27 @@ class MixtureOutlierDetector(OutlierMixin, SavedEstimator, ExplainedEstimator):
         if offset != offset:
             raise ValueError("offset_ must be a number; it is NaN.")
         self.set_params(contamination=_check_contamination(state["contamination"]), **template.get_params(deep=False))
-        self.mixture_, self.offset_ = model, offset
+        self.estimator_, self.offset_ = model, offset
 
     @property
     def _judge(self) -> Mixture:
         """The fitted mixture under the detector's name, by which errors call what rows do not fit to."""
-        return self.mixture_.mixture_.derived(_called, type(self).__name__)
+        return self.estimator_.mixture_.derived(_called, type(self).__name__)
 
     @property
     def n_iter_(self) -> int:
         """Number of EM iterations of the fit."""
-        return self.mixture_.n_iter_
+        return self.estimator_.n_iter_
 
     @property
     def n_features_in_(self) -> int:
         """The number of features of the training data."""
-        return self.mixture_.n_features_in_
+        return self.estimator_.n_features_in_
 
     @property
     def feature_names_in_(self) -> Any:
         """The names of the features, where the training data had them."""
-        return self.mixture_.feature_names_in_
+        return self.estimator_.feature_names_in_
 
 
 # scikit-learn, and those who ask for help, read the parameters off the signature.

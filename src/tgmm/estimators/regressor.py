@@ -140,8 +140,9 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         """Return features and targets side by side, the columns of the features, and the targets."""
         if not isinstance(X, np.ndarray) and as_source(X) is not None:
             raise ValueError(
-                "X is a source, whose rows have no targets beside them: fit a GaussianMixture to a source that has the "
-                "targets among its columns, and predict with regress."
+                f"X is a {type(X).__name__}, a source that is read in batches, which have no targets beside the rows: "
+                "pass rows in memory, or fit a GaussianMixture to a source that has the targets among its columns, and "
+                "predict with regress."
             )
         rows, found = check_rows(X, columns, may_lack=lacks)
         targets = _check_targets(y, type(self).__name__, may_lack=lacks)
@@ -220,7 +221,7 @@ class MixtureRegressor(RegressorMixin, CompositeEstimator):
         >>> round(MixtureRegressor(GaussianMixture(1)).fit(X, y).score(X, y), 2)
         0.89
         """
-        targets = as_array(y)
+        targets = as_array(_check_targets(y, type(self).__name__, may_lack=False))
         weights = as_array(check_weights(sample_weight, len(targets)))
         return r2_score(targets, as_array(self.predict(X)), sample_weight=weights)
 

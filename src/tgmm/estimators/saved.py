@@ -12,14 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tgmm.files.formats import format_of
 from tgmm.files.plain import State, warn_of_unsaved
-from tgmm.files.store import (
-    check_parts,
-    format_to_load,
-    model_file_errors,
-    read_file,
-    signed,
-    write_state,
-)
+from tgmm.files.store import check_parts, read_state, signed, write_state
 from tgmm.runtime.devices import check_device
 
 S = TypeVar("S", bound="SavedEstimator")
@@ -110,11 +103,13 @@ class SavedEstimator(BaseEstimator, ABC):
         FileNotFoundError
             If there is no such file.
         """
-        model, encoding = cls(), format_to_load(path)
         check_device(device)
-        data = read_file(path)
-        with model_file_errors(f"{os.fspath(path)!r}"):
-            state = encoding.decode(data)
-            check_parts(state, cls.__name__, ENTRIES | cls._entries, FORMAT_VERSION)
-            model._become(state, device)
+        return read_state(path, lambda state: cls._of_state(state, device))
+
+    @classmethod
+    def _of_state(cls: type[S], state: Any, device: Any) -> S:
+        """Return the estimator of a state dict, or raise an error that says what is wrong with it."""
+        check_parts(state, cls.__name__, ENTRIES | cls._entries, FORMAT_VERSION)
+        model = cls()
+        model._become(state, device)
         return model

@@ -30,7 +30,7 @@ RECORD: dict[str, type] = {
     "objective_history_": Tensor,
     "reg_covar_": Tensor,
 }
-OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, **KINDS, "runs_": str}
+OPTIONAL: dict[str, type] = {**saving.OPTIONAL_KINDS, **KINDS, "runs_": str, "component_names_": str}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def state_of(solution: Solution, settings: State) -> State:
     }
     if solution.runs:
         state["runs_"] = json.dumps(solution.runs)
+    if solution.component_names:
+        state["component_names_"] = json.dumps(solution.component_names)
     if solution.continuation is not None:
         state |= memory_state(solution.continuation, solution.mixture)
     return signed(state)
@@ -123,6 +125,7 @@ def _solution(state: State, mixture: Mixture) -> Solution:
         regularisation=regularisation,
         continuation=continuation_of(state, mixture, regularisation, state["lower_bound_"]),
         runs=_runs(state),
+        component_names=_component_names(state, mixture.n_components),
     )
 
 
@@ -132,6 +135,16 @@ def _runs(state: State) -> tuple[FollowedRun, ...]:
         return tuple(FollowedRun(float(a), str(b), int(c)) for a, b, c in json.loads(state.get("runs_", "[]")))
     except (TypeError, ValueError) as error:
         raise ValueError("runs_ must be a list of objectives, starts and seeds as JSON.") from error
+
+
+def _component_names(state: State, n_components: int) -> tuple[str, ...]:
+    """Return what the components are called; nothing where they have numbers alone."""
+    if "component_names_" not in state:
+        return ()
+    names = json.loads(state["component_names_"])
+    if not isinstance(names, list) or len(names) != n_components or any(type(name) is not str for name in names):
+        raise ValueError(f"component_names_ must be a list of {n_components} names.")
+    return tuple(names)
 
 
 def check_finite(chosen: State) -> None:

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from tgmm.files.formats import Format, format_of
 from tgmm.files.plain import PLAIN, State
 from tgmm.runtime.atomic import replacing
 from tgmm.runtime.paths import expanded
+
+T = TypeVar("T")
 
 
 class ModelFileError(ValueError):
@@ -40,6 +42,13 @@ def format_to_load(path: str | os.PathLike[str]) -> Format:
             f"{os.fspath(path)!r} is not a model that save wrote: {error} To read rows from a file, pass its path as "
             "X, for example to fit or predict."
         ) from None
+
+
+def read_state(path: str | os.PathLike[str], become: Callable[[Any], T]) -> T:
+    """Return what a function makes of what is in a model file; whatever is wrong with it is a ModelFileError."""
+    encoding, data = format_to_load(path), read_file(path)
+    with model_file_errors(f"{os.fspath(path)!r}"):
+        return become(encoding.decode(data))
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:

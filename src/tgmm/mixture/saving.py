@@ -16,10 +16,8 @@ from tgmm.files.store import (
     check_checksum,
     check_kinds,
     check_version,
-    format_to_load,
-    model_file_errors,
     own,
-    read_file,
+    read_state,
     require_entries,
     signed,
     write_state,
@@ -121,13 +119,13 @@ def load(cls: type[M], path: str | os.PathLike[str], device: Any = None) -> M:
     ...         print("not a mixture")
     not a mixture
     """
-    encoding, place = format_to_load(path), float64_device(check_device(device))
-    data = read_file(path)
-    with model_file_errors(f"{os.fspath(path)!r}"):
-        state = encoding.decode(data)
+    place = float64_device(check_device(device))
+
+    def of_state(state: Any) -> M:
         check_entries(state, KINDS, OPTIONAL_KINDS)
-        mixture = mixture_of(cls, state, cls.__name__)
-    return on_device(mixture, place, device)
+        return mixture_of(cls, state, cls.__name__)
+
+    return on_device(read_state(path, of_state), place, device)
 
 
 def on_device(mixture: M, place: torch.device, device: Any) -> M:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +11,7 @@ from typing import Any
 
 LINE = 100  # letters in a line of text
 GAP = "  "
+BREAKS = re.compile(r"[\r\n\t\v\f\x85\u2028\u2029]+")
 CAPTION = "text-align: left; white-space: nowrap; font-weight: 600; padding: 0.8em 0.6em 0.2em"
 
 
@@ -36,9 +38,9 @@ class Table:
     def text(self) -> str:
         """Return the table as text; columns that a line has no room for follow below, after the first column."""
         lines = [self.header, *self.rows] if self.header else self.rows
-        columns = [self._aligned(j, [row[j] for row in lines]) for j in range(len(lines[0]))]
+        columns = [self._aligned(j, [in_a_line(row[j]) for row in lines]) for j in range(len(lines[0]))]
         parts = ["\n".join(GAP.join(cells).rstrip() for cells in zip(*some, strict=True)) for some in _fitting(columns)]
-        return "\n".join([self.title] * bool(self.title) + ["\n\n".join(parts)])
+        return "\n".join([in_a_line(self.title)] * bool(self.title) + ["\n\n".join(parts)])
 
     def html(self) -> str:
         """Return the table as HTML."""
@@ -60,6 +62,11 @@ class Table:
         """Return the cells of a column, all of one width."""
         width = max(map(len, cells))
         return [cell.ljust(width) if self._is_left(j) else cell.rjust(width) for cell in cells]
+
+
+def in_a_line(text: str) -> str:
+    """Return text with a blank for each break of a line and each tab, as HTML shows it."""
+    return BREAKS.sub(" ", text)
 
 
 def _fitting(columns: list[list[str]]) -> Iterator[list[list[str]]]:

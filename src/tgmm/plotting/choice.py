@@ -76,5 +76,5 @@ def _mixture_of(model: Any) -> Model:
         )
     if isinstance(model, MixtureOutlierDetector | MixtureImputer):
         check_is_fitted(model)
-        return model.mixture_ if isinstance(model, MixtureOutlierDetector) else model.estimator_
+        return model.estimator_
     return model

@@ -57,8 +57,12 @@ def plot_selection(selection: Selection, *, criterion: Criterion | str | None = 
     """
     from matplotlib.ticker import MaxNLocator
 
-    from tgmm.selection import CRITERIA, ranked
+    from tgmm.selection import CRITERIA, Selection, ranked
 
+    if not isinstance(selection, Selection):
+        raise ValueError(
+            f"selection must be what tgmm.select returns; got a {type(selection).__name__}: draw it by plot."
+        )
     criterion = criterion or selection.criterion
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {list(CRITERIA)}; got {criterion!r}.")

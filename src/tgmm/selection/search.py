@@ -16,6 +16,7 @@ from tgmm.covariance import ALIASES, COMMON, MCLUST, STRUCTURES, Factors, struct
 from tgmm.em.solution import Solution
 from tgmm.estimators.gaussian_mixture import GaussianMixture
 from tgmm.estimators.hints import check_parameter_names
+from tgmm.estimators.special import notes_of_unused
 from tgmm.mixture.evaluation import Criteria, criteria_on
 from tgmm.runtime.checks import check_integer
 from tgmm.runtime.devices import standalone
@@ -23,10 +24,11 @@ from tgmm.runtime.generators import RandomState, as_generator
 from tgmm.runtime.options import CovarianceType, Criterion
 from tgmm.runtime.progress import progress_bar
 from tgmm.runtime.words import agreeing, number_of
-from tgmm.selection.fitter import Fitted, Fitter, Fold, folds_of
+from tgmm.selection.fitter import Fitted, Fitter
+from tgmm.selection.folds import Fold, folds_of
 from tgmm.selection.result import CRITERIA, NAN, Cell, Selection, ranked
 
-LEVEL = 4  # of a warning, out of what `standalone` puts around `select`
+LEVEL = 3  # of a warning of `select`, out of what `standalone` puts around it
 UNLABELLED = ("icl", "held_out")  # criteria that labels have no part in
 
 
@@ -165,24 +167,26 @@ def select(
     found = _search(grid, criterion, judged, folds, verbose=verbose)
     if dependent:
         notes = f"{which} of others: cells are compared without {them}"
-        warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=2)
+        warnings.warn(f"{notes}, and best_ is fitted to all features.", stacklevel=LEVEL)
         cell = found.best_cell
         best = whole.fit(cell.n_components, cell.covariance_type, cell.n_factors).model()
         found = replace(found, best_=best, left_out=tuple(dependent))
     _warn_of(found.best_cell, found.best_)
+    for note in notes_of_unused(whole.settings):
+        warnings.warn(f"{note}.", stacklevel=LEVEL)
     return found
 
 
 def _warn_of(best: Cell, fit: GaussianMixture) -> None:
     """Say what befell the fit of the best cell, as that fit alone would have, to who called `select`."""
     if best.status == "degenerate":
-        warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL)
+        warnings.warn(f"Every cell is degenerate. Of the best, {best.reason}.", stacklevel=LEVEL + 1)
     elif best.reason:
         which = f"{best.structure}, {number_of(best.n_components, 'component')}"
-        warnings.warn(f"The best cell ({which}): {best.reason}.", stacklevel=LEVEL)
+        warnings.warn(f"The best cell ({which}): {best.reason}.", stacklevel=LEVEL + 1)
     if not fit.converged_ and fit.max_iter > 0:
         what = f"{best.structure}, {best.n_components}, has not converged in max_iter={fit.max_iter} iterations"
-        warnings.warn(f"The best cell, {what}: raise max_iter or tol.", ConvergenceWarning, stacklevel=LEVEL)
+        warnings.warn(f"The best cell, {what}: raise max_iter or tol.", ConvergenceWarning, stacklevel=LEVEL + 1)
 
 
 def _check_counts(values: Any, name: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The command that describes what is in a file: a mixture, or an estimator that is composed of mixtures."""
+"""Describe what is in a file, a mixture or an estimator that is composed of mixtures: `tgmm info`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,18 @@ from argparse import Namespace
 from typing import Any
 
 from tgmm.cli import report
-from tgmm.cli.commands import kind_of
+from tgmm.cli.models import model_in
 from tgmm.data.columns import listed
-from tgmm.estimators.bayesian import BayesianGaussianMixture
 from tgmm.estimators.classifier import MixtureClassifier
 from tgmm.estimators.gaussian_mixture import GaussianMixture
-from tgmm.estimators.imputer import MixtureImputer
 from tgmm.estimators.mixtures import Mixtures
 from tgmm.estimators.outliers import MixtureOutlierDetector
 from tgmm.estimators.regressor import MixtureRegressor
 
-ESTIMATORS = {
-    kind.__name__: kind
-    for kind in (
-        BayesianGaussianMixture,
-        GaussianMixture,
-        MixtureClassifier,
-        MixtureImputer,
-        MixtureOutlierDetector,
-        MixtureRegressor,
-        Mixtures,
-    )
-}
 
-
-def info(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Describe a model."""
-    model: Any = _class_of(options).load(options.model, device="cpu")
+    model: Any = model_in(options.model, "cpu")
     if options.json:
         print(report.as_json(_described(model)))
     elif isinstance(model, Mixtures):
@@ -42,13 +27,6 @@ def info(options: Namespace) -> None:
         print(report.info_text(model))
     else:
         print(model.summary())
-
-
-def _class_of(options: Namespace) -> Any:
-    """Return the class of the estimator in a file."""
-    if (kind := kind_of(options.model)) not in ESTIMATORS:
-        raise ValueError(f"{options.model} holds a {kind}, which this tgmm does not know: upgrade tgmm.")
-    return ESTIMATORS[kind]
 
 
 def _described(model: Any) -> dict[str, Any]:
@@ -63,8 +41,7 @@ def _described(model: Any) -> dict[str, Any]:
         failed = [{"problem": key, "reason": reason} for key, reason in model.failures_.items()]
         return {**kind, "problems": each, "failures": failed}
     if isinstance(model, MixtureOutlierDetector):
-        threshold = {"contamination": model.contamination, "threshold": model.offset_}
-        return {**kind, **threshold, **report.describe(model.mixture_)}
+        kind |= {"contamination": model.contamination, "threshold": model.offset_}
     if isinstance(model, MixtureRegressor):  # whose mixture is of features and targets
         kind["n_features_in"] = model.n_features_in_
     mixture: Any = getattr(model, "estimator_", model)

@@ -1,4 +1,4 @@
-"""The command that fills in missing values."""
+"""Fill in missing values: `tgmm impute`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from argparse import Namespace
 import numpy as np
 
 from tgmm.cli import report, tables
-from tgmm.cli.commands import loaded, without_names, write_of_rows
 from tgmm.cli.features import open_features
+from tgmm.cli.models import as_mixture, model_in, without_names
+from tgmm.cli.rows import write_of_rows
 from tgmm.cli.writing import Columns
+from tgmm.estimators.imputer import MixtureImputer
 from tgmm.runtime.generators import as_generator
 
 
-def impute(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Write the rows with values in the place of those that they lack."""
     if options.seed is not None and not options.draw:
         raise ValueError("--seed only affects random draws: add --draw, or leave it out for expected values.")
-    model = loaded(options.model, options.device, options.data)
+    found = model_in(options.model, options.device, options.data)
+    model = as_mixture(found.estimator_ if isinstance(found, MixtureImputer) else found, options.model)
     names = without_names(model)
     generator = as_generator(options.seed) if options.draw else None
     with tables.at_hand(options.data) as data:

@@ -1,4 +1,4 @@
-"""The command that classifies rows."""
+"""Classify rows by a mixture of each class: `tgmm classify`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from sklearn.base import clone
 
 from tgmm.cli import tables, writing
-from tgmm.cli.commands import estimation, structures, warn_of_left_out, write_of_rows
 from tgmm.cli.features import open_features
 from tgmm.cli.labels import is_missing
 from tgmm.cli.messages import say_written
+from tgmm.cli.models import model_in
+from tgmm.cli.rows import warn_of_left_out, write_of_rows
+from tgmm.cli.settings import estimation, structures
 from tgmm.cli.writing import Columns
 from tgmm.estimators.classifier import MixtureClassifier
 from tgmm.estimators.settings import EM
@@ -20,7 +22,7 @@ from tgmm.files.formats import FORMATS, format_of
 from tgmm.selection import select
 
 
-def classify(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Write the class of each row, and the probability of each class."""
     if options.training.suffix.lower() in FORMATS:
         classifier, names = _loaded(options)
@@ -48,7 +50,12 @@ def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name} is for training: {options.training} is a trained classifier.")
-    classifier = MixtureClassifier.load(options.training, device=options.device)
+    classifier = model_in(options.training, options.device)
+    if not isinstance(classifier, MixtureClassifier):
+        raise ValueError(
+            f"{options.training} holds a {type(classifier).__name__}, but this command needs a MixtureClassifier, as "
+            "tgmm classify --save writes it: give the training rows instead."
+        )
     return classifier, _forgotten(classifier)
 
 
