@@ -69,14 +69,14 @@ class Dialect:
         return records
 
     def _joined(self, lines: Iterator[str]) -> Iterator[str]:
-        """Yield lines that have text. Lines that a quoted field spans are joined."""
+        """Yield lines that have text or are rows. Lines that a quoted field spans are joined."""
         for line in lines:
             if '"' in line and line.count('"') % 2:
                 taken: list[str] = []
                 parts = (taken.append(part) or part for part in chain([line], lines))
                 next(csv.reader(parts, delimiter=self.delimiter or " ", strict=True))
                 yield "".join(taken)
-            elif not line.isspace():
+            elif not line.isspace() or _is_row_of_tabs(line, self.delimiter, self.n_columns):
                 yield line
 
     def fields(self, record: str) -> list[str]:
@@ -114,7 +114,15 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
         header, row_names = _with_row_names(header, records, values, delimiter)
     n_columns = len(rows[0]) if header is None else len(header.names)
     doubts = tuple(doubt for doubt in (commas, first_line, row_names) if doubt is not None)
-    return Dialect(delimiter, decimal_comma, len(skipped), n_columns, header, doubts)
+    n_skipped, has_record = len(skipped), header is not None and header.is_record
+    while n_skipped and not has_record and _is_row_of_tabs(skipped[n_skipped - 1], delimiter, n_columns):
+        n_skipped -= 1
+    return Dialect(delimiter, decimal_comma, n_skipped, n_columns, header, doubts)
+
+
+def _is_row_of_tabs(line: str, delimiter: str | None, n_columns: int) -> bool:
+    """Whether a line without text is a row without values, of as many columns as its tabs separate."""
+    return delimiter == "\t" and n_columns > 1 and line.isspace() and line.count("\t") == n_columns - 1
 
 
 def _header(
