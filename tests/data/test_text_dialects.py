@@ -307,6 +307,14 @@ def test_blanks_within_a_text_separate_no_columns(delimiter, names, tmp_path):
         rows(TextSource(path, header=has_header))
 
 
+@pytest.mark.parametrize("text", ["Berlin|a;b", '"O""Neil"|id 7', "New York|plain"])
+def test_a_separator_within_a_text_of_all_rows_separates_no_columns(text, tmp_path):
+    values = [[i / 7, i / 3] for i in range(1, 6)]
+    lines = [f"{one}|{text}|{other}" for one, other in values]
+    path = written(tmp_path, "\n".join(["a|who|what|b", *lines]))
+    assert rows(TextSource(path, ["a", "b"])).tolist() == values
+
+
 def test_an_inch_mark_opens_no_quote(tmp_path):
     path = written(tmp_path, 'a,kind\n1,5" pipe\n2,6" pipe\n3,x\n')
     assert rows(TextSource(path, ["a"])).flatten().tolist() == [1, 2, 3]

@@ -171,26 +171,29 @@ def _preview(lines: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _delimiter(records: Sequence[str]) -> str | None:
-    """Return the delimiter that splits all records alike and leaves fewest texts, else one of the first record.
+    """Return the delimiter that splits all records alike and into most numbers, else one of the first record.
 
-    The header may have one field less than the others: R does not name the column of the row names. Blanks within a
-    text, as in "id 7", make two of it, of which one may be a number: this speaks for no delimiter.
+    The header may have one field less than the others: R does not name the column of the row names. Blanks also have to
+    leave fewer texts than the others: of a text like "id 7" they make another text, and a number.
     """
-    alike: list[tuple[int, str | None]] = []
+    alike: dict[str | None, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
         rows = [split(record, delimiter) for record in records]
         sizes = {len(row) for row in rows[1:]} or {len(rows[0])}
         size = max(sizes)
         if len(sizes) == 1 and size > 1 and len(rows[0]) in (size - 1, size):
-            alike.append((_n_texts(rows[1:] or rows, delimiter), delimiter))
+            alike[delimiter] = _numbers_and_texts(rows[1:] or rows, delimiter)
     if alike:
-        return min(alike, key=lambda found: found[0])[1]
+        best = max((found for found in alike if found is not None), key=lambda found: alike[found][0], default=None)
+        are_blanks = None in alike and alike[None][0] > alike[best][0] and alike[None][1] < alike[best][1]
+        return None if are_blanks else best
     found = [delimiter for delimiter in DELIMITERS[:-1] if len(split(records[0], delimiter)) > 1]
     has_blanks = any(len(record.split()) > 1 for record in records[1:])
     return found[0] if found else None if has_blanks else ";"  # of one column, in which commas can be decimal
 
 
-def _n_texts(rows: Rows, delimiter: str | None) -> int:
-    """Return how many fields with content are no numbers."""
+def _numbers_and_texts(rows: Rows, delimiter: str | None) -> tuple[float, int]:
+    """Return the share of the fields with content that are numbers, and how many are none."""
     fields = [field if delimiter == "," else with_point(field) for row in rows for field in row if field]
-    return len(fields) - sum(map(is_number, fields))
+    n_numbers = sum(map(is_number, fields))
+    return n_numbers / max(len(fields), 1), len(fields) - n_numbers
