@@ -446,6 +446,14 @@ def test_a_mixture_has_its_densities_in_every_guise(name, tmp_path):
 
 
 @every_structure
+@pytest.mark.parametrize("unit", [1e-151, 1e150])
+def test_members_in_units_whose_squares_just_fit_are_recognised(name, unit):
+    covariances = SPECS[name].public(SPECS[name].member(1, K, D)) * unit**2
+    model = Mixture(np.full(K, 1 / K), np.zeros((K, D)), covariances, name)
+    np.testing.assert_allclose(model.covariances / unit**2, covariances / unit**2, rtol=1e-9, atol=1e-9)
+
+
+@every_structure
 def test_marginals_and_conditionals_are_right_mixtures(name):
     model, weights, means, matrices = made(name)
     X, dims, rest = np.random.default_rng(1).standard_normal((20, D)), [2, 0], [1, 3]

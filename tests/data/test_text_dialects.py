@@ -293,6 +293,28 @@ def test_columns_beside_text_that_holds_anything(tmp_path):
     assert rows(TextSource(tmp_path / "x.csv", ["a"])).flatten().tolist() == [1.5, 2.5, 3.5, 4.5]
 
 
+@pytest.mark.parametrize("names", [["who", "a", "b"], None])
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_blanks_within_a_text_separate_no_columns(delimiter, names, tmp_path):
+    """Not even where they make a number of a part of the text, and with it one field more than there are names."""
+    lines = [f"id {i},{i / 7},{i / 3}" for i in range(1, 6)]
+    path = written(tmp_path, table([] if names is None else [",".join(names)], lines, delimiter))
+    wanted = ["1", "2"] if names is None else ["a", "b"]
+    has_header = names is not None
+    expected = [[i / 7, i / 3] for i in range(1, 6)]
+    np.testing.assert_array_equal(rows(TextSource(path, wanted, header=has_header)), expected)
+    with pytest.raises(ValueError, match="'id 1' is not a number"):
+        rows(TextSource(path, header=has_header))
+
+
+@pytest.mark.parametrize("text", ["Berlin|a;b", '"O""Neil"|id 7', "New York|plain"])
+def test_a_separator_within_a_text_of_all_rows_separates_no_columns(text, tmp_path):
+    values = [[i / 7, i / 3] for i in range(1, 6)]
+    lines = [f"{one}|{text}|{other}" for one, other in values]
+    path = written(tmp_path, "\n".join(["a|who|what|b", *lines]))
+    assert rows(TextSource(path, ["a", "b"])).tolist() == values
+
+
 def test_an_inch_mark_opens_no_quote(tmp_path):
     path = written(tmp_path, 'a,kind\n1,5" pipe\n2,6" pipe\n3,x\n')
     assert rows(TextSource(path, ["a"])).flatten().tolist() == [1, 2, 3]

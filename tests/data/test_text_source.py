@@ -6,6 +6,7 @@ import pytest
 from tgmm import GaussianMixture
 from tgmm.data import TextSource
 from tgmm.data import source as sources
+from tgmm.data.opening import as_source
 
 
 def written(tmp_path, text, name="data.csv", encoding="utf-8"):
@@ -72,6 +73,7 @@ def test_many_rows_come_in_batches(tmp_path, monkeypatch):
         ("a,b\n1,2\n\n,4\n", r"line 4, column 'a': a value is missing"),
         ("a,b\n1,2\n3\n", r"line 3, column 'b': a value is missing"),
         ("1,2\n3,NA\n", r"line 2, column '1': a value is missing \('NA'\)\. .*missing='em'"),
+        ("a\tb\n1\t2\n\t\n3\t4\n", r"line 3, column 'a': a value is missing"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):
@@ -107,3 +109,14 @@ def test_a_row_that_is_cut_off_is_an_error_whatever_may_be_missing(settings, tmp
     )
     with pytest.raises(ValueError, match=message):
         GaussianMixture(1, **settings).fit(path)
+
+
+@pytest.mark.parametrize("header", ["", "a{0}b{0}c\n", "# a{0}b{0}c\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_rows_without_any_value_are_rows(header, delimiter, tmp_path):
+    """Predictions have a row for each, also where tabs make it a line of blanks; lines of other blanks are none."""
+    values = ["{0}{0}", "1{0}2{0}3", "4{0}5{0}7", "{0}{0}", "", "   ", "8{0}9{0}1", "{0}{0}"]
+    path = written(tmp_path, "".join([header, *(f"{line}\n" for line in values)]).format(delimiter))
+    nothing = [np.nan] * 3
+    expected = [nothing, [1, 2, 3], [4, 5, 7], nothing, [8, 9, 1], nothing]
+    np.testing.assert_array_equal(rows(as_source(path, may_lack=True)), expected)

@@ -3,6 +3,7 @@
 import datetime
 import random
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from structures import SPECS
 from support import COVARIANCE_TYPES, FULL_TYPES, STARTS, assert_same_fit, covariance_shape, warnings_of
 
-from tgmm import GaussianMixture
+from tgmm import GaussianMixture, fit_many, select
 
 PREDICTIONS = ["predict", "predict_proba", "score_samples"]
 ON_ROWS = [*PREDICTIONS, "score", "aic", "bic", "icl"]
@@ -422,6 +423,32 @@ def test_order_of_pandas_columns(blobs):
             gmm.predict(wrong)
     with pytest.raises(ValueError, match=re.escape("as input. The fit had ['a', 'b', 'c'].")):
         gmm.predict(torch.as_tensor(blobs[:, :2]))
+
+
+@pytest.mark.filterwarnings("ignore:The fit has not converged")
+def test_order_of_the_features_of_parameters(blobs):
+    frame = as_pandas(blobs)
+    parameters = {
+        "init_means": frame[:3],
+        "init_covariances": frame.cov(),
+        "mean_prior": frame.mean(),
+        "covariance_prior": frame.cov(),
+    }
+    settings = {"covariance_type": "tied", "degrees_of_freedom_prior": 5, "mean_precision_prior": 1, "max_iter": 1}
+    settings |= parameters
+    gmm = mixture(**settings).fit(frame)
+    unnamed = mixture(**settings | {name: value.to_numpy() for name, value in parameters.items()}).fit(frame)
+    np.testing.assert_array_equal(gmm.means_, unnamed.means_)
+    order = ["b", "a", "c"]
+    for name, value in parameters.items():
+        turned = value[order] if value.ndim == 1 or name == "init_means" else value.loc[order, order]
+        message = re.escape(f"{name} has the features in the order {order}, and X in the order ['a', 'b', 'c']")
+        with pytest.raises(ValueError, match=message):
+            mixture(**settings | {name: turned}).fit(frame)
+        mixture(**settings | {name: turned}).fit(blobs)
+    for fit in (partial(select, n_components=3), partial(fit_many, groups=np.zeros(len(frame)), n_components=3)):
+        with pytest.raises(ValueError, match="init_means has the features in the order"):
+            fit(frame, init_means=frame[order][:3])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Entropy and divergence against numerical integration and closed forms; the bound against a direct minimisation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cases import random_covariances
@@ -157,6 +158,16 @@ def test_a_divergence_that_overflows_is_infinite_and_not_nan(place):
         assert value == pytest.approx(expected, rel=1e-9)
         assert error >= 0
         assert np.isinf(error) == np.isinf(expected)
+
+
+@pytest.mark.parametrize("method", ["kl_divergence", "kl_upper_bound"])
+def test_the_other_must_have_the_features_in_the_same_order(method):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((50, 2)) * [1, 3], columns=["a", "b"])
+    one, other, unnamed = (GaussianMixture().fit(X) for X in (frame, frame[["b", "a"]], frame.to_numpy()))
+    with pytest.raises(ValueError, match=r"features \['a', 'b'\], in this order; it has \['b', 'a'\]"):
+        getattr(one, method)(other)
+    for same in (other.marginal(["a", "b"]), unnamed):
+        assert np.max(getattr(one, method)(same)) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", ["kl_divergence", "kl_upper_bound"])

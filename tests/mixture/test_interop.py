@@ -361,6 +361,16 @@ def test_module_in_float32_is_precise_far_from_the_origin(covariance_type, offse
     torch.testing.assert_close(module(x)[0].double(), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "tied_full", "low_rank", "factor"])
+def test_module_in_float32_is_precise_in_directions_in_which_rows_hardly_vary(covariance_type):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((400, 2)) @ rng.standard_normal((2, 6)) + 1e-4 * rng.standard_normal((400, 6))
+    rows = rows.astype(np.float32)
+    gmm = GaussianMixture(covariance_type=covariance_type).fit(rows)
+    density = gmm.to_module()(torch.tensor(rows))[0]
+    np.testing.assert_allclose(density, gmm.score_samples(rows), rtol=0, atol=2e-5)
+
+
 def test_module_of_far_rows_has_the_weights_for_probabilities(gmm):
     log_density, probabilities = gmm.to_module()(torch.full((1, N_FEATURES), 1e200, dtype=torch.float64))
     assert log_density.item() == -torch.inf

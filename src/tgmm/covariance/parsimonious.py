@@ -65,6 +65,8 @@ class Parsimonious(Structure):
 
     def contains(self, covariances: Covariances) -> bool:
         """Whether the estimate from rows that have these covariances is the same."""
+        largest = covariances.variances.amax((-2, -1), keepdim=True)[..., 0]
+        covariances = covariances.over(largest)  # so that in small units no variance counts as none
         variances = covariances.variances
         projected = self.project(covariances, torch.ones_like(variances[..., 0]))
         if self.form is Full:  # whose estimates are made of inverses, which round the more the nearer to singular

@@ -163,6 +163,16 @@ class Columns:
                 "the same order, with tgmm.data.TextSource(path, columns=[...]) or another source of tgmm.data."
             )
 
+    def require_order_of(self, values: Any, name: str) -> None:
+        """Raise a ValueError if a table of parameters names the features of the data in another order."""
+        axes = getattr(values, "axes", [getattr(values, "columns", ())])  # of pandas, and of other tables
+        for labels in map(list, axes):
+            if self.names is not None and labels != list(self.names) and sorted(map(str, labels)) == sorted(self.names):
+                raise ValueError(
+                    f"{name} has the features in the order {listed(labels)}, and X in the order "
+                    f"{listed(self.names)}: put those of {name} in the order of X."
+                )
+
 
 def listed(names: Sequence[Any]) -> str:
     """Return names or numbers as a message lists them: only the first if there are many."""

@@ -71,14 +71,14 @@ class Dialect:
         return records
 
     def _joined(self, lines: Iterator[str]) -> Iterator[str]:
-        """Yield lines that have text. Lines that a quoted field spans are joined."""
+        """Yield lines that have text or are rows. Lines that a quoted field spans are joined."""
         for line in lines:
             if '"' in line and line.count('"') % 2:
                 taken: list[str] = []
                 parts = (taken.append(part) or part for part in chain([line], lines))
                 next(csv.reader(parts, delimiter=self.delimiter or " ", strict=True))
                 yield "".join(taken)
-            elif not line.isspace():
+            elif not line.isspace() or _is_row_of_tabs(line, self.delimiter, self.n_columns):
                 yield line
 
     def fields(self, record: str) -> list[str]:
@@ -117,7 +117,15 @@ def dialect_of(lines: Iterable[str], has_header: bool | None) -> Dialect | None:
         header, row_names = _with_row_names(header, records, values, delimiter)
     n_columns = len(rows[0]) if header is None else len(header.names)
     doubts = tuple(doubt for doubt in (commas, first_line, row_names) if doubt is not None)
-    return Dialect(delimiter, decimal_comma, len(skipped), n_columns, header, doubts)
+    n_skipped, has_record = len(skipped), header is not None and header.is_record
+    while n_skipped and not has_record and _is_row_of_tabs(skipped[n_skipped - 1], delimiter, n_columns):
+        n_skipped -= 1
+    return Dialect(delimiter, decimal_comma, n_skipped, n_columns, header, doubts)
+
+
+def _is_row_of_tabs(line: str, delimiter: str | None, n_columns: int) -> bool:
+    """Whether a line without text is a row without values, of as many columns as its tabs separate."""
+    return delimiter == "\t" and n_columns > 1 and line.isspace() and line.count("\t") == n_columns - 1
 
 
 def _header(
@@ -172,23 +180,27 @@ def _is_comment(line: str) -> bool:
 def _delimiter(records: Sequence[str]) -> str | None:
     """Return the delimiter that splits all records alike and into most numbers, else one of the first record.
 
-    The header may have one field less than the others: R does not name the column of the row names.
+    The header may have one field less than the others: R does not name the column of the row names. Blanks also have to
+    leave fewer texts than the others: of a text like "id 7" they make another text, and a number.
     """
-    alike: list[tuple[float, str | None]] = []
+    alike: dict[str | None, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
         rows = [split(record, delimiter) for record in records]
         sizes = {len(row) for row in rows[1:]} or {len(rows[0])}
         size = max(sizes)
         if len(sizes) == 1 and size > 1 and len(rows[0]) in (size - 1, size):
-            alike.append((_share_of_numbers(rows[1:] or rows, delimiter), delimiter))
+            alike[delimiter] = _numbers_and_texts(rows[1:] or rows, delimiter)
     if alike:
-        return max(alike, key=lambda found: found[0])[1]
+        best = max((found for found in alike if found is not None), key=lambda found: alike[found][0], default=None)
+        are_blanks = None in alike and alike[None][0] > alike[best][0] and alike[None][1] < alike[best][1]
+        return None if are_blanks else best
     found = [delimiter for delimiter in DELIMITERS[:-1] if len(split(records[0], delimiter)) > 1]
     has_blanks = any(len(record.split()) > 1 for record in records[1:])
     return found[0] if found else None if has_blanks else ";"  # of one column, in which commas can be decimal
 
 
-def _share_of_numbers(rows: Rows, delimiter: str | None) -> float:
-    """Return the share of the fields with content that are numbers."""
+def _numbers_and_texts(rows: Rows, delimiter: str | None) -> tuple[float, int]:
+    """Return the share of the fields with content that are numbers, and how many are none."""
     fields = [field if delimiter == "," else with_point(field) for row in rows for field in row if field]
-    return sum(map(is_number, fields)) / max(len(fields), 1)
+    n_numbers = sum(map(is_number, fields))
+    return n_numbers / max(len(fields), 1), len(fields) - n_numbers

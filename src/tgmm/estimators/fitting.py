@@ -141,5 +141,5 @@ def opened(settings: Settings, X: Any, sample_weight: Any, columns: Columns, see
         distributed=settings.distributed,
         verbose=settings.verbose,
     )
-    settings.check_features(training.data.n_features)
+    settings.check_features(training.columns)
     return training

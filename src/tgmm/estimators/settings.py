@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tgmm.covariance import Structure, structure_named
+from tgmm.data.columns import Columns
 from tgmm.data.data import Data
 from tgmm.data.reservoir import Sampling
 from tgmm.data.training import Training
@@ -36,6 +37,7 @@ PRIORS = (
     "covariance_prior",
     "degrees_of_freedom_prior",
 )
+BY_FEATURE = ("init_means", "init_covariances", "mean_prior", "covariance_prior")  # these have values for each feature
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,14 @@ class Settings:
         """Return how many rows starts look at."""
         return Sampling(lambda n_features: sample_size(self.n_components, n_features), seed)
 
-    def check_features(self, n_features: int) -> None:
-        """Raise a ValueError where the data has not as many features as were said."""
-        wanted = _check_n_features(self.given["n_features"])
+    def check_features(self, columns: Columns) -> None:
+        """Raise a ValueError where the data has not as many features as were said, or has them in another order."""
+        wanted, n_features = _check_n_features(self.given["n_features"]), columns.n_features or 0
         if wanted not in (None, n_features):
             raise ValueError(f"n_features={wanted}, but X has {n_features} features.")
         self.structure.n_parameters(1, n_features)  # raises where there are too many factors for so few features
+        for name in BY_FEATURE:
+            columns.require_order_of(self.given[name], name)
 
     def priors(self, n_features: int) -> Priors:
         """Return the priors in the user's units, of which none is the data's own."""

@@ -190,7 +190,7 @@ def _entry(settings: Settings, place: int, given: Given, owner: str, common: Cal
     """Return a problem, checked, or raise what the fit alone will raise; the start of many is common to them."""
     rows, columns, device = _rows(given.rows, owner, settings.given["device"])
     n_features = rows.shape[1]
-    settings.check_features(n_features)
+    settings.check_features(columns)
     start = _start(settings, {**settings.given, **given.start}, n_features) if given.start else common(n_features)
     weights = check_weights(given.weights, rows.shape[0])
     known = given.responsibilities

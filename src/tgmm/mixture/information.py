@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tgmm.data.columns import listed
 from tgmm.mixture.base import COMPONENTS_ALONE, BaseMixture, as_mixture
 from tgmm.mixture.densities import exact_predictor_of
 from tgmm.mixture.sampling import draw_components, draw_rows
@@ -99,7 +100,7 @@ def kl_divergence(
     Raises
     ------
     ValueError
-        If `other` is not a mixture of the same number of features.
+        If `other` is not a mixture of the same features, where both have names in the same order.
 
     Notes
     -----
@@ -139,7 +140,7 @@ def kl_upper_bound(mixture: BaseMixture, other: Any) -> float:
     Raises
     ------
     ValueError
-        If `other` is not a mixture of the same number of features.
+        If `other` is not a mixture of the same features, where both have names in the same order.
 
     Notes
     -----
@@ -173,13 +174,19 @@ def kl_upper_bound(mixture: BaseMixture, other: Any) -> float:
 
 
 def _check_other(mixture: BaseMixture, other: Any) -> BaseMixture:
-    """Return another mixture of as many features, or raise a ValueError."""
+    """Return another mixture of the same features, or raise a ValueError."""
     found = as_mixture(other, "other")
     if found.noise is not None:
         raise ValueError(f"other must be a mixture without noise. {COMPONENTS_ALONE}")
     ours, theirs = mixture.n_features, found.n_features
     if ours != theirs:
         raise ValueError(f"other must be a mixture of {ours} features, as this one; it has {theirs}.")
+    own, its = mixture.columns.names, found.columns.names
+    if own is not None and its is not None and list(own) != list(its):
+        raise ValueError(
+            f"other must be a mixture of the features {listed(own)}, in this order; it has {listed(its)}: put those of "
+            "one mixture in the order of the other by marginal."
+        )
     return found
 
 

@@ -36,7 +36,9 @@ class MixtureModule(nn.Module):
     log_constants : Tensor
         Log weight plus the log-density at the mean, (K,).
     log_det, inverse_root, inverse_sd : Tensor
-        The factored covariances: log-determinants, and inverse Cholesky factors or inverse standard deviations.
+        The factored covariances: log-determinants, and inverse Cholesky factors or inverse standard deviations. Each
+        has a remainder too, or None where the mixture has no other float type: it keeps results exact in directions
+        in which the data hardly varies.
 
     Examples
     --------
@@ -59,17 +61,20 @@ class MixtureModule(nn.Module):
         means, factor = parameters.means, parameters.covariances.factor
         self.factor_type = type(factor)
         self.factor_fields = tuple(field.name for field in fields(factor))
-        buffers = {
+        buffers: dict[str, Tensor | None] = {
             "weights": parameters.weights,
             "means": means,
             "means_remainder": means - means.to(dtype),
             "covariances": parameters.covariances.public,
             # Not computed in a call: exporters round Python's numbers, such as log(2 pi), to float32.
             "log_constants": parameters.log_constants,
-            **{name: getattr(factor, name) for name in self.factor_fields},
         }
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer.to(dtype).clone(memory_format=torch.contiguous_format))
+        for name in self.factor_fields:
+            value = getattr(factor, name)
+            buffers |= {name: value, f"{name}_remainder": None if value.dtype == dtype else value - value.to(dtype)}
+        for name, value in buffers.items():
+            buffer = None if value is None else value.to(dtype).clone(memory_format=torch.contiguous_format)
+            self.register_buffer(name, buffer)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-densities of rows, and the posterior probabilities of the components.
@@ -109,6 +114,11 @@ class MixtureModule(nn.Module):
         """Return the log-densities (...) of rows (..., d), in the float type of computation."""
         return self._densities(x)[0]
 
+    def _whole(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Return a buffer and its remainder, if it has one, in a float type that holds both."""
+        buffer, remainder = getattr(self, name).to(dtype), getattr(self, f"{name}_remainder")
+        return buffer if remainder is None else buffer + remainder.to(dtype)
+
     def _densities(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the log-densities (...), the joint ones (..., K), and where all of these overflow, (..., 1).
 
@@ -116,11 +126,11 @@ class MixtureModule(nn.Module):
         overflow, the nearest component decides, so that the gradient remains what it is.
         """
         wide = torch.float32 if x.device.type == "mps" else torch.float64
-        factor = self.factor_type(**{name: getattr(self, name).to(wide) for name in self.factor_fields})
+        factor = self.factor_type(**{name: self._whole(name, wide) for name in self.factor_fields})
         check_shape(x, self.means.shape[1])
         rows, shape = x.reshape(-1, x.shape[-1]), x.shape[:-1]
-        deviations = rows - self.means[:, None] - self.means_remainder[:, None]  # (K, n, d)
-        white = factor.whiten(deviations.to(wide))
+        means, remainder = self.means.to(wide), self.means_remainder.to(wide)
+        white = factor.whiten(rows.to(wide) - means[:, None] - remainder[:, None])  # (K, n, d)
         joint = self.log_constants.to(wide) - 0.5 * white.square().sum(-1).T  # (n, K)
         highest = joint.detach().amax(-1, keepdim=True)  # (n, 1)
         overflown = highest == -torch.inf

@@ -76,11 +76,19 @@ class Predictive:
         return torch.cat([self._log_density(part) for part in rows.split(size)])
 
     def _log_density(self, rows: Tensor) -> Tensor:
-        covariances = self.parameters.covariances
         deviations = widen(rows).to(self.means.device) - self.means[:, None]  # (K, c, d)
-        squares = covariances.tied_squares(covariances.factor.whiten(deviations).square())
-        joint = self.constants[:, None] - self.power * (self.shrinkage * squares).log1p().sum(-1)
-        return joint.logsumexp(0)
+        squares = self._shrunk_squares(deviations)
+        growth = squares.log1p()
+        if bool(squares.isinf().any()):  # which then dwarf the 1, and have a logarithm once their size is taken out
+            size = deviations.abs().amax(-1, keepdim=True).clamp(min=1.0)
+            far = self._shrunk_squares(deviations / size).log() + 2 * size.log()
+            growth = torch.where(squares.isinf(), far, growth)
+        return (self.constants[:, None] - self.power * growth.sum(-1)).logsumexp(0)
+
+    def _shrunk_squares(self, deviations: Tensor) -> Tensor:
+        """Return c D'D / nu of deviations (K, c, d) from the means, (K, c, 1), or of each feature, (K, c, d)."""
+        covariances = self.parameters.covariances
+        return self.shrinkage * covariances.tied_squares(covariances.factor.whiten(deviations).square())
 
     def draw(self, components: Tensor, generator: torch.Generator) -> Tensor:
         """Return a draw from each of components (n,), (n, d): a normal over the root of a chi-square."""

@@ -189,7 +189,7 @@ class Fitter:
         given: dict[str, Any] = {"n_components": n_components, "covariance_type": covariance_type}
         given |= {"n_factors": n_factors, "n_init": self.n_init, "random_state": self.seed, **self.given}
         settings = _settings_of(given)
-        settings.check_features(self.data.n_features)
+        settings.check_features(self.training.columns)
         special = special_of(settings, self.training, self.labels, None)
         update = settings.update(self.training, special)
         problem = Problem.of(self.training, update, n_components, settings.reg_covar, special=special)
