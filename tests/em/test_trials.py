@@ -1,5 +1,7 @@
 """Trials of many starts: what they find, that more of them never end lower, and that a seed decides all."""
 
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
 import torch
@@ -221,25 +223,51 @@ def test_rows_that_hierarchies_do_not_see_have_no_part_in_the_clusters():
 def test_heats_are_added_where_there_are_accidents_alone():
     rng = np.random.default_rng(0)
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 10, axis=0) + 1e-9 * rng.standard_normal((30, 2))
-    for n_heats in (1, 3, 6):
+    for n_heats in (1, 3, module.MOST + 2):
         trials, _ = trials_of(X, 3)
         assert trials.guard.degenerate(alone(trials.solutions(n_heats, generator()))).all()
-        added = max(n_heats, module.DEGENERATE) - 1
+        added = max(n_heats, module.MOST) - 1
         assert trials.names == [*PARTITIONS, *(added * [*RANDOM_PARTITIONS])]
 
 
-@pytest.mark.parametrize(("n_agreeing", "n_heats", "drawn"), [(1, 1, 2), (1, 2, 2), (1, 5, 4), (2, 1, 0), (2, 2, 1)])
-def test_heats_are_added_where_one_start_alone_leads_to_the_best(n_agreeing, n_heats, drawn, monkeypatch):
-    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: n_agreeing if len(runs) > module.SCOUTS else 1)
+@pytest.mark.parametrize(
+    ("n_agreeing", "n_heats", "drawn"),
+    [
+        ((1, 2), 1, 0),
+        ((1, 2), 2, 1),
+        ((1, 1, 2), 1, module.DOUBTFUL - 1),
+        ((1, 1, 2), 2, module.DOUBTFUL - 1),
+        ((1, 1, 2), 5, 4),
+        ((1, 1, 1), 1, module.MOST - 1),
+        ((1, 1, 1), 5, module.MOST - 1),
+        ((1, 1, 1), module.MOST + 2, module.MOST + 1),
+    ],
+)
+def test_heats_are_added_until_the_best_is_found_twice(n_agreeing, n_heats, drawn, monkeypatch):
+    """Of the first two starts, of all four, and of the first few heats."""
+    counts = chain(n_agreeing, repeat(n_agreeing[-1]))
+    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: next(counts))
     trials, _ = trials_of(overlapping(0), 3)
     alone(trials.solutions(n_heats, generator()))
     assert trials.names == [*PARTITIONS, *(drawn * [*RANDOM_PARTITIONS])]
 
 
-def test_no_heats_are_added_once_the_first_has_cost_what_it_is_worth():
-    trials, _ = trials_of(overlapping(2, n=400, n_clusters=8), 8, worth=50)
+def test_heats_that_find_the_best_once_more_leave_no_doubt():
+    """Which problems have starts that lead to the best is known for none, but among many there are both kinds."""
+    counts = set()
+    for seed in range(8):
+        trials, _ = trials_of(overlapping(seed, n=300), 5)
+        alone(trials.solutions(1, generator()))
+        counts.add((len(trials.names) - len(PARTITIONS)) // len(RANDOM_PARTITIONS))
+    assert {module.DOUBTFUL - 1, module.MOST - 1} <= counts
+
+
+@pytest.mark.parametrize(("worth", "most"), [(50, 1), (1500, module.DOUBTFUL)])
+def test_no_more_heats_are_added_than_they_are_worth(worth, most, monkeypatch):
+    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: 1)
+    trials, _ = trials_of(overlapping(2, n=400, n_clusters=8), 8, worth=worth)
     alone(trials.solutions(1, generator()))
-    assert trials.names == [*PARTITIONS]
+    assert trials.names == [*PARTITIONS, *((most - 1) * [*RANDOM_PARTITIONS])]
 
 
 def test_a_sound_solution_is_found_among_rows_far_away():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +32,17 @@ LONG, NEAR = 60, 1e-5  # E-steps of a run, unless it would gain less before
 LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still gain
 SHARE = 1e-3  # of all rows but those far away, that the clusters of a partition have besides their own
 NEARBY = 0.05  # nats a row by which the run of a heat may be lower and still move
-DOUBTFUL, DEGENERATE = 3, 5  # heats at least where one start alone leads to the best, and where that is degenerate
+DOUBTFUL, MOST = 3, 10  # heats at least where one start alone leads to the best, and where after them one still does
 FOLLOWED = 2  # solutions that are worth all rows
+
+
+class Heat(NamedTuple):
+    """The best run of a heat, and where it has come to."""
+
+    run: Runs
+    found: Runs  # the same, or where moves have led to
+    could_move: bool  # and has not
+    highest_yet: float  # of its objective and those of the heats before, minus infinity where they are degenerate
 
 
 class Trials:
@@ -109,25 +119,27 @@ class Trials:
         return runs.of_some(sound) if sound.any() else runs
 
     def _best_moved(self, n_heats: int, generator: torch.Generator) -> Search[Runs]:
-        """Search for the best solutions, from which moves have been tried."""
-        first, least = yield from self._first()
-        n_all = max(n_heats, least)
+        """Search for the best solutions, from which moves have been tried, if need be until the best is found twice."""
+        first, is_sure = yield from self._first()
+        heats, least = [Heat(first, first, False, self._height(first))], 1
         structure = self.batch.update.structure
-        if structure.shared and not structure.form.one_scale:  # how high a run is tells less of where moves lead
-            n_heats = n_all
-        floors = torch.full((n_all - 1,), self._height(first) - SAME, dtype=torch.float64)
-        floors[: n_heats - 1] -= NEARBY - SAME  # of which one may move though it is lower
-        heats = yield from self._random(n_all - 1, generator, floors)
-        heats = yield from self._moved(first, heats, n_heats, least)
-        runs = yield from self._ended([first, *heats])
+        # How high a run is tells less of where moves lead if components share a covariance, so that all may move.
+        asked = max(n_heats, MOST) if structure.shared and not structure.form.one_scale else n_heats
+        affordable = MOST if MOST * self.batch.kernel.n_passes < self.worth else DOUBTFUL
+        for more in () if is_sure else (DOUBTFUL, affordable):
+            heats, least = (yield from self._more(heats, more, asked, generator)), more
+            if self._agreeing(joined([heat.found for heat in heats])) > 1:
+                break
+        heats = yield from self._more(heats, n_heats, asked, generator)
+        runs = yield from self._ended([first, *(yield from self._moved_nearby(heats, asked, least))])
         best = self._best(runs, self.n_followed)
         if len(best) == 1:  # which is at its limit; of others it was enough that they are lower
             return best
         others = yield Climb(self.batch, best.of_some(slice(1, None)), self.nearest, LAST)
         return joined([best.of_some(slice(1)), others])
 
-    def _first(self) -> Search[tuple[Runs, int]]:
-        """Search for the best runs of the first heat, the best of which has moved; say how many heats there are to be.
+    def _first(self) -> Search[tuple[Runs, bool]]:
+        """Search for the best runs of the first heat, the best of which has moved; say whether that is enough.
 
         Where the first starts lead to one solution, there is next to nothing to find for the others, nor for moves but
         for those that promise most. Where one alone leads to the best, others may lead to a better one.
@@ -143,12 +155,10 @@ class Trials:
             n_agreeing = self._agreeing(runs)
         best = self._best(runs, self.n_followed)
         if n_agreeing >= enough and self.batch.update.structure.shared:
-            return best, 1  # whose moves show what they promise only once they are made
+            return best, True  # whose moves show what they promise only once they are made
         moved = yield from self.moves.improved(best.of_some(slice(1)), PROMISING if n_agreeing >= enough else BLEAK)
         found = joined([moved, best.of_some(slice(1, None))])
-        if n_agreeing > 1 or self.batch.kernel.n_passes > self.worth:
-            return found, 1
-        return found, DEGENERATE if self._height(found) == -math.inf else DOUBTFUL
+        return found, n_agreeing > 1 or self.batch.kernel.n_passes > self.worth
 
     def _followed(self, names: list[str], floor: float = -math.inf) -> Search[Runs]:
         """Search for where the starts of these names lead to, unless it is seen to be below a floor before."""
@@ -199,25 +209,34 @@ class Trials:
         self.names += labels_by_name
         return self.batch.begun(self.batch.kernel.of_shares(shares), start)
 
-    def _moved(self, first: Runs, heats: Sequence[Runs], n_heats: int, least: int) -> Search[list[Runs]]:
-        """Search for the run of each heat, moved where it is new and higher than those before.
+    def _more(self, heats: Sequence[Heat], n_heats: int, asked: int, generator: torch.Generator) -> Search[list[Heat]]:
+        """Search for the heats that are left of so many, each moved where it is new and higher than those before.
 
-        The first that is but a little lower moves too if its heat is one of those that were asked for. Where that leads
-        comes after the heats that there are at least, as if it were one more.
+        Those that were asked for are followed too where they lead but a little lower, and may still move; so are those
+        that tell whether there is doubt, which is not to depend on how many were asked for.
         """
-        seen, highest_yet, news, heights, every = first, self._height(first), list[bool](), list[float](), list[Runs]()
-        for run in heats:
+        n_more, highest_yet = max(n_heats - len(heats), 0), heats[-1].highest_yet
+        floors = torch.full((n_more,), highest_yet - SAME, dtype=torch.float64)
+        floors[: max(max(asked, DOUBTFUL) - len(heats), 0)] -= NEARBY - SAME
+        every, seen = list(heats), joined([runs for heat in heats for runs in (heat.run, heat.found)])
+        for run in (yield from self._random(n_more, generator, floors)):
             found, is_new = run, not bool(alike(run, seen).any())
             if is_new and self._height(run) >= highest_yet + GAIN:
                 found, is_new = (yield from self.moves.improved(run, goal=highest_yet)), False
             seen, highest_yet = joined([seen, run, found]), max(highest_yet, self._height(found))
-            news.append(is_new)
-            heights.append(highest_yet)
-            every.append(found)
-        for place in range(n_heats - 1):
-            last = max(place, least - 2)
-            if news[place] and self._height(heats[place]) >= heights[last] - NEARBY:
-                every.insert(last + 1, (yield from self.moves.improved(heats[place], goal=heights[last])))
+            every.append(Heat(run, found, is_new, highest_yet))
+        return every
+
+    def _moved_nearby(self, heats: Sequence[Heat], asked: int, least: int) -> Search[list[Runs]]:
+        """Search for where the first heat leads to that is new but a little lower, if it was asked for.
+
+        That comes after the heats that there are at least, as if it were one more. All but the first heat are returned.
+        """
+        every = [heat.found for heat in heats[1:]]
+        for place, heat in enumerate(heats[1:asked], 1):
+            last = max(place, least - 1)
+            if heat.could_move and self._height(heat.run) >= heats[last].highest_yet - NEARBY:
+                every.insert(last, (yield from self.moves.improved(heat.run, goal=heats[last].highest_yet)))
                 break
         return every
 
