@@ -223,10 +223,10 @@ def test_rows_that_hierarchies_do_not_see_have_no_part_in_the_clusters():
 def test_heats_are_added_where_there_are_accidents_alone():
     rng = np.random.default_rng(0)
     X = np.repeat([[0.0, 0.0], [1.0, 5.0], [8.0, 2.0]], 10, axis=0) + 1e-9 * rng.standard_normal((30, 2))
-    for n_heats in (1, 3, module.MOST + 2):
+    for n_heats in (1, 3, 6):
         trials, _ = trials_of(X, 3)
         assert trials.guard.degenerate(alone(trials.solutions(n_heats, generator()))).all()
-        added = max(n_heats, module.MOST) - 1
+        added = max(n_heats, module.DEGENERATE) - 1
         assert trials.names == [*PARTITIONS, *(added * [*RANDOM_PARTITIONS])]
 
 
@@ -250,6 +250,13 @@ def test_heats_are_added_until_the_best_is_found_twice(n_agreeing, n_heats, draw
     trials, _ = trials_of(overlapping(0), 3)
     alone(trials.solutions(n_heats, generator()))
     assert trials.names == [*PARTITIONS, *(drawn * [*RANDOM_PARTITIONS])]
+
+
+def test_doubt_is_followed_no_further_than_to_the_most_heats(monkeypatch):
+    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: 1)
+    trials, _ = trials_of(overlapping(0), 3, most=module.DOUBTFUL)
+    alone(trials.solutions(1, generator()))
+    assert trials.names == [*PARTITIONS, *((module.DOUBTFUL - 1) * [*RANDOM_PARTITIONS])]
 
 
 def test_heats_that_find_the_best_once_more_leave_no_doubt():

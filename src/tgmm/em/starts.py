@@ -16,7 +16,7 @@ from tgmm.em.problem import Problem
 from tgmm.em.refinement import near, refined, rivals, tells
 from tgmm.em.start import Origin, Started, Trial, beside_noise, started, started_from
 from tgmm.em.state import FollowedRun
-from tgmm.em.trials import FOLLOWED, NEAREST, Trials
+from tgmm.em.trials import DOUBTFUL, FOLLOWED, MOST, NEAREST, Trials
 from tgmm.kernels.assignment import soft
 from tgmm.kernels.base import Assignment
 from tgmm.kernels.batched import Batched
@@ -33,7 +33,7 @@ ROWS_PER_FEATURE = 8  # of each component: from fewer, solutions with many featu
 MOST_COMPONENTS = 100  # for which there are trials
 STEPS, UNMOVED = 300, 100  # EM steps that trials are worth, about, with moves and without
 WORTH, AFFORDABLE = 10, 5e10  # iterations over all rows that trials may cost, or how many operations
-MORE_HEATS = 8  # of trials on rows that were filled in, where all solutions are degenerate
+MORE_HEATS = 4  # of trials on rows that were filled in, where all solutions are degenerate
 FOLLOWED_FILLED = 12  # solutions on rows that were filled in that are worth a look
 
 
@@ -71,12 +71,13 @@ def search(
 ) -> Search[list[Trial]] | None:
     """Return the search of the trials on an origin's views, None where there are to be none.
 
-    What it finds can be handed to `starts` with the origin, so that those of several fits are made side by side.
+    What it finds can be handed to `starts` with the origin, so that those of several fits are made side by side. Doubt
+    is not followed as far as for a fit alone: most of the fits are not going to be chosen.
     """
     if origin.views is None or not (origin.has_trials and problem.noise is None and _are_worthwhile(problem)):
         return None
     generator = torch.Generator().manual_seed(seed)
-    return _tried(problem, origin.views, n_init, generator, assignment)
+    return _tried(problem, origin.views, n_init, DOUBTFUL, generator, assignment)
 
 
 def _followed(
@@ -161,13 +162,14 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
     """Return the solutions of trials that are worth following on all rows, best first; none where rows are too few."""
     generator = torch.Generator().manual_seed(seed)
     views = views_of(problem, problem.n_components, seed) if origin.views is None else origin.views
-    tried, n_rows = partial(_tried, problem, views, generator=generator, assignment=assignment), views.rows.shape[0]
+    most, n_rows = MOST if origin.views is None else DOUBTFUL, views.rows.shape[0]
+    tried = partial(_tried, problem, views, most=most, generator=generator, assignment=assignment)
     found = alone(tried(n_heats)) if origin.tried is None else origin.tried
     found = [trial.in_form_of(problem.structure) for trial in found]
     if problem.summary.n_gaps or problem.has_far_rows:  # likelihoods of rows that are not as they are tell little
         reached = refined(problem, found, assignment)
         if not reached and problem.summary.n_gaps:  # all degenerate
-            found = [trial.in_form_of(problem.structure) for trial in alone(tried(n_heats + MORE_HEATS))]
+            found = [trial.in_form_of(problem.structure) for trial in alone(tried(max(n_heats, most) + MORE_HEATS))]
             reached = refined(problem, found, assignment)
         return reached
     if views.is_all:
@@ -178,9 +180,12 @@ def _trials(problem: Problem, origin: Origin, n_heats: int, seed: int, assignmen
 
 
 def _tried(
-    problem: Problem, views: Views, n_heats: int, generator: torch.Generator, assignment: Assignment
+    problem: Problem, views: Views, n_heats: int, most: int, generator: torch.Generator, assignment: Assignment
 ) -> Search[list[Trial]]:
-    """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few."""
+    """Search for the solutions of trials on views, best first; none where all collapse, or where rows are too few.
+
+    There are more heats where there is doubt, at most so many.
+    """
     if views.rows.shape[0] <= problem.n_components:
         return []
     n_rows = views.rows.shape[0]
@@ -195,6 +200,7 @@ def _tried(
         n_followed=FOLLOWED_FILLED if problem.summary.n_gaps else FOLLOWED,
         worth=_worth(problem, n_rows),
         tells=views.is_all or tells(problem, n_rows),
+        most=most,
     )
     found = yield from searched(trials, n_heats, generator)
     if problem.has_far_rows:
