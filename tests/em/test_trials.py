@@ -259,6 +259,14 @@ def test_doubt_is_followed_no_further_than_to_the_most_heats(monkeypatch):
     assert trials.names == [*PARTITIONS, *((module.DOUBTFUL - 1) * [*RANDOM_PARTITIONS])]
 
 
+def test_doubt_in_many_rows_ends_with_the_first_heats(monkeypatch):
+    monkeypatch.setattr(Trials, "_agreeing", lambda _, runs: 1)
+    monkeypatch.setattr(module, "FEW", 100)
+    trials, _ = trials_of(overlapping(0, n=120), 3)
+    alone(trials.solutions(1, generator()))
+    assert trials.names == [*PARTITIONS, *((module.DOUBTFUL - 1) * [*RANDOM_PARTITIONS])]
+
+
 def test_heats_that_find_the_best_once_more_leave_no_doubt():
     """Which problems have starts that lead to the best is known for none, but among many there are both kinds."""
     counts = set()

@@ -33,6 +33,7 @@ LAST, NEAREST = 600, 1e-6  # E-steps of the best of all, and what they may still
 SHARE = 1e-3  # of all rows but those far away, that the clusters of a partition have besides their own
 NEARBY = 0.05  # nats a row by which the run of a heat may be lower and still move
 DOUBTFUL, MOST = 3, 10  # heats where one start alone leads to the best, and where after them one heat still does
+FEW = 1500  # rows, of which many solutions are nearly as high as the best; of more, doubt ends with the first heats
 DEGENERATE = 5  # heats where the best is degenerate: of many, one leads to what is not, but of clusters that are none
 FOLLOWED = 2  # solutions that are worth all rows
 
@@ -73,7 +74,7 @@ class Trials:
     tells : bool
         Whether the rows are enough to tell which of the solutions is best; otherwise all are worth more rows.
     most : int
-        Heats where the best solution has not been found twice.
+        Heats where the best solution has not been found twice, in few rows.
     """
 
     def __init__(
@@ -131,13 +132,13 @@ class Trials:
         structure = self.batch.update.structure
         # How high a run is tells less of where moves lead if components share a covariance, so that all may move.
         asked = max(n_heats, self.most) if structure.shared and not structure.form.one_scale else n_heats
-        is_affordable = self.most * self.batch.kernel.n_passes < self.worth
+        can_go_on = self.views.rows.shape[0] <= FEW and self.most * self.batch.kernel.n_passes < self.worth
         if not is_sure:
             heats, least = (yield from self._more(heats, DOUBTFUL, asked, generator)), DOUBTFUL
             n_agreeing = self._agreeing(joined([heat.found for heat in heats]))
             if n_agreeing == 0:
                 least = DEGENERATE
-            elif n_agreeing == 1 and is_affordable:
+            elif n_agreeing == 1 and can_go_on:
                 least = self.most
         heats = yield from self._more(heats, max(least, n_heats), asked, generator)
         runs = yield from self._ended([first, *(yield from self._moved_nearby(heats, asked, least))])
