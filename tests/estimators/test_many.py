@@ -395,6 +395,7 @@ REFUSED = {
         {},
         "groups='machine' must be a column of the data frame X, but that has no",
     ),
+    "a number of components": ((ROWS[None], 2), {}, "groups=2 must be the group of each row.*n_components=2"),
     "column that is not there": ((frame_of("pandas", ROWS, 0), "time"), {}, r"but that has \['x', 'machine', 'y'\]"),
     "three axes with groups": ((ROWS[None], [0]), {}, r"X must be rows in memory.*\(1, 6, 2\)"),
     "weights of too few problems": (

@@ -106,6 +106,11 @@ class Tables:
 
 def with_groups(X: Any, groups: Any) -> tuple[Any, Groups]:
     """Return rows, and the groups that they belong to, which may be a column of theirs."""
+    if isinstance(groups, int):
+        raise ValueError(
+            f"groups={groups} must be the group of each row, or the name of a column: for the number of components, "
+            f"give n_components={groups}."
+        )
     if isinstance(groups, str):
         names = list(getattr(X, "column_names", getattr(X, "columns", ())))  # of Arrow, and of data frames
         if groups not in names:
