@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from tgmm.em.solution import Solution
 from tgmm.em.state import FollowedRun
 from tgmm.estimators import explaining, hints, reordering, saving
+from tgmm.estimators.clustering import FitPredictMixin
 from tgmm.estimators.explained import ExplainedEstimator
 from tgmm.estimators.settings import EM
 from tgmm.files.formats import format_of
@@ -72,7 +73,7 @@ def warn_of(solution: Solution, max_iter: int = 0) -> None:
         warnings.warn(f"The fit has not converged in {what}", ConvergenceWarning, stacklevel=3)
 
 
-class MixtureEstimator(DensityMixin, ExplainedEstimator):
+class MixtureEstimator(FitPredictMixin, DensityMixin, ExplainedEstimator):
     """An estimator that holds the mixture it has fitted, and answers for it.
 
     Subclasses fit, and hand what came out to `_adopt`. All that a fit leaves behind is that one object.

@@ -253,21 +253,6 @@ class BayesianGaussianMixture(MixtureEstimator):
         warn_of(solution, self.max_iter)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit the posterior to X and return the label of each row.
-
-        Parameters
-        ----------
-        X, y, **fit_params
-            As for `fit`.
-
-        Returns
-        -------
-        labels : array or Tensor of shape (n,)
-            The most probable component of each row, from 0 to K - 1.
-        """
-        return self.fit(X, y, **fit_params).predict(X)
-
     def partial_fit(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, step: float | None = None
     ) -> BayesianGaussianMixture:
@@ -310,16 +295,13 @@ class BayesianGaussianMixture(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like, Tensor or source of shape (n, d)
-            The rows, as `GaussianMixture.fit` accepts them.
-        out : numpy.ndarray or path of a .npy file, optional
-            Where to write the results, batch by batch; see `GaussianMixture.predict`.
+        X, out
+            As for `GaussianMixture.predict`.
 
         Returns
         -------
         labels : array or Tensor of shape (n,)
-            The number of a component for each row, from 0 to K - 1. In the type of X, a NumPy array for a source, or
-            `out`.
+            The most probable component of each row, from 0 to K - 1.
         """
         return self._whole.predict(X, out=out)
 
@@ -328,10 +310,8 @@ class BayesianGaussianMixture(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like, Tensor or source of shape (n, d)
-            The rows, as `GaussianMixture.fit` accepts them.
-        out : numpy.ndarray or path of a .npy file, optional
-            Where to write the results, batch by batch; see `GaussianMixture.predict`.
+        X, out
+            As for `GaussianMixture.predict_proba`.
 
         Returns
         -------
@@ -514,12 +494,6 @@ class BayesianGaussianMixture(MixtureEstimator):
     def _content(self, state: Any) -> saving.Content:
         """Return the content of a state dict with a posterior, or raise an error that says what is wrong with it."""
         names, owner = stored_names(), type(self).__name__
-        found = saving.content_of(state, self._saved_names() | names, owner, _check_priors)
+        found = saving.content_of(state, self._saved_names() | names, owner, check_chosen)
         settings = {name: found.settings[name] for name in found.settings.keys() - names}
         return saving.Content(restored(found.solution, state), settings)
-
-
-def _check_priors(chosen: State, mixture: Mixture) -> None:
-    """Raise for priors among settings that do not fit the mixture they are meant for."""
-    if saving.is_of(chosen, mixture):
-        check_chosen(chosen, mixture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -315,36 +315,6 @@ class GaussianMixture(MixtureEstimator):
         self._adopt(solution)
         warn_of(solution, self.max_iter)
         return self
-
-    @overload
-    def fit_predict(self, X: Tensor, y: Any = None, **fit_params: Any) -> Tensor: ...
-    @overload
-    def fit_predict(self, X: Arrays, y: Any = None, **fit_params: Any) -> np.ndarray: ...
-    @overload
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any: ...
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit the mixture to X and return the label of each row.
-
-        Parameters
-        ----------
-        X, y, **fit_params
-            As for `fit`.
-
-        Returns
-        -------
-        labels : array or Tensor of shape (n,)
-            The most probable component of each row, -1 for noise.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from tgmm import GaussianMixture
-        >>> X = np.concatenate([np.linspace(0, 1, 20), np.linspace(5, 6, 30)])[:, None]
-        >>> labels = GaussianMixture(n_components=2, random_state=0).fit_predict(X)
-        >>> sorted(np.bincount(labels).tolist())
-        [20, 30]
-        """
-        return self.fit(X, y, **fit_params).predict(X)
 
     def partial_fit(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, step: float | None = None

@@ -15,10 +15,10 @@ from tgmm.data.covariance import covariance_of, unbiased
 from tgmm.data.training import Training
 from tgmm.em.solution import Solution
 from tgmm.em.special import Special
+from tgmm.estimators.saving import is_of
 from tgmm.estimators.settings import PRIORS, Settings, check_priors
 from tgmm.files.plain import State, stored
 from tgmm.files.store import own, require_entries
-from tgmm.mixture.base import BaseMixture
 from tgmm.mixture.mixture import Mixture
 from tgmm.model.parameters import Parameters
 from tgmm.model.posterior import Posterior, after
@@ -119,8 +119,10 @@ def _defaults(chosen: dict[str, Any], structure: Structure, n_components: int, t
     return defaults
 
 
-def check_chosen(chosen: State, mixture: BaseMixture) -> None:
-    """Raise a ValueError where priors among settings are not priors of such a mixture."""
+def check_chosen(chosen: State, mixture: Mixture) -> None:
+    """Raise a ValueError where priors among settings, if these are of a fit to such a mixture, do not fit it."""
+    if not is_of(chosen, mixture):
+        return
     n_features, structure = mixture.n_features, mixture.structure
     one = torch.ones(structure.form.shape_of_one(n_features), dtype=torch.float64)
     anything = {
