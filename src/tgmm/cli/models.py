@@ -56,10 +56,14 @@ def as_mixture(model: Any, path: Path) -> MixtureEstimator:
     raise ValueError(f"{path} holds a {kind}, but this command needs a mixture: {instead}.")
 
 
-def without_names(model: MixtureEstimator) -> list[str] | None:
-    """Take the features' names from a model: the columns are matched here, and arrays have no names."""
+def without_names(model: Any, *holders: Any) -> list[str] | None:
+    """Take the features' names from a model: the columns are matched here, and arrays have no names.
+
+    Holders are the mixtures that have the names, where the model itself is composed of these.
+    """
     names = getattr(model, "feature_names_in_", None)
     if names is None:
         return None
-    del model.feature_names_in_
+    for holder in holders or (model,):
+        del holder.feature_names_in_
     return list(names)

@@ -12,7 +12,7 @@ from tgmm.cli import tables, writing
 from tgmm.cli.features import open_features
 from tgmm.cli.labels import is_missing
 from tgmm.cli.messages import say_written
-from tgmm.cli.models import model_in
+from tgmm.cli.models import model_in, without_names
 from tgmm.cli.rows import warn_of_left_out, write_of_rows
 from tgmm.cli.settings import estimation, structures
 from tgmm.cli.writing import Columns
@@ -56,17 +56,7 @@ def _loaded(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
             f"{options.training} holds a {type(classifier).__name__}, but this command needs a MixtureClassifier, as "
             "tgmm classify --save writes it: give the training rows instead."
         )
-    return classifier, _forgotten(classifier)
-
-
-def _forgotten(classifier: MixtureClassifier) -> list[str] | None:
-    """Return the names of the features, where there are some, and remove them: arrays have none."""
-    names = getattr(classifier, "feature_names_in_", None)
-    if names is None:
-        return None
-    for mixture in classifier.estimators_:
-        del mixture.feature_names_in_
-    return names.tolist()
+    return classifier, without_names(classifier, *classifier.estimators_)
 
 
 def _trained(options: Namespace) -> tuple[MixtureClassifier, list[str] | None]:
@@ -117,4 +107,4 @@ def _save(classifier: MixtureClassifier, names: list[str] | None, options: Names
             model.feature_names_in_ = names
     classifier.save(options.save)
     say_written("the classifier", options.save)
-    _forgotten(classifier)
+    without_names(classifier, *classifier.estimators_)
